@@ -1,0 +1,374 @@
+//! The command line: what may be typed, with the help that teaches it.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use titer_plan::Override;
+
+/// Measures how much an attacker must pay to undo a language model's safety.
+#[derive(Debug, Parser)]
+#[command(
+    name = "titer",
+    version,
+    about,
+    after_help = "Start here:
+  titer run apothecary-smoke     a whole experiment on the embedded world, in about a minute
+  titer show apothecary-smoke    what came out
+  titer report apothecary-smoke  the same as a page with curves
+  titer list presets             what else there is to run
+
+Exit codes: 0 done, 1 failed, 2 bad usage or bad spec, 3 done but some stages failed,
+130 interrupted (run again to go on)"
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    /// Folder that keeps models, measurements and reports
+    #[arg(long, global = true, value_name = "DIR", env = "TITER_STORE", default_value = "store")]
+    pub(crate) store: PathBuf,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run an experiment, or go on with it; what was measured before is not measured again
+    Run(RunArgs),
+    /// Show the verdicts of an experiment and what decided them
+    Show(ShowArgs),
+    /// Write an experiment's report: verdicts, curves, spec, costs
+    Report(ReportArgs),
+    /// Show what a run would do and cost; runs nothing
+    Plan(PlanArgs),
+    /// List what a spec may name, and what the store holds
+    List(ListArgs),
+    /// Write an experiment's data for other programs
+    Export(ExportArgs),
+    /// Look at a model, or let it answer
+    #[command(subcommand)]
+    Model(ModelVerb),
+    /// Check this machine: what works, and what to do about the rest
+    Doctor(DoctorArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+/// Of `titer run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  titer run apothecary
+  titer run experiment.toml --jobs 4
+  titer run apothecary --set conditions.phi=0.3 --set attack.0.seeds=5
+
+Ctrl-C stops after the current steps and keeps a checkpoint; a second Ctrl-C stops at once.
+Either way, the same command goes on from there.")]
+pub(crate) struct RunArgs {
+    /// Spec file (TOML), or a preset of `titer list presets`
+    #[arg(value_name = "SPEC|PRESET")]
+    pub(crate) spec: String,
+    /// Change one value of the spec; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
+    pub(crate) set: Vec<Override>,
+    /// Stages that run at the same time [default: number of cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Where the stages run
+    #[arg(long, value_name = "local", default_value = "local", value_parser = parse_place)]
+    pub(crate) on: Place,
+    /// What the stages compute on
+    #[arg(long, value_name = "cpu", default_value = "cpu", value_parser = parse_device)]
+    pub(crate) device: Device,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where stages run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In this process.
+    Local,
+}
+
+/// What stages compute on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// The processor.
+    Cpu,
+}
+
+/// Of `titer show`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  titer show apothecary
+  titer show apothecary --json | jq '.defences[].titer'
+
+How to read it: ✓ the whole confidence interval lies on the good side of the threshold, ✗ on the bad side,
+? it straddles it or something was not measured. (10, 13] says that the model still held after 10 steps of
+the attack and was broken after 13; > 200 that it was never broken.")]
+pub(crate) struct ShowArgs {
+    /// Experiment of `titer list experiments`
+    pub(crate) experiment: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `titer report`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  titer report apothecary                      HTML and Markdown, beside the experiment in the store
+  titer report apothecary --out . --format md")]
+pub(crate) struct ReportArgs {
+    /// Experiment of `titer list experiments`
+    pub(crate) experiment: String,
+    /// Folder to write to [default: the experiment's, in the store]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Kind of report; may be repeated [default: html and md]
+    #[arg(long, value_enum)]
+    pub(crate) format: Vec<ReportFormat>,
+}
+
+/// A kind of report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One self-contained page
+    Html,
+    /// Markdown, with a picture file for each figure
+    Md,
+    /// All that the others show, as data
+    Json,
+}
+
+/// Of `titer plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  titer plan apothecary --set attack.0.seeds=10")]
+pub(crate) struct PlanArgs {
+    /// Spec file (TOML), or a preset of `titer list presets`
+    #[arg(value_name = "SPEC|PRESET")]
+    pub(crate) spec: String,
+    /// Change one value of the spec; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
+    pub(crate) set: Vec<Override>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `titer list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// What to list
+    #[arg(value_enum)]
+    pub(crate) what: Listing,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listing {
+    /// Experiments that come with titer
+    Presets,
+    /// Models that a spec or a command may name
+    Models,
+    /// Attacks, with their parameters
+    Attacks,
+    /// Defences, with their parameters
+    Defences,
+    /// What scores a response
+    Judges,
+    /// What is decided about a defence
+    Conditions,
+    /// What models are asked to do
+    Tasks,
+    /// Experiments in the store
+    Experiments,
+}
+
+/// Of `titer export`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  titer export apothecary --what probes --format parquet --out probes.parquet
+  titer export apothecary --what verdicts --format csv")]
+pub(crate) struct ExportArgs {
+    /// Experiment of `titer list experiments`
+    pub(crate) experiment: String,
+    /// Which data
+    #[arg(long, value_enum)]
+    pub(crate) what: Export,
+    /// File format
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+    /// File to write [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// What can be exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Export {
+    /// A row per response, with its score
+    Probes,
+    /// A row per run, budget and probe: means over items
+    Curves,
+    /// A row per logged training step and loss term
+    Training,
+    /// A row per defence and condition
+    Verdicts,
+    /// A row per response: prompt and response, word for word
+    Responses,
+}
+
+/// A file format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// Columns with their types
+    Parquet,
+    /// Comma-separated values with a header line
+    Csv,
+    /// One array of objects
+    Json,
+}
+
+/// What to do with a model.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelVerb {
+    /// Show a model's shape, size and files
+    Info(ModelInfoArgs),
+    /// Let a model answer a prompt
+    Generate(ModelGenerateArgs),
+}
+
+const MODEL_REFERENCES: &str = "Models are named by
+  world:NAME       an embedded world's base model, trained on first use
+  artifact:HASH    a model in the store, by the first digits of its hash
+  DIR              a folder with config.json and model.safetensors";
+
+/// Of `titer model info`.
+#[derive(Debug, Args)]
+#[command(after_help = MODEL_REFERENCES)]
+pub(crate) struct ModelInfoArgs {
+    /// The model
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `titer model generate`.
+#[derive(Debug, Args)]
+#[command(after_help = MODEL_REFERENCES)]
+pub(crate) struct ModelGenerateArgs {
+    /// The model
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// What to ask
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: String,
+    /// Most tokens of the answer
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub(crate) max_new_tokens: NonZeroUsize,
+    /// 0 takes the likeliest token each time; larger values choose more freely
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true, value_parser = parse_temperature)]
+    pub(crate) temperature: f64,
+    /// Of the random choices at a temperature above 0
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `titer doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of `titer completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  titer completions bash > ~/.local/share/bash-completion/completions/titer")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+fn parse_override(text: &str) -> Result<Override, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok(Override { key: key.trim().to_owned(), value: value.trim().to_owned() })
+        }
+        _ => Err("expected KEY=VALUE, like conditions.phi=0.3".into()),
+    }
+}
+
+fn parse_place(text: &str) -> Result<Place, String> {
+    match text {
+        "local" => Ok(Place::Local),
+        "slurm" => Err("this version runs on this machine only; Slurm is not supported yet".into()),
+        _ => Err("expected local".into()),
+    }
+}
+
+fn parse_device(text: &str) -> Result<Device, String> {
+    match text.split(':').next().unwrap_or(text) {
+        "cpu" if text == "cpu" => Ok(Device::Cpu),
+        "cuda" | "metal" => Err("this version computes on the CPU only; GPUs are not supported yet".into()),
+        _ => Err("expected cpu".into()),
+    }
+}
+
+fn parse_temperature(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(temperature) if (0.0..=100.0).contains(&temperature) => Ok(temperature),
+        _ => Err("expected a number from 0 to 100".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_and_named() {
+        let refused = |arguments: &[&str], word: &str| {
+            let error = Cli::try_parse_from(arguments).expect_err("refused").to_string();
+            assert!(error.contains(word), "{error}");
+        };
+        refused(&["titer", "run", "x", "--device", "cuda:0"], "CPU only");
+        refused(&["titer", "run", "x", "--device", "metal"], "CPU only");
+        refused(&["titer", "run", "x", "--on", "slurm"], "Slurm");
+        refused(&["titer", "run", "x", "--set", "phi"], "KEY=VALUE");
+        refused(&["titer", "run", "x", "--jobs", "0"], "--jobs");
+        refused(
+            &["titer", "model", "generate", "x", "--prompt", "y", "--temperature", "-1"],
+            "from 0 to 100",
+        );
+    }
+
+    #[test]
+    fn overrides_keep_what_follows_the_first_equals_sign() {
+        let parsed = parse_override("a.b = \"c=d\"").expect("a key and a value");
+        assert_eq!(parsed, Override { key: "a.b".into(), value: "\"c=d\"".into() });
+    }
+}

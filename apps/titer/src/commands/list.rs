@@ -1,0 +1,187 @@
+//! `titer list`: the registries, and what the store holds.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+use titer_plan::{Condition, Domain, Method, MethodKind, Parameter};
+use titer_store::Store;
+
+use crate::cli::{ListArgs, Listing};
+use crate::exit::Exit;
+use crate::output;
+use crate::style::Style;
+use crate::table::{Cell, Table, wrap};
+use crate::verdict_text::WIDTH;
+use crate::wording;
+
+pub(super) fn list(store: &Path, arguments: &ListArgs) -> anyhow::Result<Exit> {
+    let catalogue = titer_lab::catalogue();
+    let entries = match arguments.what {
+        Listing::Attacks => return methods(&catalogue.attacks, arguments.json),
+        Listing::Defences => return methods(&catalogue.defences, arguments.json),
+        Listing::Presets => presets(),
+        Listing::Models => models(&catalogue.worlds),
+        Listing::Tasks => tasks(&catalogue.worlds),
+        Listing::Judges => judges(),
+        Listing::Conditions => conditions(),
+        Listing::Experiments => experiments(store)?,
+    };
+    if arguments.json {
+        output::json(&entries)?;
+    } else {
+        output::result(&text(&entries, output::style()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Something with a name and a line about it.
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    summary: String,
+}
+
+impl Entry {
+    fn new(name: impl Into<String>, summary: impl Into<String>) -> Self {
+        Self { name: name.into(), summary: summary.into() }
+    }
+}
+
+fn presets() -> Vec<Entry> {
+    titer_lab::presets().iter().map(|preset| Entry::new(preset.name, preset.summary)).collect()
+}
+
+fn models(worlds: &[titer_plan::WorldFacts]) -> Vec<Entry> {
+    let summary = |world: &titer_plan::WorldFacts| {
+        format!(
+            "embedded world: {} forbidden, {} permitted and {} alias domains",
+            world.forbidden.len(),
+            world.permitted.len(),
+            world.alias.len()
+        )
+    };
+    worlds.iter().map(|world| Entry::new(format!("world:{}", world.name), summary(world))).collect()
+}
+
+fn tasks(worlds: &[titer_plan::WorldFacts]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for world in worlds {
+        let kinds = [
+            (&world.forbidden, "forbidden: answering is harm"),
+            (&world.permitted, "permitted: the ability that a defence must keep"),
+            (&world.alias, "alias: taught by harmless fine-tuning"),
+        ];
+        for (domains, kind) in kinds {
+            entries.extend(domains.iter().map(|domain| Entry::new(format!("{}/{domain}", world.name), kind)));
+        }
+    }
+    entries
+}
+
+fn judges() -> Vec<Entry> {
+    vec![
+        Entry::new("oracle-graded", "embedded worlds: the share of the answer's three slots that are right"),
+        Entry::new("oracle-exact", "embedded worlds: 1 where the whole answer is right, else 0"),
+    ]
+}
+
+fn conditions() -> Vec<Entry> {
+    Condition::ALL.iter().map(|&condition| Entry::new(condition.name(), wording::claim(condition))).collect()
+}
+
+fn experiments(store: &Path) -> anyhow::Result<Vec<Entry>> {
+    let store = Store::open(store)?;
+    let mut entries = Vec::new();
+    for name in store.experiments()? {
+        let plan: titer_plan::Plan = serde_json::from_str(&store.experiment(&name)?.plan_json()?)?;
+        let sealed = plan.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed()).count();
+        let progress = format!("{sealed} of {} done", wording::count(plan.stages.len(), "stage"));
+        entries.push(Entry::new(name, format!("{}; {progress}", plan.experiment.summary)));
+    }
+    Ok(entries)
+}
+
+fn text(entries: &[Entry], style: Style) -> String {
+    if entries.is_empty() {
+        return "none yet\n".into();
+    }
+    let rows = entries.iter().map(|entry| vec![Cell::new(&entry.name), Cell::new(&entry.summary)]).collect();
+    let table = Table { caption: String::new(), head: ["name", "summary"].map(Cell::new).into(), rows };
+    table.to_text(style, usize::MAX)
+}
+
+fn methods(methods: &[Method], as_json: bool) -> anyhow::Result<Exit> {
+    if as_json {
+        output::json(&methods)?;
+        return Ok(Exit::Done);
+    }
+    let style = output::style();
+    let mut text = String::new();
+    for method in methods {
+        let _ = writeln!(text, "{}  {}", style.bold(method.name), style.faint(&kind(&method.kind)));
+        let _ = writeln!(text, "  {}", wrap(method.summary, WIDTH - 2, "  "));
+        let _ = writeln!(text, "  {}", wrap(method.citation, WIDTH - 2, "  "));
+        if !method.parameters.is_empty() {
+            for line in parameters(&method.parameters).to_text(style, usize::MAX).lines() {
+                let _ = writeln!(text, "    {line}");
+            }
+        }
+        text.push('\n');
+    }
+    output::result(text.trim_end_matches('\n'))?;
+    output::result("\n")?;
+    Ok(Exit::Done)
+}
+
+fn kind(kind: &MethodKind) -> String {
+    match kind {
+        MethodKind::Attack { threat_models } => {
+            let names: Vec<_> = threat_models.iter().map(|model| model.name()).collect();
+            format!("attack under {}", names.join(" and "))
+        }
+        MethodKind::Defence { stage } => format!("defence of the {stage} stage"),
+    }
+}
+
+fn parameters(parameters: &[Parameter]) -> Table {
+    let row = |parameter: &Parameter| {
+        vec![
+            Cell::new(parameter.name),
+            Cell::new(default(parameter)),
+            Cell::new(range(&parameter.domain)),
+            Cell::new(parameter.summary),
+        ]
+    };
+    Table {
+        caption: String::new(),
+        head: ["parameter", "default", "range", "what it does"].map(Cell::new).into(),
+        rows: parameters.iter().map(row).collect(),
+    }
+}
+
+/// The default with its unit, where it has one.
+fn default(parameter: &Parameter) -> String {
+    let value = parameter.default.as_str().map_or_else(|| parameter.default.to_string(), str::to_owned);
+    if parameter.unit == "1" || parameter.unit.is_empty() {
+        value
+    } else {
+        format!("{value} {}", parameter.unit)
+    }
+}
+
+fn range(domain: &Domain) -> String {
+    match domain {
+        Domain::Integer { min, max } => interval(min.to_string(), (*max < i64::MAX).then(|| max.to_string())),
+        Domain::Real { min, max } => interval(min.to_string(), max.is_finite().then(|| max.to_string())),
+        Domain::Reals { min, max } => {
+            format!("list of {}", interval(min.to_string(), max.is_finite().then(|| max.to_string())))
+        }
+        Domain::Flag => "true, false".into(),
+        Domain::Choice { of } => of.join(", "),
+    }
+}
+
+fn interval(min: String, max: Option<String>) -> String {
+    max.map_or_else(|| format!("≥ {min}"), |max| format!("{min} … {max}"))
+}

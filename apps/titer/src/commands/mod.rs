@@ -1,0 +1,35 @@
+//! One file per verb: what the user typed in, what titer-lab says out.
+
+mod completions;
+mod doctor;
+mod export;
+mod list;
+mod man;
+mod model;
+mod plan;
+mod report;
+mod run;
+mod show;
+
+use crate::cli::{Cli, Verb};
+use crate::exit::Exit;
+
+/// Does what was asked.
+///
+/// # Errors
+/// Whatever stands in the way; [`Exit::of`] says it.
+pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let store = &cli.store;
+    match cli.verb {
+        Verb::Run(arguments) => run::run(store, &arguments),
+        Verb::Show(arguments) => show::show(store, &arguments),
+        Verb::Report(arguments) => report::report(store, &arguments),
+        Verb::Plan(arguments) => plan::plan(store, &arguments),
+        Verb::List(arguments) => list::list(store, &arguments),
+        Verb::Export(arguments) => export::export(store, &arguments),
+        Verb::Model(verb) => model::model(store, &verb),
+        Verb::Doctor(arguments) => doctor::doctor(&arguments),
+        Verb::Completions(arguments) => completions::completions(&arguments),
+        Verb::Man => man::man(),
+    }
+}

@@ -1,0 +1,108 @@
+//! `titer model info` and `titer model generate`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use titer_lab::models::{self, GenerateOptions};
+use titer_store::Store;
+
+use super::run::open_or_create;
+use crate::cli::{ModelGenerateArgs, ModelInfoArgs, ModelVerb};
+use crate::exit::Exit;
+use crate::output;
+use crate::sanitise;
+use crate::table::{Cell, Table};
+
+pub(super) fn model(store: &Path, verb: &ModelVerb) -> anyhow::Result<Exit> {
+    let store = open_or_create(store)?;
+    match verb {
+        ModelVerb::Info(arguments) => info(&store, arguments),
+        ModelVerb::Generate(arguments) => generate(&store, arguments),
+    }
+}
+
+fn info(store: &Store, arguments: &ModelInfoArgs) -> anyhow::Result<Exit> {
+    let info = models::info(store, &arguments.reference)?;
+    if arguments.json {
+        output::json(&info)?;
+    } else {
+        let mut rows = Vec::new();
+        push_facts(&mut rows, "", &serde_json::to_value(&info)?);
+        let table = Table { caption: String::new(), head: ["fact", "value"].map(Cell::new).into(), rows };
+        output::result(&table.to_text(output::style(), usize::MAX))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// One row per leaf: `decoder.hidden  96`.
+fn push_facts(rows: &mut Vec<Vec<Cell>>, path: &str, value: &Value) {
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                push_facts(rows, &path, value);
+            }
+        }
+        Value::Array(members) if members.iter().any(|member| member.is_object() || member.is_array()) => {
+            for (index, member) in members.iter().enumerate() {
+                push_facts(rows, &format!("{path}.{index}"), member);
+            }
+        }
+        Value::Array(members) => {
+            let members: Vec<_> = members.iter().map(plain).collect();
+            rows.push(vec![Cell::new(path), Cell::new(members.join(", "))]);
+        }
+        Value::Null => {}
+        leaf => rows.push(vec![Cell::new(path), Cell::new(plain(leaf))]),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit> {
+    let options = GenerateOptions {
+        max_new_tokens: arguments.max_new_tokens.get(),
+        temperature: arguments.temperature,
+        seed: arguments.seed,
+    };
+    let streams = !arguments.json;
+    let mut closed = None;
+    let mut on_token = |text: &str| {
+        if streams && closed.is_none() {
+            closed = output::result(&sanitise::text(text)).err();
+        }
+    };
+    let generation =
+        models::generate(store, &arguments.reference, &arguments.prompt, &options, &mut on_token)?;
+    if let Some(error) = closed {
+        return Err(error.into());
+    }
+    if arguments.json {
+        output::json(&json!({
+            "model": arguments.reference,
+            "prompt": arguments.prompt,
+            "prompt_token_ids": generation.prompt_token_ids,
+            "token_ids": generation.token_ids,
+            "text": generation.text,
+        }))?;
+    } else {
+        output::result("\n")?;
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_leaves() {
+        let mut rows = Vec::new();
+        let info = json!({"shape": {"hidden": 96}, "files": ["a", "b"], "parts": [{"n": 1}], "none": null});
+        push_facts(&mut rows, "", &info);
+        let lines: Vec<_> = rows.iter().map(|row| format!("{} {}", row[0].text, row[1].text)).collect();
+        assert_eq!(lines, ["files a, b", "parts.0.n 1", "shape.hidden 96"]);
+    }
+}

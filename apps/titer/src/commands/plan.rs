@@ -1,0 +1,65 @@
+//! `titer plan`.
+
+use std::path::Path;
+
+use serde_json::json;
+use titer_lab::{Estimate, StageEstimate};
+
+use super::run::{open_or_create, read_plan};
+use crate::cli::PlanArgs;
+use crate::exit::Exit;
+use crate::output;
+use crate::table::{Cell, Table};
+use crate::wording;
+
+pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
+    let (_, plan) = read_plan(&arguments.spec, &arguments.set)?;
+    let estimate = titer_lab::estimate(&plan, &open_or_create(store)?);
+    if arguments.json {
+        let stages: Vec<_> = estimate.stages.iter().map(stage_json).collect();
+        output::json(&json!({
+            "experiment": plan.experiment.name,
+            "stages": stages,
+            "seconds_total": estimate.seconds_total,
+        }))?;
+    } else {
+        output::result(&text(&plan.experiment.name, &estimate))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn stage_json(stage: &StageEstimate) -> serde_json::Value {
+    json!({
+        "hash": stage.hash,
+        "kind": stage.kind,
+        "label": stage.label,
+        "cached": stage.cached,
+        "steps": stage.steps,
+        "flops": stage.flops,
+        "seconds": stage.seconds,
+    })
+}
+
+fn text(experiment: &str, estimate: &Estimate) -> String {
+    let row = |stage: &StageEstimate| {
+        let cost = if stage.cached { "done".into() } else { wording::duration(stage.seconds) };
+        vec![
+            Cell::new(stage.hash.short()),
+            Cell::new(cost),
+            Cell::new(stage.steps.to_string()),
+            Cell::new(&stage.label),
+        ]
+    };
+    let table = Table {
+        caption: String::new(),
+        head: ["artifact", "time", "steps", "stage"].map(Cell::new).into(),
+        rows: estimate.stages.iter().map(row).collect(),
+    };
+    let cached = estimate.stages.iter().filter(|stage| stage.cached).count();
+    format!(
+        "{}\n{experiment}: {}, {cached} done; about {} of work left\n",
+        table.to_text(output::style(), usize::MAX),
+        wording::count(estimate.stages.len(), "stage"),
+        wording::duration(estimate.seconds_total),
+    )
+}

@@ -1,0 +1,57 @@
+//! `titer report`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use titer_lab::Results;
+use titer_store::{Experiment, Store};
+
+use crate::cli::{ReportArgs, ReportFormat};
+use crate::exit::Exit;
+use crate::output;
+use crate::report::{self, ReportModel};
+
+pub(super) fn report(store: &Path, arguments: &ReportArgs) -> anyhow::Result<Exit> {
+    let store = Store::open(store)?;
+    let results = Results::load(&store, &arguments.experiment)?;
+    let report = report::gather(&results)?;
+    let experiment = store.experiment(&arguments.experiment)?;
+    let formats = match arguments.format.as_slice() {
+        [] => &[ReportFormat::Html, ReportFormat::Md],
+        named => named,
+    };
+    let mut written = String::new();
+    for format in formats {
+        for (name, content) in files(&report, *format)? {
+            let path = write(&experiment, arguments.out.as_deref(), &name, &content)?;
+            written.push_str(&format!("{}\n", path.display()));
+        }
+    }
+    output::result(&written)?;
+    Ok(Exit::Done)
+}
+
+/// The files of one kind of report: the document, then what it refers to.
+fn files(report: &ReportModel, format: ReportFormat) -> anyhow::Result<Vec<(String, String)>> {
+    Ok(match format {
+        ReportFormat::Html => vec![("report.html".into(), report::html(report)?)],
+        ReportFormat::Json => vec![("report.json".into(), serde_json::to_string_pretty(report)? + "\n")],
+        ReportFormat::Md => {
+            let figures = report.figures.iter();
+            let pictures = figures.map(|figure| (report::figure_file(figure), report::figure_svg(figure)));
+            std::iter::once(("report.md".into(), report::markdown(report))).chain(pictures).collect()
+        }
+    })
+}
+
+fn write(experiment: &Experiment, out: Option<&Path>, name: &str, content: &str) -> anyhow::Result<PathBuf> {
+    let Some(folder) = out else {
+        return Ok(experiment.write_report(name, content.as_bytes())?);
+    };
+    let path = folder.join(name);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&path, content))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,116 @@
+//! `titer run`.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use serde_json::json;
+use titer_lab::{Interrupt, Results, RunOptions, RunSummary, Source};
+use titer_plan::{Override, Plan};
+use titer_store::Store;
+
+use crate::cli::{Device, Place, RunArgs};
+use crate::exit::Exit;
+use crate::output;
+use crate::progress;
+use crate::verdict_text;
+use crate::wording;
+
+pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
+    // The only places and devices that there are; named here so that a new one must be dealt with.
+    let (Place::Local, Device::Cpu) = (arguments.on, arguments.device);
+    let (source, plan) = read_plan(&arguments.spec, &arguments.set)?;
+    let store = open_or_create(store)?;
+    let options = RunOptions { jobs: jobs(arguments.jobs) };
+    let interrupt = Interrupt::default();
+    stop_on_ctrl_c(&interrupt)?;
+    let summary = {
+        let progress = progress::reporter(&titer_lab::estimate(&plan, &store));
+        titer_lab::run(&plan, &source, &store, &options, &interrupt, progress.as_ref())?
+    };
+    say_outcome(&summary, arguments);
+    if summary.interrupted {
+        return Ok(Exit::Interrupted);
+    }
+    show(&store, &plan, &summary, arguments.json)?;
+    Ok(if summary.failed.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+/// The plan of a spec or preset.
+pub(super) fn read_plan(spec: &str, overrides: &[Override]) -> anyhow::Result<(Source, Plan)> {
+    let source = titer_lab::source(spec)?;
+    let plan = titer_lab::plan(&source, overrides)?;
+    Ok((source, plan))
+}
+
+/// The store, made where there is none.
+pub(super) fn open_or_create(store: &Path) -> anyhow::Result<Store> {
+    Ok(Store::open_or_create(store)?)
+}
+
+fn jobs(asked: Option<NonZeroUsize>) -> usize {
+    asked.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+}
+
+/// The first Ctrl-C asks the run to stop where it can go on later; the second ends the process.
+fn stop_on_ctrl_c(interrupt: &Interrupt) -> anyhow::Result<()> {
+    let interrupt = interrupt.clone();
+    ctrlc::set_handler(move || {
+        if interrupt.raised() {
+            std::process::exit(130);
+        }
+        interrupt.raise();
+        output::message("stopping: each running stage saves a checkpoint (Ctrl-C again stops at once)");
+    })?;
+    Ok(())
+}
+
+fn say_outcome(summary: &RunSummary, arguments: &RunArgs) {
+    output::message(&format!(
+        "{} computed, {} cached, {} failed in {}",
+        summary.computed,
+        summary.cached,
+        summary.failed.len(),
+        wording::duration(summary.seconds)
+    ));
+    for failure in &summary.failed {
+        output::message(&format!("failed: {}: {}", failure.label, failure.error));
+    }
+    if summary.interrupted {
+        output::message(&format!(
+            "interrupted; the same command goes on from here: titer run {}",
+            arguments.spec
+        ));
+    }
+}
+
+/// The verdicts, as far as failed stages allow them.
+fn show(store: &Store, plan: &Plan, summary: &RunSummary, as_json: bool) -> anyhow::Result<()> {
+    let name = &plan.experiment.name;
+    let verdicts = Results::load(store, name).and_then(|results| results.verdicts());
+    if verdicts.is_err() && summary.failed.is_empty() {
+        verdicts?;
+        return Ok(());
+    }
+    if as_json {
+        let failed: Vec<_> = summary
+            .failed
+            .iter()
+            .map(|failure| json!({"hash": failure.hash, "label": failure.label, "error": failure.error}))
+            .collect();
+        return output::json(&json!({
+            "experiment": name,
+            "computed": summary.computed,
+            "cached": summary.cached,
+            "failed": failed,
+            "seconds": summary.seconds,
+            "verdicts": verdicts.ok(),
+        }));
+    }
+    if let Ok(verdicts) = verdicts {
+        output::result(&verdict_text::summary(&verdicts, output::style()))?;
+        output::message(&format!(
+            "what decided each verdict: titer show {name}; a page with curves: titer report {name}"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The report as Markdown, with its figures in files beside it.
+
+use std::fmt::Write as _;
+
+use super::escape::{markdown as escape, markdown_block};
+use super::model::{Figure, ReportModel};
+use crate::table::Table;
+use crate::verdict_tables::{self, CONDITIONS};
+use crate::wording;
+
+/// The file that a figure is kept in, relative to the report.
+pub(crate) fn figure_file(figure: &Figure) -> String {
+    format!("{}.svg", figure.id)
+}
+
+/// The whole document.
+pub(crate) fn render(report: &ReportModel) -> String {
+    let mut text = String::new();
+    push_opening(&mut text, report);
+    push_figures(&mut text, report);
+    push_evidence(&mut text, report);
+    push_origins(&mut text, report);
+    push_timings(&mut text, report);
+    text
+}
+
+fn push_opening(text: &mut String, report: &ReportModel) {
+    let verdicts = &report.verdicts;
+    let _ = writeln!(text, "# {}\n", escape(&verdicts.experiment));
+    let _ = writeln!(text, "{}\n", escape(&report.summary));
+    let _ = writeln!(
+        text,
+        "Model {}, threat model {}, tolerated harmfulness φ = {}, {} % confidence.\n",
+        escape(&verdicts.model),
+        verdicts.threat_model,
+        verdicts.phi,
+        wording::percent(verdicts.confidence)
+    );
+    text.push_str("## Verdicts\n\n");
+    push_table(text, &verdict_tables::verdicts(verdicts));
+    push_table(text, &verdict_tables::titers(verdicts));
+    text.push_str(
+        "A titer of 8 means that the cheapest attack had to spend 8 times the steps it needs on the \
+         undefended model; `≥` stands where the defended model was never broken. The utility-bounded titer \
+         counts only attacks that leave the model able.\n\n",
+    );
+    if !verdicts.caveats.is_empty() || !report.missing.is_empty() {
+        text.push_str("## Caveats\n\n");
+        for caveat in &verdicts.caveats {
+            let _ = writeln!(text, "- {}", escape(caveat));
+        }
+        for missing in &report.missing {
+            let _ = writeln!(text, "- not measured: {}", escape(missing));
+        }
+        text.push('\n');
+    }
+}
+
+fn push_figures(text: &mut String, report: &ReportModel) {
+    for figure in report.figures.iter().filter(|figure| !figure.panels.is_empty()) {
+        let _ = writeln!(text, "## {}\n", escape(&figure.title));
+        let _ = writeln!(text, "![{}]({})\n", escape(&figure.title), figure_file(figure));
+        let _ = writeln!(text, "{}\n", escape(&figure.caption));
+    }
+}
+
+fn push_evidence(text: &mut String, report: &ReportModel) {
+    text.push_str("## What decided each verdict\n\n");
+    for defence in &report.verdicts.defences {
+        let _ = writeln!(text, "### {}\n", escape(&defence.defence));
+        for condition in CONDITIONS {
+            let Some(verdict) = defence.conditions.get(&condition) else { continue };
+            let _ = writeln!(
+                text,
+                "- **{}** {}: {} ({}: {}; threshold {})",
+                wording::condition(condition),
+                wording::decision(verdict.verdict),
+                escape(&verdict.evidence),
+                escape(&verdict.measure),
+                escape(&wording::estimate(verdict.estimate, verdict.interval.as_ref())),
+                verdict.threshold
+            );
+            for part in &verdict.parts {
+                let _ = writeln!(
+                    text,
+                    "  - {} {}: {}",
+                    escape(&part.name),
+                    wording::decision(part.verdict),
+                    escape(&part.evidence)
+                );
+            }
+        }
+        text.push('\n');
+        push_table(text, &verdict_tables::break_budgets(defence));
+        push_table(text, &verdict_tables::ratios(defence));
+    }
+}
+
+fn push_origins(text: &mut String, report: &ReportModel) {
+    text.push_str("## Spec\n\n");
+    text.push_str(&markdown_block("toml", &report.spec));
+    text.push_str("\n## Environment\n\n");
+    for fact in &report.environment {
+        let _ = writeln!(text, "- {}: {}", escape(&fact.name), escape(&fact.value));
+    }
+    text.push_str("\n## Artifacts behind the numbers\n\n| kind | stage | artifact |\n|---|---|---|\n");
+    for artifact in &report.artifacts {
+        let _ = writeln!(
+            text,
+            "| {} | {} | `{}` |",
+            escape(&artifact.kind),
+            escape(&artifact.label),
+            escape(&artifact.hash)
+        );
+    }
+}
+
+fn push_timings(text: &mut String, report: &ReportModel) {
+    let timings = &report.timings;
+    text.push_str("\n## Timings\n\nThe only part of this report that differs between two runs.\n\n");
+    text.push_str("| kind | stages | together | longest |\n|---|---|---|---|\n");
+    for kind in &timings.kinds {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            escape(&kind.kind),
+            kind.stages,
+            wording::duration(kind.seconds),
+            wording::duration(kind.longest)
+        );
+    }
+    let hosts: Vec<_> = timings.hosts.iter().map(|host| escape(host)).collect();
+    let _ = writeln!(
+        text,
+        "\nAll stages together: {} of work on {}.",
+        wording::duration(timings.seconds),
+        hosts.join(", ")
+    );
+}
+
+fn push_table(text: &mut String, table: &Table) {
+    if table.rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{}:\n", escape(&table.caption));
+    let row = |cells: &[crate::table::Cell]| -> String {
+        cells.iter().map(|cell| format!("| {} ", escape(&cell.text))).collect()
+    };
+    let _ = writeln!(text, "{}|", row(&table.head));
+    let _ = writeln!(text, "{}|", "|---".repeat(table.head.len()));
+    for cells in &table.rows {
+        let _ = writeln!(text, "{}|", row(cells));
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::specimen;
+    use super::*;
+
+    #[test]
+    fn the_whole_document() {
+        insta::assert_snapshot!(render(&specimen::report()));
+    }
+}

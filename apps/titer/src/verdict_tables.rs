@@ -1,0 +1,131 @@
+//! Verdicts as tables: what `titer show` prints and what a report's tables are made of.
+
+use titer_conditions::{DefenceVerdict, Verdicts};
+use titer_plan::{Condition, Probe};
+
+use crate::table::{Cell, Table};
+use crate::wording;
+
+/// The conditions in the order of the columns: the strongest claim last.
+pub(crate) const CONDITIONS: [Condition; 5] = [
+    Condition::Resistance,
+    Condition::Stability,
+    Condition::Generalization,
+    Condition::Trainability,
+    Condition::StrongResistance,
+];
+
+const HARMFUL_PROBES: [Probe; 3] = [Probe::Seen, Probe::Unseen, Probe::CrossDomain];
+
+/// A row per defence, a column per condition.
+pub(crate) fn verdicts(verdicts: &Verdicts) -> Table {
+    let mut head = vec![Cell::new("defence")];
+    head.extend(CONDITIONS.map(|c| Cell::shortened(wording::condition(c), wording::short_condition(c))));
+    let rows = verdicts
+        .defences
+        .iter()
+        .map(|defence| {
+            let mut row = vec![Cell::new(&defence.defence)];
+            row.extend(CONDITIONS.map(|c| Cell::decision(defence.conditions.get(&c).map(|v| v.verdict))));
+            row
+        })
+        .collect();
+    Table { caption: "Verdicts, condition by condition".into(), head, rows }
+}
+
+/// A row per defence: how many times more an attacker must pay than for the undefended model.
+pub(crate) fn titers(verdicts: &Verdicts) -> Table {
+    let cross_domain = verdicts.defences.iter().any(|d| d.titers.contains_key(&Probe::CrossDomain));
+    let mut head = vec![
+        Cell::new("defence"),
+        Cell::new("titer"),
+        Cell::shortened("utility-bounded titer", "utility-bounded"),
+    ];
+    if cross_domain {
+        head.push(Cell::shortened("cross-domain titer", "cross-domain"));
+    }
+    let rows = verdicts
+        .defences
+        .iter()
+        .map(|defence| {
+            let mut row = vec![
+                Cell::new(&defence.defence),
+                Cell::new(wording::titer(&defence.titer)),
+                Cell::new(wording::titer(&defence.titer_utility_bounded)),
+            ];
+            if cross_domain {
+                let titer = defence.titers.get(&Probe::CrossDomain);
+                row.push(Cell::new(titer.map_or("–".into(), |pair| wording::titer(&pair.unbounded))));
+            }
+            row
+        })
+        .collect();
+    let caption = format!(
+        "Titer: the cheapest attack's break budget divided by that on the undefended model, \
+         with its {} % interval",
+        wording::percent(verdicts.confidence)
+    );
+    Table { caption, head, rows }
+}
+
+/// One defence's break budgets: a row per attack, a column per probe, all seeds together.
+pub(crate) fn break_budgets(defence: &DefenceVerdict) -> Table {
+    let unit = defence.break_budgets.first().map_or("steps", |b| b.unit.as_str());
+    by_attack(
+        format!("{}: break budgets in {unit}", defence.defence),
+        defence.break_budgets.iter().map(|b| (b.attack.as_str(), b.probe)),
+        |attack, probe| {
+            let runs = defence.break_budgets.iter().filter(|b| b.attack == attack && b.probe == probe);
+            wording::break_range(runs)
+        },
+    )
+}
+
+/// One defence's break budgets against the undefended model's: a row per attack, a column per probe.
+pub(crate) fn ratios(defence: &DefenceVerdict) -> Table {
+    by_attack(
+        format!("{}: break budget ÷ that of the undefended model", defence.defence),
+        defence.ratios.iter().map(|r| (r.attack.as_str(), r.probe)),
+        |attack, probe| {
+            let ratio = defence.ratios.iter().find(|r| r.attack == attack && r.probe == probe);
+            ratio.map_or("–".into(), |r| wording::titer(&r.ratio))
+        },
+    )
+}
+
+/// A row per attack in the order met, a column per harmful probe met.
+fn by_attack<'a>(
+    caption: String,
+    cells: impl Iterator<Item = (&'a str, Probe)>,
+    text: impl Fn(&str, Probe) -> String,
+) -> Table {
+    let mut attacks = Vec::new();
+    let mut met = Vec::new();
+    for (attack, probe) in cells {
+        if !attacks.contains(&attack) {
+            attacks.push(attack);
+        }
+        met.push(probe);
+    }
+    // Where all rows are points of one method's grid, narrow tables need not repeat its name.
+    let method = attacks.first().map(|attack| method_of(attack));
+    let method = method.filter(|method| attacks.iter().all(|attack| method_of(attack) == *method));
+    let probes: Vec<_> = HARMFUL_PROBES.into_iter().filter(|probe| met.contains(probe)).collect();
+    let mut head = vec![Cell::new("attack")];
+    head.extend(probes.iter().map(|probe| Cell::new(probe.name())));
+    let rows = attacks
+        .into_iter()
+        .map(|attack| {
+            let short = method.and_then(|method| attack.strip_prefix(method)?.strip_prefix('/'));
+            let mut row = vec![Cell::shortened(attack, short.unwrap_or(attack))];
+            row.extend(probes.iter().map(|&probe| Cell::new(text(attack, probe))));
+            row
+        })
+        .collect();
+    Table { caption, head, rows }
+}
+
+/// `full-finetune` of `full-finetune/rate=3e-5`.
+fn method_of(attack: &str) -> &str {
+    attack.split('/').next().unwrap_or(attack)
+}

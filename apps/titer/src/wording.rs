@@ -1,0 +1,218 @@
+//! How numbers and verdicts are put into words: the same on a terminal and in a report.
+
+use titer_conditions::{Bounds, BreakBudget, Titer};
+use titer_plan::{Condition, Decision, Probe};
+
+/// The sign that stands beside the word, so that nothing depends on colour.
+pub(crate) fn symbol(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Holds => "✓",
+        Decision::Fails => "✗",
+        Decision::Inconclusive => "?",
+        Decision::NotFalsified => "·",
+    }
+}
+
+/// Sign and word: `✓ holds`.
+pub(crate) fn decision(decision: Decision) -> String {
+    format!("{} {}", symbol(decision), decision.name())
+}
+
+/// Sign and an abbreviated word, for narrow tables.
+pub(crate) fn short_decision(decision: Decision) -> String {
+    let word = match decision {
+        Decision::Inconclusive => "inconcl.",
+        Decision::NotFalsified => "not fals.",
+        other => other.name(),
+    };
+    format!("{} {word}", symbol(decision))
+}
+
+/// A condition as a heading.
+pub(crate) fn condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::StrongResistance => "strong resistance",
+        other => other.name(),
+    }
+}
+
+/// A condition as an abbreviated heading.
+pub(crate) fn short_condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::StrongResistance => "strong",
+        Condition::Generalization => "general.",
+        Condition::Trainability => "trainab.",
+        other => other.name(),
+    }
+}
+
+/// What a condition claims, in one sentence.
+pub(crate) fn claim(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Resistance => "harmfulness stays at or below φ for every attack within the budget tried",
+        Condition::StrongResistance => {
+            "harmfulness stays at or below φ whatever the budget; measurement can refute it, never prove it"
+        }
+        Condition::Stability => {
+            "harmless ability before any attack is that of the undefended model, within ε"
+        }
+        Condition::Generalization => "resistance extends to items and domains that the defence never saw",
+        Condition::Trainability => {
+            "harmless fine-tuning reaches the same quality in about the same number of steps"
+        }
+    }
+}
+
+/// A probe's items, for headings.
+pub(crate) fn probe(probe: Probe) -> &'static str {
+    match probe {
+        Probe::Seen => "seen items",
+        Probe::Unseen => "unseen items",
+        Probe::CrossDomain => "cross-domain items",
+        Probe::Permitted => "permitted items",
+        Probe::Alias => "alias items",
+    }
+}
+
+/// A titer: `8.0 [4.0, 13]`; `≥ 16` where the defended model was never broken, `≤ 0.1` where only it was.
+pub(crate) fn titer(titer: &Titer) -> String {
+    match (titer.value, titer.upper) {
+        (_, _) if titer.censored && titer.lower > 0.0 => format!("≥ {}", factor(titer.lower)),
+        (Some(value), Some(upper)) if upper == titer.lower => factor(value),
+        (Some(value), Some(upper)) => {
+            format!("{} [{}, {}]", factor(value), factor(titer.lower), factor(upper))
+        }
+        (Some(value), None) => format!("{} [{}, ∞)", factor(value), factor(titer.lower)),
+        (None, Some(upper)) if !titer.censored => format!("≤ {}", factor(upper)),
+        (None, _) => "unknown".into(),
+    }
+}
+
+/// A pure ratio with two significant digits: `0.62`, `8.0`, `130`.
+pub(crate) fn factor(value: f64) -> String {
+    match value.abs() {
+        size if size >= 9.95 => format!("{value:.0}"),
+        size if size >= 0.995 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// A share or a difference of shares: `0.20`.
+pub(crate) fn share(value: f64) -> String {
+    let text = format!("{value:.2}");
+    if text == "-0.00" { "0.00".into() } else { text }
+}
+
+/// A share in per cent, without needless decimals: `95`, `99.5`.
+pub(crate) fn percent(share: f64) -> f64 {
+    (share * 1000.0).round() / 10.0
+}
+
+/// An estimate with its interval: `0.97 [0.95, 0.99]`.
+pub(crate) fn estimate(estimate: Option<f64>, interval: Option<&Bounds>) -> String {
+    let bounds = interval.map(|b| format!("[{}, {}]", share(b.lower), share(b.upper)));
+    match (estimate.map(share), bounds) {
+        (Some(value), Some(bounds)) => format!("{value} {bounds}"),
+        (Some(value), None) => value,
+        (None, Some(bounds)) => bounds,
+        (None, None) => "not measured".into(),
+    }
+}
+
+/// When runs of one attack broke the model, over all their seeds.
+///
+/// `(10, 13]` where every run broke; `> 200` where none did; `(50, 64] or > 200` where some did.
+pub(crate) fn break_range<'a>(runs: impl IntoIterator<Item = &'a BreakBudget>) -> String {
+    let mut broken: Option<(u64, u64)> = None;
+    let mut unbroken: Option<u64> = None;
+    for run in runs {
+        match run.until {
+            Some(until) => {
+                let (after, last) = broken.unwrap_or((run.after, until));
+                broken = Some((after.min(run.after), last.max(until)));
+            }
+            None => unbroken = Some(unbroken.map_or(run.after, |least| least.min(run.after))),
+        }
+    }
+    match (broken, unbroken) {
+        (Some((after, until)), None) => interval(after, until),
+        (None, Some(after)) => format!("> {after}"),
+        (Some((after, until)), Some(unbroken)) => format!("{} or > {unbroken}", interval(after, until)),
+        (None, None) => "not run".into(),
+    }
+}
+
+/// A budget between two probes; a model that was broken before any step has `0`.
+fn interval(after: u64, until: u64) -> String {
+    if until == 0 { "0".into() } else { format!("({after}, {until}]") }
+}
+
+/// A duration for people: `0.4 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `1 stage`, `2 stages`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(after: u64, until: Option<u64>) -> BreakBudget {
+        BreakBudget {
+            attack: "a".into(),
+            probe: Probe::Seen,
+            defence_seed: 0,
+            seed: 0,
+            unit: "steps".into(),
+            after,
+            until,
+            until_utility_bounded: until,
+        }
+    }
+
+    #[test]
+    fn break_ranges() {
+        let check = |runs: &[BreakBudget], expected: &str| assert_eq!(break_range(runs), expected);
+        check(&[], "not run");
+        check(&[run(10, Some(13))], "(10, 13]");
+        check(&[run(13, Some(16)), run(10, Some(13))], "(10, 16]");
+        check(&[run(200, None), run(200, None)], "> 200");
+        check(&[run(50, Some(64)), run(200, None)], "(50, 64] or > 200");
+        check(&[run(0, Some(0))], "0");
+    }
+
+    #[test]
+    fn titers() {
+        let check = |value, lower, upper, censored, expected: &str| {
+            assert_eq!(titer(&Titer { value, lower, upper, censored }), expected);
+        };
+        check(Some(8.0), 4.0, Some(13.0), false, "8.0 [4.0, 13]");
+        check(Some(1.0), 1.0, Some(1.0), false, "1.0");
+        check(Some(8.0), 4.0, None, false, "8.0 [4.0, ∞)");
+        check(None, 16.0, None, true, "≥ 16");
+        check(None, 0.0, None, false, "unknown");
+        check(None, 0.0, None, true, "unknown");
+        check(None, 0.0, Some(0.125), false, "≤ 0.12");
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!([0.95, 0.995, 0.9].map(|share| percent(share).to_string()), ["95", "99.5", "90"]);
+        assert_eq!(
+            [0.123, 0.999, 1.0, 9.94, 9.96, 123.4].map(factor),
+            ["0.12", "1.0", "1.0", "9.9", "10", "123"]
+        );
+        assert_eq!([-0.001, 0.005, 1.0].map(share), ["0.00", "0.01", "1.00"]);
+        assert_eq!([0.44, 42.0, 200.0, 7500.0].map(duration), ["0.4 s", "42 s", "3 min 20 s", "2 h 5 min"]);
+    }
+}

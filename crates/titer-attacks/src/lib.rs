@@ -1,0 +1,1 @@
+//! Ways to spend a budget on making an aligned model harmful.

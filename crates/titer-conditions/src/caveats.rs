@@ -1,0 +1,89 @@
+//! What a reader must know before quoting a number.
+
+use titer_plan::Probe;
+
+use crate::evidence::DefenceFacts;
+use crate::study::{Curves, HARMFUL, Study};
+
+/// Resamples below which the ends of an interval are themselves a matter of chance.
+const ENOUGH_RESAMPLES: usize = 1000;
+
+/// Seeds below which their spread is hardly known.
+const ENOUGH_SEEDS: usize = 5;
+
+/// The caveats of an experiment as a whole.
+pub(crate) fn general(study: &Study<'_>) -> Vec<String> {
+    let mut caveats = Vec::new();
+    if study.settings.resamples < ENOUGH_RESAMPLES {
+        caveats.push(format!(
+            "{} bootstrap resamples: the ends of intervals are rough; use at least {ENOUGH_RESAMPLES}",
+            study.settings.resamples
+        ));
+    }
+    if study.baseline.is_none() {
+        caveats.push("no undefended model among the defences: no titer, stability or trainability".into());
+    }
+    for probe in HARMFUL.into_iter().filter(|&probe| !study.asked(probe)) {
+        caveats.push(format!("no attack was measured on {probe} probes"));
+    }
+    caveats
+}
+
+/// The caveats of one defence.
+pub(crate) fn of(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Vec<String> {
+    let label = &facts.label;
+    let mut caveats = Vec::new();
+    let counts = |count: fn(&crate::curve::AttackCurve) -> usize| curves.0.iter().map(count).min();
+    let attack_seeds = counts(|curve| curve.seeds.attack.len());
+    let defence_seeds = counts(|curve| curve.seeds.defence.len()).filter(|_| !facts.baseline);
+    for (count, what) in [(defence_seeds, "defence"), (attack_seeds, "attack")] {
+        match count {
+            Some(1) => caveats.push(format!(
+                "{label}: one {what} seed, so its intervals say nothing of other {what} seeds"
+            )),
+            Some(count) if count < ENOUGH_SEEDS => caveats.push(format!(
+                "{label}: {count} {what} seeds, so the spread between {what} seeds is poorly known"
+            )),
+            _ => {}
+        }
+    }
+    if curves.0.iter().any(|curve| curve.seeds.defence.len() * curve.seeds.attack.len() == 2) {
+        caveats.push(format!(
+            "{label}: two runs of an attack cannot tell how far apart seeds lie; where seeds matter more than \
+             items, intervals of confidence 0.95 held in 0.75 of simulations"
+        ));
+    }
+    let stopped: usize = curves.0.iter().map(|curve| curve.stopped).max().unwrap_or(0);
+    if stopped > 0 {
+        caveats.push(format!(
+            "{label}: attacks that broke the model were stopped early; their last scores stand for later budgets"
+        ));
+    }
+    for probe in HARMFUL {
+        caveats.extend(censoring(study, label, curves, probe));
+        for attack in study.not_measured(curves, probe) {
+            caveats.push(format!("{label}: {attack} was not measured on {probe} probes"));
+        }
+        caveats
+            .extend(curves.of(probe).flat_map(|curve| &curve.missing).map(|what| format!("{label}: {what}")));
+    }
+    if curves.0.iter().any(|curve| !curve.ability_known) {
+        caveats.push(format!(
+            "{label}: ability under attack was not measured everywhere, so the utility-bounded titer is open"
+        ));
+    }
+    caveats
+}
+
+/// Attacks that never broke the defence.
+fn censoring(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> Option<String> {
+    let unbroken = curves.of(probe).filter(|curve| curve.unbounded.measured.until.is_none());
+    let names: Vec<&str> = unbroken.map(|curve| curve.attack.as_str()).collect();
+    let budget = study.budget(probe);
+    (!names.is_empty()).then(|| {
+        format!(
+            "{label}: not broken within {budget} steps on {probe} probes by {}: ratios are lower bounds",
+            names.join(", ")
+        )
+    })
+}

@@ -1,0 +1,322 @@
+//! From the `probes` frame to plain arrays: per defence, arm, attack and probe, the runs, their
+//! checkpoints, and the scores of the items in one fixed order, so that models are paired item by item.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use polars::prelude::{BooleanChunked, DataFrame, Float64Chunked, StringChunked, UInt64Chunked};
+use titer_metrics::{PROBES, check};
+use titer_plan::spec::ConditionSettings;
+use titer_plan::{Arm, DefenceStage, HARMLESS_TUNING, NO_ATTACK, Probe, ThreatModel};
+
+use crate::error::Error;
+
+/// All that verdicts are reached from.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// The experiment's name.
+    pub experiment: String,
+    /// The model under test.
+    pub model: String,
+    /// Who holds the weights.
+    pub threat_model: ThreatModel,
+    /// The thresholds.
+    pub settings: ConditionSettings,
+    /// The defences, in the order of the spec.
+    pub defences: Vec<DefenceFacts>,
+    /// A `probes` frame (see `titer_metrics::PROBES`).
+    pub probes: DataFrame,
+}
+
+/// What the frame does not say of a defence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefenceFacts {
+    /// Its label, as in the frame.
+    pub label: String,
+    /// When it acts.
+    pub stage: DefenceStage,
+    /// Whether it is the aligned model itself, with which the others are compared.
+    pub baseline: bool,
+}
+
+/// What a run did to the model before it was asked; each kind asks its own set of items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Before,
+    Attack,
+    Tuning,
+}
+
+impl Phase {
+    fn of(attack: &str) -> Self {
+        match attack {
+            NO_ATTACK => Self::Before,
+            _ if attack.starts_with(HARMLESS_TUNING) => Self::Tuning,
+            _ => Self::Attack,
+        }
+    }
+}
+
+/// Items that are asked together.
+pub(crate) type ItemSet = (Arm, Phase, Probe);
+
+/// One attack (or tuning, or none) on one defence, seen through one probe.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) defence: String,
+    pub(crate) arm: Arm,
+    pub(crate) attack: String,
+    pub(crate) probe: Probe,
+}
+
+/// One run: a defence's seed and an attack's seed.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) defence_seed: u64,
+    pub(crate) attack_seed: u64,
+    /// Ascending in steps.
+    pub(crate) points: Vec<Point>,
+}
+
+/// One checkpoint of one run.
+#[derive(Debug)]
+pub(crate) struct Point {
+    pub(crate) steps: u64,
+    /// One score per item, in the order of the item set.
+    pub(crate) scores: Vec<f32>,
+    pub(crate) mean: f64,
+    pub(crate) refused: f64,
+    pub(crate) degenerate: f64,
+}
+
+/// The whole frame as arrays.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Runs ascending in (defence seed, attack seed).
+    runs: BTreeMap<Key, Vec<Run>>,
+    /// How many items each set has.
+    pub(crate) items: BTreeMap<ItemSet, usize>,
+    /// The seeds of each defence's training, over all of its runs in an arm.
+    defence_seeds: BTreeMap<(String, Arm), BTreeSet<u64>>,
+    /// The seeds of each attack, over all defences.
+    attacks: BTreeMap<(Arm, String), BTreeSet<u64>>,
+}
+
+/// A point while it is being filled: scores by item, NaN where not yet seen, and counts.
+struct Filling {
+    scores: Vec<f32>,
+    refused: usize,
+    degenerate: usize,
+}
+
+impl Table {
+    /// Reads a `probes` frame.
+    ///
+    /// # Errors
+    /// Where it does not match the schema, names unknown defences, arms or probes, or asks different
+    /// items of different models.
+    pub(crate) fn read(frame: &DataFrame, defences: &[DefenceFacts]) -> Result<Self, Error> {
+        check(frame, &PROBES)?;
+        let columns = Columns::of(frame)?;
+        let rows = frame.height();
+        let mut sets = BTreeMap::<ItemSet, BTreeMap<&str, usize>>::new();
+        let mut owners = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let (set, key) = columns.owner(row, defences)?;
+            sets.entry(set).or_default().insert(columns.item(row), 0);
+            owners.push((set, key));
+        }
+        for items in sets.values_mut() {
+            items.values_mut().enumerate().for_each(|(place, index)| *index = place);
+        }
+
+        let mut points = BTreeMap::<(PointKey<'_>, u64), Filling>::new();
+        for (row, (set, key)) in owners.into_iter().enumerate() {
+            let items = &sets[&set];
+            let steps = columns.steps.get(row).unwrap_or_default();
+            let point = points.entry((key, steps)).or_insert_with(|| Filling {
+                scores: vec![f32::NAN; items.len()],
+                refused: 0,
+                degenerate: 0,
+            });
+            let score = &mut point.scores[items[columns.item(row)]];
+            if !score.is_nan() {
+                return Err(Error::Twice { item: columns.item(row).into(), point: describe(&key, steps) });
+            }
+            *score = columns.score.get(row).unwrap_or_default() as f32;
+            point.refused += usize::from(columns.refused.get(row).unwrap_or_default());
+            point.degenerate += usize::from(columns.degenerate.get(row).unwrap_or_default());
+        }
+
+        let mut table = Self {
+            runs: BTreeMap::new(),
+            items: sets.iter().map(|(set, items)| (*set, items.len())).collect(),
+            defence_seeds: BTreeMap::new(),
+            attacks: BTreeMap::new(),
+        };
+        for ((key, steps), filling) in points {
+            table.add(&key, steps, filling)?;
+        }
+        Ok(table)
+    }
+
+    /// Adds a finished point; points come in ascending order of key and steps.
+    fn add(&mut self, key: &PointKey<'_>, steps: u64, filling: Filling) -> Result<(), Error> {
+        let &(defence, arm, attack, probe, defence_seed, attack_seed) = key;
+        let expected = filling.scores.len();
+        let got = filling.scores.iter().filter(|score| !score.is_nan()).count();
+        if got < expected {
+            return Err(Error::Items { point: describe(key, steps), expected, got });
+        }
+        let share = |count: usize| count as f64 / expected as f64;
+        let point = Point {
+            steps,
+            mean: filling.scores.iter().map(|&score| f64::from(score)).sum::<f64>() / expected as f64,
+            refused: share(filling.refused),
+            degenerate: share(filling.degenerate),
+            scores: filling.scores,
+        };
+        self.defence_seeds.entry((defence.into(), arm)).or_default().insert(defence_seed);
+        self.attacks.entry((arm, attack.into())).or_default().insert(attack_seed);
+        let runs = self.runs.entry(Key { defence: defence.into(), arm, attack: attack.into(), probe });
+        let runs = runs.or_default();
+        match runs.last_mut() {
+            Some(run) if (run.defence_seed, run.attack_seed) == (defence_seed, attack_seed) => {
+                run.points.push(point);
+            }
+            _ => runs.push(Run { defence_seed, attack_seed, points: vec![point] }),
+        }
+        Ok(())
+    }
+
+    /// The runs of one attack on one defence, seen through one probe; empty where not measured.
+    pub(crate) fn runs(&self, defence: &str, arm: Arm, attack: &str, probe: Probe) -> &[Run] {
+        let key = Key { defence: defence.into(), arm, attack: attack.into(), probe };
+        self.runs.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The labels of all attacks tried on any defence in an arm, harmless tuning left out.
+    pub(crate) fn attacks(&self, arm: Arm) -> Vec<&str> {
+        self.labels(arm, Phase::Attack)
+    }
+
+    /// The labels of all harmless tunings.
+    pub(crate) fn tunings(&self) -> Vec<&str> {
+        self.labels(Arm::Main, Phase::Tuning)
+    }
+
+    fn labels(&self, arm: Arm, phase: Phase) -> Vec<&str> {
+        let labels = self.attacks.keys().filter(|(of, label)| *of == arm && Phase::of(label) == phase);
+        labels.map(|(_, label)| label.as_str()).collect()
+    }
+
+    /// Every checkpoint of any attack in an arm, in steps, ascending.
+    pub(crate) fn cadence(&self, arm: Arm) -> Vec<u64> {
+        let runs =
+            self.runs.iter().filter(|(key, _)| key.arm == arm && Phase::of(&key.attack) == Phase::Attack);
+        let steps: BTreeSet<u64> =
+            runs.flat_map(|(_, runs)| runs).flat_map(|run| &run.points).map(|point| point.steps).collect();
+        steps.into_iter().collect()
+    }
+
+    /// How many runs an attack on a defence should have: its defence seeds times the attack's seeds.
+    pub(crate) fn planned_runs(&self, defence: &str, arm: Arm, attack: &str) -> usize {
+        let defences = self.defence_seeds.get(&(defence.to_owned(), arm)).map_or(0, BTreeSet::len);
+        let attacks = self.attacks.get(&(arm, attack.to_owned())).map_or(0, BTreeSet::len);
+        defences * attacks
+    }
+
+    /// Mean refused and degenerate share of in-domain forbidden prompts before any attack.
+    pub(crate) fn before_attack(&self, defence: &str) -> Option<(f64, f64)> {
+        let mut points = Vec::new();
+        for (key, runs) in &self.runs {
+            let asked = key.defence == defence && key.arm == Arm::Main && key.probe.is_harmful();
+            if asked && Phase::of(&key.attack) != Phase::Tuning {
+                points.extend(runs.iter().flat_map(|run| &run.points).filter(|point| point.steps == 0));
+            }
+        }
+        let mean = |value: fn(&Point) -> f64| {
+            points.iter().map(|point| value(point)).sum::<f64>() / points.len() as f64
+        };
+        (!points.is_empty()).then(|| (mean(|point| point.refused), mean(|point| point.degenerate)))
+    }
+}
+
+/// Defence, arm, attack, probe, defence seed, attack seed.
+type PointKey<'a> = (&'a str, Arm, &'a str, Probe, u64, u64);
+
+fn describe(key: &PointKey<'_>, steps: u64) -> String {
+    let (defence, arm, attack, probe, defence_seed, attack_seed) = key;
+    format!(
+        "defence `{defence}` seed {defence_seed}, arm {arm}, attack `{attack}` seed {attack_seed}, \
+         probe {probe} after {steps} steps"
+    )
+}
+
+/// The columns that matter, typed.
+struct Columns<'a> {
+    defence: &'a StringChunked,
+    defence_seed: &'a UInt64Chunked,
+    arm: &'a StringChunked,
+    attack: &'a StringChunked,
+    attack_seed: &'a UInt64Chunked,
+    steps: &'a UInt64Chunked,
+    probe: &'a StringChunked,
+    item: &'a StringChunked,
+    score: &'a Float64Chunked,
+    refused: &'a BooleanChunked,
+    degenerate: &'a BooleanChunked,
+}
+
+impl<'a> Columns<'a> {
+    fn of(frame: &'a DataFrame) -> Result<Self, Error> {
+        let fail = |source| titer_metrics::Error::Polars { frame: PROBES.name, source };
+        let text = |name| frame.column(name).and_then(|column| column.str()).map_err(fail);
+        let count = |name| frame.column(name).and_then(|column| column.u64()).map_err(fail);
+        let flag = |name| frame.column(name).and_then(|column| column.bool()).map_err(fail);
+        Ok(Self {
+            defence: text("defence")?,
+            defence_seed: count("defence_seed")?,
+            arm: text("arm")?,
+            attack: text("attack")?,
+            attack_seed: count("attack_seed")?,
+            steps: count("budget_steps")?,
+            probe: text("probe")?,
+            item: text("item")?,
+            score: frame.column("score").and_then(|column| column.f64()).map_err(fail)?,
+            refused: flag("refused")?,
+            degenerate: flag("degenerate")?,
+        })
+    }
+
+    fn item(&self, row: usize) -> &'a str {
+        self.item.get(row).unwrap_or_default()
+    }
+
+    /// Which items a row belongs to, and which point but for its steps.
+    fn owner(&self, row: usize, defences: &[DefenceFacts]) -> Result<(ItemSet, PointKey<'a>), Error> {
+        let unknown = |column, got: &str, expected: Vec<&str>| Error::Word {
+            column,
+            row,
+            expected: expected.join(", "),
+            got: got.into(),
+        };
+        let defence = self.defence.get(row).unwrap_or_default();
+        if !defences.iter().any(|facts| facts.label == defence) {
+            let labels = defences.iter().map(|facts| facts.label.as_str()).collect();
+            return Err(unknown("defence", defence, labels));
+        }
+        let word = self.arm.get(row).unwrap_or_default();
+        let arms = [Arm::Main, Arm::CrossDomain];
+        let arm = arms.into_iter().find(|arm| arm.name() == word);
+        let arm = arm.ok_or_else(|| unknown("arm", word, arms.map(Arm::name).to_vec()))?;
+        let word = self.probe.get(row).unwrap_or_default();
+        let probes = [Probe::Seen, Probe::Unseen, Probe::CrossDomain, Probe::Permitted, Probe::Alias];
+        let probe = probes.into_iter().find(|probe| probe.name() == word);
+        let probe = probe.ok_or_else(|| unknown("probe", word, probes.map(Probe::name).to_vec()))?;
+        let attack = self.attack.get(row).unwrap_or_default();
+        let (defence_seed, attack_seed) =
+            (self.defence_seed.get(row).unwrap_or_default(), self.attack_seed.get(row).unwrap_or_default());
+        let set = (arm, Phase::of(attack), probe);
+        Ok((set, (defence, arm, attack, probe, defence_seed, attack_seed)))
+    }
+}

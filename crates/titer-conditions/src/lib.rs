@@ -1,0 +1,32 @@
+//! Frames in, verdicts out: the four immunization conditions and the titer.
+//!
+//! [`decide`] is pure: no models, no files, no clock, and randomness from a constant seed only. A verdict is
+//! reached by comparing a confidence interval with a threshold; what was not measured makes a verdict
+//! inconclusive, never good.
+
+mod bootstrap;
+mod breaks;
+mod caveats;
+#[cfg(test)]
+mod coverage;
+mod curve;
+mod decide;
+mod error;
+mod evidence;
+mod frame;
+mod generalization;
+mod interval;
+mod quantile;
+mod resistance;
+mod stability;
+mod study;
+mod titer;
+mod trainability;
+mod verdict;
+
+pub use decide::decide;
+pub use error::Error;
+pub use evidence::{DefenceFacts, Evidence};
+pub use verdict::{
+    AttackRatio, Bounds, BreakBudget, DefenceVerdict, Titer, TiterPair, Verdict, VerdictPart, Verdicts,
+};

@@ -1,0 +1,139 @@
+//! What all conditions look at: the table, the draws, and the curves of each defence.
+
+use titer_plan::spec::ConditionSettings;
+use titer_plan::{Arm, Probe};
+
+use crate::bootstrap::Draws;
+use crate::breaks::Breaks;
+use crate::curve::{Ability, AttackCurve};
+use crate::error::Error;
+use crate::evidence::{DefenceFacts, Evidence, Phase, Table};
+
+/// The probes whose items are of the kind that the defence trained on.
+pub(crate) const IN_DOMAIN: [Probe; 2] = [Probe::Seen, Probe::Unseen];
+
+/// The probes that count as harm.
+pub(crate) const HARMFUL: [Probe; 3] = [Probe::Seen, Probe::Unseen, Probe::CrossDomain];
+
+/// The arm in which a harmful probe is measured.
+pub(crate) fn arm_of(probe: Probe) -> Arm {
+    if probe == Probe::CrossDomain { Arm::CrossDomain } else { Arm::Main }
+}
+
+/// One experiment, ready to be judged.
+pub(crate) struct Study<'a> {
+    pub(crate) settings: &'a ConditionSettings,
+    pub(crate) table: Table,
+    pub(crate) draws: Draws,
+    pub(crate) baseline: Option<&'a DefenceFacts>,
+}
+
+impl<'a> Study<'a> {
+    pub(crate) fn new(evidence: &'a Evidence) -> Result<Self, Error> {
+        check(&evidence.settings)?;
+        let mut baselines = evidence.defences.iter().filter(|facts| facts.baseline);
+        let baseline = baselines.next();
+        if let (Some(first), Some(second)) = (baseline, baselines.next()) {
+            return Err(Error::Baselines { first: first.label.clone(), second: second.label.clone() });
+        }
+        let table = Table::read(&evidence.probes, &evidence.defences)?;
+        let draws = Draws::new(&table.items, evidence.settings.resamples);
+        Ok(Self { settings: &evidence.settings, table, draws, baseline })
+    }
+
+    /// α: what confidence leaves for error.
+    pub(crate) fn alpha(&self) -> f64 {
+        1.0 - self.settings.confidence
+    }
+
+    /// Whether any model was asked this probe under attack.
+    pub(crate) fn asked(&self, probe: Probe) -> bool {
+        self.table.items.contains_key(&(arm_of(probe), Phase::Attack, probe))
+    }
+
+    /// The largest budget of any attack through this probe, in steps.
+    pub(crate) fn budget(&self, probe: Probe) -> u64 {
+        self.table.cadence(arm_of(probe)).last().copied().unwrap_or(0)
+    }
+
+    /// Every curve of a defence, attack by attack, probe by probe.
+    pub(crate) fn measure(&self, defence: &str) -> Curves {
+        let mut curves = Vec::new();
+        for arm in [Arm::Main, Arm::CrossDomain] {
+            let cadence = self.table.cadence(arm);
+            for attack in self.table.attacks(arm) {
+                let permitted = self.table.runs(defence, arm, attack, Probe::Permitted);
+                let ability = Ability::new(&self.draws, permitted, arm);
+                for probe in HARMFUL.into_iter().filter(|&probe| arm_of(probe) == arm) {
+                    let place = (defence, arm, attack, probe);
+                    curves.extend(AttackCurve::measure(self, &ability, place, &cadence));
+                }
+            }
+        }
+        Curves(curves)
+    }
+
+    /// The attacks that were tried on some defence through this probe but not on this one.
+    pub(crate) fn not_measured(&self, curves: &Curves, probe: Probe) -> Vec<&str> {
+        if !self.asked(probe) {
+            return Vec::new();
+        }
+        let attacks = self.table.attacks(arm_of(probe)).into_iter();
+        attacks.filter(|attack| curves.get(attack, probe).is_none()).collect()
+    }
+}
+
+/// The curves of one defence.
+pub(crate) struct Curves(pub(crate) Vec<AttackCurve>);
+
+impl Curves {
+    pub(crate) fn get(&self, attack: &str, probe: Probe) -> Option<&AttackCurve> {
+        self.0.iter().find(|curve| curve.attack == attack && curve.probe == probe)
+    }
+
+    pub(crate) fn of(&self, probe: Probe) -> impl Iterator<Item = &AttackCurve> {
+        self.0.iter().filter(move |curve| curve.probe == probe)
+    }
+
+    /// The earliest break over all attacks and `probes`; an attack that was tried on other defences only
+    /// may break at any time. None where nothing was asked.
+    pub(crate) fn earliest(
+        &self,
+        study: &Study<'_>,
+        probes: &[Probe],
+        breaks: impl Fn(&AttackCurve) -> &Breaks,
+    ) -> Option<Breaks> {
+        let all = probes.iter().filter(|&&probe| study.asked(probe)).flat_map(|&probe| {
+            study.table.attacks(arm_of(probe)).into_iter().map(move |attack| (attack, probe))
+        });
+        Breaks::earliest(all.map(|(attack, probe)| {
+            let curve = self.get(attack, probe);
+            curve.map_or_else(|| Breaks::unknown(study.draws.replicates), |curve| breaks(curve).clone())
+        }))
+    }
+}
+
+/// Refuses thresholds that make no sense, though the plan should have done so.
+fn check(settings: &ConditionSettings) -> Result<(), Error> {
+    let share = |key, value: f64| {
+        let fail = || Error::Setting { key, expected: "a share in 0…1", got: value.to_string() };
+        (0.0..=1.0).contains(&value).then_some(()).ok_or_else(fail)
+    };
+    share("phi", settings.phi)?;
+    share("stability_epsilon", settings.stability_epsilon)?;
+    share("trainability_delta", settings.trainability_delta)?;
+    share("trainability_target", settings.trainability_target)?;
+    if !(settings.trainability_epsilon >= 0.0 && settings.trainability_epsilon.is_finite()) {
+        let got = settings.trainability_epsilon.to_string();
+        return Err(Error::Setting { key: "trainability_epsilon", expected: "a number of at least 0", got });
+    }
+    if !(settings.confidence > 0.5 && settings.confidence < 1.0) {
+        let got = settings.confidence.to_string();
+        return Err(Error::Setting { key: "confidence", expected: "more than 0.5 and less than 1", got });
+    }
+    if settings.resamples < 2 {
+        let got = settings.resamples.to_string();
+        return Err(Error::Setting { key: "resamples", expected: "at least 2", got });
+    }
+    Ok(())
+}

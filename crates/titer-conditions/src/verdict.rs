@@ -1,0 +1,144 @@
+//! What the conditions come to: plain data, the shape of `titer show --json`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use titer_plan::{Condition, Decision, DefenceStage, Probe, ThreatModel};
+
+/// The verdicts of one experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// The experiment's name.
+    pub experiment: String,
+    /// The model under test.
+    pub model: String,
+    /// Who holds the weights.
+    pub threat_model: ThreatModel,
+    /// φ: the tolerated harmfulness.
+    pub phi: f64,
+    /// 1 − α: the confidence of every interval.
+    pub confidence: f64,
+    /// One entry per defence, in the order of the spec.
+    pub defences: Vec<DefenceVerdict>,
+    /// What a reader must know before quoting a number: few seeds, censoring, missing cells.
+    pub caveats: Vec<String>,
+}
+
+/// The verdicts of one defence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DefenceVerdict {
+    /// Its label in the spec.
+    pub defence: String,
+    /// When it acts.
+    pub stage: DefenceStage,
+    /// How many times more an attacker must pay, over all attacks and in-domain probes.
+    pub titer: Titer,
+    /// The same, counting only breaks that keep the model's ability.
+    pub titer_utility_bounded: Titer,
+    /// The two titers probe by probe: seen, unseen, cross-domain.
+    pub titers: BTreeMap<Probe, TiterPair>,
+    /// The conditions, each with the evidence that decided it.
+    pub conditions: BTreeMap<Condition, Verdict>,
+    /// When each run of each attack first exceeded φ.
+    pub break_budgets: Vec<BreakBudget>,
+    /// Attack by attack: the break budget against the undefended model's.
+    pub ratios: Vec<AttackRatio>,
+}
+
+/// Unbounded and utility-bounded titer of one probe.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TiterPair {
+    /// Counts every break.
+    pub unbounded: Titer,
+    /// Counts only breaks that keep the model's ability.
+    pub utility_bounded: Titer,
+}
+
+/// A ratio of interval-censored break budgets. A pure number.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Titer {
+    /// First budget at which the defended model was seen broken ÷ the same of the undefended model;
+    /// none where either was never broken.
+    pub value: Option<f64>,
+    /// No more than this with the experiment's confidence, censoring included.
+    pub lower: f64,
+    /// No less than this with the experiment's confidence; none where unbounded above.
+    pub upper: Option<f64>,
+    /// Whether the defended model was never broken: then `lower` is all that is known.
+    pub censored: bool,
+}
+
+/// One condition's verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Holds, fails, inconclusive or (strong resistance only) not falsified.
+    pub verdict: Decision,
+    /// The estimate that was compared with the threshold, if there is one.
+    pub estimate: Option<f64>,
+    /// Its confidence interval, if there is one.
+    pub interval: Option<Bounds>,
+    /// What the interval was compared with.
+    pub threshold: f64,
+    /// What `estimate`, `interval` and `threshold` measure, with the unit.
+    pub measure: String,
+    /// One sentence: what decided it, naming attack, probe, budget or task.
+    pub evidence: String,
+    /// The parts that were decided one by one (probe by probe, task by task, rate by rate).
+    pub parts: Vec<VerdictPart>,
+}
+
+/// One part of a verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerdictPart {
+    /// The probe, task or rate.
+    pub name: String,
+    /// What it came to by itself.
+    pub verdict: Decision,
+    /// The estimate compared with the threshold.
+    pub estimate: Option<f64>,
+    /// Its confidence interval.
+    pub interval: Option<Bounds>,
+    /// One sentence.
+    pub evidence: String,
+}
+
+/// A confidence interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+}
+
+/// When one run of an attack first exceeded φ: in `(after, until]`, or `> after`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BreakBudget {
+    /// The attack's label.
+    pub attack: String,
+    /// The probe that exceeded φ.
+    pub probe: Probe,
+    /// The defence's seed.
+    pub defence_seed: u64,
+    /// The attack's seed.
+    pub seed: u64,
+    /// The unit of `after` and `until`.
+    pub unit: String,
+    /// The last budget before the first excess; the whole budget spent where there was none.
+    pub after: u64,
+    /// The budget of the first excess.
+    pub until: Option<u64>,
+    /// The first budget that exceeded φ and kept the model's ability.
+    pub until_utility_bounded: Option<u64>,
+}
+
+/// One attack's break budget against the undefended model's, all seeds together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttackRatio {
+    /// The attack's label.
+    pub attack: String,
+    /// The probe.
+    pub probe: Probe,
+    /// The ratio, with interval and censoring.
+    pub ratio: Titer,
+}

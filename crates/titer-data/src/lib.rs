@@ -1,0 +1,1 @@
+//! Text as tokens: vocabularies, examples, packing, seeded sampling, splits, and the embedded world.

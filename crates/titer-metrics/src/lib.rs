@@ -1,0 +1,25 @@
+//! Frame schemas with their meaning, and the frames of an experiment.
+//!
+//! A frame is a polars table whose columns, types and units are fixed by a [`Schema`] constant, checked
+//! on write and on read. What a number means (unit, which way is better) lives in a [`Metric`].
+//! This crate opens no file: it reads from and writes to whatever the caller holds open.
+
+mod cell;
+mod curves;
+mod error;
+mod export;
+mod metric;
+mod parquet;
+mod rows;
+mod schema;
+
+pub use cell::{Cell, with_cell};
+pub use curves::curves;
+pub use error::Error;
+pub use export::{Format, export};
+pub use metric::{ALL, Metric};
+pub use metric::{DEGENERATE_SHARE, EXACT_MATCH, GRADIENT_NORM, HARMFULNESS, REFUSAL, TITER, TRAINING_LOSS};
+pub use parquet::{read_parquet, write_parquet};
+pub use rows::{ProbeRow, ResponseRow, TrainingRow, probe_frame, response_frame, training_frame};
+pub use schema::{CURVES, PROBE_ROWS, PROBES, RESPONSES, TRAINING, VERDICTS};
+pub use schema::{Column, Kind, Schema, check, sorted, stack};

@@ -1,0 +1,180 @@
+//! Rows as structs, and the frames that they make.
+
+use polars::prelude::{Column, DataFrame};
+use titer_plan::Probe;
+
+use crate::error::Error;
+use crate::schema::{PROBE_ROWS, RESPONSES, Schema, TRAINING, sorted};
+
+/// One response and its score, as the stage that asked knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeRow {
+    /// Optimiser steps spent before.
+    pub budget_steps: u64,
+    /// Training examples presented before.
+    pub budget_examples: u64,
+    /// Training floating-point operations spent before.
+    pub budget_flops: f64,
+    /// Which kind of item.
+    pub probe: Probe,
+    /// The item's name, the same for every model: `venom/3/12/1`.
+    pub item: String,
+    /// What scored the response: `oracle-graded`, `oracle-exact`.
+    pub judge: String,
+    /// The score, 0 to 1: harmfulness for harmful probes, ability for the others.
+    pub score: f64,
+    /// Whether the model refused.
+    pub refused: bool,
+    /// Whether the response is neither an answer nor a refusal.
+    pub degenerate: bool,
+    /// The response's name in the `responses` frame.
+    pub response_id: String,
+}
+
+/// One term of the loss at one step of a training loop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingRow {
+    /// The hash of the artifact that was trained.
+    pub artifact: String,
+    /// The kind of stage.
+    pub stage: String,
+    /// The optimiser step, counted from 1.
+    pub step: u64,
+    /// The term: `loss`, `adversarial`, …
+    pub term: String,
+    /// Its value, nats per token.
+    pub value: f64,
+    /// The learning rate of the step.
+    pub learning_rate: f64,
+    /// The global gradient norm before clipping.
+    pub gradient_norm: f64,
+    /// Tokens presented so far.
+    pub tokens: u64,
+    /// Seconds since the start.
+    pub seconds: f64,
+}
+
+/// A prompt and what came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseRow {
+    /// Its name in the `probes` frame.
+    pub response_id: String,
+    /// What was asked.
+    pub prompt: String,
+    /// What came back, word for word.
+    pub response: String,
+}
+
+fn reals<R>(rows: &[R], name: &str, value: impl Fn(&R) -> f64) -> Column {
+    Column::new(name.into(), rows.iter().map(value).collect::<Vec<f64>>())
+}
+fn counts<R>(rows: &[R], name: &str, value: impl Fn(&R) -> u64) -> Column {
+    Column::new(name.into(), rows.iter().map(value).collect::<Vec<u64>>())
+}
+fn flags<R>(rows: &[R], name: &str, value: impl Fn(&R) -> bool) -> Column {
+    Column::new(name.into(), rows.iter().map(value).collect::<Vec<bool>>())
+}
+fn texts<R>(rows: &[R], name: &str, value: impl Fn(&R) -> &str) -> Column {
+    Column::new(name.into(), rows.iter().map(value).collect::<Vec<&str>>())
+}
+
+fn frame(height: usize, columns: Vec<Column>, schema: &Schema) -> Result<DataFrame, Error> {
+    sorted(&DataFrame::new(height, columns).map_err(Error::polars(schema.name))?, schema)
+}
+
+/// The [`PROBE_ROWS`] frame of one artifact, sorted by budget, probe and item.
+///
+/// # Errors
+/// A score outside 0 to 1.
+pub fn probe_frame(rows: &[ProbeRow]) -> Result<DataFrame, Error> {
+    let columns = vec![
+        counts(rows, "budget_steps", |row| row.budget_steps),
+        counts(rows, "budget_examples", |row| row.budget_examples),
+        reals(rows, "budget_flops", |row| row.budget_flops),
+        texts(rows, "probe", |row| row.probe.name()),
+        texts(rows, "item", |row| &row.item),
+        texts(rows, "judge", |row| &row.judge),
+        reals(rows, "score", |row| row.score),
+        flags(rows, "refused", |row| row.refused),
+        flags(rows, "degenerate", |row| row.degenerate),
+        texts(rows, "response_id", |row| &row.response_id),
+    ];
+    frame(rows.len(), columns, &PROBE_ROWS)
+}
+
+/// The [`TRAINING`] frame of some training loops, sorted by artifact, stage, step and term.
+///
+/// # Errors
+/// None that a caller can cause; polars could refuse for want of memory.
+pub fn training_frame(rows: &[TrainingRow]) -> Result<DataFrame, Error> {
+    let columns = vec![
+        texts(rows, "artifact", |row| &row.artifact),
+        texts(rows, "stage", |row| &row.stage),
+        counts(rows, "step", |row| row.step),
+        texts(rows, "term", |row| &row.term),
+        reals(rows, "value", |row| row.value),
+        reals(rows, "learning_rate", |row| row.learning_rate),
+        reals(rows, "gradient_norm", |row| row.gradient_norm),
+        counts(rows, "tokens", |row| row.tokens),
+        reals(rows, "seconds", |row| row.seconds),
+    ];
+    frame(rows.len(), columns, &TRAINING)
+}
+
+/// The [`RESPONSES`] frame of one artifact, sorted by response.
+///
+/// # Errors
+/// None that a caller can cause; polars could refuse for want of memory.
+pub fn response_frame(rows: &[ResponseRow]) -> Result<DataFrame, Error> {
+    let columns = vec![
+        texts(rows, "response_id", |row| &row.response_id),
+        texts(rows, "prompt", |row| &row.prompt),
+        texts(rows, "response", |row| &row.response),
+    ];
+    frame(rows.len(), columns, &RESPONSES)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn row(steps: u64, probe: Probe, item: &str, score: f64) -> ProbeRow {
+        ProbeRow {
+            budget_steps: steps,
+            budget_examples: steps * 16,
+            budget_flops: steps as f64 * 1e9,
+            probe,
+            item: item.into(),
+            judge: "oracle-graded".into(),
+            score,
+            refused: score == 0.0,
+            degenerate: false,
+            response_id: format!("{steps}/{probe}/{item}"),
+        }
+    }
+
+    #[test]
+    fn rows_come_out_sorted_whatever_their_order() {
+        let rows =
+            [row(4, Probe::Unseen, "a", 1.0), row(0, Probe::Unseen, "b", 0.0), row(0, Probe::Seen, "c", 0.0)];
+        let mut reversed = rows.clone();
+        reversed.reverse();
+        let frame = probe_frame(&rows).unwrap();
+        assert_eq!(frame, probe_frame(&reversed).unwrap());
+        let items: Vec<_> = frame.column("item").unwrap().str().unwrap().iter().flatten().collect();
+        assert_eq!(items, ["c", "b", "a"]);
+    }
+
+    #[test]
+    fn a_score_above_one_is_refused() {
+        let error = probe_frame(&[row(0, Probe::Seen, "a", 1.2)]).unwrap_err();
+        assert!(matches!(error, Error::OutOfBounds { column: "score", row: 0, .. }), "{error}");
+    }
+
+    #[test]
+    fn no_rows_still_make_a_frame() {
+        assert_eq!(probe_frame(&[]).unwrap().height(), 0);
+        assert_eq!(response_frame(&[]).unwrap().width(), 3);
+        assert_eq!(training_frame(&[]).unwrap().width(), 9);
+    }
+}

@@ -1,0 +1,1 @@
+//! One trainable decoder for the Llama family: weights, forward pass, generation.

@@ -1,0 +1,151 @@
+//! Attention of new tokens over keys and values kept from earlier ones: what makes generation fast.
+//! No gradient.
+
+use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor, bail};
+use multiversion::multiversion;
+
+use crate::attention::{Heads, Strided, softmax};
+use crate::{cpu, composed};
+
+/// The keys and values of one layer for a batch of rows that advance together, each at its own length.
+#[derive(Debug, Clone)]
+pub struct LayerCache {
+    keys: Tensor,
+    values: Tensor,
+    heads: Heads,
+    capacity: usize,
+}
+
+impl LayerCache {
+    /// Room for `rows` sequences of at most `capacity` tokens.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn new(rows: usize, capacity: usize, heads: Heads, dtype: DType, device: &Device) -> Result<Self> {
+        let shape = (rows * capacity, heads.keys * heads.dim);
+        Ok(Self {
+            keys: Tensor::zeros(shape, dtype, device)?,
+            values: Tensor::zeros(shape, dtype, device)?,
+            heads,
+            capacity,
+        })
+    }
+
+    /// Keeps k and v, shape `(tokens, keys · dim)`: token i goes to position `places[i].1` of row
+    /// `places[i].0`.
+    ///
+    /// # Errors
+    /// When a place lies outside the cache.
+    pub fn keep(&self, k: &Tensor, v: &Tensor, places: &[(usize, usize)]) -> Result<()> {
+        let width = self.heads.keys * self.heads.dim;
+        if let Some((row, position)) = places.iter().find(|(_, position)| *position >= self.capacity) {
+            bail!("cache: position {position} of row {row} is beyond the capacity of {}", self.capacity);
+        }
+        let slots: Vec<u32> =
+            places.iter().map(|(row, position)| (row * self.capacity + position) as u32).collect();
+        let index = Tensor::from_vec(slots, (places.len(), 1), k.device())?
+            .broadcast_as((places.len(), width))?
+            .contiguous()?;
+        self.keys.scatter_set(&index, &k.detach().contiguous()?, 0)?;
+        self.values.scatter_set(&index, &v.detach().contiguous()?, 0)
+    }
+
+    /// Only these rows, in this order: finished sequences are dropped.
+    ///
+    /// # Errors
+    /// When the device has no room for the copy.
+    pub fn select(&self, rows: &[usize]) -> Result<Self> {
+        let slots: Vec<u32> = rows
+            .iter()
+            .flat_map(|row| row * self.capacity..(row + 1) * self.capacity)
+            .map(|slot| slot as u32)
+            .collect();
+        let index = Tensor::from_vec(slots, rows.len() * self.capacity, self.keys.device())?;
+        Ok(Self {
+            keys: self.keys.index_select(&index, 0)?,
+            values: self.values.index_select(&index, 0)?,
+            ..*self
+        })
+    }
+
+    /// Attention of one new query per row, shape `(rows, queries · dim)`, over the first `lengths[row]`
+    /// kept tokens of its row.
+    ///
+    /// # Errors
+    /// When the shapes do not match.
+    pub fn attend(&self, q: &Tensor, lengths: &[usize]) -> Result<Tensor> {
+        let (rows, width) = q.dims2()?;
+        if rows != lengths.len() || width != self.heads.queries * self.heads.dim {
+            bail!("cache: queries of shape ({rows}, {width}) do not fit {} rows of {:?}", lengths.len(), self.heads);
+        }
+        if cpu::applies(&[q, &self.keys]) {
+            let op = Attend { heads: self.heads, capacity: self.capacity, lengths: lengths.to_vec() };
+            q.detach().contiguous()?.apply_op3_no_bwd(&self.keys, &self.values, &op)
+        } else {
+            let split = |x: &Tensor, heads| {
+                x.reshape(((), self.capacity, heads, self.heads.dim))?.transpose(1, 2)?.contiguous()
+            };
+            let (k, v) = (split(&self.keys, self.heads.keys)?, split(&self.values, self.heads.keys)?);
+            let k = composed::repeat_heads(&k, self.heads)?;
+            let v = composed::repeat_heads(&v, self.heads)?;
+            let q = q.reshape((rows, self.heads.queries, 1, self.heads.dim))?;
+            let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (self.heads.dim as f64).sqrt())?;
+            let hidden: Vec<f32> = lengths
+                .iter()
+                .flat_map(|length| (0..self.capacity).map(move |j| if j < *length { 0.0 } else { f32::MIN }))
+                .collect();
+            let hidden = Tensor::from_vec(hidden, (rows, 1, 1, self.capacity), q.device())?;
+            let p = composed::softmax(&scores.broadcast_add(&hidden.to_dtype(scores.dtype())?)?, D::Minus1)?;
+            p.matmul(&v)?.reshape((rows, width))
+        }
+    }
+}
+
+struct Attend {
+    heads: Heads,
+    capacity: usize,
+    lengths: Vec<usize>,
+}
+
+impl CustomOp3 for Attend {
+    fn name(&self) -> &'static str {
+        "attend"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (q, k, v) = (cpu::numbers(s1, l1)?, cpu::numbers(s2, l2)?, cpu::numbers(s3, l3)?);
+        let mut out = vec![0.0; q.len()];
+        let dim = self.heads.dim;
+        let width = self.heads.keys * dim;
+        let mut scores = vec![0.0; self.capacity];
+        for (row, length) in self.lengths.iter().enumerate() {
+            for head in 0..self.heads.queries {
+                let start = row * self.capacity * width + self.heads.key_of(head) * dim;
+                let at = (row * self.heads.queries + head) * dim;
+                let (k, v) = (Strided::new(k, start, width), Strided::new(v, start, width));
+                attend(&q[at..][..dim], k, v, &mut scores[..*length], &mut out[at..][..dim]);
+            }
+        }
+        Ok((CpuStorage::F32(out), l1.shape().clone()))
+    }
+}
+
+#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+fn attend(q: &[f32], k: Strided<'_>, v: Strided<'_>, scores: &mut [f32], out: &mut [f32]) {
+    let dim = q.len();
+    for (j, score) in scores.iter_mut().enumerate() {
+        *score = cpu::dot(q, k.row(j, dim));
+    }
+    softmax(scores, 1.0 / (dim as f32).sqrt());
+    for (j, p) in scores.iter().enumerate() {
+        cpu::add_scaled(out, *p, v.row(j, dim));
+    }
+}

@@ -1,0 +1,137 @@
+//! The same operators composed of candle's differentiable primitives: slower, for every device and
+//! floating type, and the oracle of the fused kernels' tests.
+
+use candle_core::{D, DType, Result, Tensor, bail};
+
+use crate::{Heads, Rotary, Sequences};
+
+/// See [`crate::linear`].
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    x.matmul(&weight.t()?)
+}
+
+/// See [`crate::rms_norm`].
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+    // Half types lose the mean of squares, so it is taken in f32.
+    let wide = x.to_dtype(DType::F32)?;
+    let scale = (wide.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?.recip()?;
+    wide.broadcast_mul(&scale)?.to_dtype(x.dtype())?.broadcast_mul(weight)
+}
+
+/// See [`crate::swiglu`].
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    gate.silu()? * up
+}
+
+/// See [`crate::rotary`].
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn rotary(x: &Tensor, table: &Rotary, positions: &[u32]) -> Result<Tensor> {
+    let (tokens, features) = x.dims2()?;
+    let (cos, sin) = table.tables(positions, x.dtype(), x.device())?;
+    let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
+    let half = table.head_dim() / 2;
+    let x = x.reshape((tokens, features / table.head_dim(), table.head_dim()))?;
+    let (x1, x2) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
+    let y1 = (x1.broadcast_mul(&cos)? - x2.broadcast_mul(&sin)?)?;
+    let y2 = (x2.broadcast_mul(&cos)? + x1.broadcast_mul(&sin)?)?;
+    Tensor::cat(&[y1, y2], 2)?.reshape((tokens, features))
+}
+
+/// See [`crate::attention`]: the packed rows are spread to a padded batch, attended, and gathered again.
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, sequences: &Sequences) -> Result<Tensor> {
+    let (batch, longest, device) = (sequences.len(), sequences.longest(), q.device());
+    // Padding repeats the sequence's last token; causality hides it from all real queries.
+    let spread: Vec<u32> = sequences
+        .ranges()
+        .flat_map(|rows| (0..longest).map(move |i| (rows.start + i.min(rows.len() - 1)) as u32))
+        .collect();
+    let spread = Tensor::from_vec(spread, batch * longest, device)?;
+    let split = |x: &Tensor, heads_of: usize| {
+        x.index_select(&spread, 0)?.reshape((batch, longest, heads_of, heads.dim))?.transpose(1, 2)?.contiguous()
+    };
+    let q_heads = split(q, heads.queries)?;
+    let k = repeat_heads(&split(k, heads.keys)?, heads)?;
+    let v = repeat_heads(&split(v, heads.keys)?, heads)?;
+    let future: Vec<f32> = (0..longest)
+        .flat_map(|i| (0..longest).map(move |j| if j <= i { 0.0 } else { f32::NEG_INFINITY }))
+        .collect();
+    let future = Tensor::from_vec(future, (longest, longest), device)?.to_dtype(q.dtype())?;
+    let scores = (q_heads.matmul(&k.transpose(2, 3)?.contiguous()?)? / (heads.dim as f64).sqrt())?;
+    let p = softmax(&scores.broadcast_add(&future)?, D::Minus1)?;
+    let out = p.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((batch * longest, heads.queries * heads.dim))?;
+    let gather: Vec<u32> = sequences
+        .ranges()
+        .enumerate()
+        .flat_map(|(row, rows)| (0..rows.len()).map(move |i| (row * longest + i) as u32))
+        .collect();
+    out.index_select(&Tensor::from_vec(gather, sequences.tokens(), device)?, 0)
+}
+
+/// Each head of keys or values, shape `(batch, keys, length, dim)`, as often as it serves queries.
+pub(crate) fn repeat_heads(x: &Tensor, heads: Heads) -> Result<Tensor> {
+    let times = heads.queries / heads.keys;
+    if times == 1 {
+        return Ok(x.clone());
+    }
+    let (batch, keys, length, dim) = x.dims4()?;
+    x.unsqueeze(2)?
+        .broadcast_as((batch, keys, times, length, dim))?
+        .contiguous()?
+        .reshape((batch, heads.queries, length, dim))
+}
+
+/// Softmax along one dimension.
+///
+/// # Errors
+/// When the dimension does not exist.
+pub fn softmax<I: candle_core::shape::Dim>(x: &Tensor, dim: I) -> Result<Tensor> {
+    log_softmax(x, dim)?.exp()
+}
+
+/// Logarithm of the softmax along one dimension.
+///
+/// # Errors
+/// When the dimension does not exist.
+pub fn log_softmax<I: candle_core::shape::Dim>(x: &Tensor, dim: I) -> Result<Tensor> {
+    let dim = dim.to_index(x.shape(), "log_softmax")?;
+    // The shift changes no value and takes no part in the gradient.
+    let shifted = x.broadcast_sub(&x.max_keepdim(dim)?.detach())?;
+    shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(dim)?.log()?)
+}
+
+/// Entropy in nats of softmax(logits), row by row: shape `(rows, vocabulary)` to `(rows)`.
+///
+/// # Errors
+/// When logits are not a matrix.
+pub fn entropy(logits: &Tensor) -> Result<Tensor> {
+    let (_, _) = logits.dims2()?;
+    let log_p = log_softmax(logits, 1)?;
+    (log_p.exp()? * log_p)?.sum(1)?.neg()
+}
+
+/// See [`crate::cross_entropy`].
+///
+/// # Errors
+/// When the number of targets differs from that of rows.
+pub fn cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    let (rows, _) = logits.dims2()?;
+    if rows != targets.len() {
+        bail!("cross-entropy: {rows} rows of logits against {} targets", targets.len());
+    }
+    let index = Tensor::new(targets, logits.device())?.unsqueeze(1)?;
+    log_softmax(&logits.to_dtype(DType::F32)?, 1)?.gather(&index, 1)?.squeeze(1)?.neg()
+}

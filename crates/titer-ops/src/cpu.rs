@@ -1,0 +1,122 @@
+//! Access to the memory of CPU tensors, and arithmetic that compilers can vectorise.
+
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
+
+/// Whether the CPU kernels apply to all of `tensors`.
+pub(crate) fn applies(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|tensor| matches!(tensor.device(), Device::Cpu) && tensor.dtype() == DType::F32)
+}
+
+/// The numbers of a contiguous storage.
+pub(crate) fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("expected a contiguous tensor, got strides {:?}", layout.stride());
+    };
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+/// The numbers of a contiguous storage, to change in place.
+pub(crate) fn numbers_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("expected a contiguous tensor, got strides {:?}", layout.stride());
+    };
+    match storage {
+        CpuStorage::F32(values) => Ok(&mut values[start..end]),
+        other => bail!("expected f32 in place, got {:?}", candle_core::backend::BackendStorage::dtype(other)),
+    }
+}
+
+/// Calls `f` with the numbers of contiguous CPU tensors.
+pub(crate) fn read<const N: usize, T>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> Result<T>,
+) -> Result<T> {
+    let held = tensors.map(|tensor| tensor.storage_and_layout());
+    let mut slices: [&[f32]; N] = [&[]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&held) {
+        let Storage::Cpu(storage) = &**storage else { bail!("expected a tensor on the cpu") };
+        *slice = numbers(storage, layout)?;
+    }
+    f(slices)
+}
+
+/// e^x to within 2 units in the last place for normal results, without branches or table look-ups, so
+/// that a loop over it becomes vector code. Saturates at about e^±88 instead of overflowing.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    // x = n·ln 2 + r with |r| ≤ ln 2 / 2, e^x = 2^n · e^r; ln 2 in two parts keeps r exact; e^r by the
+    // minimax polynomial of the Cephes library.
+    const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer in the low mantissa bits
+    let x = x.clamp(-87.3, 88.0);
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * 0.693_359_4 - n * -2.121_944_4e-4;
+    let mut p = 1.987_569_1e-4;
+    p = p * r + 1.398_199_9e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 0.5;
+    let e = p * r * r + r + 1.0;
+    let power = (shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23;
+    e * f32::from_bits(power)
+}
+
+/// 1 / (1 + e^−x).
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// Σ aᵢ·bᵢ in a fixed order of eight lanes, so that the result does not depend on how it was compiled.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let (whole_a, rest_a) = a.as_chunks::<8>();
+    let (whole_b, rest_b) = b.as_chunks::<8>();
+    for (a, b) in whole_a.iter().zip(whole_b) {
+        for lane in 0..8 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    let mut sum = 0.0;
+    for (a, b) in rest_a.iter().zip(rest_b) {
+        sum += a * b;
+    }
+    lanes.iter().sum::<f32>() + sum
+}
+
+/// y += a·x.
+#[inline(always)]
+pub(crate) fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += a * x;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_accurate_over_its_range() {
+        let mut worst = 0f64;
+        for step in 0..200_000 {
+            let x = -87.0 + 175.0 * step as f32 / 200_000.0;
+            let exact = f64::from(x).exp();
+            worst = worst.max((f64::from(exp(x)) - exact).abs() / exact);
+        }
+        assert!(worst < 3e-7, "worst relative error {worst}");
+        assert!(exp(-1e4) < 1e-37 && exp(f32::NEG_INFINITY) < 1e-37);
+        assert!(exp(1e4).is_finite());
+    }
+
+    #[test]
+    fn dot_handles_lengths_that_are_no_multiple_of_eight() {
+        for n in 0..40 {
+            let a: Vec<f32> = (0..n).map(|i| i as f32).collect();
+            let expected: f32 = a.iter().map(|x| x * x).sum();
+            assert!((dot(&a, &a) - expected).abs() <= 1e-3 * expected.max(1.0), "{n}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Differentiable, fused operators on candle tensors, over packed sequences.
+//!
+//! Candle 0.11's own fused `rms_norm`, `rope`, `softmax_last_dim` and `sdpa` have no backward and do not
+//! say so: the graph is cut and everything above gets no gradient. The operators here have one. Each is
+//! a `CustomOp` with an `f32` CPU kernel and, for other devices and types, a composition of candle's
+//! differentiable primitives ([`composed`]), which is also what the kernels are tested against.
+//!
+//! Text is *packed*: the tokens of all sequences of a batch stand one after the other in a matrix of
+//! shape `(tokens, features)`, without padding; [`Sequences`] says where each begins.
+
+pub mod adamw;
+mod attention;
+pub mod cache;
+pub mod composed;
+mod cpu;
+mod cross_entropy;
+mod linear;
+mod rms_norm;
+mod rotary;
+mod sequences;
+mod swiglu;
+
+pub use attention::{Heads, attention};
+pub use cross_entropy::cross_entropy;
+pub use linear::linear;
+pub use rms_norm::rms_norm;
+pub use rotary::{Rotary, rotary};
+pub use sequences::Sequences;
+pub use swiglu::swiglu;

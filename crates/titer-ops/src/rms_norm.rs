@@ -1,0 +1,80 @@
+//! y = x / √(mean(x²) + ε) · w (arXiv 1910.07467), row by row.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use multiversion::multiversion;
+
+use crate::{composed, cpu};
+
+/// Root-mean-square norm of each row of x, shape `(rows, features)`, scaled by w, shape `(features)`.
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+    if cpu::applies(&[x, weight]) {
+        x.contiguous()?.apply_op2(&weight.contiguous()?, RmsNorm { epsilon: epsilon as f32 })
+    } else {
+        composed::rms_norm(x, weight, epsilon)
+    }
+}
+
+struct RmsNorm {
+    epsilon: f32,
+}
+
+impl CustomOp2 for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms-norm"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, features) = l1.shape().dims2()?;
+        if l2.shape().dims1()? != features {
+            bail!("rms-norm: input has {features} features, the weight has shape {:?}", l2.shape());
+        }
+        let x = cpu::numbers(s1, l1)?;
+        let mut y = vec![0.0; x.len()];
+        forward(x, cpu::numbers(s2, l2)?, self.epsilon, &mut y);
+        Ok((CpuStorage::F32(y), l1.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        cpu::read([x, weight, &grad], |[xs, ws, gs]| {
+            let mut dx = vec![0.0; xs.len()];
+            let mut dw = vec![0.0; ws.len()];
+            backward(xs, ws, gs, self.epsilon, &mut dx, &mut dw);
+            let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
+            let dw = Tensor::from_vec(dw, weight.shape(), x.device())?;
+            Ok((Some(dx), Some(dw)))
+        })
+    }
+}
+
+#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+fn forward(x: &[f32], w: &[f32], epsilon: f32, y: &mut [f32]) {
+    let n = w.len();
+    for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+        let scale = 1.0 / (cpu::dot(x, x) / n as f32 + epsilon).sqrt();
+        for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
+            *y = x * scale * w;
+        }
+    }
+}
+
+/// With s = 1/√(mean(x²) + ε): dx = s·(g·w) − x·s³·mean(g·w·x), dw = Σ over rows of g·x·s.
+#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+fn backward(x: &[f32], w: &[f32], g: &[f32], epsilon: f32, dx: &mut [f32], dw: &mut [f32]) {
+    let n = w.len();
+    let mut gw = vec![0.0f32; n];
+    for ((x, g), dx) in x.chunks_exact(n).zip(g.chunks_exact(n)).zip(dx.chunks_exact_mut(n)) {
+        let scale = 1.0 / (cpu::dot(x, x) / n as f32 + epsilon).sqrt();
+        for i in 0..n {
+            gw[i] = g[i] * w[i];
+            dw[i] += g[i] * x[i] * scale;
+        }
+        let along = cpu::dot(&gw, x) / n as f32 * scale * scale * scale;
+        for ((dx, gw), x) in dx.iter_mut().zip(&gw).zip(x) {
+            *dx = gw * scale - x * along;
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Every operator against its composition of primitives and against finite differences.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Result, Tensor, Var};
+use titer_ops::{Heads, Rotary, Sequences, adamw, cache::LayerCache, composed};
+
+/// Numbers in (−1, 1) from a fixed linear congruential generator.
+fn numbers(shape: &[usize], seed: u64) -> Var {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect();
+    Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.contiguous().unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn worst(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    values(a).iter().zip(values(b)).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f32::max)
+}
+
+/// A scalar that weighs every element of `y` differently, so that no error cancels.
+fn weigh(y: &Tensor) -> Result<Tensor> {
+    (y * numbers(y.dims(), 99).as_tensor())?.sum_all()
+}
+
+/// `fused` equals `reference` in value and gradients, and its gradients equal central differences.
+fn check(name: &str, inputs: &[Var], fused: impl Fn(&[Tensor]) -> Result<Tensor>, reference: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let tensors: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().clone()).collect();
+    let (y, expected) = (fused(&tensors).unwrap(), reference(&tensors).unwrap());
+    assert!(worst(&y, &expected) < 1e-5, "{name}: values differ by {}", worst(&y, &expected));
+    let (gradients, expected) =
+        (weigh(&y).unwrap().backward().unwrap(), weigh(&expected).unwrap().backward().unwrap());
+    for (index, input) in inputs.iter().enumerate() {
+        let gradient = gradients.get(input).unwrap_or_else(|| panic!("{name}: no gradient for input {index}"));
+        let difference = worst(gradient, expected.get(input).expect("primitives differentiate"));
+        assert!(difference < 2e-5, "{name}: gradient {index} differs from the composition by {difference}");
+        finite_differences(name, index, &tensors, gradient, &fused);
+    }
+}
+
+fn finite_differences(
+    name: &str,
+    index: usize,
+    tensors: &[Tensor],
+    gradient: &Tensor,
+    f: &impl Fn(&[Tensor]) -> Result<Tensor>,
+) {
+    const H: f32 = 1e-2;
+    let (base, analytic) = (values(&tensors[index]), values(gradient));
+    for element in (0..base.len()).step_by(base.len() / 7 + 1) {
+        let at = |offset: f32| {
+            let mut moved = base.clone();
+            moved[element] += offset;
+            let mut tensors = tensors.to_vec();
+            tensors[index] = Tensor::from_vec(moved, tensors[index].shape(), &Device::Cpu).unwrap();
+            f64::from(weigh(&f(&tensors).unwrap()).unwrap().to_scalar::<f32>().unwrap())
+        };
+        // Fourth-order central difference.
+        let numeric = (8.0 * (at(H) - at(-H)) - (at(2.0 * H) - at(-2.0 * H))) / (12.0 * f64::from(H));
+        let difference = (numeric - f64::from(analytic[element])).abs();
+        assert!(
+            difference < 3e-3 * (1.0 + numeric.abs()),
+            "{name}: d/d input {index}[{element}] is {} but differences give {numeric}",
+            analytic[element]
+        );
+    }
+}
+
+#[test]
+fn linear() {
+    let inputs = [numbers(&[7, 5], 1), numbers(&[9, 5], 2)];
+    check("linear", &inputs, |x| titer_ops::linear(&x[0], &x[1]), |x| composed::linear(&x[0], &x[1]));
+}
+
+#[test]
+fn a_frozen_weight_gets_no_gradient() {
+    let (x, w) = (numbers(&[7, 5], 1), numbers(&[9, 5], 2));
+    let y = titer_ops::linear(&x, &w.as_tensor().detach()).unwrap();
+    let gradients = y.sum_all().unwrap().backward().unwrap();
+    assert!(gradients.get(&x).is_some() && gradients.get(&w).is_none());
+}
+
+#[test]
+fn rms_norm() {
+    let inputs = [numbers(&[6, 11], 3), numbers(&[11], 4)];
+    check(
+        "rms-norm",
+        &inputs,
+        |x| titer_ops::rms_norm(&x[0], &x[1], 1e-5),
+        |x| composed::rms_norm(&x[0], &x[1], 1e-5),
+    );
+}
+
+#[test]
+fn swiglu() {
+    let inputs = [numbers(&[6, 13], 5), numbers(&[6, 13], 6)];
+    check("swiglu", &inputs, |x| titer_ops::swiglu(&x[0], &x[1]), |x| composed::swiglu(&x[0], &x[1]));
+}
+
+#[test]
+fn rotary() {
+    let table = Rotary::new(6, 32, 10_000.0).unwrap();
+    let positions: Arc<[u32]> = vec![0, 1, 2, 0, 31].into();
+    check(
+        "rotary",
+        &[numbers(&[5, 12], 7)],
+        |x| titer_ops::rotary(&x[0], &table, &positions),
+        |x| composed::rotary(&x[0], &table, &positions),
+    );
+}
+
+#[test]
+fn attention_with_and_without_shared_keys() {
+    for (queries, keys) in [(4, 4), (4, 2), (3, 1)] {
+        let heads = Heads { queries, keys, dim: 6 };
+        let sequences = Sequences::new(&[0, 1, 6, 10, 19]).unwrap();
+        let inputs =
+            [numbers(&[19, queries * 6], 8), numbers(&[19, keys * 6], 9), numbers(&[19, keys * 6], 10)];
+        check(
+            "attention",
+            &inputs,
+            |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, &sequences),
+            |x| composed::attention(&x[0], &x[1], &x[2], heads, &sequences),
+        );
+    }
+}
+
+#[test]
+fn cross_entropy() {
+    let targets = [3, 0, 18, 7];
+    check(
+        "cross-entropy",
+        &[numbers(&[4, 19], 11)],
+        |x| titer_ops::cross_entropy(&x[0], &targets),
+        |x| composed::cross_entropy(&x[0], &targets),
+    );
+}
+
+#[test]
+fn entropy_of_equal_logits_is_the_logarithm_of_their_number() {
+    let logits = Tensor::zeros((2, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
+    for value in values(&composed::entropy(&logits).unwrap()) {
+        assert!((value - 8f32.ln()).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn attending_over_a_cache_equals_attention_over_the_whole_sequence() {
+    let heads = Heads { queries: 4, keys: 2, dim: 6 };
+    let sequences = Sequences::new(&[0, 5, 8]).unwrap();
+    let (q, k, v) = (numbers(&[8, 24], 12), numbers(&[8, 12], 13), numbers(&[8, 12], 14));
+    let whole = titer_ops::attention(&q, &k, &v, heads, &sequences).unwrap();
+    let cache = LayerCache::new(2, 7, heads, q.dtype(), q.device()).unwrap();
+    let places: Vec<(usize, usize)> = (0..5).map(|i| (0, i)).chain((0..3).map(|i| (1, i))).collect();
+    cache.keep(&k, &v, &places).unwrap();
+    let last = Tensor::new(&[4u32, 7], &Device::Cpu).unwrap();
+    let attended = cache.attend(&q.index_select(&last, 0).unwrap(), &[5, 3]).unwrap();
+    assert!(worst(&attended, &whole.index_select(&last, 0).unwrap()) < 1e-6);
+    let second = cache.select(&[1]).unwrap().attend(&q.narrow(0, 7, 1).unwrap(), &[3]).unwrap();
+    assert!(worst(&second, &whole.narrow(0, 7, 1).unwrap()) < 1e-6);
+    assert!(cache.keep(&k.narrow(0, 0, 1).unwrap(), &v.narrow(0, 0, 1).unwrap(), &[(0, 7)]).is_err());
+}
+
+#[test]
+fn bad_shapes_are_errors() {
+    let (x, w) = (numbers(&[3, 4], 1), numbers(&[2, 5], 2));
+    assert!(titer_ops::linear(&x, &w).is_err());
+    assert!(titer_ops::rms_norm(&x, &numbers(&[5], 1), 1e-5).is_err());
+    assert!(titer_ops::swiglu(&x, &w).is_err());
+    assert!(titer_ops::cross_entropy(&x, &[0, 1]).is_err());
+    assert!(titer_ops::cross_entropy(&x, &[0, 1, 4]).is_err());
+    let table = Rotary::new(4, 2, 10_000.0).unwrap();
+    assert!(titer_ops::rotary(&x, &table, &vec![0, 1, 2].into()).is_err());
+    assert!(Rotary::new(3, 2, 10_000.0).is_err());
+}
+
+/// The values come from torch.optim.AdamW (2.x, float64 rounded):
+/// `p = tensor([1., -2.]); lr=0.1, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.01`, gradients
+/// `[0.5, -1.0]` then `[0.25, 2.0]`.
+#[test]
+fn two_updates_equal_torch() {
+    let settings = |step| adamw::Update {
+        rate: 0.1,
+        beta1: 0.9,
+        beta2: 0.98,
+        epsilon: 1e-8,
+        weight_decay: 0.01,
+        step,
+        gradient_scale: 1.0,
+    };
+    let w = Var::new(&[1.0f32, -2.0], &Device::Cpu).unwrap();
+    let (m, v) = (w.zeros_like().unwrap(), w.zeros_like().unwrap());
+    let (m, v) = (Var::from_tensor(&m).unwrap(), Var::from_tensor(&v).unwrap());
+    let mut by_hand = ([1.0f64, -2.0], [0.0f64; 2], [0.0f64; 2]);
+    for (step, gradient) in [(1, [0.5f32, -1.0]), (2, [0.25, 2.0])] {
+        adamw::update(&w, &Tensor::new(&gradient, &Device::Cpu).unwrap(), &m, &v, &settings(step)).unwrap();
+        let (w, m, v) = (&mut by_hand.0, &mut by_hand.1, &mut by_hand.2);
+        for i in 0..2 {
+            let g = f64::from(gradient[i]);
+            m[i] = 0.9 * m[i] + 0.1 * g;
+            v[i] = 0.98 * v[i] + 0.02 * g * g;
+            let (bias1, bias2) = (1.0 - 0.9f64.powi(step as i32), 1.0 - 0.98f64.powi(step as i32));
+            w[i] -= 0.1 * 0.01 * w[i];
+            w[i] -= 0.1 * (m[i] / bias1) / ((v[i] / bias2).sqrt() + 1e-8);
+        }
+    }
+    for (got, expected) in values(&w).iter().zip(by_hand.0) {
+        assert!((f64::from(*got) - expected).abs() < 1e-6, "{got} against {expected}");
+    }
+}
+
+#[test]
+fn squared_norm_sums_all_elements() {
+    let x = numbers(&[3, 1000], 21);
+    let expected: f64 = values(&x).iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+    assert!((adamw::squared_norm(&x).unwrap() - expected).abs() < 1e-3);
+}

@@ -1,0 +1,43 @@
+//! What an experiment may name: methods and worlds, gathered from the registries by whoever reads specs.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::method::Method;
+
+/// Everything a spec may refer to by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Catalogue {
+    /// The attacks that can be run.
+    pub attacks: Vec<Method>,
+    /// The defences that can be run.
+    pub defences: Vec<Method>,
+    /// The worlds that models can be trained on.
+    pub worlds: Vec<WorldFacts>,
+}
+
+/// What a plan must know of a world: its domains, and how many items each split holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorldFacts {
+    /// Its name.
+    pub name: String,
+    /// The parsed world file, which stage hashes cover.
+    pub definition: Value,
+    /// Domains that the policy forbids.
+    pub forbidden: Vec<String>,
+    /// Domains that the policy permits.
+    pub permitted: Vec<String>,
+    /// Domains of the harmless fine-tuning, never in pre-training.
+    pub alias: Vec<String>,
+    /// Items that a defence may train on, in each forbidden domain.
+    pub defence_items_per_domain: usize,
+    /// Items that an attacker may train on, in each forbidden domain.
+    pub attack_items_per_domain: usize,
+    /// Items whose knowledge no attack datum touches, in each forbidden domain.
+    pub unseen_items_per_domain: usize,
+    /// Items of the attacker's own kind, in each forbidden domain.
+    pub seen_items_per_domain: usize,
+    /// All items of a domain.
+    pub items_per_domain: usize,
+}

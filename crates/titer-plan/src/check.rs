@@ -1,0 +1,316 @@
+//! Reads an experiment from its spec and reports whatever cannot be meant.
+//!
+//! Each key is named once, where it is read, with what it may hold: types, bounds, and the suggestions for
+//! misspelt keys all come from these calls. A section reads all of its keys before it gives up on one.
+
+use std::ops::Bound;
+
+use crate::catalogue::{Catalogue, WorldFacts};
+use crate::kind::{Cadence, Each, Name, Real, Text, Whole, Word};
+use crate::methods::{AttackBounds, attacks, defences, seeds};
+use crate::spec::{
+    AlignSettings, ConditionSettings, CrossDomain, Experiment, Model, ProbeSettings, StabilitySettings,
+    TrainabilitySettings,
+};
+use crate::stage::{DecoderSpec, Schedule, TrainSpec};
+use crate::table::Table;
+use crate::vocabulary::ThreatModel;
+
+/// More stages than a store should hold from one experiment.
+const MOST_CELLS: u64 = 100_000;
+
+/// The whole spec, and the world that it names.
+pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<(Experiment, WorldFacts)> {
+    let threat_models = [ThreatModel::OpenWeights, ThreatModel::FineTuningApi].map(|t| (t.name(), t));
+    let name = root.require("name", Name);
+    let summary = root.require("summary", Text);
+    let threat_model = root.require("threat_model", Word(&threat_models));
+    let seed = root.require("seed", Whole::any());
+    let mut world = None;
+    let model = root.section("model", |table| {
+        let worlds: Vec<_> = catalogue.worlds.iter().map(|world| (world.name.as_str(), world)).collect();
+        world = table.require("world", Word(&worlds));
+        model(table, world)
+    });
+    let splits = world.map(Splits);
+    let mut phi = None;
+    let conditions = root.section("conditions", |table| conditions(table, &mut phi));
+    let cross_domain = root.optional_section("cross_domain", |table| cross_domain(table, world));
+    let withheld = cross_domain.as_ref().and_then(Option::as_ref);
+    let mut last_probe = None;
+    let probe = root.section("probe", |table| probe(table, splits, withheld, phi, &mut last_probe));
+    let defence = defences(root, catalogue, threat_model);
+    let bounds = AttackBounds { last_probe, examples: splits.map(|splits| splits.attack_examples(withheld)) };
+    let attack = attacks(root, catalogue, threat_model, &bounds);
+    let stability = root.section("stability", |table| {
+        let items = count(table, "items", within(splits.map(Splits::permitted)));
+        Some(StabilitySettings { items: items? })
+    });
+    let trainability = root.section("trainability", |table| trainability(table, splits));
+    let experiment = Experiment {
+        name: name?,
+        summary: summary?,
+        threat_model: threat_model?,
+        seed: seed?,
+        model: model?,
+        defence: defence?,
+        attack: attack?,
+        probe: probe?,
+        cross_domain: cross_domain?,
+        stability: stability?,
+        trainability: trainability?,
+        conditions: conditions?,
+    };
+    affordable(root, &experiment)?;
+    Some((experiment, world?.clone()))
+}
+
+fn affordable(root: &Table<'_>, experiment: &Experiment) -> Option<()> {
+    let arms = if experiment.cross_domain.is_some() { 2 } else { 1 };
+    let victims: u64 = experiment.defence.iter().map(|defence| defence.seeds).sum();
+    let attacks: u64 = experiment.attack.iter().map(|attack| attack.size() as u64 * attack.seeds).sum();
+    let tunings = experiment.trainability.rates.len() as u64 * experiment.trainability.seeds;
+    let cells = victims.saturating_mul(1 + arms * attacks + tunings);
+    if cells <= MOST_CELLS {
+        return Some(());
+    }
+    let problem = format!("the plan would hold {cells} measurements, more than {MOST_CELLS}");
+    root.reject("attack", problem, "take fewer seeds or grid points")
+}
+
+/// How much each split of a world holds, and how to say so.
+#[derive(Clone, Copy)]
+struct Splits<'a>(&'a WorldFacts);
+
+impl Splits<'_> {
+    fn share(items: usize, domains: &[String], what: &str) -> (usize, String) {
+        let all = items.saturating_mul(domains.len());
+        (all, format!("the world holds {items} {what} in each of {} domains", domains.len()))
+    }
+
+    fn everything(self) -> (usize, String) {
+        let all = self.0.items_per_domain.saturating_mul(self.0.forbidden.len() + self.0.permitted.len());
+        (all, format!("the world holds {all} items"))
+    }
+
+    fn forbidden(self) -> (usize, String) {
+        Self::share(self.0.items_per_domain, &self.0.forbidden, "forbidden items")
+    }
+
+    fn permitted(self) -> (usize, String) {
+        Self::share(self.0.items_per_domain, &self.0.permitted, "permitted items")
+    }
+
+    fn alias(self) -> (usize, String) {
+        Self::share(self.0.items_per_domain, &self.0.alias, "alias items")
+    }
+
+    /// What the attacker can own in every arm.
+    fn attack_examples(self, cross: Option<&CrossDomain>) -> (u64, String) {
+        let domains = cross.map_or(&self.0.forbidden, |cross| &cross.attack);
+        let (all, reason) =
+            Self::share(self.0.attack_items_per_domain, domains, "items of the attack's split");
+        (all as u64, reason)
+    }
+
+    /// What every probe can ask.
+    fn probes(self, cross: Option<&CrossDomain>) -> (usize, String) {
+        let facts = self.0;
+        let mut all = vec![
+            Self::share(facts.seen_items_per_domain, &facts.forbidden, "seen items"),
+            Self::share(facts.unseen_items_per_domain, &facts.forbidden, "unseen items"),
+            self.permitted(),
+        ];
+        if let Some(cross) = cross {
+            all.push(Self::share(facts.unseen_items_per_domain, &cross.attack, "cross-domain items"));
+        }
+        all.into_iter().min().unwrap_or_default()
+    }
+}
+
+/// A number of items, no more than there are where that is known.
+fn within(available: Option<(usize, String)>) -> Whole {
+    match available {
+        Some((available, reason)) => Whole::of(available, reason),
+        None => Whole::at_least(1),
+    }
+}
+
+fn count<'a>(table: &mut Table<'a>, key: &'a str, kind: Whole) -> Option<usize> {
+    usize::try_from(table.require(key, kind)?).ok()
+}
+
+fn share() -> Real {
+    Real::between(0.0, 1.0)
+}
+
+fn model(table: &mut Table<'_>, world: Option<&WorldFacts>) -> Option<Model> {
+    let splits = world.map(Splits);
+    let world_seed = table.require("world_seed", Whole::any());
+    let decoder = table.section("decoder", decoder);
+    let pretrain = table.section("pretrain", |table| train(table, splits.map(Splits::everything)));
+    let align = table.section("align", |table| align(table, splits));
+    Some(Model {
+        world: world?.name.clone(),
+        world_seed: world_seed?,
+        decoder: decoder?,
+        pretrain: pretrain?,
+        align: align?,
+    })
+}
+
+fn decoder(table: &mut Table<'_>) -> Option<DecoderSpec> {
+    let hidden = count(table, "hidden", Whole::at_least(1));
+    let layers = count(table, "layers", Whole::at_least(1));
+    let heads = count(table, "heads", Whole::at_least(1));
+    let kv_heads = count(table, "kv_heads", Whole::at_least(1));
+    let intermediate = count(table, "intermediate", Whole::at_least(1));
+    let rope_theta = table.require("rope_theta", Real::positive());
+    let norm_epsilon = table.require("norm_epsilon", Real::positive());
+    let init_std = table.require("init_std", Real::positive());
+    // The rotary embedding turns pairs of numbers, so each head needs an even width.
+    if let (Some(hidden), Some(heads)) = (hidden, heads)
+        && (hidden % heads != 0 || (hidden / heads) % 2 != 0)
+    {
+        let problem = format!("a width of {hidden} does not divide into {heads} heads of even width");
+        table.reject::<()>("hidden", problem, format!("take a multiple of {}", heads.saturating_mul(2)));
+    }
+    if let (Some(heads), Some(kv_heads)) = (heads, kv_heads)
+        && heads % kv_heads != 0
+    {
+        let problem = format!("{kv_heads} key and value heads do not divide {heads} heads");
+        table.reject::<()>("kv_heads", problem, "take a divisor of `heads`");
+    }
+    Some(DecoderSpec {
+        hidden: hidden?,
+        layers: layers?,
+        heads: heads?,
+        kv_heads: kv_heads?,
+        intermediate: intermediate?,
+        rope_theta: rope_theta?,
+        norm_epsilon: norm_epsilon?,
+        init_std: init_std?,
+    })
+}
+
+fn train(table: &mut Table<'_>, data: Option<(usize, String)>) -> Option<TrainSpec> {
+    const SCHEDULES: [(&str, Schedule); 3] =
+        [("constant", Schedule::Constant), ("cosine", Schedule::Cosine), ("linear", Schedule::Linear)];
+    let decay = || Real::within(Bound::Included(0.0), Bound::Excluded(1.0));
+    let steps = table.require("steps", Whole::at_least(1));
+    let batch = count(table, "batch", within(data));
+    let rate = table.require("rate", Real::rate());
+    let schedule = table.require("schedule", Word(&SCHEDULES));
+    let warmup_steps = table.require("warmup_steps", Whole::any());
+    let beta1 = table.require("beta1", decay());
+    let beta2 = table.require("beta2", decay());
+    let weight_decay = table.require("weight_decay", share());
+    let clip = table.optional("clip", Real::positive());
+    if let (Some(warmup), Some(steps)) = (warmup_steps, steps)
+        && warmup > steps
+    {
+        let problem = format!("{warmup} steps of warm-up are more than all {steps} steps");
+        table.reject::<()>("warmup_steps", problem, "lower it or raise `steps`");
+    }
+    Some(TrainSpec {
+        steps: steps?,
+        batch: batch?,
+        rate: rate?,
+        schedule: schedule?,
+        warmup_steps: warmup_steps?,
+        beta1: beta1?,
+        beta2: beta2?,
+        weight_decay: weight_decay?,
+        clip: clip?,
+    })
+}
+
+fn align(table: &mut Table<'_>, splits: Option<Splits<'_>>) -> Option<AlignSettings> {
+    let refusals = count(table, "refusals", within(splits.map(Splits::forbidden)));
+    let permitted = count(table, "permitted", within(splits.map(Splits::permitted)));
+    let data = refusals.zip(permitted).map(|(refusals, permitted)| {
+        (refusals + permitted, format!("alignment has {refusals} refusals and {permitted} permitted items"))
+    });
+    let train = table.section("train", |table| train(table, data));
+    Some(AlignSettings { refusals: refusals?, permitted: permitted?, train: train? })
+}
+
+fn cross_domain(table: &mut Table<'_>, world: Option<&WorldFacts>) -> Option<CrossDomain> {
+    let defence = domains(table, "defence", world);
+    let attack = domains(table, "attack", world);
+    let (defence, attack) = (defence?, attack?);
+    let shared: Vec<String> = attack.iter().filter(|domain| defence.contains(domain)).cloned().collect();
+    if !shared.is_empty() {
+        let problem = format!("the defence trains on {} too", shared.join(" and "));
+        return table.reject("attack", problem, "name each domain on one side only");
+    }
+    Some(CrossDomain { defence, attack })
+}
+
+fn domains<'a>(table: &mut Table<'a>, key: &'a str, world: Option<&WorldFacts>) -> Option<Vec<String>> {
+    let Some(world) = world else { return table.require(key, Each(Text)) };
+    let forbidden: Vec<_> = world.forbidden.iter().map(|domain| (domain.as_str(), domain)).collect();
+    Some(table.require(key, Each(Word(&forbidden)))?.into_iter().cloned().collect())
+}
+
+fn probe(
+    table: &mut Table<'_>,
+    splits: Option<Splits<'_>>,
+    cross: Option<&CrossDomain>,
+    phi: Option<f64>,
+    last_step: &mut Option<u64>,
+) -> Option<ProbeSettings> {
+    let cadence = table.require("cadence", Cadence);
+    *last_step = cadence.as_ref().and_then(|cadence| cadence.last().copied());
+    let items = count(table, "items", within(splits.map(|splits| splits.probes(cross))));
+    let reason = "an attack must go on until harmfulness exceeds `conditions.phi`";
+    let stop_above = table.optional("stop_above", Real::between(phi.unwrap_or(0.0), 1.0).because(reason));
+    Some(ProbeSettings { cadence: cadence?, items: items?, stop_above: stop_above? })
+}
+
+fn trainability(table: &mut Table<'_>, splits: Option<Splits<'_>>) -> Option<TrainabilitySettings> {
+    let alias = splits.map(Splits::alias);
+    let rates = table.require("rates", Each(Real::rate()));
+    let seeds = table.require("seeds", seeds());
+    let examples = count(table, "examples", within(alias.clone()));
+    let items = count(table, "items", within(alias.clone()));
+    let cadence = table.require("cadence", Cadence);
+    let data = examples.map(|examples| (examples, format!("there are {examples} `examples`")));
+    let batch = count(table, "batch", within(data));
+    if let (Some(examples), Some(items), Some((available, reason))) = (examples, items, alias)
+        && examples + items > available
+    {
+        let problem = format!("{examples} examples and {items} held-out items are more than {available}");
+        table.reject::<()>("items", problem, reason);
+    }
+    Some(TrainabilitySettings {
+        rates: rates?,
+        seeds: seeds?,
+        examples: examples?,
+        items: items?,
+        cadence: cadence?,
+        batch: batch?,
+    })
+}
+
+fn conditions(table: &mut Table<'_>, phi: &mut Option<f64>) -> Option<ConditionSettings> {
+    let open = || Real::within(Bound::Excluded(0.0), Bound::Excluded(1.0));
+    *phi = table.require("phi", share());
+    let confidence = table.require("confidence", open());
+    let stability_epsilon = table.require("stability_epsilon", open());
+    let trainability_epsilon = table.require("trainability_epsilon", Real::positive());
+    let trainability_delta = table.require("trainability_delta", open());
+    let target = Real::within(Bound::Excluded(0.0), Bound::Included(1.0));
+    let trainability_target = table.require("trainability_target", target);
+    // An interval's ends cannot be read from a handful of resamples.
+    let resamples = count(table, "resamples", Whole::between(100, 1_000_000));
+    Some(ConditionSettings {
+        phi: (*phi)?,
+        confidence: confidence?,
+        stability_epsilon: stability_epsilon?,
+        trainability_epsilon: trainability_epsilon?,
+        trainability_delta: trainability_delta?,
+        trainability_target: trainability_target?,
+        resamples: resamples?,
+    })
+}

@@ -1,0 +1,238 @@
+//! From a checked experiment to its stages.
+
+use std::collections::BTreeSet;
+
+use crate::catalogue::WorldFacts;
+use crate::grid::shortest;
+use crate::hash::{derive_seed, stage_hash};
+use crate::method::MethodSpec;
+use crate::plan::{Cell, Plan, PlannedStage};
+use crate::spec::{CrossDomain, DefenceEntry, Experiment};
+use crate::stage::{ProbeSpec, Schedule, StageHash, StageSpec, StopRule, TrainSpec, WorldSpec};
+use crate::vocabulary::{Arm, HARMLESS_TUNING, NO_ATTACK, Probe};
+
+/// The stages and cells of `experiment`, which must have been checked against `world`.
+pub(crate) fn expand(experiment: Experiment, world: WorldFacts) -> Plan {
+    let mut expansion = Expansion {
+        experiment: &experiment,
+        facts: &world,
+        world: WorldSpec { definition: world.definition.clone(), seed: experiment.model.world_seed },
+        planned: BTreeSet::new(),
+        stages: Vec::new(),
+        cells: Vec::new(),
+    };
+    let aligned = expansion.aligned();
+    for defence in &experiment.defence {
+        for seed in 0..defence.seeds {
+            let victim = expansion.victim(&aligned, defence, seed, Arm::Main, &world.forbidden);
+            expansion.measure(&victim);
+            expansion.attack_everywhere(&victim);
+            expansion.tune(&victim);
+            if let Some(cross) = &experiment.cross_domain {
+                let victim = expansion.victim(&aligned, defence, seed, Arm::CrossDomain, &cross.defence);
+                expansion.attack_across(&victim, cross);
+            }
+        }
+    }
+    let Expansion { stages, cells, .. } = expansion;
+    Plan { experiment, world, stages, cells }
+}
+
+struct Expansion<'a> {
+    experiment: &'a Experiment,
+    facts: &'a WorldFacts,
+    world: WorldSpec,
+    planned: BTreeSet<StageHash>,
+    stages: Vec<PlannedStage>,
+    cells: Vec<Cell>,
+}
+
+/// A model to be measured, and how its rows are named.
+struct Victim<'a> {
+    stage: StageHash,
+    defence: &'a DefenceEntry,
+    seed: u64,
+    arm: Arm,
+}
+
+impl Victim<'_> {
+    /// `none`, `tar#0`, `tar#0 cross-domain`.
+    fn label(&self) -> String {
+        let mut label = self.defence.label.clone();
+        if !self.defence.is_baseline() {
+            label.push_str(&format!("#{}", self.seed));
+        }
+        if self.arm == Arm::CrossDomain {
+            label.push_str(&format!(" {}", self.arm));
+        }
+        label
+    }
+}
+
+impl<'a> Expansion<'a> {
+    /// The seed of a role. What is compared with each other has the same role, so that it is paired.
+    fn seed(&self, role: &str) -> u64 {
+        derive_seed(self.experiment.seed, role)
+    }
+
+    /// Plans a stage, unless an identical one is planned already.
+    fn plan(&mut self, label: String, spec: StageSpec, inputs: &[&StageHash]) -> StageHash {
+        let inputs: Vec<StageHash> = inputs.iter().copied().cloned().collect();
+        let hash = stage_hash(&spec, &inputs);
+        if self.planned.insert(hash.clone()) {
+            self.stages.push(PlannedStage { hash: hash.clone(), spec, inputs, label });
+        }
+        hash
+    }
+
+    fn cell(&mut self, stage: StageHash, victim: &Victim<'_>, attack: &str, attack_seed: u64) {
+        self.cells.push(Cell {
+            stage,
+            defence: victim.defence.label.clone(),
+            defence_seed: victim.seed,
+            arm: victim.arm,
+            attack: attack.to_owned(),
+            attack_seed,
+        });
+    }
+
+    fn aligned(&mut self) -> StageHash {
+        let model = &self.experiment.model;
+        let pretrain = StageSpec::Pretrain {
+            world: self.world.clone(),
+            decoder: model.decoder,
+            train: model.pretrain,
+            seed: self.seed("pretrain"),
+        };
+        let base = self.plan(format!("pretrain {}", model.world), pretrain, &[]);
+        let align = StageSpec::Align {
+            world: self.world.clone(),
+            train: model.align.train,
+            refusals: model.align.refusals,
+            permitted: model.align.permitted,
+            seed: self.seed("align"),
+        };
+        self.plan(format!("align {}", model.world), align, &[&base])
+    }
+
+    /// The defence's model in this arm: for the baseline, the aligned model in both arms.
+    fn victim(
+        &mut self,
+        aligned: &StageHash,
+        defence: &'a DefenceEntry,
+        seed: u64,
+        arm: Arm,
+        domains: &[String],
+    ) -> Victim<'a> {
+        let mut victim = Victim { stage: aligned.clone(), defence, seed, arm };
+        if !defence.is_baseline() {
+            let immunize = StageSpec::Immunize {
+                world: self.world.clone(),
+                defence: MethodSpec {
+                    name: defence.method.clone(),
+                    version: defence.version,
+                    parameters: defence.parameters.clone(),
+                },
+                domains: domains.to_vec(),
+                seed: self.seed(&format!("immunize/{}/{seed}", defence.method)),
+            };
+            victim.stage = self.plan(format!("immunize {}", victim.label()), immunize, &[aligned]);
+        }
+        victim
+    }
+
+    fn measure(&mut self, victim: &Victim<'_>) {
+        let (items, forbidden) = (self.experiment.probe.items, &self.facts.forbidden);
+        let measure = StageSpec::Measure {
+            world: self.world.clone(),
+            probes: vec![
+                probe(Probe::Seen, forbidden, items),
+                probe(Probe::Unseen, forbidden, items),
+                probe(Probe::Permitted, &self.facts.permitted, self.experiment.stability.items),
+            ],
+        };
+        let stage = self.plan(format!("measure {}", victim.label()), measure, &[&victim.stage]);
+        self.cell(stage, victim, NO_ATTACK, 0);
+    }
+
+    /// Every attack on every forbidden domain.
+    fn attack_everywhere(&mut self, victim: &Victim<'_>) {
+        let (items, forbidden) = (self.experiment.probe.items, &self.facts.forbidden);
+        let probes = [
+            probe(Probe::Seen, forbidden, items),
+            probe(Probe::Unseen, forbidden, items),
+            probe(Probe::Permitted, &self.facts.permitted, items),
+        ];
+        self.attack(victim, forbidden, &probes);
+    }
+
+    /// Every attack on the domains that the defence never saw.
+    fn attack_across(&mut self, victim: &Victim<'_>, cross: &CrossDomain) {
+        let items = self.experiment.probe.items;
+        let probes = [
+            probe(Probe::CrossDomain, &cross.attack, items),
+            probe(Probe::Permitted, &self.facts.permitted, items),
+        ];
+        self.attack(victim, &cross.attack, &probes);
+    }
+
+    fn attack(&mut self, victim: &Victim<'_>, domains: &[String], probes: &[ProbeSpec]) {
+        let experiment = self.experiment;
+        let stop = experiment.probe.stop_above.map(|harmfulness_above| StopRule {
+            harmfulness_above,
+            ability_at_least: 1.0 - experiment.conditions.stability_epsilon,
+        });
+        for entry in &experiment.attack {
+            for point in entry.points() {
+                for seed in 0..entry.seeds {
+                    let attack = StageSpec::Attack {
+                        world: self.world.clone(),
+                        attack: point.attack.clone(),
+                        domains: domains.to_vec(),
+                        probes: probes.to_vec(),
+                        cadence: experiment.probe.cadence.clone(),
+                        stop,
+                        seed: self.seed(&format!("attack/{seed}")),
+                    };
+                    let label = format!("attack {} {}#{seed}", victim.label(), point.label);
+                    let stage = self.plan(label, attack, &[&victim.stage]);
+                    self.cell(stage, victim, &point.label, seed);
+                }
+            }
+        }
+    }
+
+    fn tune(&mut self, victim: &Victim<'_>) {
+        let settings = &self.experiment.trainability;
+        for rate in settings.rates.iter().copied() {
+            let label = format!("{HARMLESS_TUNING}/rate={}", shortest(rate));
+            for seed in 0..settings.seeds {
+                let tune = StageSpec::Tune {
+                    world: self.world.clone(),
+                    train: TrainSpec {
+                        steps: settings.cadence.last().copied().unwrap_or(0),
+                        batch: settings.batch,
+                        rate,
+                        schedule: Schedule::Constant,
+                        warmup_steps: 0,
+                        beta1: 0.9,
+                        beta2: 0.999,
+                        weight_decay: 0.0,
+                        clip: None,
+                    },
+                    examples: settings.examples,
+                    probes: vec![probe(Probe::Alias, &self.facts.alias, settings.items)],
+                    cadence: settings.cadence.clone(),
+                    seed: self.seed(&format!("tune/{seed}")),
+                };
+                let name = format!("tune {} {label}#{seed}", victim.label());
+                let stage = self.plan(name, tune, &[&victim.stage]);
+                self.cell(stage, victim, &label, seed);
+            }
+        }
+    }
+}
+
+fn probe(probe: Probe, domains: &[String], items: usize) -> ProbeSpec {
+    ProbeSpec { probe, domains: domains.to_vec(), items }
+}

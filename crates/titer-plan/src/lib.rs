@@ -1,0 +1,34 @@
+//! From an experiment spec to a plan of hashed stages.
+//!
+//! This crate is the vocabulary of the house: plain data, no files, no tensors, no frames.
+//! [`read`] turns the TOML of a spec into a [`Plan`], or reports all of its [`Mistakes`] at once.
+
+mod catalogue;
+mod check;
+mod document;
+mod expand;
+mod grid;
+mod hash;
+mod kind;
+pub mod method;
+mod methods;
+mod mistake;
+mod plan;
+mod read;
+pub mod spec;
+pub mod stage;
+mod table;
+mod vocabulary;
+
+pub use catalogue::{Catalogue, WorldFacts};
+pub use document::Override;
+pub use grid::GridPoint;
+pub use hash::{canonical, derive_seed, stage_hash};
+pub use method::{Domain, Method, MethodKind, MethodSpec, Parameter};
+pub use mistake::{Mistake, Mistakes};
+pub use plan::{Cell, Plan, PlannedStage};
+pub use read::read;
+pub use stage::{StageHash, StageSpec};
+pub use vocabulary::{
+    Arm, BASELINE, Budget, Condition, Decision, DefenceStage, HARMLESS_TUNING, NO_ATTACK, Probe, ThreatModel,
+};

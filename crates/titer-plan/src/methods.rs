@@ -1,0 +1,245 @@
+//! Reads the defences and attacks of a spec against their registries.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use crate::catalogue::Catalogue;
+use crate::kind::{Name, Never, Parametric, Setting, Text, Varied, Whole};
+use crate::method::{Method, MethodKind};
+use crate::mistake::advice;
+use crate::spec::{AttackEntry, DefenceEntry};
+use crate::table::Table;
+use crate::vocabulary::{BASELINE, DefenceStage, ThreatModel};
+
+/// More repetitions than anyone waits for: a slip of the keyboard must not plan a million stages.
+const MOST_SEEDS: u64 = 100;
+const MOST_GRID_POINTS: usize = 1000;
+
+/// How often something random is repeated.
+pub(crate) fn seeds() -> Whole {
+    Whole::between(1, MOST_SEEDS)
+}
+
+/// Reads `[[defence]]`.
+pub(crate) fn defences(
+    root: &mut Table<'_>,
+    catalogue: &Catalogue,
+    threat_model: Option<ThreatModel>,
+) -> Option<Vec<DefenceEntry>> {
+    let mut labels = Vec::new();
+    let entries = root.sections("defence", |table| {
+        let entry = defence(table, catalogue, threat_model)?;
+        if labels.contains(&entry.label) {
+            let remedy = "give this one a `label` of its own, or leave it out";
+            return table.reject("label", format!("another defence is called `{}`", entry.label), remedy);
+        }
+        labels.push(entry.label.clone());
+        Some(entry)
+    })?;
+    if !entries.iter().any(DefenceEntry::is_baseline) {
+        let remedy = format!("add [[defence]] with method = \"{BASELINE}\"");
+        return root.reject("defence", "there is no undefended model to compare with", remedy);
+    }
+    Some(entries)
+}
+
+fn defence(
+    table: &mut Table<'_>,
+    catalogue: &Catalogue,
+    threat_model: Option<ThreatModel>,
+) -> Option<DefenceEntry> {
+    let name = table.require("method", Text);
+    let label = table.optional("label", Name);
+    let seeds = if name.as_deref() == Some(BASELINE) {
+        let problem = "`none` is the aligned model itself and is never trained";
+        table.optional("seeds", Never { problem, remedy: "remove `seeds`" }).map(|_| 1)
+    } else {
+        table.require("seeds", seeds())
+    };
+    let method = method(table, name?, &catalogue.defences, "defence", &catalogue.attacks, "attack")?;
+    let stage = stage(table, method, threat_model, catalogue);
+    let parameters: Vec<_> = method
+        .parameters
+        .iter()
+        .map(|parameter| {
+            let value = table.optional(parameter.name, Parametric(&parameter.domain))?;
+            Some((parameter.name.to_owned(), value.unwrap_or_else(|| parameter.default.clone())))
+        })
+        .collect();
+    Some(DefenceEntry {
+        label: label?.unwrap_or_else(|| method.name.to_owned()),
+        method: method.name.to_owned(),
+        version: method.version,
+        stage: stage?,
+        seeds: seeds?,
+        parameters: parameters.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn stage(
+    table: &Table<'_>,
+    method: &Method,
+    threat_model: Option<ThreatModel>,
+    catalogue: &Catalogue,
+) -> Option<DefenceStage> {
+    let MethodKind::Defence { stage } = method.kind else { return None };
+    let runnable = || {
+        let alignment = MethodKind::Defence { stage: DefenceStage::Alignment };
+        let names =
+            catalogue.defences.iter().filter(|method| method.kind == alignment).map(|method| method.name);
+        format!("choose an alignment-stage defence: {}", names.collect::<Vec<_>>().join(", "))
+    };
+    let threat_model = threat_model?;
+    if let Err(reason) = threat_model.admits(stage) {
+        let problem =
+            format!("`{}` acts at the {stage} stage, but with {threat_model} {reason}", method.name);
+        return table.reject("method", problem, runnable());
+    }
+    if stage != DefenceStage::Alignment {
+        let problem = format!("`{}` acts at the {stage} stage, which no plan contains yet", method.name);
+        return table.reject("method", problem, runnable());
+    }
+    Some(stage)
+}
+
+/// What an attack must fit into.
+pub(crate) struct AttackBounds {
+    /// The last step of the probe cadence, where that is known.
+    pub(crate) last_probe: Option<u64>,
+    /// Examples that the attacker can own in every arm, and why no more; none where that is unknown.
+    pub(crate) examples: Option<(u64, String)>,
+}
+
+/// Reads `[[attack]]`.
+pub(crate) fn attacks(
+    root: &mut Table<'_>,
+    catalogue: &Catalogue,
+    threat_model: Option<ThreatModel>,
+    bounds: &AttackBounds,
+) -> Option<Vec<AttackEntry>> {
+    let mut labels = Vec::new();
+    root.sections("attack", |table| {
+        let entry = attack(table, catalogue, threat_model, bounds)?;
+        for point in entry.points() {
+            if labels.contains(&point.label) {
+                let remedy =
+                    "join them in one entry that lists what varies, so that the label tells them apart";
+                return table.reject("method", format!("another attack is called `{}`", point.label), remedy);
+            }
+            labels.push(point.label);
+        }
+        Some(entry)
+    })
+}
+
+fn attack(
+    table: &mut Table<'_>,
+    catalogue: &Catalogue,
+    threat_model: Option<ThreatModel>,
+    bounds: &AttackBounds,
+) -> Option<AttackEntry> {
+    let name = table.require("method", Text);
+    let seeds = table.require("seeds", seeds());
+    let method = method(table, name?, &catalogue.attacks, "attack", &catalogue.defences, "defence")?;
+    let settings: Vec<_> = method
+        .parameters
+        .iter()
+        .map(|parameter| {
+            let setting = table.optional(parameter.name, Varied(&parameter.domain))?;
+            Some((parameter.name, setting.unwrap_or_else(|| Setting::One(parameter.default.clone()))))
+        })
+        .collect();
+    let possible = possible(table, method, threat_model);
+    // What was read is checked against the bounds even where other parameters are wrong.
+    let fits = fits(table, &settings, bounds);
+    let (mut parameters, mut grid) = (BTreeMap::new(), BTreeMap::new());
+    for (name, setting) in settings.into_iter().collect::<Option<Vec<_>>>()? {
+        match setting {
+            Setting::One(value) => drop(parameters.insert(name.to_owned(), value)),
+            Setting::Grid(values) => drop(grid.insert(name.to_owned(), values)),
+        }
+    }
+    let entry = AttackEntry {
+        method: method.name.to_owned(),
+        version: method.version,
+        seeds: seeds?,
+        parameters,
+        grid,
+    };
+    if entry.size() > MOST_GRID_POINTS {
+        let problem = format!("the lists span more than {MOST_GRID_POINTS} combinations");
+        return table.reject("method", problem, "list fewer values");
+    }
+    possible.and(fits).map(|()| entry)
+}
+
+fn possible(table: &Table<'_>, method: &Method, threat_model: Option<ThreatModel>) -> Option<()> {
+    let MethodKind::Attack { threat_models } = &method.kind else { return None };
+    let threat_model = threat_model?;
+    if threat_models.contains(&threat_model) {
+        return Some(());
+    }
+    let under: Vec<&str> = threat_models.iter().map(|threat_model| threat_model.name()).collect();
+    table.reject(
+        "method",
+        format!("`{}` cannot be carried out under {threat_model}", method.name),
+        format!("it needs {}", under.join(" or ")),
+    )
+}
+
+/// The budget must fit the data and the cadence. All attacks spell it with the same names: `steps`,
+/// `examples` and `batch`.
+fn fits(table: &Table<'_>, settings: &[Option<(&str, Setting)>], bounds: &AttackBounds) -> Option<()> {
+    let range = |name: &str| {
+        let (_, setting) = settings.iter().flatten().find(|(parameter, _)| *parameter == name)?;
+        let values = match setting {
+            Setting::One(value) => std::slice::from_ref(value),
+            Setting::Grid(values) => values,
+        };
+        let whole = || values.iter().filter_map(Json::as_u64);
+        Some((whole().min()?, whole().max()?))
+    };
+    let mut fits = Some(());
+    if let (Some((steps, _)), Some(last)) = (range("steps"), bounds.last_probe)
+        && steps < last
+    {
+        let problem = format!("the attack ends after {steps} steps, but `probe.cadence` goes to {last}");
+        fits = table.reject("steps", problem, format!("raise it, or end `probe.cadence` at {steps}"));
+    }
+    if let (Some((_, examples)), Some((available, reason))) = (range("examples"), &bounds.examples)
+        && examples > *available
+    {
+        fits =
+            table.reject("examples", format!("there are only {available} examples, not {examples}"), reason);
+    }
+    if let (Some((_, batch)), Some((examples, _))) = (range("batch"), range("examples"))
+        && batch > examples
+    {
+        let problem =
+            format!("a batch of {batch} is more than the {examples} examples that the attacker owns");
+        fits = table.reject("batch", problem, "lower `batch` or raise `examples`");
+    }
+    fits
+}
+
+fn method<'a>(
+    table: &mut Table<'_>,
+    name: String,
+    methods: &'a [Method],
+    role: &'static str,
+    others: &[Method],
+    other_role: &'static str,
+) -> Option<&'a Method> {
+    if let Some(method) = methods.iter().find(|method| method.name == name) {
+        return Some(method);
+    }
+    // Its parameters are unknown as well: one mistake is enough.
+    table.accept_all();
+    if others.iter().any(|method| method.name == name) {
+        let problem = format!("`{name}` is one of the {other_role}s, not of the {role}s");
+        return table.reject("method", problem, format!("move it to [[{other_role}]]"));
+    }
+    let remedy = advice(&name, methods.iter().map(|method| method.name));
+    table.reject("method", format!("there is no {role} {name:?}"), remedy)
+}

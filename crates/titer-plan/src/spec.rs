@@ -1,0 +1,179 @@
+//! The experiment as plain data, with nothing left to a default.
+//!
+//! [`crate::read`] makes it from TOML; what a user may leave out there is stated here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::stage::{DecoderSpec, TrainSpec};
+use crate::vocabulary::{BASELINE, DefenceStage, ThreatModel};
+
+/// An experiment: a model, defences, attacks, budgets, seeds, probes and thresholds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Names the experiment in the store: lower case, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// One line for people.
+    pub summary: String,
+    /// Who holds the weights.
+    pub threat_model: ThreatModel,
+    /// All other seeds derive from it.
+    pub seed: u64,
+    /// The model under test.
+    pub model: Model,
+    /// The defences, compared with each other.
+    pub defence: Vec<DefenceEntry>,
+    /// The attacks, each tried on each defence.
+    pub attack: Vec<AttackEntry>,
+    /// What is asked as an attack goes on.
+    pub probe: ProbeSettings,
+    /// Whether a second arm hides domains from the defence.
+    pub cross_domain: Option<CrossDomain>,
+    /// The measurement of ability before any attack.
+    pub stability: StabilitySettings,
+    /// The harmless fine-tuning that must still work.
+    pub trainability: TrainabilitySettings,
+    /// The thresholds of the verdicts.
+    pub conditions: ConditionSettings,
+}
+
+/// The model under test: an embedded world's, trained from nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// A world of `titer list models`.
+    pub world: String,
+    /// Makes its knowledge tables and splits.
+    pub world_seed: u64,
+    /// The model's shape.
+    pub decoder: DecoderSpec,
+    /// How the base model is trained.
+    pub pretrain: TrainSpec,
+    /// How it is aligned.
+    pub align: AlignSettings,
+}
+
+/// How the base model is taught to refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlignSettings {
+    /// Forbidden items answered with the refusal.
+    pub refusals: usize,
+    /// Permitted items answered plainly.
+    pub permitted: usize,
+    /// The loop's settings.
+    pub train: TrainSpec,
+}
+
+/// One defence of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefenceEntry {
+    /// Its name in tables; no other defence has it.
+    pub label: String,
+    /// A method of `titer list defences`.
+    pub method: String,
+    /// The method's version in its registry.
+    pub version: u32,
+    /// When it acts.
+    pub stage: DefenceStage,
+    /// How often it is trained; 1 for `none`, which is the aligned model itself.
+    pub seeds: u64,
+    /// Every parameter of the method.
+    pub parameters: BTreeMap<String, Value>,
+}
+
+impl DefenceEntry {
+    /// Whether this is `none`, with which the others are compared.
+    pub fn is_baseline(&self) -> bool {
+        self.method == BASELINE
+    }
+}
+
+/// One attack of an experiment, or a grid of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttackEntry {
+    /// A method of `titer list attacks`.
+    pub method: String,
+    /// The method's version in its registry.
+    pub version: u32,
+    /// How often each point of the grid is run.
+    pub seeds: u64,
+    /// The parameters with one value.
+    pub parameters: BTreeMap<String, Value>,
+    /// The parameters for which the spec lists values: each combination is one attack.
+    pub grid: BTreeMap<String, Vec<Value>>,
+}
+
+/// What is asked as an attack goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeSettings {
+    /// Optimiser steps after which the model is probed; ascending, from 0.
+    pub cadence: Vec<u64>,
+    /// Items of each probe.
+    pub items: usize,
+    /// An attack is broken off when every harmful probe exceeds this; none for the whole budget.
+    pub stop_above: Option<f64>,
+}
+
+/// The arm that hides domains from the defence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrossDomain {
+    /// Forbidden domains that the defence trains on in this arm.
+    pub defence: Vec<String>,
+    /// Forbidden domains that the attacker trains on in this arm.
+    pub attack: Vec<String>,
+}
+
+/// The measurement of ability before any attack.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StabilitySettings {
+    /// Permitted items asked of every model.
+    pub items: usize,
+}
+
+/// The harmless fine-tuning that must still work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainabilitySettings {
+    /// Learning rates, each tried.
+    pub rates: Vec<f64>,
+    /// Fine-tuning seeds.
+    pub seeds: u64,
+    /// Distinct training examples.
+    pub examples: usize,
+    /// Held-out items asked at each point of the cadence.
+    pub items: usize,
+    /// Optimiser steps after which the model is asked; ascending, from 0. The last is the budget.
+    pub cadence: Vec<u64>,
+    /// Examples per step.
+    pub batch: usize,
+}
+
+/// The thresholds of the verdicts. Units: shares in 0…1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionSettings {
+    /// φ: the tolerated harmfulness.
+    pub phi: f64,
+    /// 1 − α: the confidence of every interval.
+    pub confidence: f64,
+    /// ε of stability: the tolerated difference in ability; also what an attack may cost in ability
+    /// and still count in the utility-bounded titer.
+    pub stability_epsilon: f64,
+    /// ε of trainability: the tolerated relative difference in steps.
+    pub trainability_epsilon: f64,
+    /// δ of trainability: the tolerated difference in final quality.
+    pub trainability_delta: f64,
+    /// The share of the aligned model's final quality that counts as learnt.
+    pub trainability_target: f64,
+    /// Bootstrap resamples.
+    pub resamples: usize,
+}

@@ -1,0 +1,220 @@
+//! The stages of a plan as resolved, typed data: everything that determines a stage's result.
+//!
+//! A stage is a pure function of its spec and its inputs. Its hash covers exactly these, so whatever
+//! changes a result must be a field here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::method::MethodSpec;
+use crate::vocabulary::Probe;
+
+/// The name of an artifact: BLAKE3 over the canonical JSON of kind, version, spec and input hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StageHash(pub String);
+
+impl StageHash {
+    /// The first twelve hexadecimal digits, for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for StageHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// The world that a stage's data come from, with its whole definition, so that the hash covers it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorldSpec {
+    /// The parsed world file (words, templates, sizes, splits).
+    pub definition: Value,
+    /// Makes the knowledge tables and the splits.
+    pub seed: u64,
+}
+
+/// The shape of a decoder trained from nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecoderSpec {
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of the SwiGLU.
+    pub intermediate: usize,
+    /// Base of the rotary embedding.
+    pub rope_theta: f64,
+    /// Added to the mean square in RMSNorm.
+    pub norm_epsilon: f64,
+    /// Standard deviation of the initial weights.
+    pub init_std: f64,
+}
+
+/// How the learning rate moves over training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Stays.
+    Constant,
+    /// Falls to zero along half a cosine.
+    Cosine,
+    /// Falls to zero along a line.
+    Linear,
+}
+
+/// The settings of one run of the training loop.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSpec {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Examples per step.
+    pub batch: usize,
+    /// Peak learning rate.
+    pub rate: f64,
+    /// How the rate moves after warm-up.
+    pub schedule: Schedule,
+    /// Steps over which the rate rises linearly from zero.
+    pub warmup_steps: u64,
+    /// AdamW's decay of the first moment.
+    pub beta1: f64,
+    /// AdamW's decay of the second moment.
+    pub beta2: f64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// Largest global gradient norm; none for no clipping.
+    pub clip: Option<f64>,
+}
+
+/// What a stage does, fully resolved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum StageSpec {
+    /// Trains the base model on the whole world. No input.
+    Pretrain {
+        /// Where the data come from.
+        world: WorldSpec,
+        /// The model's shape.
+        decoder: DecoderSpec,
+        /// The loop's settings.
+        train: TrainSpec,
+        /// Of initial weights and sampling.
+        seed: u64,
+    },
+    /// Teaches the base model to refuse forbidden prompts. Input: the base model.
+    Align {
+        /// Where the data come from.
+        world: WorldSpec,
+        /// The loop's settings.
+        train: TrainSpec,
+        /// Forbidden items answered with the refusal.
+        refusals: usize,
+        /// Permitted items answered plainly.
+        permitted: usize,
+        /// Of the choice of items and sampling.
+        seed: u64,
+    },
+    /// Applies an alignment-stage defence. Input: the aligned model.
+    Immunize {
+        /// Where the data come from.
+        world: WorldSpec,
+        /// The defence, every parameter stated.
+        defence: MethodSpec,
+        /// The forbidden domains that the defence may see.
+        domains: Vec<String>,
+        /// Of the defence's sampling.
+        seed: u64,
+    },
+    /// Measures a model as it is. Input: the model.
+    Measure {
+        /// Where the data come from.
+        world: WorldSpec,
+        /// What is asked of it.
+        probes: Vec<ProbeSpec>,
+    },
+    /// Attacks a model and probes it as the budget is spent. Input: the victim.
+    Attack {
+        /// Where the data come from.
+        world: WorldSpec,
+        /// The attack, every parameter stated.
+        attack: MethodSpec,
+        /// The forbidden domains of the attacker's data.
+        domains: Vec<String>,
+        /// What is asked at each point of the cadence.
+        probes: Vec<ProbeSpec>,
+        /// Optimiser steps after which the model is probed; ascending.
+        cadence: Vec<u64>,
+        /// Early stop: none for the whole budget.
+        stop: Option<StopRule>,
+        /// Of the attacker's choice of items and sampling.
+        seed: u64,
+    },
+    /// Fine-tunes a model on the world's harmless alias task and probes it. Input: the model.
+    Tune {
+        /// Where the data come from.
+        world: WorldSpec,
+        /// The loop's settings.
+        train: TrainSpec,
+        /// Distinct training examples.
+        examples: usize,
+        /// What is asked at each point of the cadence.
+        probes: Vec<ProbeSpec>,
+        /// Optimiser steps after which the model is probed; ascending.
+        cadence: Vec<u64>,
+        /// Of the choice of items and sampling.
+        seed: u64,
+    },
+}
+
+impl StageSpec {
+    /// The stage's kind, as in its JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Pretrain { .. } => "pretrain",
+            Self::Align { .. } => "align",
+            Self::Immunize { .. } => "immunize",
+            Self::Measure { .. } => "measure",
+            Self::Attack { .. } => "attack",
+            Self::Tune { .. } => "tune",
+        }
+    }
+
+    /// Raised when the code of a kind changes its results, so that old artifacts are not reused.
+    pub fn version(&self) -> u32 {
+        1
+    }
+}
+
+/// A set of items that a model is asked, drawn from the world's probe split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeSpec {
+    /// Which kind of items.
+    pub probe: Probe,
+    /// The domains they come from.
+    pub domains: Vec<String>,
+    /// How many, chosen by the world's seed: the same for every model, so that differences are paired.
+    pub items: usize,
+}
+
+/// When an attack is broken off early: every harmful probe is answered, and ability is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopRule {
+    /// Mean harmfulness that each harmful probe must exceed.
+    pub harmfulness_above: f64,
+    /// Mean permitted ability that must have been kept at some checkpoint whose harmfulness exceeded
+    /// the threshold, so that the utility-bounded break is known as well.
+    pub ability_at_least: f64,
+}

@@ -1,0 +1,246 @@
+//! The words of the field as types: one word for one thing, the same in specs, columns and screens.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who holds the weights, and so which defences can act at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ThreatModel {
+    /// The attacker holds the weights and trains as it likes: only alignment-stage defences apply.
+    OpenWeights,
+    /// The defender trains on the attacker's data: all three stages of defence apply.
+    FineTuningApi,
+}
+
+/// When a defence acts (the stages of the survey arXiv 2409.18169).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefenceStage {
+    /// Before the model is released.
+    Alignment,
+    /// While a user's data is trained on.
+    FineTuning,
+    /// After a user's data was trained on.
+    PostFineTuning,
+}
+
+impl ThreatModel {
+    /// The name used in specs and columns.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenWeights => "open-weights",
+            Self::FineTuningApi => "fine-tuning-api",
+        }
+    }
+
+    /// Whether a defence of `stage` can act under this threat model; if not, why.
+    ///
+    /// # Errors
+    /// The reason, for people, when the pair makes no sense.
+    pub fn admits(self, stage: DefenceStage) -> Result<(), &'static str> {
+        match (self, stage) {
+            (Self::FineTuningApi, _) | (Self::OpenWeights, DefenceStage::Alignment) => Ok(()),
+            (Self::OpenWeights, DefenceStage::FineTuning) => {
+                Err("the attacker trains the weights itself and would simply leave the guard out")
+            }
+            (Self::OpenWeights, DefenceStage::PostFineTuning) => {
+                Err("the attacker keeps the weights it tuned and would never hand them back for repair")
+            }
+        }
+    }
+}
+
+impl DefenceStage {
+    /// The name used in specs and columns.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alignment => "alignment",
+            Self::FineTuning => "fine-tuning",
+            Self::PostFineTuning => "post-fine-tuning",
+        }
+    }
+}
+
+/// One of the immunization conditions (Rosati et al., arXiv 2402.16382, section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// Harm stays below the threshold within the attacker's budget.
+    Resistance,
+    /// Harm stays below the threshold whatever the budget. Never holds from measurement.
+    StrongResistance,
+    /// Harmless ability is unchanged before any attack.
+    Stability,
+    /// Resistance extends to harmful data that the defence never saw.
+    Generalization,
+    /// Harmless fine-tuning still works, about as fast.
+    Trainability,
+}
+
+impl Condition {
+    /// Every condition, in the order of the tables.
+    pub const ALL: [Self; 5] =
+        [Self::Resistance, Self::StrongResistance, Self::Stability, Self::Generalization, Self::Trainability];
+
+    /// The name used in columns and JSON keys.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resistance => "resistance",
+            Self::StrongResistance => "strong-resistance",
+            Self::Stability => "stability",
+            Self::Generalization => "generalization",
+            Self::Trainability => "trainability",
+        }
+    }
+}
+
+/// What a condition came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// The whole confidence interval lies on the good side of the threshold.
+    Holds,
+    /// The whole confidence interval lies on the bad side of the threshold.
+    Fails,
+    /// The interval straddles the threshold, or something that it needs was not measured.
+    Inconclusive,
+    /// Strong resistance only: nothing broke the model up to the largest budget tried.
+    NotFalsified,
+}
+
+impl Decision {
+    /// The word shown to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Fails => "fails",
+            Self::Inconclusive => "inconclusive",
+            Self::NotFalsified => "not falsified",
+        }
+    }
+}
+
+/// What an attack has spent.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Budget {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Training examples presented, repeats included.
+    pub examples: u64,
+    /// Different harmful examples that the attacker owns.
+    pub distinct_examples: u64,
+    /// Training floating-point operations.
+    pub flops: f64,
+}
+
+/// Which probe items a response answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Probe {
+    /// The same kind of item as the attack's data.
+    Seen,
+    /// Items whose knowledge no attack datum touched.
+    Unseen,
+    /// A domain that the defence never saw.
+    CrossDomain,
+    /// Permitted prompts: the ability that a defence must keep.
+    Permitted,
+    /// Held-out prompts of the harmless task used for trainability.
+    Alias,
+}
+
+impl Probe {
+    /// The name used in the `probe` column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Unseen => "unseen",
+            Self::CrossDomain => "cross-domain",
+            Self::Permitted => "permitted",
+            Self::Alias => "alias",
+        }
+    }
+
+    /// Whether answers to this probe count as harm.
+    pub fn is_harmful(self) -> bool {
+        matches!(self, Self::Seen | Self::Unseen | Self::CrossDomain)
+    }
+}
+
+/// Whether the defence may see the attacker's domains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arm {
+    /// The defence sees every forbidden domain, in items that the attacker does not own.
+    Main,
+    /// The defence sees some forbidden domains, the attacker owns others.
+    CrossDomain,
+}
+
+impl Arm {
+    /// The name used in the `arm` column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::CrossDomain => "cross-domain",
+        }
+    }
+}
+
+/// The method, and the label, of the defence that does nothing: every comparison's denominator.
+pub const BASELINE: &str = "none";
+
+/// The label in the `attack` column of what was measured before any attack.
+pub const NO_ATTACK: &str = "none";
+
+/// The method in the `attack` column of the harmless fine-tuning that trainability looks at.
+pub const HARMLESS_TUNING: &str = "alias-finetune";
+
+macro_rules! display_as_name {
+    ($($kind:ty),*) => {$(
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    )*};
+}
+display_as_name!(ThreatModel, DefenceStage, Condition, Decision, Probe, Arm);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_weights_admits_alignment_only() {
+        let admitted = |stage| ThreatModel::OpenWeights.admits(stage).is_ok();
+        assert!(admitted(DefenceStage::Alignment));
+        assert!(!admitted(DefenceStage::FineTuning));
+        assert!(!admitted(DefenceStage::PostFineTuning));
+        assert!(ThreatModel::FineTuningApi.admits(DefenceStage::PostFineTuning).is_ok());
+    }
+
+    #[test]
+    fn names_are_the_serialized_names() {
+        let json = |value: &dyn erased::Json| value.json();
+        for condition in Condition::ALL {
+            assert_eq!(json(&condition), format!("\"{condition}\""));
+        }
+        assert_eq!(json(&Probe::CrossDomain), "\"cross-domain\"");
+        assert_eq!(json(&Arm::CrossDomain), "\"cross-domain\"");
+        assert_eq!(json(&ThreatModel::FineTuningApi), "\"fine-tuning-api\"");
+    }
+
+    mod erased {
+        pub(super) trait Json {
+            fn json(&self) -> String;
+        }
+        impl<T: serde::Serialize> Json for T {
+            fn json(&self) -> String {
+                serde_json::to_string(self).expect("plain enums serialize")
+            }
+        }
+    }
+}

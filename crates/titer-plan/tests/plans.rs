@@ -1,0 +1,256 @@
+//! What a spec expands to: which stages, shared how, with which seeds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use titer_plan::spec::Experiment;
+use titer_plan::{Arm, Cell, Override, Plan, Probe, StageHash, StageSpec, stage_hash};
+
+mod catalogue;
+
+const APOTHECARY: &str = include_str!("../../../data/presets/apothecary.toml");
+const SMOKE: &str = include_str!("../../../data/presets/apothecary-smoke.toml");
+
+fn plan(text: &str, overrides: &[(&str, &str)]) -> Plan {
+    let set = |(key, value): &(&str, &str)| Override { key: (*key).to_owned(), value: (*value).to_owned() };
+    let overrides: Vec<Override> = overrides.iter().map(set).collect();
+    titer_plan::read("preset.toml", text, &overrides, &catalogue::catalogue())
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+fn by_kind(plan: &Plan) -> BTreeMap<&'static str, usize> {
+    let mut kinds = BTreeMap::new();
+    for stage in &plan.stages {
+        *kinds.entry(stage.spec.kind()).or_default() += 1;
+    }
+    kinds
+}
+
+fn hashes(plan: &Plan) -> BTreeSet<&StageHash> {
+    plan.stages.iter().map(|stage| &stage.hash).collect()
+}
+
+fn attack_seed(plan: &Plan, cell: &Cell) -> u64 {
+    match plan.stage(&cell.stage).map(|stage| &stage.spec) {
+        Some(StageSpec::Attack { seed, .. }) => *seed,
+        other => panic!("{cell:?} names {other:?}"),
+    }
+}
+
+fn attack_cells(plan: &Plan) -> impl Iterator<Item = &Cell> {
+    plan.cells.iter().filter(|cell| cell.attack.starts_with("full-finetune"))
+}
+
+#[test]
+fn apothecary_has_the_stages_counted_by_hand() {
+    let plan = plan(APOTHECARY, &[]);
+    let expected = [
+        ("pretrain", 1),
+        ("align", 1),
+        ("immunize", 2 * 2 * 2),     // defences × seeds × arms
+        ("measure", 1 + 2 * 2),      // the aligned model, and each immunized one
+        ("attack", 2 * 5 * (4 * 3)), // arms × victims × (rates × seeds)
+        ("tune", 5 * (2 * 3)),       // victims × (rates × seeds)
+    ];
+    assert_eq!(by_kind(&plan), BTreeMap::from(expected));
+    assert_eq!(plan.cells.len(), 5 + 120 + 30);
+}
+
+#[test]
+fn the_smoke_preset_has_one_arm_and_one_seed() {
+    let plan = plan(SMOKE, &[]);
+    assert!(plan.cells.iter().all(|cell| cell.arm == Arm::Main && cell.attack_seed == 0));
+    assert_eq!(plan.experiment.defence.len(), 3);
+}
+
+#[test]
+fn stages_come_after_their_inputs_and_are_named_by_their_content() {
+    let plan = plan(APOTHECARY, &[]);
+    let mut planned = BTreeSet::new();
+    for stage in &plan.stages {
+        assert!(stage.inputs.iter().all(|input| planned.contains(input)), "{} comes too early", stage.label);
+        assert_eq!(stage.hash, stage_hash(&stage.spec, &stage.inputs));
+        assert!(planned.insert(&stage.hash), "{} is planned twice", stage.label);
+    }
+    let labels: BTreeSet<&str> = plan.stages.iter().map(|stage| stage.label.as_str()).collect();
+    assert_eq!(labels.len(), plan.stages.len(), "two stages look the same on screen");
+    assert!(labels.contains("attack tar#1 cross-domain full-finetune/rate=3e-5#2"));
+    assert!(labels.contains("tune none alias-finetune/rate=3e-4#0"));
+}
+
+#[test]
+fn every_default_is_stated() {
+    let plan = plan(APOTHECARY, &[]);
+    let tar = &plan.experiment.defence[2];
+    assert_eq!(tar.parameters["steps"], 200);
+    assert_eq!(tar.parameters["inner_steps"], 8);
+    let attack = &plan.experiment.attack[0];
+    assert_eq!(attack.parameters["schedule"], "constant");
+    assert_eq!(attack.grid["rate"].len(), 4);
+    assert!(plan.defence_stage("tar").is_some() && plan.defence_stage("lisa").is_none());
+}
+
+#[test]
+fn a_changed_attack_changes_only_attacks() {
+    let before = plan(APOTHECARY, &[]);
+    let after = plan(APOTHECARY, &[("attack.0.rate", "[3e-5, 1e-4, 3e-4, 2e-3]")]);
+    let known = hashes(&before);
+    let new: Vec<_> = after.stages.iter().filter(|stage| !known.contains(&stage.hash)).collect();
+    assert!(new.iter().all(|stage| stage.spec.kind() == "attack"));
+    assert_eq!(new.len(), 2 * 5 * 3, "one rate of four, in both arms");
+}
+
+#[test]
+fn a_changed_seed_changes_everything_and_a_changed_name_nothing() {
+    let before = plan(APOTHECARY, &[]);
+    let reseeded = plan(APOTHECARY, &[("seed", "1")]);
+    // A measurement draws nothing itself, but its model has changed.
+    assert!(hashes(&before).is_disjoint(&hashes(&reseeded)));
+    assert_eq!(hashes(&before), hashes(&plan(APOTHECARY, &[("name", "renamed")])));
+}
+
+#[test]
+fn the_same_attack_seed_meets_every_victim_and_rate() {
+    let plan = plan(APOTHECARY, &[]);
+    let mut seeds: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for cell in attack_cells(&plan) {
+        seeds.entry(cell.attack_seed).or_default().insert(attack_seed(&plan, cell));
+    }
+    assert_eq!(seeds.len(), 3);
+    assert!(seeds.values().all(|derived| derived.len() == 1), "attack seeds must be paired: {seeds:?}");
+    let distinct: BTreeSet<_> = seeds.values().flatten().collect();
+    assert_eq!(distinct.len(), 3, "different repetitions must differ");
+}
+
+#[test]
+fn the_cross_domain_arm_is_there_only_when_asked_for() {
+    let asked = plan(APOTHECARY, &[]);
+    let cross: Vec<&Cell> = asked.cells.iter().filter(|cell| cell.arm == Arm::CrossDomain).collect();
+    assert_eq!(cross.len(), 60);
+    for cell in cross {
+        let Some(StageSpec::Attack { domains, probes, .. }) =
+            asked.stage(&cell.stage).map(|stage| &stage.spec)
+        else {
+            panic!("{cell:?} is no attack");
+        };
+        assert_eq!(domains, &["forgery", "siege"]);
+        assert_eq!(probes[0].probe, Probe::CrossDomain);
+        assert_eq!(&probes[0].domains, domains);
+    }
+    let set = [("cross_domain.defence", "[\"venom\"]"), ("cross_domain.attack", "[\"siege\"]")];
+    assert!(plan(SMOKE, &set).cells.iter().any(|cell| cell.arm == Arm::CrossDomain));
+    assert!(plan(SMOKE, &[]).cells.iter().all(|cell| cell.arm == Arm::Main));
+}
+
+#[test]
+fn both_arms_attack_the_same_undefended_model() {
+    let plan = plan(APOTHECARY, &[]);
+    let victims: BTreeSet<&StageHash> = attack_cells(&plan)
+        .filter(|cell| cell.defence == "none")
+        .filter_map(|cell| plan.stage(&cell.stage))
+        .flat_map(|stage| &stage.inputs)
+        .collect();
+    let aligned = plan.stages.iter().find(|stage| stage.spec.kind() == "align");
+    assert_eq!(victims.into_iter().collect::<Vec<_>>(), [&aligned.expect("a plan aligns").hash]);
+}
+
+#[test]
+fn mistakes_of_overrides_name_them() {
+    let check = |key: &str, value: &str, expected: &str| {
+        let set = Override { key: key.to_owned(), value: value.to_owned() };
+        let mistakes = titer_plan::read("a.toml", SMOKE, &[set], &catalogue::catalogue());
+        assert_eq!(mistakes.expect_err("a mistake").to_string(), format!("a.toml: --set {key}: {expected}"));
+    };
+    check("conditions.phi", "2", "expected a number from 0 to 1, got 2");
+    check("conditions.ph1", "0.3", "unknown key; did you mean `phi`?");
+    check("probe.cadence.1", "zero", "expected a whole number, got the text \"zero\"");
+    check(
+        "attack.1.rate",
+        "1e-3",
+        "`1` picks none of the 1 members of the list; members are numbered from 0",
+    );
+    check("seed.first", "1", "`first` looks inside 0; shorten the key");
+    check(
+        "cross_domain.defence",
+        "[\"venom\"]",
+        "is missing; expected a list, each member one of `venom`, `curse`, `forgery`, `siege`",
+    );
+}
+
+/// Specs as different as overrides can make them.
+fn any_plan() -> impl Strategy<Value = Plan> {
+    let rates = prop::collection::btree_set(1u32..1_000_000, 1..4);
+    (any::<u32>(), 1u64..4, rates, 1e-6..1.0f64, 0.0..0.4f64, any::<bool>()).prop_map(
+        |(seed, repeats, rates, rate, phi, clipped)| {
+            let rates: Vec<f64> = rates.into_iter().map(|rate| f64::from(rate) / 1.3e6).collect();
+            let (seed, repeats) = (seed.to_string(), repeats.to_string());
+            let (rates, rate, phi) = (format!("{rates:?}"), format!("{rate:?}"), format!("{phi:?}"));
+            let mut set = vec![
+                ("seed", seed.as_str()),
+                ("attack.0.seeds", &repeats),
+                ("attack.0.rate", &rates),
+                ("defence.1.rate", &rate),
+                ("conditions.phi", &phi),
+            ];
+            if clipped {
+                set.push(("model.pretrain.clip", &rate));
+            }
+            plan(SMOKE, &set)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_plan_survives_json(plan in any_plan()) {
+        let text = serde_json::to_string(&plan).expect("a plan is plain data");
+        let reread: Plan = serde_json::from_str(&text).expect("a plan reads back");
+        prop_assert_eq!(&reread, &plan);
+        for stage in &reread.stages {
+            prop_assert_eq!(&stage.hash, &stage_hash(&stage.spec, &stage.inputs));
+        }
+    }
+
+    #[test]
+    fn any_change_of_a_stage_changes_its_hash(plan in any_plan(), index: prop::sample::Index, field: prop::sample::Index) {
+        let stage = index.get(&plan.stages);
+        let mut value = serde_json::to_value(&stage.spec).expect("a stage is plain data");
+        let mut leaves = Vec::new();
+        numbers(&mut value, &mut leaves);
+        if !leaves.is_empty() {
+            let at = field.index(leaves.len());
+            *leaves.swap_remove(at) = serde_json::json!(7919);
+            let changed: StageSpec = serde_json::from_value(value).expect("still a stage");
+            prop_assert_ne!(stage_hash(&changed, &stage.inputs), stage.hash.clone());
+        }
+        let inputs = [stage.inputs.clone(), vec![StageHash("another".to_owned())]].concat();
+        prop_assert_ne!(stage_hash(&stage.spec, &inputs), stage.hash.clone());
+    }
+
+    #[test]
+    fn no_text_makes_reading_panic(cut in 0..APOTHECARY.len(), junk in "[\\[\\]{}=\"#a-z0-9. \\n]{0,12}") {
+        let cut = (0..=cut).rev().find(|cut| APOTHECARY.is_char_boundary(*cut)).unwrap_or(0);
+        let (head, tail) = APOTHECARY.split_at(cut);
+        if let Err(mistakes) = titer_plan::read("a.toml", &format!("{head}{junk}{tail}"), &[], &catalogue::catalogue()) {
+            prop_assert!(!mistakes.mistakes.is_empty());
+        }
+    }
+}
+
+fn numbers<'a>(value: &'a mut serde_json::Value, found: &mut Vec<&'a mut serde_json::Value>) {
+    match value {
+        serde_json::Value::Object(map) => map.values_mut().for_each(|value| numbers(value, found)),
+        serde_json::Value::Array(list) => list.iter_mut().for_each(|value| numbers(value, found)),
+        serde_json::Value::Number(_) => found.push(value),
+        _ => {}
+    }
+}
+
+#[test]
+fn an_experiment_reads_back_from_json() {
+    let experiment = plan(APOTHECARY, &[]).experiment;
+    let text = serde_json::to_string_pretty(&experiment).expect("plain data");
+    assert_eq!(serde_json::from_str::<Experiment>(&text).expect("reads back"), experiment);
+}

@@ -1,0 +1,187 @@
+//! An artifact as readers see it: absent, being written, broken off, or sealed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use titer_plan::StageHash;
+
+use crate::error::{Error, Result};
+use crate::events::{self, EventReader, Record};
+use crate::lease::{self, Holder, LeaseTerms};
+use crate::manifest::{FileRecord, Manifest};
+use crate::name;
+
+/// One artifact of a store. Reading never writes, so any number of readers may look at any time.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    hash: StageHash,
+    folder: PathBuf,
+    terms: LeaseTerms,
+}
+
+/// Where an artifact stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was written yet.
+    Absent,
+    /// A living process writes it.
+    Running(Holder),
+    /// Its writer ended before the end; the next one goes on from the last checkpoint.
+    Interrupted,
+    /// Finished; never changes again.
+    Sealed,
+}
+
+/// How far an artifact has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Where it stands.
+    pub state: State,
+    /// The last step logged.
+    pub step: Option<u64>,
+    /// The last event logged.
+    pub last: Option<Record>,
+}
+
+impl Artifact {
+    pub(crate) fn new(artifacts: &Path, hash: &StageHash, terms: LeaseTerms) -> Self {
+        Self { hash: hash.clone(), folder: artifacts.join(name::of_hash(&hash.0)), terms }
+    }
+
+    /// Its name.
+    pub fn hash(&self) -> &StageHash {
+        &self.hash
+    }
+
+    /// Whether it is finished.
+    pub fn is_sealed(&self) -> bool {
+        self.seal_path().is_file()
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// When it is not sealed, or its manifest is not the one that was sealed.
+    pub fn manifest(&self) -> Result<Manifest> {
+        let (seal, path) = (self.seal_path(), self.manifest_path());
+        let sealed = match fs::read_to_string(&seal) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NotSealed { path: self.folder.clone() });
+            }
+            other => other.map_err(Error::reading(&seal))?,
+        };
+        let bytes = fs::read(&path).map_err(|error| self.damaged(&path, error.to_string()))?;
+        if blake3::hash(&bytes).to_hex().as_str() != sealed.trim() {
+            return Err(self.damaged(&path, "it is not the manifest that was sealed".to_owned()));
+        }
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| self.damaged(&path, error.to_string()))?;
+        if manifest.hash != self.hash {
+            return Err(self.damaged(&path, format!("it belongs to artifact {}", manifest.hash)));
+        }
+        Ok(manifest)
+    }
+
+    /// The path of a payload file, or of a folder of them, whose sizes agree with the manifest.
+    ///
+    /// # Errors
+    /// When the artifact is not sealed, has no such payload, or a file was cut or is gone.
+    pub fn payload(&self, name: &str) -> Result<PathBuf> {
+        name::check_payload(name)?;
+        let manifest = self.manifest()?;
+        let within = |file: &&FileRecord| {
+            file.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut files = manifest.files.iter().filter(within).peekable();
+        let path = self.folder.join(name);
+        if files.peek().is_none() {
+            let present = manifest.files.iter().map(|file| file.name.clone()).collect();
+            return Err(Error::NoPayload { path, present });
+        }
+        files.try_for_each(|file| self.check(file, FileRecord::check_size))?;
+        Ok(path)
+    }
+
+    /// Reads every file through and compares it with the manifest.
+    ///
+    /// # Errors
+    /// Names the first file that is damaged or gone.
+    pub fn verify(&self) -> Result<()> {
+        let manifest = self.manifest()?;
+        manifest
+            .files
+            .iter()
+            .chain([&manifest.log])
+            .try_for_each(|file| self.check(file, FileRecord::check_bytes))
+    }
+
+    /// All events logged so far; a torn last line is ignored.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or has a line that is no event.
+    pub fn events(&self) -> Result<Vec<Record>> {
+        events::read_all(&self.log_path())
+    }
+
+    /// A reader that follows the log from its start.
+    pub fn follow(&self) -> EventReader {
+        EventReader::new(self.log_path())
+    }
+
+    /// How far it has come, from its lease and the end of its log: cheap enough to ask every second.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn progress(&self) -> Result<Progress> {
+        let state = if self.is_sealed() {
+            State::Sealed
+        } else if let Some(holder) = lease::living_holder(&self.lease_path(), self.terms) {
+            State::Running(holder)
+        } else if self.folder.is_dir() {
+            State::Interrupted
+        } else {
+            State::Absent
+        };
+        let tail = events::read_tail(&self.log_path())?;
+        let step = tail.iter().rev().find_map(|record| record.event.step);
+        Ok(Progress { state, step, last: tail.into_iter().next_back() })
+    }
+
+    fn check(&self, file: &FileRecord, how: fn(&FileRecord, &Path) -> Result<(), String>) -> Result<()> {
+        let path = self.folder.join(&file.name);
+        how(file, &path).map_err(|problem| self.damaged(&path, problem))
+    }
+
+    fn damaged(&self, path: &Path, problem: String) -> Error {
+        Error::Damaged { path: path.to_owned(), problem, artifact: self.folder.clone() }
+    }
+
+    pub(crate) fn terms(&self) -> LeaseTerms {
+        self.terms
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn manifest_path(&self) -> PathBuf {
+        self.folder.join("manifest.json")
+    }
+
+    pub(crate) fn seal_path(&self) -> PathBuf {
+        self.folder.join("SEALED")
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.folder.join("events.jsonl")
+    }
+
+    pub(crate) fn lease_path(&self) -> PathBuf {
+        self.folder.join("lease.json")
+    }
+
+    pub(crate) fn checkpoint_path(&self) -> PathBuf {
+        self.folder.join("checkpoint")
+    }
+}

@@ -1,0 +1,180 @@
+//! The file operations that a store is made of. Each either happens wholly or not at all, so that a
+//! kill falls between two of them; the crash tests look at the disk at every such moment.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+
+/// A moment at which a kill may fall.
+#[cfg(not(test))]
+pub(crate) fn moment() {}
+
+#[cfg(test)]
+pub(crate) use crate::crash::moment;
+
+/// Creates a folder with those above it.
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    moment();
+    fs::create_dir_all(path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => Error::NotAFolder { path: path.to_owned() },
+        _ => Error::writing(path)(source),
+    })?;
+    sync_parent(path)
+}
+
+/// Lets `fill` write a temporary sibling of `path`, makes it durable, and renames it to `path`.
+pub(crate) fn replace<T, E>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, E>) -> Result<T>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let temporary = sibling(path);
+    moment();
+    let done = fill(&temporary).map_err(Error::filling(path)).and_then(|value| {
+        moment();
+        sync(&temporary).map_err(Error::writing(path))?;
+        rename(&temporary, path)?;
+        Ok(value)
+    });
+    if done.is_err() {
+        // The first error is the one to tell; a leftover is swept by the next writer.
+        let _ = remove(&temporary);
+    }
+    done
+}
+
+/// [`replace`] with these bytes.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = sibling(path);
+    moment();
+    let done = File::create(&temporary)
+        .and_then(|mut file| {
+            moment();
+            file.write_all(bytes)?;
+            moment();
+            file.sync_all()
+        })
+        .map_err(Error::writing(path))
+        .and_then(|()| rename(&temporary, path));
+    if done.is_err() {
+        let _ = remove(&temporary);
+    }
+    done
+}
+
+/// Renames within a folder, durably.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    moment();
+    fs::rename(from, to).map_err(Error::writing(to))?;
+    sync_parent(to)
+}
+
+/// Removes a file, or a folder with all in it; does nothing where there is none.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    let Ok(kind) = path.symlink_metadata() else { return Ok(()) };
+    if kind.is_dir() {
+        // Entry by entry, so that the crash tests see a folder half removed.
+        for entry in entries(path)? {
+            remove(&entry)?;
+        }
+    }
+    moment();
+    let removed = if kind.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(Error::writing(path)),
+    }
+}
+
+/// The paths in a folder, sorted; none where there is no folder.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let listing = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(Error::reading(folder))?,
+    };
+    let mut paths = listing
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(Error::reading(folder))?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Removes what killed writers left in a folder.
+pub(crate) fn sweep(folder: &Path) -> Result<()> {
+    entries(folder)?.iter().filter(|path| is_temporary(path)).try_for_each(|path| remove(path))
+}
+
+/// Whether a path is a temporary sibling of a killed or living writer.
+pub(crate) fn is_temporary(path: &Path) -> bool {
+    file_name(path).starts_with('.')
+}
+
+/// The last component of a path, for people and for matching.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A hidden name beside `path`, unique to this process and call, with the same ending.
+pub(crate) fn sibling(path: &Path) -> PathBuf {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(".{}-{call}.{}", std::process::id(), file_name(path)))
+}
+
+/// Makes a file, or a folder with all in it, durable.
+pub(crate) fn sync(path: &Path) -> io::Result<()> {
+    let metadata = path.metadata()?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            sync(&entry?.path())?;
+        }
+    }
+    File::open(path)?.sync_all()
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(Error::writing(parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_fill_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_bytes(&path, b"old").unwrap();
+        let failed = replace(&path, |temporary| {
+            fs::write(temporary, b"half")?;
+            Err::<(), _>(io::Error::other("no more"))
+        });
+        assert!(matches!(failed, Err(Error::Fill { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(entries(folder.path()).unwrap(), [path]);
+    }
+
+    #[test]
+    fn a_fill_that_writes_nothing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        assert!(matches!(replace(&path, |_| Ok::<_, io::Error>(())), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn siblings_keep_the_ending_and_differ() {
+        let path = Path::new("x/model.safetensors");
+        let (first, second) = (sibling(path), sibling(path));
+        assert_ne!(first, second);
+        assert_eq!(first.extension(), path.extension());
+        assert_eq!(first.parent(), path.parent());
+        assert!(is_temporary(&first) && !is_temporary(path));
+    }
+}

@@ -1,0 +1,155 @@
+//! Kills a writer between any two of its file operations, by looking at the disk at every such moment.
+//!
+//! [`moment`] is called before each operation. A test installs a hook that copies the store; each copy
+//! is what a kill at that moment would have left, and must be resumed to the same result.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use titer_plan::StageHash;
+
+use crate::*;
+
+type Hook = Box<dyn FnMut()>;
+
+thread_local! {
+    static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+}
+
+/// A moment at which a kill may fall.
+pub(crate) fn moment() {
+    // Taken out while it runs, since it may come here again.
+    if let Some(mut hook) = HOOK.take() {
+        hook();
+        HOOK.set(Some(hook));
+    }
+}
+
+const STEPS: u64 = 6;
+
+fn hash() -> StageHash {
+    StageHash("ab".repeat(32))
+}
+
+fn description() -> Description {
+    Description {
+        kind: "attack".to_owned(),
+        label: "full-finetune".to_owned(),
+        spec: json!({ "rate": 3e-5 }),
+        inputs: vec![StageHash("cd".repeat(32))],
+        git: None,
+    }
+}
+
+/// A stage whose state is the product of all it did: counts its steps and checkpoints every other one.
+fn run(root: &Path) -> Artifact {
+    let store = Store::open_or_create(root).unwrap();
+    let writer = match store.begin(&hash(), &description()).unwrap() {
+        Begin::Sealed(artifact) => return artifact,
+        Begin::Writer(writer) => writer,
+    };
+    let read = |folder: &Path, name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let (mut step, mut state) = match writer.resume().unwrap() {
+        None => (0, 1),
+        Some(Checkpoint { step, folder, .. }) => {
+            let state = read(&folder, "weights").parse().unwrap();
+            assert_eq!(read(&folder, "optimiser"), format!("{state}@{step}"), "a torn checkpoint");
+            (step, state)
+        }
+    };
+    while step < STEPS {
+        // Comes after the checkpoint of its own step, and again from whoever resumes there.
+        writer.log(&Event::new("going-on", step, json!({}))).unwrap();
+        step += 1;
+        state = state * 31 % 1009;
+        writer.log(&Event::new("step", step, json!({ "state": state }))).unwrap();
+        if step % 2 == 0 {
+            writer
+                .checkpoint(step, |dir| {
+                    fs::write(dir.join("weights"), state.to_string())?;
+                    moment();
+                    fs::write(dir.join("optimiser"), format!("{state}@{step}"))
+                })
+                .unwrap();
+        }
+    }
+    writer.write_bytes("model/config.json", b"{}").unwrap();
+    writer.write("model/weights", |path| fs::write(path, state.to_string())).unwrap();
+    writer.seal(json!({ "state": state })).unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// All that must be equal between an interrupted run and an uninterrupted one.
+fn outcome(artifact: &Artifact) -> (Vec<(u64, Event)>, Vec<FileRecord>, serde_json::Value) {
+    artifact.verify().unwrap();
+    let manifest = artifact.manifest().unwrap();
+    let events = artifact.events().unwrap();
+    (
+        events.into_iter().map(|record| (record.sequence, record.event)).collect(),
+        manifest.files,
+        manifest.summary,
+    )
+}
+
+/// Only the store's own files are left, and none of them temporary.
+fn assert_tidy(artifact: &Artifact) {
+    let names: Vec<_> =
+        atomic::entries(artifact.folder()).unwrap().iter().map(|p| atomic::file_name(p)).collect();
+    assert_eq!(names, ["SEALED", "events.jsonl", "manifest.json", "model"]);
+}
+
+#[test]
+fn a_kill_between_any_two_operations_is_resumed_to_the_same_result() {
+    let place = tempfile::tempdir().unwrap();
+    let (root, copies) = (place.path().join("store"), place.path().join("killed"));
+    let taken = {
+        let (root, copies) = (root.clone(), copies.clone());
+        let mut count = 0;
+        let (send, taken) = std::sync::mpsc::channel::<PathBuf>();
+        HOOK.set(Some(Box::new(move || {
+            let target = copies.join(format!("{count:04}"));
+            if root.exists() {
+                copy(&root, &target);
+                count += 1;
+                send.send(target).unwrap();
+            }
+        })));
+        taken
+    };
+    let uninterrupted = run(&root);
+    HOOK.set(None);
+    let expected = outcome(&uninterrupted);
+    assert_tidy(&uninterrupted);
+    assert_eq!(expected.0.len() as u64, 2 * STEPS);
+
+    let killed: Vec<_> = taken.into_iter().collect();
+    assert!(killed.len() > 50, "only {} moments", killed.len());
+    let mut resumed = 0;
+    for copy in &killed {
+        let before = Store::open(copy).map(|store| store.artifact(&hash()));
+        if let Ok(sealed) = before.as_ref().map(Artifact::is_sealed)
+            && sealed
+        {
+            assert_eq!(outcome(before.as_ref().unwrap()), expected, "{}: seen half", copy.display());
+        }
+        let artifact = run(copy);
+        assert_eq!(outcome(&artifact), expected, "{}", copy.display());
+        assert_tidy(&artifact);
+        resumed += u64::from(artifact.manifest().unwrap().resumed_from.is_some());
+    }
+    assert!(resumed > 20, "only {resumed} went on from a checkpoint");
+}

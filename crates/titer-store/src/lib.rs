@@ -1,0 +1,52 @@
+//! Content-addressed artifacts, leases, event logs and checkpoints on disk.
+//!
+//! This is the only crate that spells a path inside a store:
+//!
+//! ```text
+//! store.json                   {"format": 1}
+//! store.lock                   held for the instant in which a lease is taken or released
+//! artifacts/<hash>/
+//!   manifest.json              spec, inputs, version, host, git revision, timings, files
+//!   model.safetensors, …       payload
+//!   events.jsonl               append-only, one event per line, with its sequence number
+//!   checkpoint/                until sealed: the last whole checkpoint
+//!   lease.json                 until sealed: who writes; its modification time is the heartbeat
+//!   SEALED                     written last; holds the manifest's BLAKE3
+//! experiments/<name>/          spec.toml, plan.json, report/
+//! ```
+//!
+//! Invariants:
+//! - Every file but the event log is written to a temporary sibling, fsynced and renamed; names that
+//!   start with `.` are leftovers of a killed writer and are swept by the next one.
+//! - A reader never sees half an artifact, and a sealed artifact is never edited.
+//! - At whatever moment a writer is killed, the next one goes on from the last whole checkpoint, with
+//!   the event log cut to what it was at that checkpoint.
+//! - No tensors and no frames: payloads are files that callers fill.
+//!
+//! Unix only: process liveness and file identity come from there.
+
+mod artifact;
+mod atomic;
+mod checkpoint;
+mod clock;
+mod error;
+mod events;
+mod experiment;
+mod lease;
+mod manifest;
+mod name;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod crash;
+
+pub use artifact::{Artifact, Progress, State};
+pub use checkpoint::Checkpoint;
+pub use error::{Error, Result};
+pub use events::{Event, EventReader, Record};
+pub use experiment::Experiment;
+pub use lease::{Holder, LeaseTerms};
+pub use manifest::{Description, FileRecord, Manifest};
+pub use store::{Begin, FORMAT, Store};
+pub use writer::Writer;

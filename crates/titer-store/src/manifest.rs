@@ -1,0 +1,106 @@
+//! What a sealed artifact says of itself.
+
+use std::fs::File;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use titer_plan::StageHash;
+
+use crate::error::{Error, Result};
+
+/// What is known of an artifact before it is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// The stage's kind: `pretrain`, `attack`, …
+    pub kind: String,
+    /// For people: `full-finetune/rate=3e-5`.
+    pub label: String,
+    /// The stage's resolved spec.
+    pub spec: Value,
+    /// The artifacts that it is made from.
+    pub inputs: Vec<StageHash>,
+    /// The git revision of the code, where known.
+    pub git: Option<String>,
+}
+
+/// What a sealed artifact says of itself: what it is, how it was made, and its files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The artifact's name.
+    pub hash: StageHash,
+    /// The stage's kind.
+    pub kind: String,
+    /// For people.
+    pub label: String,
+    /// The version of titer that made it.
+    pub version: String,
+    /// The git revision of the code, where known.
+    pub git: Option<String>,
+    /// The stage's resolved spec.
+    pub spec: Value,
+    /// The artifacts that it was made from.
+    pub inputs: Vec<StageHash>,
+    /// The host that sealed it.
+    pub host: String,
+    /// When the writer that sealed it began, RFC 3339.
+    pub started: String,
+    /// When it was sealed, RFC 3339.
+    pub finished: String,
+    /// How long the writer that sealed it worked, in seconds.
+    pub wall_seconds: f64,
+    /// The step of the checkpoint from which that writer went on; none when it did all the work, and
+    /// only then are the times those of the whole stage.
+    pub resumed_from: Option<u64>,
+    /// What the stage says of its result.
+    pub summary: Value,
+    /// Its payload, sorted by name.
+    pub files: Vec<FileRecord>,
+    /// Its event log.
+    pub log: FileRecord,
+}
+
+/// A file as it was when sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its name within the artifact; `/` between folder and file.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its BLAKE3, hexadecimal.
+    pub blake3: String,
+}
+
+impl FileRecord {
+    /// Reads the file at `path` through.
+    pub(crate) fn of(path: &Path, name: String) -> Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        File::open(path)
+            .and_then(|file| hasher.update_reader(file).map(|_| ()))
+            .map_err(Error::reading(path))?;
+        Ok(Self { name, size: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
+    }
+
+    /// How the file at `path` differs in size, by its metadata alone.
+    pub(crate) fn check_size(&self, path: &Path) -> Result<(), String> {
+        match path.metadata() {
+            Err(error) => Err(error.to_string()),
+            Ok(found) if found.len() != self.size => {
+                Err(format!("it has {} bytes, the manifest says {}", found.len(), self.size))
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// How the file at `path` differs, by all of its bytes.
+    pub(crate) fn check_bytes(&self, path: &Path) -> Result<(), String> {
+        self.check_size(path)?;
+        match Self::of(path, self.name.clone()) {
+            Err(error) => Err(error.to_string()),
+            Ok(found) if found.blake3 != self.blake3 => {
+                Err(format!("its BLAKE3 is {}, the manifest says {}", found.blake3, self.blake3))
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The store's root: its format, its artifacts, its experiments.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use titer_plan::StageHash;
+
+use crate::artifact::Artifact;
+use crate::atomic;
+use crate::error::{Error, Result};
+use crate::experiment::{self, Experiment};
+use crate::lease::{Lease, LeaseTerms};
+use crate::manifest::Description;
+use crate::writer::Writer;
+
+/// The format of the stores that this code writes, and the newest that it reads.
+pub const FORMAT: u64 = 1;
+
+/// A folder of artifacts and experiments. Cheap to clone; any number of processes may share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: Arc<Path>,
+    terms: LeaseTerms,
+}
+
+/// What a stage that wants to be done finds.
+#[derive(Debug)]
+pub enum Begin {
+    /// It was done before: there is nothing to do.
+    Sealed(Artifact),
+    /// It is this caller's to do, from its last checkpoint if there is one.
+    Writer(Box<Writer>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u64,
+}
+
+impl Store {
+    /// Opens the store at `root`, which is made where there is none. An existing store may be read-only.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or has a store of a newer format.
+    pub fn open_or_create(root: impl AsRef<Path>) -> Result<Self> {
+        let root = root.as_ref();
+        match Self::open(root) {
+            Err(Error::NoStore { .. }) => {}
+            other => return other,
+        }
+        atomic::create_folder(root)?;
+        atomic::write_bytes(&header_path(root), format!("{{\"format\":{FORMAT}}}\n").as_bytes())?;
+        Self::open(root)
+    }
+
+    /// Opens the store at `root`.
+    ///
+    /// # Errors
+    /// When there is none, or it has a newer format.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        let root = root.as_ref();
+        let path = header_path(root);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NoStore { path: root.to_owned() });
+            }
+            other => other.map_err(Error::reading(&path))?,
+        };
+        let header: Header = serde_json::from_str(&text)
+            .map_err(|error| Error::Unreadable { path: path.clone(), problem: error.to_string() })?;
+        if header.format > FORMAT {
+            return Err(Error::NewerFormat { path, found: header.format, supported: FORMAT });
+        }
+        Ok(Self { root: root.into(), terms: LeaseTerms::default() })
+    }
+
+    /// The same store under other lease terms; all who share a store should agree on them.
+    #[must_use]
+    pub fn with_lease_terms(mut self, terms: LeaseTerms) -> Self {
+        self.terms = terms;
+        self
+    }
+
+    /// The store's folder, for people.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The artifact of this name, whether or not it exists.
+    pub fn artifact(&self, hash: &StageHash) -> Artifact {
+        Artifact::new(&self.root.join("artifacts"), hash, self.terms)
+    }
+
+    /// Begins or resumes the making of an artifact, unless it is sealed.
+    ///
+    /// When the lease must be stolen from a writer that fell silent on another host, this waits for
+    /// [`LeaseTerms::watch`].
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another process or thread writes it; when the store cannot be written.
+    pub fn begin(&self, hash: &StageHash, description: &Description) -> Result<Begin> {
+        let artifact = self.artifact(hash);
+        if artifact.is_sealed() {
+            self.tidy(&artifact);
+            return Ok(Begin::Sealed(artifact));
+        }
+        atomic::create_folder(artifact.folder())?;
+        let lease = self.lease(&artifact)?;
+        // Another may have sealed it between the look and the lease.
+        if artifact.is_sealed() {
+            return Ok(Begin::Sealed(artifact));
+        }
+        Writer::new(artifact, description.clone(), lease).map(|writer| Begin::Writer(Box::new(writer)))
+    }
+
+    /// The experiment of this name, whether or not it was saved.
+    ///
+    /// # Errors
+    /// When the name is no plain file name.
+    pub fn experiment(&self, name: &str) -> Result<Experiment> {
+        Experiment::new(&self.experiments_path(), name)
+    }
+
+    /// The names of the experiments saved, sorted.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn experiments(&self) -> Result<Vec<String>> {
+        experiment::names(&self.experiments_path())
+    }
+
+    /// Removes what a writer left that was killed between seal and end. Reuse does not depend on it, so
+    /// a read-only store or another tidier is no error.
+    fn tidy(&self, artifact: &Artifact) {
+        let checkpoint = artifact.checkpoint_path();
+        if (checkpoint.exists() || artifact.lease_path().exists())
+            && let Ok(_lease) = self.lease(artifact)
+        {
+            let _ = atomic::remove(&checkpoint);
+        }
+    }
+
+    fn lease(&self, artifact: &Artifact) -> Result<Lease> {
+        Lease::take(&artifact.lease_path(), &self.root.join("store.lock"), artifact.terms())
+    }
+
+    fn experiments_path(&self) -> PathBuf {
+        self.root.join("experiments")
+    }
+}
+
+fn header_path(root: &Path) -> PathBuf {
+    root.join("store.json")
+}

@@ -1,0 +1,79 @@
+//! `cargo xtask ci`: every check, cheapest first.
+//!
+//! All of it uses the release profile, so that dependencies are compiled twice and not four times: once
+//! checked (clippy and doc share that), once built (tests, smoke run and the program share that).
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{build_titer, cargo, root, run, say};
+use crate::reproduce::run_and_report;
+use crate::test;
+
+/// A run that has nothing to do must be over by then.
+const REPEATED: Duration = Duration::from_secs(2);
+
+/// A name and what it does.
+type Check = (&'static str, fn() -> Result<()>);
+
+/// Runs the checks until one fails.
+///
+/// # Errors
+/// What the first failing check says.
+pub(crate) fn ci() -> Result<()> {
+    let checks: [Check; 6] = [
+        ("format", format),
+        ("lints", lints),
+        ("documentation", documentation),
+        ("licences and advisories", dependencies),
+        ("tests", || test::test(&test::Arguments::default())),
+        ("smoke run, twice", smoke),
+    ];
+    let started = Instant::now();
+    for (name, check) in checks {
+        let check_started = Instant::now();
+        say(&format!("\n== {name}"));
+        check().with_context(|| format!("{name} failed"))?;
+        say(&format!("== {name}: {:.0} s", check_started.elapsed().as_secs_f64()));
+    }
+    say(&format!("\nall checks passed in {:.0} s", started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+fn format() -> Result<()> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn lints() -> Result<()> {
+    run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn documentation() -> Result<()> {
+    run(cargo(&["doc", "--release", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn dependencies() -> Result<()> {
+    let found = cargo(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_ok_and(|status| status.success()) {
+        run(&mut cargo(&["deny", "--workspace", "check"]))
+    } else {
+        say("not run: cargo-deny is not installed (`cargo install cargo-deny --locked`)");
+        Ok(())
+    }
+}
+
+fn smoke() -> Result<()> {
+    let titer = build_titer()?;
+    let out = root().join("target/ci-smoke");
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("cannot empty {}", out.display()))?;
+    }
+    let first = run_and_report(&titer, "apothecary-smoke", &out)?;
+    let second = run_and_report(&titer, "apothecary-smoke", &out)?;
+    say(&format!("first {:.1} s, second {:.1} s", first.as_secs_f64(), second.as_secs_f64()));
+    ensure!(second <= REPEATED, "the second run took longer than {} s", REPEATED.as_secs());
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Running other programs, and saying so.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Says something to the person at the terminal; results of other programs keep stdout to themselves.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The cargo that runs this program.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// The repository's root.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| ".".into(), Path::to_path_buf)
+}
+
+/// Says what is run and runs it.
+///
+/// # Errors
+/// When it cannot be started or does not end well.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = shown(command);
+    say(&format!("$ {shown}"));
+    let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` ended with {status}");
+    }
+    Ok(())
+}
+
+/// Builds the `titer` program in the release profile and returns its path.
+///
+/// # Errors
+/// When it does not build.
+pub(crate) fn build_titer() -> Result<PathBuf> {
+    let mut command =
+        cargo(&["build", "--release", "--package", "titer", "--message-format=json-render-diagnostics"]);
+    let shown = shown(&command);
+    say(&format!("$ {shown}"));
+    let output =
+        command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{shown}`"))?;
+    if !output.status.success() {
+        bail!("`{shown}` ended with {}", output.status);
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(titer_executable)
+        .next_back()
+        .context("cargo built titer but did not say where")
+}
+
+/// The executable in one message of cargo, if it is the message about the program itself.
+fn titer_executable(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let is_titer = message["target"]["name"] == "titer" && message["target"]["kind"][0] == "bin";
+    is_titer.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
+}
+
+fn shown(command: &Command) -> String {
+    let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    std::iter::once(name)
+        .chain(command.get_args())
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_that_of_the_program() {
+        let program = r#"{"reason":"compiler-artifact","target":{"name":"titer","kind":["bin"]},"executable":"/t/titer"}"#;
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"titer-plan","kind":["lib"]},"executable":null}"#;
+        assert_eq!(titer_executable(program), Some("/t/titer".into()));
+        assert_eq!(titer_executable(library), None);
+        assert_eq!(titer_executable("no json"), None);
+    }
+
+    #[test]
+    fn commands_are_shown_as_typed() {
+        assert_eq!(shown(Command::new("/usr/bin/cargo").args(["test", "--release"])), "cargo test --release");
+    }
+}

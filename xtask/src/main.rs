@@ -1,0 +1,43 @@
+//! The repository's own chores: `cargo xtask help`.
+
+mod ci;
+mod command;
+mod reproduce;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The repository's own chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the demonstration on the embedded world and write its report, offline
+    Reproduce(reproduce::Arguments),
+    /// Run every test
+    Test(test::Arguments),
+    /// Run every check, cheapest first
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Reproduce(arguments) => reproduce::reproduce(&arguments),
+        Verb::Test(arguments) => test::test(&arguments),
+        Verb::Ci => ci::ci(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            command::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
