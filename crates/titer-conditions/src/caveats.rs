@@ -42,16 +42,11 @@ pub(crate) fn of(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Ve
                 "{label}: one {what} seed, so its intervals say nothing of other {what} seeds"
             )),
             Some(count) if count < ENOUGH_SEEDS => caveats.push(format!(
-                "{label}: {count} {what} seeds, so the spread between {what} seeds is poorly known"
+                "{label}: {count} {what} seeds, so their spread is poorly known: where seeds differ far more than \
+                 items, intervals of confidence 0.95 held in as few as 0.77 of simulations"
             )),
             _ => {}
         }
-    }
-    if curves.0.iter().any(|curve| curve.seeds.defence.len() * curve.seeds.attack.len() == 2) {
-        caveats.push(format!(
-            "{label}: two runs of an attack cannot tell how far apart seeds lie; where seeds matter more than \
-             items, intervals of confidence 0.95 held in 0.75 of simulations"
-        ));
     }
     let stopped: usize = curves.0.iter().map(|curve| curve.stopped).max().unwrap_or(0);
     if stopped > 0 {

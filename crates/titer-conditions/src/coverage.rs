@@ -154,19 +154,15 @@ fn one_defence_seed_and_three_attack_seeds() {
     check((1, 3), [0.0, 0.9, 0.0], &[0.01; 8], 60, 0.95, 0.15);
 }
 
-/// Two runs cannot know how far apart seeds lie: where seeds dominate, coverage falls short. A caveat says
-/// so (see `caveats`); this holds the figure that it names.
+/// Two or three seeds cannot know how far apart seeds lie: where they differ far more than items do,
+/// coverage falls short of what is claimed, and the wider intervals of a full Student's t (tried: 0.79 to
+/// 0.93 in the same worlds) mend little of it. A caveat of the verdicts names these figures.
 #[test]
-fn two_runs_fall_short_where_seeds_dominate() {
+fn few_seeds_fall_short_where_they_dominate() {
     check((1, 2), [0.0, 0.1, 0.6], &MEANS, 120, 0.95, 0.40);
-    check((1, 2), [0.0, 0.3, 0.1], &MEANS, 120, 0.5, 0.50);
-    check((1, 2), [0.0, 0.9, 0.1], &MEANS, 120, 0.5, 0.90);
-    check((1, 2), [0.6, 0.3, 0.1], &MEANS, 120, 0.5, 0.90);
-    check((2, 1), [0.6, 0.3, 0.1], &MEANS, 120, 0.5, 0.90);
-    check((2, 1), [0.9, 0.0, 0.1], &MEANS, 120, 0.5, 0.90);
-    check((1, 3), [0.0, 0.9, 0.1], &MEANS, 120, 0.5, 0.90);
-    check((2, 3), [0.9, 0.0, 0.1], &MEANS, 120, 0.5, 0.90);
-    check((2, 3), [0.0, 0.9, 0.1], &MEANS, 120, 0.5, 0.90);
+    check((1, 2), [0.0, 0.9, 0.1], &MEANS, 120, 0.78, 0.80);
+    check((2, 1), [0.9, 0.0, 0.1], &MEANS, 120, 0.78, 0.80);
+    check((2, 3), [0.9, 0.0, 0.1], &MEANS, 120, 0.84, 0.85);
 }
 
 /// Differences of thirds with the given mean, and how often the 90 % interval lies above or below it.

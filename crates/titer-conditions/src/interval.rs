@@ -2,8 +2,8 @@
 //!
 //! Three ingredients, and the widest wins: the bootstrap's standard error times a critical value; the
 //! critical value stretched as Student's t with Satterthwaite's degrees of freedom stretches the normal,
-//! because two or three seeds know little of their own spread; and the binomial bound for as many items, so that items that
-//! all score alike never claim certainty.
+//! because two or three seeds know little of their own spread; and the binomial bound for as many items,
+//! so that items that all score alike never claim certainty.
 
 use crate::quantile::{binomial_lower, binomial_upper, normal_tail, t_upper};
 use crate::{bootstrap::Crossing, verdict::Bounds};
@@ -98,6 +98,9 @@ impl Statistic {
 /// It is never less than Bonferroni's share. Means without any spread have no studentised deviation, so
 /// each of them gets Bonferroni's share and the others divide the rest.
 pub(crate) fn simultaneous(statistics: &[&Statistic], alpha: f64) -> Vec<Bounds> {
+    if statistics.is_empty() {
+        return Vec::new();
+    }
     let count = statistics.len() as f64;
     let varying: Vec<_> = statistics.iter().filter(|statistic| statistic.error > 0.0).collect();
     let bonferroni = alpha / count;

@@ -43,6 +43,8 @@ fn lower(defended: Break, baseline: Break) -> f64 {
 
 fn upper(defended: Break, baseline: Break) -> f64 {
     match defended.until {
+        // Broken before any attack: the attacker pays nothing, unless the baseline costs nothing either.
+        Some(0) if baseline.until != Some(0) => 0.0,
         Some(until) if baseline.after > 0 => until as f64 / baseline.after as f64,
         _ => f64::INFINITY,
     }
@@ -76,6 +78,12 @@ mod tests {
     #[test]
     fn a_baseline_broken_at_the_first_step_bounds_nothing_above() {
         check(certain(20, 25), certain(0, 1), (Some(25.0), 20.0, None, false));
+    }
+
+    #[test]
+    fn a_defence_broken_before_any_attack_is_worth_nothing() {
+        check(certain(0, 0), certain(0, 1), (Some(0.0), 0.0, Some(0.0), false));
+        check(certain(0, 0), certain(0, 0), (None, 0.0, None, false));
     }
 
     #[test]

@@ -4,39 +4,23 @@
 //! joined on reading.
 
 use polars::prelude::{Column, DataFrame};
-use titer_plan::Arm;
+use titer_plan::Cell;
 
 use crate::error::Error;
 use crate::schema::{PROBE_ROWS, PROBES, check, sorted};
 
-/// One run of an experiment.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cell {
-    /// The experiment's name.
-    pub experiment: String,
-    /// The defence's label.
-    pub defence: String,
-    /// The defence's seed; 0 where nothing was trained.
-    pub defence_seed: u64,
-    /// Whether the defence may see the attacker's domains.
-    pub arm: Arm,
-    /// The attack's label, `none` before any attack.
-    pub attack: String,
-    /// The attack's seed.
-    pub attack_seed: u64,
-}
-
-/// The [`PROBES`] frame of one run: the artifact's [`PROBE_ROWS`] with the cell's columns.
+/// The [`PROBES`] frame of one run: the artifact's [`PROBE_ROWS`] with the experiment's name and the
+/// cell's columns.
 ///
 /// # Errors
 /// Where `frame` is not a [`PROBE_ROWS`] frame.
-pub fn with_cell(frame: &DataFrame, cell: &Cell) -> Result<DataFrame, Error> {
+pub fn with_cell(frame: &DataFrame, experiment: &str, cell: &Cell) -> Result<DataFrame, Error> {
     check(frame, &PROBE_ROWS)?;
     let rows = frame.height();
     let text = |name: &str, value: &str| Column::new(name.into(), vec![value; rows]);
     let count = |name: &str, value: u64| Column::new(name.into(), vec![value; rows]);
     let cell = [
-        text("experiment", &cell.experiment),
+        text("experiment", experiment),
         text("defence", &cell.defence),
         count("defence_seed", cell.defence_seed),
         text("arm", cell.arm.name()),

@@ -83,16 +83,16 @@ pub fn curves(probes: &DataFrame) -> Result<DataFrame, Error> {
 
 #[cfg(test)]
 mod tests {
-    use titer_plan::{Arm, Probe};
+    use titer_plan::{Arm, Cell, Probe, StageHash};
 
     use super::*;
-    use crate::cell::{Cell, with_cell};
+    use crate::cell::with_cell;
     use crate::rows::{probe_frame, tests::row};
     use crate::schema::stack;
 
     fn cell(attack_seed: u64) -> Cell {
         Cell {
-            experiment: "e".into(),
+            stage: StageHash("0123".into()),
             defence: "none".into(),
             defence_seed: 0,
             arm: Arm::Main,
@@ -110,7 +110,7 @@ mod tests {
                 row(8, Probe::Seen, "a", scores[0]),
                 row(8, Probe::Seen, "b", scores[1]),
             ];
-            with_cell(&probe_frame(&rows).unwrap(), &cell(seed)).unwrap()
+            with_cell(&probe_frame(&rows).unwrap(), "e", &cell(seed)).unwrap()
         };
         let probes = stack(&[run(1, [1.0, 0.0]), run(0, [1.0, 1.0])], &PROBES).unwrap();
         let curves = curves(&probes).unwrap();

@@ -13,7 +13,7 @@ mod parquet;
 mod rows;
 mod schema;
 
-pub use cell::{Cell, with_cell};
+pub use cell::with_cell;
 pub use curves::curves;
 pub use error::Error;
 pub use export::{Format, export};

@@ -1,7 +1,9 @@
 //! What a registry says of a method: enough to list it, document it, and check a spec that names it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -99,4 +101,63 @@ pub struct MethodSpec {
     pub version: u32,
     /// Every parameter, defaults filled in.
     pub parameters: BTreeMap<String, Value>,
+}
+
+impl MethodSpec {
+    /// The parameters as the method's own type.
+    ///
+    /// # Errors
+    /// When a parameter is missing, unknown or of another type: the spec was not resolved against the
+    /// registry that the method stands in.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_value(Value::Object(self.parameters.clone().into_iter().collect()))
+    }
+}
+
+impl Parameter {
+    /// A whole number.
+    pub fn integer(
+        name: &'static str,
+        unit: &'static str,
+        default: i64,
+        range: RangeInclusive<i64>,
+        summary: &'static str,
+    ) -> Self {
+        let domain = Domain::Integer { min: *range.start(), max: *range.end() };
+        Self { name, unit, summary, default: default.into(), domain }
+    }
+
+    /// A real number.
+    pub fn real(
+        name: &'static str,
+        unit: &'static str,
+        default: f64,
+        range: RangeInclusive<f64>,
+        summary: &'static str,
+    ) -> Self {
+        let domain = Domain::Real { min: *range.start(), max: *range.end() };
+        Self { name, unit, summary, default: default.into(), domain }
+    }
+
+    /// A list of real numbers.
+    pub fn reals(
+        name: &'static str,
+        unit: &'static str,
+        default: &[f64],
+        range: RangeInclusive<f64>,
+        summary: &'static str,
+    ) -> Self {
+        let domain = Domain::Reals { min: *range.start(), max: *range.end() };
+        Self { name, unit, summary, default: default.into(), domain }
+    }
+
+    /// One of several words.
+    pub fn choice(
+        name: &'static str,
+        default: &'static str,
+        of: &'static [&'static str],
+        summary: &'static str,
+    ) -> Self {
+        Self { name, unit: "", summary, default: default.into(), domain: Domain::Choice { of } }
+    }
 }

@@ -1,1 +1,21 @@
-//! The one training loop: objectives, optimiser, schedules, checkpoints.
+//! The one training loop.
+//!
+//! What a method changes is an [`Objective`]: which gradient to follow this step. Everything else
+//! (clipping, AdamW, the schedule, checkpoints, stopping) is [`Trainer::fit`], for pre-training, defences
+//! and attacks alike.
+
+mod adamw;
+mod checkpoint;
+mod error;
+mod gradient;
+pub mod loss;
+mod objective;
+pub mod schedule;
+mod trainer;
+
+pub use adamw::AdamW;
+pub use checkpoint::Resumed;
+pub use error::{Error, Result};
+pub use gradient::{Cost, Gradient};
+pub use objective::{Objective, State, Supervised};
+pub use trainer::{Observer, Outcome, Point, StepRecord, Trainer};

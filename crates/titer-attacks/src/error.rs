@@ -1,0 +1,44 @@
+//! What can go wrong in an attack.
+
+use thiserror::Error;
+
+/// What can go wrong in an attack.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No method of that name.
+    #[error("there is no attack called {name}; see `titer list attacks`")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+    /// Parameters that are not the method's.
+    #[error("the parameters of {name} do not fit the method")]
+    Parameters {
+        /// The method.
+        name: String,
+        /// What does not fit.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// More distinct examples asked for than the attacker can have.
+    #[error("the attacker wants {examples} distinct examples, its split holds {available}")]
+    Examples {
+        /// Asked for.
+        examples: usize,
+        /// In the split.
+        available: usize,
+    },
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] titer_train::Error),
+}
+
+impl From<titer_data::Error> for Error {
+    fn from(error: titer_data::Error) -> Self {
+        Self::Train(error.into())
+    }
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

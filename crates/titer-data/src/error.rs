@@ -1,0 +1,97 @@
+//! What can be wrong with data.
+
+use thiserror::Error;
+
+/// What can be wrong with data.
+#[derive(Debug, Error, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// An example whose answer is empty or has no prompt before it.
+    #[error(
+        "an example of {tokens} tokens cannot be supervised from token {supervised_from}: at least one \
+         token must come before the answer and one belong to it"
+    )]
+    Supervision {
+        /// First supervised token.
+        supervised_from: usize,
+        /// Tokens of the example.
+        tokens: usize,
+    },
+    /// A sampler without examples or with an empty batch.
+    #[error("cannot draw {batch} of {examples} examples: both must be at least 1")]
+    NothingToSample {
+        /// Examples there are.
+        examples: usize,
+        /// Examples asked for.
+        batch: usize,
+    },
+    /// A batch of distinct examples that is larger than the data.
+    #[error(
+        "a batch of {batch} distinct examples cannot be drawn from {examples}: lower the batch or add examples"
+    )]
+    BatchAboveData {
+        /// Examples there are.
+        examples: usize,
+        /// Examples asked for.
+        batch: usize,
+    },
+    /// A world file that is no TOML of the right shape.
+    #[error("world definition: {problem}")]
+    Syntax {
+        /// What the parser says, with line and key.
+        problem: String,
+    },
+    /// A world file whose values make no world.
+    #[error("world definition: {key}: {problem}")]
+    Definition {
+        /// The key.
+        key: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// Two splits that share an item.
+    #[error("the splits {first} and {second} both hold {item}: attacker, defender and probes must not share items")]
+    Overlap {
+        /// One split.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+        /// The first item that both hold.
+        item: String,
+    },
+    /// More items asked for than a split holds.
+    #[error("{wanted} items were asked of a split of {available}: ask fewer, or change the world's sizes or shares")]
+    TooFewItems {
+        /// Asked for.
+        wanted: usize,
+        /// In the split.
+        available: usize,
+    },
+    /// A domain that the world does not have.
+    #[error("the world has no domain {domain} in its split {split}")]
+    UnknownDomain {
+        /// The domain.
+        domain: String,
+        /// The split.
+        split: &'static str,
+    },
+    /// A word that the world does not have.
+    #[error("the world has no word {word:?}; its prompts look like: {example}")]
+    UnknownWord {
+        /// The word.
+        word: String,
+        /// A prompt that it understands.
+        example: String,
+    },
+    /// A text that names no item.
+    #[error("{text:?} names no item of this world; items look like {example}")]
+    UnknownItem {
+        /// The text.
+        text: String,
+        /// An item's name.
+        example: String,
+    },
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

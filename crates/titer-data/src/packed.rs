@@ -1,0 +1,119 @@
+//! Examples as tokens, and batches of them packed without padding.
+
+use crate::{Error, Result};
+
+/// One training example: a prompt and its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    tokens: Vec<u32>,
+    supervised_from: usize,
+}
+
+impl Example {
+    /// `tokens` of prompt and answer; the loss counts those from index `supervised_from` on.
+    ///
+    /// # Errors
+    /// When no token would be supervised, or the first, which nothing predicts.
+    pub fn new(tokens: Vec<u32>, supervised_from: usize) -> Result<Self> {
+        if supervised_from == 0 || supervised_from >= tokens.len() {
+            return Err(Error::Supervision { supervised_from, tokens: tokens.len() });
+        }
+        Ok(Self { tokens, supervised_from })
+    }
+
+    /// All tokens, prompt first.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The prompt's tokens.
+    pub fn prompt(&self) -> &[u32] {
+        &self.tokens[..self.supervised_from]
+    }
+
+    /// The answer's tokens: those that the loss counts.
+    pub fn answer(&self) -> &[u32] {
+        &self.tokens[self.supervised_from..]
+    }
+}
+
+/// A batch: the tokens of all sequences one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Packed {
+    /// All tokens.
+    pub tokens: Vec<u32>,
+    /// Where each sequence begins in `tokens`, and where the last one ends: one more than sequences.
+    pub offsets: Vec<usize>,
+    /// Indices into `tokens` whose next token is supervised, ascending.
+    pub rows: Vec<u32>,
+    /// The next token of each of `rows`.
+    pub targets: Vec<u32>,
+}
+
+impl Packed {
+    /// Packs examples in the order given. The last token of a sequence predicts nothing and is left out.
+    pub fn from_examples<'a>(examples: impl IntoIterator<Item = &'a Example>) -> Self {
+        let mut packed = Self { offsets: vec![0], ..Self::default() };
+        for example in examples {
+            packed.push(example);
+        }
+        packed
+    }
+
+    fn push(&mut self, example: &Example) {
+        let start = self.tokens.len();
+        let inputs = example.tokens.len() - 1;
+        self.tokens.extend_from_slice(&example.tokens[..inputs]);
+        self.offsets.push(self.tokens.len());
+        self.rows.extend((example.supervised_from - 1..inputs).map(|at| (start + at) as u32));
+        self.targets.extend_from_slice(example.answer());
+    }
+
+    /// This batch followed by another, in one pass of the model.
+    #[must_use]
+    pub fn followed_by(mut self, other: &Self) -> Self {
+        let (tokens, start) = (self.tokens.len(), self.tokens.len() as u32);
+        self.tokens.extend_from_slice(&other.tokens);
+        self.offsets.extend(other.offsets.iter().skip(1).map(|offset| offset + tokens));
+        self.rows.extend(other.rows.iter().map(|row| row + start));
+        self.targets.extend_from_slice(&other.targets);
+        self
+    }
+
+    /// Number of sequences.
+    pub fn sequences(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(tokens: &[u32], from: usize) -> Example {
+        Example::new(tokens.to_vec(), from).unwrap()
+    }
+
+    #[test]
+    fn rows_point_at_the_token_before_each_target() {
+        let packed = Packed::from_examples(&[example(&[1, 2, 3, 4], 2), example(&[5, 6], 1)]);
+        assert_eq!(packed.tokens, [1, 2, 3, 5]);
+        assert_eq!(packed.offsets, [0, 3, 4]);
+        assert_eq!(packed.rows, [1, 2, 3]);
+        assert_eq!(packed.targets, [3, 4, 6]);
+    }
+
+    #[test]
+    fn joining_batches_equals_packing_their_examples_together() {
+        let (a, b) = ([example(&[1, 2, 3], 1)], [example(&[4, 5, 6, 7], 3), example(&[8, 9], 1)]);
+        let joined = Packed::from_examples(&a).followed_by(&Packed::from_examples(&b));
+        assert_eq!(joined, Packed::from_examples(a.iter().chain(&b)));
+    }
+
+    #[test]
+    fn supervising_nothing_or_the_first_token_is_refused() {
+        for from in [0, 2, 3] {
+            assert!(Example::new(vec![1, 2], from).is_err(), "{from}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Who may see which items. Disjoint where they must be, and proved to be so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::seq::{SliceRandom, index};
+
+use super::{Definition, Item};
+use crate::{Error, Result, Stream};
+
+/// A part of a world's items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Split {
+    /// All forbidden and permitted items: what the base model learns. So ability is what it knew.
+    Everything,
+    /// Forbidden items that alignment may turn into refusals: none that a probe asks.
+    Align,
+    /// Forbidden items that a defence may train on.
+    Defence,
+    /// Forbidden items that an attacker may train on.
+    Attack,
+    /// Forbidden items of the same kind as the attacker's, only ever asked.
+    Seen,
+    /// Forbidden items of ingredients that no attack datum mentions, only ever asked.
+    Unseen,
+    /// Permitted items that may be trained on.
+    PermittedTrain,
+    /// Permitted items that alignment and defences never train on.
+    PermittedProbe,
+    /// Alias items of the harmless fine-tuning.
+    AliasTrain,
+    /// Alias items held out from it.
+    AliasProbe,
+}
+
+impl Split {
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Everything => "everything",
+            Self::Align => "align",
+            Self::Defence => "defence",
+            Self::Attack => "attack",
+            Self::Seen => "seen",
+            Self::Unseen => "unseen",
+            Self::PermittedTrain => "permitted-train",
+            Self::PermittedProbe => "permitted-probe",
+            Self::AliasTrain => "alias-train",
+            Self::AliasProbe => "alias-probe",
+        }
+    }
+}
+
+/// Pairs that may share no item.
+const DISJOINT: &[(Split, Split)] = &[
+    (Split::Defence, Split::Attack),
+    (Split::Defence, Split::Seen),
+    (Split::Defence, Split::Unseen),
+    (Split::Attack, Split::Seen),
+    (Split::Attack, Split::Unseen),
+    (Split::Align, Split::Seen),
+    (Split::Align, Split::Unseen),
+    (Split::Seen, Split::Unseen),
+    (Split::PermittedTrain, Split::PermittedProbe),
+    (Split::AliasTrain, Split::AliasProbe),
+];
+
+/// Every split's items.
+#[derive(Debug, Clone)]
+pub(super) struct Splits(BTreeMap<Split, Vec<Item>>);
+
+impl Splits {
+    pub(super) fn new(definition: &Definition, seed: u64) -> Result<Self> {
+        let mut splits: BTreeMap<Split, Vec<Item>> = BTreeMap::new();
+        let mut give = |split, items: &[Item]| splits.entry(split).or_default().extend_from_slice(items);
+        let shares = &definition.splits;
+        for domain in &definition.forbidden {
+            let (low, high): (Vec<Item>, Vec<Item>) =
+                shuffled(definition, domain, seed).into_iter().partition(|item| item.a < definition.ingredients.low);
+            let (defence, rest) = low.split_at(part(shares.defence, low.len()));
+            let (attack, rest) = rest.split_at(part(shares.attack, low.len()).min(rest.len()));
+            let (seen, rest) = rest.split_at(part(shares.seen, low.len()).min(rest.len()));
+            let (unseen, only_align) = high.split_at(part(shares.unseen, high.len()));
+            for (split, items) in
+                [(Split::Defence, defence), (Split::Attack, attack), (Split::Seen, seen), (Split::Unseen, unseen)]
+            {
+                give(split, items);
+            }
+            for items in [defence, attack, rest, only_align] {
+                give(Split::Align, items);
+            }
+            give(Split::Everything, &low);
+            give(Split::Everything, &high);
+        }
+        for domain in &definition.permitted {
+            let items = shuffled(definition, domain, seed);
+            let (probe, train) = items.split_at(part(shares.permitted_probe, items.len()));
+            give(Split::PermittedProbe, probe);
+            give(Split::PermittedTrain, train);
+            give(Split::Everything, &items);
+        }
+        for alias in &definition.alias {
+            let items = shuffled(definition, &alias.word, seed);
+            let (probe, train) = items.split_at(part(shares.alias_probe, items.len()));
+            give(Split::AliasProbe, probe);
+            give(Split::AliasTrain, train);
+        }
+        let splits = Self(splits);
+        for (first, second) in DISJOINT {
+            prove_disjoint((first.name(), splits.get(*first)), (second.name(), splits.get(*second)))?;
+        }
+        Ok(splits)
+    }
+
+    pub(super) fn get(&self, split: Split) -> &[Item] {
+        self.0.get(&split).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn part(share: f64, of: usize) -> usize {
+    // The small addend keeps a share such as 0.1 of 30 from losing an item to rounding.
+    (share * of as f64 + 1e-9).floor() as usize
+}
+
+/// All items of a domain in the world's own random order.
+fn shuffled(definition: &Definition, domain: &str, seed: u64) -> Vec<Item> {
+    let count = definition.ingredients.count;
+    let mut items = Vec::with_capacity(definition.items_per_domain());
+    for a in 0..count {
+        for b in 0..count {
+            for template in 0..definition.templates.len() {
+                items.push(Item { domain: domain.to_owned(), a, b, template });
+            }
+        }
+    }
+    items.shuffle(&mut Stream::new(seed, &format!("world/splits/{domain}")).at(0));
+    items
+}
+
+/// Refuses two named sets of items that share one.
+///
+/// # Errors
+/// Names both sets and the first item that they share.
+pub fn prove_disjoint(first: (&'static str, &[Item]), second: (&'static str, &[Item])) -> Result<()> {
+    let known: BTreeSet<&Item> = first.1.iter().collect();
+    match second.1.iter().find(|item| known.contains(item)) {
+        Some(item) => Err(Error::Overlap { first: first.0, second: second.0, item: item.to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// `count` distinct items by the stream's choice, in its order.
+///
+/// # Errors
+/// When there are fewer.
+pub fn pick(items: &[Item], count: usize, stream: &Stream) -> Result<Vec<Item>> {
+    if count > items.len() {
+        return Err(Error::TooFewItems { wanted: count, available: items.len() });
+    }
+    let chosen = index::sample(&mut stream.at(0), items.len(), count);
+    Ok(chosen.iter().map(|at| items[at].clone()).collect())
+}

@@ -1,0 +1,18 @@
+//! The alignment stage: what is done to a model before anyone gets it.
+
+use titer_plan::stage::TrainSpec;
+use titer_train::Objective;
+
+use crate::{DefenceContext, Result};
+
+/// An alignment-stage defence: an objective and how long to follow it.
+pub trait Immunizer {
+    /// The settings of the training loop.
+    fn schedule(&self) -> TrainSpec;
+
+    /// What to follow, on the defender's data.
+    ///
+    /// # Errors
+    /// When the data cannot be sampled as the method needs.
+    fn objective(&self, context: &DefenceContext) -> Result<Box<dyn Objective>>;
+}

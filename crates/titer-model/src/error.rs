@@ -1,0 +1,104 @@
+//! What can go wrong with a model.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// What can go wrong with a model.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: cannot {action}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file that holds no valid safetensors.
+    #[error("{}: not a whole safetensors file; copy or make it again", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    /// A configuration that is no valid JSON or lacks a key.
+    #[error("{}: not a model configuration", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A configuration that this decoder cannot be.
+    #[error("model configuration: {key} = {value} is not supported: {remedy}")]
+    Unsupported {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be.
+        remedy: String,
+    },
+    /// A tensor that the configuration asks for is not there.
+    #[error("tensor {name} of shape {shape:?} is missing")]
+    Missing {
+        /// Its name.
+        name: String,
+        /// Its shape by the configuration.
+        shape: Vec<usize>,
+    },
+    /// A tensor that the configuration does not know.
+    #[error("tensor {name} does not belong to this model; the configuration does not ask for it")]
+    Unexpected {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor of another shape than the configuration says.
+    #[error("tensor {name} has shape {got:?}, the configuration says {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Shape by the configuration.
+        expected: Vec<usize>,
+        /// Shape found.
+        got: Vec<usize>,
+    },
+    /// A token outside the vocabulary.
+    #[error("token {token} is outside the model's vocabulary of {vocabulary}")]
+    Token {
+        /// The token.
+        token: u32,
+        /// Size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// A prompt without tokens.
+    #[error("prompt {index} is empty: a model needs at least one token to go on from")]
+    EmptyPrompt {
+        /// Which of the prompts.
+        index: usize,
+    },
+    /// A prompt that leaves no room.
+    #[error("prompt of {tokens} tokens and {new} new ones do not fit into the model's {positions} positions")]
+    TooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// New tokens asked for.
+        new: usize,
+        /// Positions of the model.
+        positions: usize,
+    },
+    /// The tensor library failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,176 @@
+//! Batched generation with a key-value cache: prompts of any lengths advance together, finished rows are
+//! dropped.
+
+use candle_core::Tensor;
+use rand::{Rng, RngExt};
+use titer_ops::{Sequences, attention, cache::LayerCache};
+
+use crate::{Decoder, Error, Result};
+
+/// Rows times cache capacity that are computed at once, so that memory stays bounded.
+const TOKENS_AT_ONCE: usize = 1 << 16;
+
+/// How the next token is chosen.
+pub enum Choice<'a> {
+    /// The most likely one; the lowest id among equals.
+    Greedy,
+    /// At random by softmax(logits / temperature).
+    Sample {
+        /// Above 0.
+        temperature: f64,
+        /// Source of the draws.
+        rng: &'a mut dyn Rng,
+    },
+}
+
+/// How far and how to generate.
+pub struct Generate<'a> {
+    /// New tokens at most.
+    pub max_new_tokens: usize,
+    /// The token that ends an answer; it is part of the answer.
+    pub end: Option<u32>,
+    /// How the next token is chosen.
+    pub choice: Choice<'a>,
+}
+
+impl Decoder {
+    /// Continues each prompt; the answers are in the order of the prompts, without them.
+    ///
+    /// # Errors
+    /// When a prompt is empty, too long, or has a token outside the vocabulary.
+    pub fn generate(&self, prompts: &[Vec<u32>], mut settings: Generate<'_>) -> Result<Vec<Vec<u32>>> {
+        self.generate_with(prompts, &mut settings, &mut |_, _| ())
+    }
+
+    /// The same, calling `on_token(prompt, token)` for each new token as it comes.
+    ///
+    /// # Errors
+    /// As [`Decoder::generate`].
+    pub fn generate_with(
+        &self,
+        prompts: &[Vec<u32>],
+        settings: &mut Generate<'_>,
+        on_token: &mut dyn FnMut(usize, u32),
+    ) -> Result<Vec<Vec<u32>>> {
+        let mut answers = vec![Vec::new(); prompts.len()];
+        if prompts.is_empty() || settings.max_new_tokens == 0 {
+            return Ok(answers);
+        }
+        if let Some(index) = prompts.iter().position(Vec::is_empty) {
+            return Err(Error::EmptyPrompt { index });
+        }
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let capacity = longest + settings.max_new_tokens;
+        if capacity > self.config().max_position_embeddings {
+            return Err(Error::TooLong {
+                tokens: longest,
+                new: settings.max_new_tokens,
+                positions: self.config().max_position_embeddings,
+            });
+        }
+        let rows = (TOKENS_AT_ONCE / capacity).max(1);
+        for (chunk, prompts) in prompts.chunks(rows).enumerate() {
+            let first = chunk * rows;
+            let answers = &mut answers[first..first + prompts.len()];
+            self.generate_chunk(prompts, capacity, settings, answers, &mut |row, token| on_token(first + row, token))?;
+        }
+        Ok(answers)
+    }
+
+    fn generate_chunk(
+        &self,
+        prompts: &[Vec<u32>],
+        capacity: usize,
+        settings: &mut Generate<'_>,
+        answers: &mut [Vec<u32>],
+        on_token: &mut dyn FnMut(usize, u32),
+    ) -> Result<()> {
+        let heads = self.config().heads();
+        let mut caches = (0..self.config().num_hidden_layers)
+            .map(|_| LayerCache::new(prompts.len(), capacity, heads, self.dtype(), self.device()))
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let mut logits = self.prefill(prompts, &caches)?;
+        // Which prompt each live row answers, and how many tokens it has seen.
+        let mut live: Vec<usize> = (0..prompts.len()).collect();
+        let mut lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
+        loop {
+            let tokens = settings.choice.choose(&logits)?;
+            for (prompt, token) in live.iter().zip(&tokens) {
+                answers[*prompt].push(*token);
+                on_token(*prompt, *token);
+            }
+            let going: Vec<usize> = (0..live.len())
+                .filter(|row| Some(tokens[*row]) != settings.end && answers[live[*row]].len() < settings.max_new_tokens)
+                .collect();
+            if going.is_empty() {
+                return Ok(());
+            }
+            if going.len() < live.len() {
+                caches = caches.iter().map(|cache| cache.select(&going)).collect::<candle_core::Result<_>>()?;
+                live = going.iter().map(|row| live[*row]).collect();
+                lengths = going.iter().map(|row| lengths[*row]).collect();
+            }
+            let next: Vec<u32> = going.iter().map(|row| tokens[*row]).collect();
+            logits = self.advance(&next, &lengths, &caches)?;
+            lengths.iter_mut().for_each(|length| *length += 1);
+        }
+    }
+
+    /// Runs the prompts, keeps their keys and values, returns the logits after each prompt.
+    fn prefill(&self, prompts: &[Vec<u32>], caches: &[LayerCache]) -> Result<Tensor> {
+        let mut offsets = vec![0];
+        offsets.extend(prompts.iter().scan(0, |end, prompt| {
+            *end += prompt.len();
+            Some(*end)
+        }));
+        let sequences = Sequences::new(&offsets)?;
+        let places: Vec<(usize, usize)> = prompts
+            .iter()
+            .enumerate()
+            .flat_map(|(row, prompt)| (0..prompt.len()).map(move |position| (row, position)))
+            .collect();
+        let heads = self.config().heads();
+        let hidden = self.run_detached(&prompts.concat(), sequences.positions().into(), &mut |layer, q, k, v| {
+            caches[layer].keep(k, v, &places)?;
+            Ok(attention(q, k, v, heads, &sequences)?)
+        })?;
+        let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
+        self.detached_logits(&hidden, &last)
+    }
+
+    /// Runs one new token per row, at position `lengths[row]`, and returns its logits.
+    fn advance(&self, tokens: &[u32], lengths: &[usize], caches: &[LayerCache]) -> Result<Tensor> {
+        let places: Vec<(usize, usize)> = lengths.iter().copied().enumerate().collect();
+        let seen: Vec<usize> = lengths.iter().map(|length| length + 1).collect();
+        let positions = lengths.iter().map(|length| *length as u32).collect();
+        let hidden = self.run_detached(tokens, positions, &mut |layer, q, k, v| {
+            caches[layer].keep(k, v, &places)?;
+            Ok(caches[layer].attend(q, &seen)?)
+        })?;
+        let rows: Vec<u32> = (0..tokens.len() as u32).collect();
+        self.detached_logits(&hidden, &rows)
+    }
+}
+
+impl Choice<'_> {
+    fn choose(&mut self, logits: &Tensor) -> Result<Vec<u32>> {
+        let rows = logits.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?;
+        Ok(rows.iter().map(|row| self.choose_one(row)).collect())
+    }
+
+    fn choose_one(&mut self, logits: &[f32]) -> u32 {
+        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        match self {
+            Self::Greedy => logits.iter().position(|logit| *logit == highest).unwrap_or(0) as u32,
+            Self::Sample { temperature, rng } => {
+                let weight = |logit: &f32| (f64::from(logit - highest) / *temperature).exp();
+                let mut left = rng.random::<f64>() * logits.iter().map(weight).sum::<f64>();
+                let chosen = logits.iter().position(|logit| {
+                    left -= weight(logit);
+                    left <= 0.0
+                });
+                chosen.unwrap_or(logits.len() - 1) as u32
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The trainable weights by name, in a fixed order.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Tensor, Var};
+
+use crate::Result;
+
+/// The trainable weights of a model: safetensors names, sorted, so that every loop over them has one
+/// order.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    by_name: BTreeMap<String, Var>,
+}
+
+impl Parameters {
+    /// Variables with copies of the tensors' numbers.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn new(tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
+        let by_name = tensors
+            .iter()
+            .map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(&tensor.copy()?)?)))
+            .collect::<Result<_>>()?;
+        Ok(Self { by_name })
+    }
+
+    /// Names and variables, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.by_name.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// One variable.
+    pub fn get(&self, name: &str) -> Option<&Var> {
+        self.by_name.get(name)
+    }
+
+    /// Number of variables.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Copies of all numbers, unaffected by later training.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn snapshot(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.iter().map(|(name, var)| Ok((name.to_owned(), var.as_tensor().copy()?.detach()))).collect()
+    }
+}

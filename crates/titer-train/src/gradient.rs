@@ -1,0 +1,102 @@
+//! A gradient as a value: what objectives return and combine.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use titer_data::Packed;
+use titer_model::Decoder;
+use titer_ops::adamw::squared_norm;
+
+use crate::{Error, Result};
+
+/// The direction to follow in one step, parameter by parameter, with what is worth logging of it.
+#[derive(Debug, Clone)]
+pub struct Gradient {
+    /// By parameter name; the shapes are the parameters'.
+    pub by_parameter: BTreeMap<String, Tensor>,
+    /// Named parts of the loss, in nats unless the name says otherwise.
+    pub terms: Vec<(&'static str, f64)>,
+    /// What computing it took.
+    pub cost: Cost,
+}
+
+/// What computing a gradient took.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Cost {
+    /// Examples presented.
+    pub examples: u64,
+    /// Tokens run forward and backward.
+    pub tokens: u64,
+    /// Floating-point operations of the matrix products.
+    pub flops: f64,
+}
+
+impl Cost {
+    /// The cost of one forward and backward pass of `model` over `batch`.
+    pub fn of(model: &Decoder, batch: &Packed) -> Self {
+        Self {
+            examples: batch.sequences() as u64,
+            tokens: batch.tokens.len() as u64,
+            flops: model.config().training_flops(batch.tokens.len(), batch.rows.len()),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.examples += other.examples;
+        self.tokens += other.tokens;
+        self.flops += other.flops;
+    }
+}
+
+impl Gradient {
+    /// Back-propagates a scalar loss to every trainable parameter of `model`.
+    ///
+    /// # Errors
+    /// When a parameter receives no gradient: the optimiser would pass over it in silence.
+    pub fn of(loss: &Tensor, model: &Decoder, cost: Cost) -> Result<Self> {
+        let mut store = loss.backward()?;
+        let by_parameter = model
+            .parameters()
+            .iter()
+            .map(|(name, var)| match store.remove(var.as_tensor()) {
+                Some(gradient) => Ok((name.to_owned(), gradient)),
+                None => Err(Error::NoGradient { parameter: name.to_owned() }),
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { by_parameter, terms: Vec::new(), cost })
+    }
+
+    /// The same with one more named value to log.
+    #[must_use]
+    pub fn with_term(mut self, name: &'static str, value: f64) -> Self {
+        self.terms.push((name, value));
+        self
+    }
+
+    /// self + factor · other; terms and costs of both are kept.
+    ///
+    /// # Errors
+    /// When the two are of different models.
+    pub fn add_scaled(mut self, factor: f64, other: &Self) -> Result<Self> {
+        for (name, gradient) in &mut self.by_parameter {
+            let Some(added) = other.by_parameter.get(name) else {
+                return Err(Error::NoGradient { parameter: name.clone() });
+            };
+            *gradient = (&*gradient + (added * factor)?)?;
+        }
+        self.terms.extend(&other.terms);
+        self.cost += other.cost;
+        Ok(self)
+    }
+
+    /// Euclidean norm over all parameters.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read.
+    pub fn norm(&self) -> Result<f64> {
+        let squares = self.by_parameter.values().map(squared_norm).sum::<candle_core::Result<f64>>()?;
+        Ok(squares.sqrt())
+    }
+}

@@ -1,0 +1,49 @@
+//! Losses over packed batches.
+
+use candle_core::Tensor;
+use titer_data::Packed;
+use titer_model::Decoder;
+use titer_ops::{Sequences, composed, cross_entropy};
+
+use crate::Result;
+
+/// Logits at the supervised positions of `batch`: shape `(targets, vocabulary)`.
+///
+/// # Errors
+/// When the batch does not fit the model.
+pub fn supervised_logits(model: &Decoder, batch: &Packed) -> Result<Tensor> {
+    let hidden = model.forward(&batch.tokens, &Sequences::new(&batch.offsets)?)?;
+    Ok(model.logits(&hidden, &batch.rows)?)
+}
+
+/// Cross-entropy in nats of each supervised token: shape `(targets)`.
+///
+/// # Errors
+/// When the batch does not fit the model.
+pub fn token_losses(model: &Decoder, batch: &Packed) -> Result<Tensor> {
+    Ok(cross_entropy(&supervised_logits(model, batch)?, &batch.targets)?)
+}
+
+/// Mean cross-entropy in nats over the supervised tokens: a scalar.
+///
+/// # Errors
+/// When the batch does not fit the model.
+pub fn mean_cross_entropy(model: &Decoder, batch: &Packed) -> Result<Tensor> {
+    Ok(token_losses(model, batch)?.mean_all()?)
+}
+
+/// Mean entropy in nats of the model's next-token distribution at the supervised positions: a scalar.
+///
+/// # Errors
+/// When the batch does not fit the model.
+pub fn mean_entropy(model: &Decoder, batch: &Packed) -> Result<Tensor> {
+    Ok(composed::entropy(&supervised_logits(model, batch)?)?.mean_all()?)
+}
+
+/// The value of a scalar tensor.
+///
+/// # Errors
+/// When the tensor is no scalar.
+pub fn value(scalar: &Tensor) -> Result<f64> {
+    Ok(f64::from(scalar.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?))
+}
