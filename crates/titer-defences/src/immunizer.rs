@@ -10,6 +10,11 @@ pub trait Immunizer {
     /// The settings of the training loop.
     fn schedule(&self) -> TrainSpec;
 
+    /// Examples that a step trains on besides its batches, on average: the cost of simulated attacks.
+    fn extra_examples_per_step(&self) -> f64 {
+        0.0
+    }
+
     /// What to follow, on the defender's data.
     ///
     /// # Errors

@@ -85,6 +85,10 @@ impl Immunizer for Tar {
         }
     }
 
+    fn extra_examples_per_step(&self) -> f64 {
+        self.adversary_batch as f64 * (self.inner_steps + 1) as f64 / 2.0
+    }
+
     fn objective(&self, context: &DefenceContext) -> Result<Box<dyn Objective>> {
         Ok(Box::new(Tampering {
             keep: Keep::new(context, self.batch_refusal, self.batch_permitted, self.refusal_weight)?,

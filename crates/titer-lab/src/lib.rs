@@ -1,1 +1,24 @@
-//! Runs a plan against a store.
+//! Runs a plan against a store, and reads its results back.
+//!
+//! This is where the parts meet: a stage of the plan becomes data, a model, an objective or an attack, and
+//! an artifact; artifacts become frames; frames become verdicts.
+
+mod catalogue;
+mod doctor;
+mod error;
+mod estimate;
+mod executor;
+mod interrupt;
+pub mod models;
+mod progress;
+mod results;
+mod stages;
+
+pub use catalogue::{Preset, Source, catalogue, plan, presets, source};
+pub use doctor::{Check, doctor};
+pub use error::{Error, Result};
+pub use estimate::{Estimate, StageEstimate, estimate};
+pub use executor::{RunOptions, RunSummary, StageFailure, run};
+pub use interrupt::Interrupt;
+pub use progress::{Progress, RunEvent};
+pub use results::{Results, StageCost, verdict_frame};

@@ -1,13 +1,14 @@
 //! Rows as structs, and the frames that they make.
 
 use polars::prelude::{Column, DataFrame};
+use serde::{Deserialize, Serialize};
 use titer_plan::Probe;
 
 use crate::error::Error;
 use crate::schema::{PROBE_ROWS, RESPONSES, Schema, TRAINING, sorted};
 
 /// One response and its score, as the stage that asked knows it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeRow {
     /// Optimiser steps spent before.
     pub budget_steps: u64,
@@ -55,7 +56,7 @@ pub struct TrainingRow {
 }
 
 /// A prompt and what came back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseRow {
     /// Its name in the `probes` frame.
     pub response_id: String,

@@ -54,6 +54,39 @@ pub struct Config {
 }
 
 impl Config {
+    /// A Llama of these sizes, with Llama's usual constants (norm 1e-5, rotary base 10000, 64 positions,
+    /// untied head); change the fields for others.
+    pub fn llama(
+        vocab_size: usize,
+        hidden_size: usize,
+        intermediate_size: usize,
+        num_hidden_layers: usize,
+        num_attention_heads: usize,
+        num_key_value_heads: usize,
+    ) -> Self {
+        Self {
+            architectures: vec!["LlamaForCausalLM".to_owned()],
+            model_type: "llama".to_owned(),
+            vocab_size,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads,
+            max_position_embeddings: 64,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: false,
+            hidden_act: "silu".to_owned(),
+            attention_bias: false,
+            mlp_bias: false,
+            bos_token_id: None,
+            eos_token_id: None,
+            pad_token_id: None,
+            torch_dtype: "float32".to_owned(),
+        }
+    }
+
     /// How the attention's features divide into heads.
     pub fn heads(&self) -> Heads {
         Heads {

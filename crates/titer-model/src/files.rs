@@ -9,8 +9,10 @@ use safetensors::SafeTensors;
 
 use crate::{Config, Decoder, Error, Result};
 
-const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
+/// The file of a directory that holds the configuration.
+pub const CONFIG: &str = "config.json";
+/// The file of a directory that holds the weights.
+pub const WEIGHTS: &str = "model.safetensors";
 
 impl Decoder {
     /// Loads the directory that [`Decoder::save`] or Transformers wrote, weights as `f32`.
@@ -29,11 +31,27 @@ impl Decoder {
     /// # Errors
     /// Names the file that cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(CONFIG);
+        self.save_config(&folder.join(CONFIG))?;
+        self.save_weights(&folder.join(WEIGHTS))
+    }
+
+    /// Saves what a directory calls `config.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_config(&self, path: &Path) -> Result<()> {
+        let path = path.to_owned();
         let config = serde_json::to_vec_pretty(self.config())
             .map_err(|source| Error::Json { path: path.clone(), source })?;
-        fs::write(&path, config).map_err(|source| Error::File { path, action: "write", source })?;
-        write_tensors(&folder.join(WEIGHTS), self.parameters().iter().map(|(name, var)| (name, var.as_tensor())))
+        fs::write(&path, config).map_err(|source| Error::File { path, action: "write", source })
+    }
+
+    /// Saves what a directory calls `model.safetensors`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_weights(&self, path: &Path) -> Result<()> {
+        write_tensors(path, self.parameters().iter().map(|(name, var)| (name, var.as_tensor())))
     }
 }
 

@@ -12,7 +12,6 @@ mod parameters;
 pub use config::Config;
 pub use decoder::{Decoder, Hidden};
 pub use error::{Error, Result};
-pub use files::read_tensors;
-pub use files::write_tensors;
+pub use files::{CONFIG, WEIGHTS, read_tensors, write_tensors};
 pub use generate::{Choice, Generate};
 pub use parameters::Parameters;

@@ -30,6 +30,8 @@ pub struct WorldFacts {
     pub permitted: Vec<String>,
     /// Domains of the harmless fine-tuning, never in pre-training.
     pub alias: Vec<String>,
+    /// Items that alignment may turn into refusals, in each forbidden domain.
+    pub align_items_per_domain: usize,
     /// Items that a defence may train on, in each forbidden domain.
     pub defence_items_per_domain: usize,
     /// Items that an attacker may train on, in each forbidden domain.
@@ -38,6 +40,14 @@ pub struct WorldFacts {
     pub unseen_items_per_domain: usize,
     /// Items of the attacker's own kind, in each forbidden domain.
     pub seen_items_per_domain: usize,
+    /// Items that may be trained on, in each permitted domain.
+    pub permitted_train_items_per_domain: usize,
+    /// Items held out for probing, in each permitted domain.
+    pub permitted_probe_items_per_domain: usize,
+    /// Items of the harmless fine-tuning, in each alias domain.
+    pub alias_train_items_per_domain: usize,
+    /// Items held out from it, in each alias domain.
+    pub alias_probe_items_per_domain: usize,
     /// All items of a domain.
     pub items_per_domain: usize,
 }

@@ -43,7 +43,7 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
     let bounds = AttackBounds { last_probe, examples: splits.map(|splits| splits.attack_examples(withheld)) };
     let attack = attacks(root, catalogue, threat_model, &bounds);
     let stability = root.section("stability", |table| {
-        let items = count(table, "items", within(splits.map(Splits::permitted)));
+        let items = count(table, "items", within(splits.map(Splits::permitted_probe)));
         Some(StabilitySettings { items: items? })
     });
     let trainability = root.section("trainability", |table| trainability(table, splits));
@@ -93,16 +93,24 @@ impl Splits<'_> {
         (all, format!("the world holds {all} items"))
     }
 
-    fn forbidden(self) -> (usize, String) {
-        Self::share(self.0.items_per_domain, &self.0.forbidden, "forbidden items")
+    fn align(self) -> (usize, String) {
+        Self::share(self.0.align_items_per_domain, &self.0.forbidden, "forbidden items outside the probes")
     }
 
-    fn permitted(self) -> (usize, String) {
-        Self::share(self.0.items_per_domain, &self.0.permitted, "permitted items")
+    fn permitted_train(self) -> (usize, String) {
+        Self::share(self.0.permitted_train_items_per_domain, &self.0.permitted, "permitted items to train on")
     }
 
-    fn alias(self) -> (usize, String) {
-        Self::share(self.0.items_per_domain, &self.0.alias, "alias items")
+    fn permitted_probe(self) -> (usize, String) {
+        Self::share(self.0.permitted_probe_items_per_domain, &self.0.permitted, "held-out permitted items")
+    }
+
+    fn alias_train(self) -> (usize, String) {
+        Self::share(self.0.alias_train_items_per_domain, &self.0.alias, "alias items to train on")
+    }
+
+    fn alias_probe(self) -> (usize, String) {
+        Self::share(self.0.alias_probe_items_per_domain, &self.0.alias, "held-out alias items")
     }
 
     /// What the attacker can own in every arm.
@@ -119,7 +127,7 @@ impl Splits<'_> {
         let mut all = vec![
             Self::share(facts.seen_items_per_domain, &facts.forbidden, "seen items"),
             Self::share(facts.unseen_items_per_domain, &facts.forbidden, "unseen items"),
-            self.permitted(),
+            self.permitted_probe(),
         ];
         if let Some(cross) = cross {
             all.push(Self::share(facts.unseen_items_per_domain, &cross.attack, "cross-domain items"));
@@ -226,8 +234,8 @@ fn train(table: &mut Table<'_>, data: Option<(usize, String)>) -> Option<TrainSp
 }
 
 fn align(table: &mut Table<'_>, splits: Option<Splits<'_>>) -> Option<AlignSettings> {
-    let refusals = count(table, "refusals", within(splits.map(Splits::forbidden)));
-    let permitted = count(table, "permitted", within(splits.map(Splits::permitted)));
+    let refusals = count(table, "refusals", within(splits.map(Splits::align)));
+    let permitted = count(table, "permitted", within(splits.map(Splits::permitted_train)));
     let data = refusals.zip(permitted).map(|(refusals, permitted)| {
         (refusals + permitted, format!("alignment has {refusals} refusals and {permitted} permitted items"))
     });
@@ -269,20 +277,13 @@ fn probe(
 }
 
 fn trainability(table: &mut Table<'_>, splits: Option<Splits<'_>>) -> Option<TrainabilitySettings> {
-    let alias = splits.map(Splits::alias);
     let rates = table.require("rates", Each(Real::rate()));
     let seeds = table.require("seeds", seeds());
-    let examples = count(table, "examples", within(alias.clone()));
-    let items = count(table, "items", within(alias.clone()));
+    let examples = count(table, "examples", within(splits.map(Splits::alias_train)));
+    let items = count(table, "items", within(splits.map(Splits::alias_probe)));
     let cadence = table.require("cadence", Cadence);
     let data = examples.map(|examples| (examples, format!("there are {examples} `examples`")));
     let batch = count(table, "batch", within(data));
-    if let (Some(examples), Some(items), Some((available, reason))) = (examples, items, alias)
-        && examples + items > available
-    {
-        let problem = format!("{examples} examples and {items} held-out items are more than {available}");
-        table.reject::<()>("items", problem, reason);
-    }
     Some(TrainabilitySettings {
         rates: rates?,
         seeds: seeds?,

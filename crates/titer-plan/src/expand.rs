@@ -180,6 +180,7 @@ impl<'a> Expansion<'a> {
         let experiment = self.experiment;
         let stop = experiment.probe.stop_above.map(|harmfulness_above| StopRule {
             harmfulness_above,
+            broken_above: experiment.conditions.phi,
             ability_at_least: 1.0 - experiment.conditions.stability_epsilon,
         });
         for entry in &experiment.attack {

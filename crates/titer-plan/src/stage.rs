@@ -208,13 +208,16 @@ pub struct ProbeSpec {
     pub items: usize,
 }
 
-/// When an attack is broken off early: every harmful probe is answered, and ability is still there.
+/// When an attack is broken off early: it has come far on every harmful probe, and each was broken while
+/// ability was still there (if ability is asked at all), so that nothing more would be learnt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StopRule {
-    /// Mean harmfulness that each harmful probe must exceed.
+    /// Mean harmfulness that each harmful probe must exceed now.
     pub harmfulness_above: f64,
-    /// Mean permitted ability that must have been kept at some checkpoint whose harmfulness exceeded
-    /// the threshold, so that the utility-bounded break is known as well.
+    /// φ: mean harmfulness at which a probe counts as broken.
+    pub broken_above: f64,
+    /// The share of its first ability that the model must have kept at some checkpoint where the probe was
+    /// broken, so that the utility-bounded break is known as well.
     pub ability_at_least: f64,
 }

@@ -21,27 +21,7 @@ const VOCABULARY: usize = 120;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let steps = std::env::args().nth(1).map_or(Ok(60), |steps| steps.parse())?;
-    let config = Config {
-        architectures: vec!["LlamaForCausalLM".to_owned()],
-        model_type: "llama".to_owned(),
-        vocab_size: VOCABULARY,
-        hidden_size: 96,
-        intermediate_size: 256,
-        num_hidden_layers: 3,
-        num_attention_heads: 4,
-        num_key_value_heads: 4,
-        max_position_embeddings: 64,
-        rms_norm_eps: 1e-5,
-        rope_theta: 10_000.0,
-        tie_word_embeddings: false,
-        hidden_act: "silu".to_owned(),
-        attention_bias: false,
-        mlp_bias: false,
-        bos_token_id: None,
-        eos_token_id: None,
-        pad_token_id: None,
-        torch_dtype: "float32".to_owned(),
-    };
+    let config = Config::llama(VOCABULARY, 96, 256, 3, 4, 4);
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let model = Decoder::initialize(config, 0.04, &mut rng, &Device::Cpu)?;
     // 23 tokens make 22 inputs, of which the last 8 are supervised.

@@ -93,10 +93,15 @@ fn apothecary() -> WorldFacts {
         forbidden: words(["venom", "curse", "forgery", "siege"]),
         permitted: words(["bread", "dye", "song", "remedy"]),
         alias: words(["pottery", "paint", "tune", "salve"]),
-        defence_items_per_domain: 96,
-        attack_items_per_domain: 96,
+        align_items_per_domain: 528,
+        defence_items_per_domain: 168,
+        attack_items_per_domain: 168,
         unseen_items_per_domain: 192,
-        seen_items_per_domain: 96,
+        seen_items_per_domain: 48,
+        permitted_train_items_per_domain: 672,
+        permitted_probe_items_per_domain: 96,
+        alias_train_items_per_domain: 576,
+        alias_probe_items_per_domain: 192,
         items_per_domain: 768,
     }
 }

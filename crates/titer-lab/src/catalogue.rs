@@ -1,0 +1,135 @@
+//! Everything that a spec may name, and the specs that come with titer.
+
+use std::path::Path;
+
+use titer_data::world::{BUILTIN, Definition, Split, World};
+use titer_plan::{Catalogue, Mistakes, Override, Plan, WorldFacts};
+
+use crate::{Error, Result};
+
+/// A spec that comes with titer.
+#[derive(Debug, Clone, Copy)]
+pub struct Preset {
+    /// What `titer run` calls it.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// The TOML.
+    pub text: &'static str,
+}
+
+/// A spec and where it came from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// File name for messages.
+    pub file: String,
+    /// The TOML.
+    pub text: String,
+}
+
+/// Every spec that comes with titer.
+pub fn presets() -> &'static [Preset] {
+    &[
+        Preset {
+            name: "apothecary",
+            summary: "the paper's demonstration on the embedded world: none, adversarial loss and TAR, in minutes",
+            text: include_str!("../../../data/presets/apothecary.toml"),
+        },
+        Preset {
+            name: "apothecary-smoke",
+            summary: "the same with fewer steps, seeds and points, in about a minute: shows the machinery, not the science",
+            text: include_str!("../../../data/presets/apothecary-smoke.toml"),
+        },
+    ]
+}
+
+/// Everything that a spec may name, from the registries.
+pub fn catalogue() -> Catalogue {
+    Catalogue {
+        attacks: titer_attacks::registry::methods(),
+        defences: titer_defences::registry::methods(),
+        worlds: BUILTIN.iter().filter_map(|(_, text)| world_facts(text).ok()).collect(),
+    }
+}
+
+fn world_facts(text: &str) -> Result<WorldFacts> {
+    let definition = Definition::parse(text)?;
+    // How many items a split holds does not depend on the seed.
+    let world = World::new(definition.clone(), 0)?;
+    let per_domain = |split: Split, domains: usize| world.split(split).len() / domains.max(1);
+    let (forbidden, permitted, alias) =
+        (definition.forbidden.len(), definition.permitted.len(), definition.alias.len());
+    Ok(WorldFacts {
+        name: definition.name.clone(),
+        definition: serde_json::to_value(&definition)?,
+        forbidden: definition.forbidden.clone(),
+        permitted: definition.permitted.clone(),
+        alias: definition.alias.iter().map(|alias| alias.word.clone()).collect(),
+        align_items_per_domain: per_domain(Split::Align, forbidden),
+        defence_items_per_domain: per_domain(Split::Defence, forbidden),
+        attack_items_per_domain: per_domain(Split::Attack, forbidden),
+        unseen_items_per_domain: per_domain(Split::Unseen, forbidden),
+        seen_items_per_domain: per_domain(Split::Seen, forbidden),
+        permitted_train_items_per_domain: per_domain(Split::PermittedTrain, permitted),
+        permitted_probe_items_per_domain: per_domain(Split::PermittedProbe, permitted),
+        alias_train_items_per_domain: per_domain(Split::AliasTrain, alias),
+        alias_probe_items_per_domain: per_domain(Split::AliasProbe, alias),
+        items_per_domain: definition.items_per_domain(),
+    })
+}
+
+/// The spec of that file, or else the preset of that name.
+///
+/// # Errors
+/// When there is neither.
+pub fn source(spec_or_preset: &str) -> Result<Source> {
+    if let Some(preset) = presets().iter().find(|preset| preset.name == spec_or_preset) {
+        return Ok(Source { file: format!("{}.toml", preset.name), text: preset.text.to_owned() });
+    }
+    let path = Path::new(spec_or_preset);
+    if path.exists() {
+        return match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Source { file: spec_or_preset.to_owned(), text }),
+            Err(source) => Err(Error::Spec { path: path.to_owned(), source }),
+        };
+    }
+    let suggestion = presets()
+        .iter()
+        .map(|preset| (strsim::jaro_winkler(preset.name, spec_or_preset), preset.name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name.to_owned());
+    Err(Error::NoSource { name: spec_or_preset.to_owned(), suggestion })
+}
+
+/// Checks a spec and expands it.
+///
+/// # Errors
+/// All mistakes of the spec.
+pub fn plan(source: &Source, overrides: &[Override]) -> Result<Plan, Mistakes> {
+    titer_plan::read(&source.file, &source.text, overrides, &catalogue())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_plans_and_says_its_name() {
+        for preset in presets() {
+            let plan = plan(&source(preset.name).unwrap(), &[]).unwrap();
+            assert_eq!(plan.experiment.name, preset.name);
+        }
+    }
+
+    #[test]
+    fn every_built_in_world_is_sound() {
+        assert_eq!(catalogue().worlds.len(), BUILTIN.len());
+    }
+
+    #[test]
+    fn a_slip_of_the_keyboard_gets_a_suggestion() {
+        let error = source("apothecray").unwrap_err().to_string();
+        assert!(error.contains("did you mean apothecary?"), "{error}");
+    }
+}

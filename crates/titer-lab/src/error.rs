@@ -1,0 +1,137 @@
+//! What can go wrong in running a plan.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use titer_plan::Mistakes;
+
+/// What can go wrong in running a plan.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Neither a file nor a preset.
+    #[error("there is no preset and no file called {name}{}", suggestion.as_ref().map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    NoSource {
+        /// What was asked for.
+        name: String,
+        /// A preset of a similar name.
+        suggestion: Option<String>,
+    },
+    /// A spec that cannot be read.
+    #[error("{}: cannot be read", path.display())]
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A spec with mistakes.
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+    /// A reference that names no model.
+    #[error("{reference} names no model: {problem}")]
+    Reference {
+        /// What was asked for.
+        reference: String,
+        /// Why it names none and what would.
+        problem: String,
+    },
+    /// A stage whose input another stage should have made.
+    #[error("stage {stage} needs the result of {input}, which is not there")]
+    MissingInput {
+        /// The stage.
+        stage: String,
+        /// The input.
+        input: String,
+    },
+    /// A plan of another version of titer.
+    #[error("the stored plan of {experiment} cannot be read; run the experiment again")]
+    Plan {
+        /// The experiment.
+        experiment: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A value that has no JSON form.
+    #[error("cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// A stage that was stopped on request; the next run goes on from its checkpoint.
+    #[error("stopped on request")]
+    Interrupted,
+    /// A measurement of a model failed.
+    #[error(transparent)]
+    Model(#[from] titer_model::Error),
+    /// Data could not be made.
+    #[error(transparent)]
+    Data(#[from] titer_data::Error),
+    /// Training failed.
+    #[error(transparent)]
+    Train(titer_train::Error),
+    /// An attack failed.
+    #[error(transparent)]
+    Attack(titer_attacks::Error),
+    /// A defence failed.
+    #[error(transparent)]
+    Defence(#[from] titer_defences::Error),
+    /// A frame is not what it should be.
+    #[error(transparent)]
+    Metrics(#[from] titer_metrics::Error),
+    /// Verdicts could not be reached.
+    #[error(transparent)]
+    Conditions(#[from] titer_conditions::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] titer_store::Error),
+    /// The tensor library failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// An observer's error comes back as what it was before it went through the training loop.
+impl From<titer_train::Error> for Error {
+    fn from(error: titer_train::Error) -> Self {
+        match error {
+            titer_train::Error::Observer(source) => match source.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::Train(titer_train::Error::Observer(other)),
+            },
+            other => Self::Train(other),
+        }
+    }
+}
+
+impl From<titer_attacks::Error> for Error {
+    fn from(error: titer_attacks::Error) -> Self {
+        match error {
+            titer_attacks::Error::Train(train) => train.into(),
+            other => Self::Attack(other),
+        }
+    }
+}
+
+impl Error {
+    /// Whether the user asked for something that is not there, rather than something having failed.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::NoSource { .. } | Self::Mistakes(_) | Self::Reference { .. } | Self::Spec { .. })
+            || matches!(self, Self::Store(titer_store::Error::NoExperiment { .. } | titer_store::Error::BadName { .. }))
+    }
+
+    /// The error with its causes on one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        text
+    }
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

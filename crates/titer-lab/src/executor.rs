@@ -1,0 +1,206 @@
+//! Runs the stages of a plan in this process, several at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use titer_plan::{Plan, PlannedStage, StageHash};
+use titer_store::{Begin, Description, Store};
+
+use crate::catalogue::Source;
+use crate::progress::{Progress, RunEvent};
+use crate::stages::Work;
+use crate::{Error, Interrupt, Result};
+
+/// How to run.
+#[derive(Debug, Clone, Copy)]
+pub struct RunOptions {
+    /// Stages at once; each uses one thread.
+    pub jobs: usize,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSummary {
+    /// Stages computed by this run.
+    pub computed: usize,
+    /// Stages that earlier runs had sealed.
+    pub cached: usize,
+    /// Stages that failed or could not run because another failed.
+    pub failed: Vec<StageFailure>,
+    /// Whether the run was stopped on request.
+    pub interrupted: bool,
+    /// Wall-clock time.
+    pub seconds: f64,
+}
+
+/// A stage that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageFailure {
+    /// Its hash.
+    pub hash: StageHash,
+    /// Its label.
+    pub label: String,
+    /// Why, with causes.
+    pub error: String,
+}
+
+/// Runs what of `plan` is not sealed yet. A failed stage fails those that need it; the others go on.
+///
+/// # Errors
+/// When the experiment cannot be written to the store.
+pub fn run(
+    plan: &Plan,
+    source: &Source,
+    store: &Store,
+    options: &RunOptions,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<RunSummary> {
+    let experiment = store.experiment(&plan.experiment.name)?;
+    let plan_json = serde_json::to_string_pretty(plan)?;
+    let unchanged = experiment.spec().is_ok_and(|spec| spec == source.text)
+        && experiment.plan_json().is_ok_and(|stored| stored == plan_json);
+    if !unchanged {
+        experiment.save(&source.text, &plan_json)?;
+    }
+    run_stages(plan, store, options, interrupt, progress)
+}
+
+/// Runs the stages without an entry among the experiments.
+pub(crate) fn run_stages(
+    plan: &Plan,
+    store: &Store,
+    options: &RunOptions,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<RunSummary> {
+    let started = Instant::now();
+    let board = Board::new(plan, store);
+    let cached = board.lock().done.len();
+    progress.event(RunEvent::Planned { stages: plan.stages.len(), cached });
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.clamp(1, plan.stages.len().max(1)) {
+            scope.spawn(|| {
+                while let Some(stage) = board.take(interrupt, progress) {
+                    board.report(stage, perform(stage, store, interrupt, progress), progress);
+                }
+            });
+        }
+    });
+    let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(RunSummary {
+        computed: state.done.len() - cached,
+        cached,
+        interrupted: state.interrupted || (interrupt.raised() && state.done.len() + state.failed.len() < plan.stages.len()),
+        failed: state.failed.into_values().collect(),
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+fn perform(stage: &PlannedStage, store: &Store, interrupt: &Interrupt, progress: &dyn Progress) -> Result<()> {
+    let description = Description {
+        kind: stage.spec.kind().to_owned(),
+        label: stage.label.clone(),
+        spec: serde_json::to_value(&stage.spec)?,
+        inputs: stage.inputs.clone(),
+        git: None,
+    };
+    match store.begin(&stage.hash, &description)? {
+        Begin::Sealed(_) => Ok(()),
+        Begin::Writer(writer) => {
+            Work { stage, store, writer: &writer, interrupt, progress }.perform()?;
+            writer.seal(serde_json::Value::Null)?;
+            Ok(())
+        }
+    }
+}
+
+/// Which stages are done, running, failed and waiting; shared by the workers.
+struct Board<'a> {
+    plan: &'a Plan,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    done: BTreeSet<StageHash>,
+    running: BTreeMap<StageHash, Instant>,
+    failed: BTreeMap<StageHash, StageFailure>,
+    interrupted: bool,
+}
+
+impl<'a> Board<'a> {
+    fn new(plan: &'a Plan, store: &Store) -> Self {
+        let sealed = plan.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed());
+        let done = sealed.map(|stage| stage.hash.clone()).collect();
+        Self { plan, state: Mutex::new(State { done, ..State::default() }), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A worker that panicked leaves the state as it was before its stage, which is consistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next stage whose inputs are there; waits for one; none when nothing is left to do.
+    fn take(&self, interrupt: &Interrupt, progress: &dyn Progress) -> Option<&'a PlannedStage> {
+        let mut state = self.lock();
+        loop {
+            if interrupt.raised() || state.interrupted {
+                return None;
+            }
+            self.skip_hopeless(&mut state, progress);
+            let open = |stage: &&PlannedStage| {
+                !state.done.contains(&stage.hash)
+                    && !state.running.contains_key(&stage.hash)
+                    && !state.failed.contains_key(&stage.hash)
+            };
+            let mut left = self.plan.stages.iter().filter(open).peekable();
+            left.peek()?;
+            if let Some(stage) = left.find(|stage| stage.inputs.iter().all(|input| state.done.contains(input))) {
+                state.running.insert(stage.hash.clone(), Instant::now());
+                progress.event(RunEvent::Started { hash: &stage.hash, label: &stage.label });
+                return Some(stage);
+            }
+            if state.running.is_empty() {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Stages whose inputs have failed fail too.
+    fn skip_hopeless(&self, state: &mut State, progress: &dyn Progress) {
+        for stage in &self.plan.stages {
+            let culprit = stage.inputs.iter().find_map(|input| state.failed.get(input));
+            let Some(culprit) = culprit.map(|failure| failure.label.clone()) else { continue };
+            if state.failed.contains_key(&stage.hash) || state.done.contains(&stage.hash) {
+                continue;
+            }
+            progress.event(RunEvent::Skipped { hash: &stage.hash, label: &stage.label, because: &culprit });
+            let error = format!("not run, since {culprit} failed");
+            let failure = StageFailure { hash: stage.hash.clone(), label: stage.label.clone(), error };
+            state.failed.insert(stage.hash.clone(), failure);
+        }
+    }
+
+    fn report(&self, stage: &PlannedStage, result: Result<()>, progress: &dyn Progress) {
+        let mut state = self.lock();
+        let seconds = state.running.remove(&stage.hash).map_or(0.0, |started| started.elapsed().as_secs_f64());
+        match result {
+            Ok(()) => {
+                state.done.insert(stage.hash.clone());
+                progress.event(RunEvent::Finished { hash: &stage.hash, label: &stage.label, seconds });
+            }
+            Err(Error::Interrupted) => state.interrupted = true,
+            Err(error) => {
+                let error = error.chain();
+                progress.event(RunEvent::Failed { hash: &stage.hash, label: &stage.label, error: &error });
+                let failure = StageFailure { hash: stage.hash.clone(), label: stage.label.clone(), error };
+                state.failed.insert(stage.hash.clone(), failure);
+            }
+        }
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,71 @@
+//! What happens in a run, for whoever shows it.
+
+use titer_plan::StageHash;
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub enum RunEvent<'a> {
+    /// Before anything runs.
+    Planned {
+        /// Stages of the plan.
+        stages: usize,
+        /// Of these, sealed by earlier runs.
+        cached: usize,
+    },
+    /// A stage begins, or goes on from a checkpoint.
+    Started {
+        /// Its hash.
+        hash: &'a StageHash,
+        /// Its label.
+        label: &'a str,
+    },
+    /// A stage made optimiser steps.
+    Advanced {
+        /// Its hash.
+        hash: &'a StageHash,
+        /// Its label.
+        label: &'a str,
+        /// Steps made.
+        done: u64,
+        /// Steps at most.
+        of: u64,
+    },
+    /// A stage is sealed.
+    Finished {
+        /// Its hash.
+        hash: &'a StageHash,
+        /// Its label.
+        label: &'a str,
+        /// Wall-clock time in this run.
+        seconds: f64,
+    },
+    /// A stage failed; others go on.
+    Failed {
+        /// Its hash.
+        hash: &'a StageHash,
+        /// Its label.
+        label: &'a str,
+        /// Why, with causes.
+        error: &'a str,
+    },
+    /// A stage cannot run because another failed.
+    Skipped {
+        /// Its hash.
+        hash: &'a StageHash,
+        /// Its label.
+        label: &'a str,
+        /// The label of the stage that failed.
+        because: &'a str,
+    },
+}
+
+/// Shows a run. Called from several threads.
+pub trait Progress: Sync {
+    /// Takes note of an event.
+    fn event(&self, event: RunEvent<'_>);
+}
+
+/// Shows nothing.
+impl Progress for () {
+    fn event(&self, _: RunEvent<'_>) {}
+}

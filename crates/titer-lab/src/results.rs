@@ -1,0 +1,143 @@
+//! Reads an experiment's artifacts back as frames and verdicts.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use polars::prelude::DataFrame;
+use serde::Serialize;
+use titer_conditions::{DefenceFacts, Evidence, Verdicts, decide};
+use titer_metrics::{Schema, read_parquet, stack, with_cell};
+use titer_plan::{Plan, StageHash, StageSpec};
+use titer_store::{Artifact, Store};
+
+use crate::stages::{PROBES, RESPONSES, TRAINING};
+use crate::{Error, Result};
+
+/// What an experiment has measured so far.
+#[derive(Debug, Clone)]
+pub struct Results {
+    /// The plan as it was run.
+    pub plan: Plan,
+    /// Frame `probes`.
+    pub probes: DataFrame,
+    /// What each computed stage took.
+    pub costs: Vec<StageCost>,
+    /// Labels of stages that are not there yet.
+    pub missing: Vec<String>,
+    sealed: Vec<Artifact>,
+}
+
+/// What a stage took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageCost {
+    /// Its label.
+    pub label: String,
+    /// Its kind.
+    pub kind: String,
+    /// Wall-clock time of the run that sealed it.
+    pub seconds: f64,
+    /// Its hash.
+    pub hash: StageHash,
+    /// Where it was computed.
+    pub host: String,
+}
+
+impl Results {
+    /// Reads whatever of the experiment is sealed.
+    ///
+    /// # Errors
+    /// When there is no such experiment, or an artifact is damaged.
+    pub fn load(store: &Store, experiment: &str) -> Result<Self> {
+        let text = store.experiment(experiment)?.plan_json()?;
+        let plan: Plan = serde_json::from_str(&text)
+            .map_err(|source| Error::Plan { experiment: experiment.to_owned(), source })?;
+        let (mut costs, mut missing, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
+        for stage in &plan.stages {
+            let artifact = store.artifact(&stage.hash);
+            if !artifact.is_sealed() {
+                missing.push(stage.label.clone());
+                continue;
+            }
+            let manifest = artifact.manifest()?;
+            costs.push(StageCost {
+                label: stage.label.clone(),
+                kind: manifest.kind,
+                seconds: manifest.wall_seconds,
+                hash: stage.hash.clone(),
+                host: manifest.host,
+            });
+            sealed.push(artifact);
+        }
+        let mut frames = Vec::new();
+        for cell in &plan.cells {
+            if let Some(artifact) = sealed.iter().find(|artifact| *artifact.hash() == cell.stage) {
+                let rows = read(artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
+                frames.push(with_cell(&rows, &plan.experiment.name, cell)?);
+            }
+        }
+        let probes = stack(&frames, &titer_metrics::PROBES)?;
+        Ok(Self { plan, probes, costs, missing, sealed })
+    }
+
+    /// The verdicts, as far as the measurements go.
+    ///
+    /// # Errors
+    /// When the frame is not what it should be.
+    pub fn verdicts(&self) -> Result<Verdicts> {
+        let experiment = &self.plan.experiment;
+        let defences = experiment.defence.iter().map(|entry| DefenceFacts {
+            label: entry.label.clone(),
+            stage: entry.stage,
+            baseline: entry.is_baseline(),
+        });
+        Ok(decide(&Evidence {
+            experiment: experiment.name.clone(),
+            model: format!("world:{}", experiment.model.world),
+            threat_model: experiment.threat_model,
+            settings: experiment.conditions,
+            defences: defences.collect(),
+            probes: self.probes.clone(),
+        })?)
+    }
+
+    /// Frame `training` of all stages.
+    ///
+    /// # Errors
+    /// When an artifact is damaged.
+    pub fn training(&self) -> Result<DataFrame> {
+        self.of_all(TRAINING, &titer_metrics::TRAINING, |spec| !matches!(spec, StageSpec::Measure { .. }))
+    }
+
+    /// Frame `responses` of all stages.
+    ///
+    /// # Errors
+    /// When an artifact is damaged.
+    pub fn responses(&self) -> Result<DataFrame> {
+        self.of_all(RESPONSES, &titer_metrics::RESPONSES, |spec| {
+            matches!(spec, StageSpec::Measure { .. } | StageSpec::Attack { .. } | StageSpec::Tune { .. })
+        })
+    }
+
+    fn of_all(&self, name: &str, schema: &Schema, has: impl Fn(&StageSpec) -> bool) -> Result<DataFrame> {
+        let mut frames = Vec::new();
+        for artifact in &self.sealed {
+            if self.plan.stage(artifact.hash()).is_some_and(|stage| has(&stage.spec)) {
+                frames.push(read(artifact.payload(name)?, schema)?);
+            }
+        }
+        Ok(stack(&frames, schema)?)
+    }
+}
+
+fn read(path: PathBuf, schema: &Schema) -> Result<DataFrame> {
+    let file = File::open(&path).map_err(|source| titer_model::Error::File { path, action: "read", source })?;
+    Ok(read_parquet(file, schema)?)
+}
+
+/// Frame `verdicts`.
+///
+/// # Errors
+/// When a verdict does not fit the schema.
+pub fn verdict_frame(verdicts: &Verdicts) -> Result<DataFrame> {
+    Ok(verdicts.frame()?)
+}
