@@ -30,7 +30,19 @@ use crate::exit::Exit;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// Stages run side by side, each on one thread; candle's own element-wise operators would each spread over
+/// all cores and make them wait for each other.
+fn one_thread_per_stage() {
+    for name in ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"] {
+        if std::env::var_os(name).is_none() {
+            // SAFETY: called first in `main`: no other thread reads the environment yet.
+            unsafe { std::env::set_var(name, "1") };
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    one_thread_per_stage();
     let cli = Cli::parse();
     output::start_logging();
     match commands::dispatch(cli) {

@@ -30,8 +30,8 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
         Export::Curves => {
             titer_metrics::export(&titer_metrics::curves(&results.probes)?, &CURVES, format, &mut bytes)
         }
-        Export::Training => titer_metrics::export(&results.training, &TRAINING, format, &mut bytes),
-        Export::Responses => titer_metrics::export(&results.responses, &RESPONSES, format, &mut bytes),
+        Export::Training => titer_metrics::export(&results.training()?, &TRAINING, format, &mut bytes),
+        Export::Responses => titer_metrics::export(&results.responses()?, &RESPONSES, format, &mut bytes),
         Export::Verdicts => {
             let verdicts = titer_lab::verdict_frame(&results.verdicts()?)?;
             titer_metrics::export(&verdicts, &VERDICTS, format, &mut bytes)
