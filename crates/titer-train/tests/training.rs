@@ -1,0 +1,194 @@
+//! The loop resumes bit for bit, and fails where it must not go on.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use titer_data::{Draw, Example, Sampler, Stream};
+use titer_model::{Config, Decoder};
+use titer_plan::stage::{Schedule, TrainSpec};
+use titer_train::{
+    Cost, Error, Gradient, Objective, Observer, Outcome, Point, Resumed, Result, StepRecord, Supervised, Trainer, loss,
+};
+
+fn model() -> Decoder {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    Decoder::initialize(Config::llama(30, 16, 24, 2, 2, 2), 0.1, &mut rng, &Device::Cpu).unwrap()
+}
+
+fn objective() -> Supervised {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let examples: Vec<Example> = (0..20)
+        .map(|_| {
+            let length = rng.random_range(4..12);
+            Example::new((0..length).map(|_| rng.random_range(0..30)).collect(), 2).unwrap()
+        })
+        .collect();
+    Supervised::new(Sampler::new(examples, Stream::new(3, "test"), 5, Draw::WithoutReplacement).unwrap())
+}
+
+fn spec(steps: u64) -> TrainSpec {
+    TrainSpec {
+        steps,
+        batch: 5,
+        rate: 1e-2,
+        schedule: Schedule::Cosine,
+        warmup_steps: 3,
+        beta1: 0.9,
+        beta2: 0.98,
+        weight_decay: 0.01,
+        clip: Some(0.5),
+    }
+}
+
+fn bits(model: &Decoder) -> Vec<u32> {
+    model
+        .parameters()
+        .iter()
+        .flat_map(|(_, var)| var.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+        .map(f32::to_bits)
+        .collect()
+}
+
+/// Saves at one step and stops there.
+struct StopAt {
+    step: u64,
+    folder: PathBuf,
+}
+
+impl Observer for StopAt {
+    fn between(&mut self, point: &Point<'_>) -> Result<ControlFlow<()>> {
+        if point.step < self.step {
+            return Ok(ControlFlow::Continue(()));
+        }
+        point.save(&self.folder)?;
+        Ok(ControlFlow::Break(()))
+    }
+
+    fn stepped(&mut self, _: &StepRecord) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn train_through(folder: &Path, stop: u64) -> (Vec<u32>, Cost) {
+    let first = model();
+    let mut observer = StopAt { step: stop, folder: folder.to_owned() };
+    let outcome = Trainer::new(spec(12), &first).unwrap().fit(&first, &mut objective(), &mut observer).unwrap();
+    assert_eq!(outcome, Outcome::Stopped { step: stop });
+    let mut objective = objective();
+    let Resumed { mut trainer, model } =
+        Trainer::resume(spec(12), &mut objective, folder, &Device::Cpu).unwrap();
+    struct Last(Cost);
+    impl Observer for Last {
+        fn between(&mut self, point: &Point<'_>) -> Result<ControlFlow<()>> {
+            self.0 = point.spent;
+            Ok(ControlFlow::Continue(()))
+        }
+        fn stepped(&mut self, _: &StepRecord) -> Result<()> {
+            Ok(())
+        }
+    }
+    let mut last = Last(Cost::default());
+    assert_eq!(trainer.fit(&model, &mut objective, &mut last).unwrap(), Outcome::Finished);
+    (bits(&model), last.0)
+}
+
+#[test]
+fn a_run_resumed_at_any_step_gives_the_same_bits() {
+    let whole = model();
+    Trainer::new(spec(12), &whole).unwrap().fit(&whole, &mut objective(), &mut ()).unwrap();
+    assert_ne!(bits(&whole), bits(&model()), "training changes the weights");
+    for stop in [0, 1, 2, 5, 11] {
+        let folder = tempfile::tempdir().unwrap();
+        let (resumed, spent) = train_through(folder.path(), stop);
+        assert_eq!(resumed, bits(&whole), "resumed at {stop}");
+        assert_eq!(spent.examples, 60);
+    }
+}
+
+#[test]
+fn training_lowers_the_loss() {
+    struct Losses(Vec<f64>);
+    impl Observer for Losses {
+        fn between(&mut self, _: &Point<'_>) -> Result<ControlFlow<()>> {
+            Ok(ControlFlow::Continue(()))
+        }
+        fn stepped(&mut self, record: &StepRecord) -> Result<()> {
+            self.0.push(record.terms[0].1);
+            Ok(())
+        }
+    }
+    let (model, mut losses) = (model(), Losses(Vec::new()));
+    Trainer::new(spec(150), &model).unwrap().fit(&model, &mut objective(), &mut losses).unwrap();
+    assert!(losses.0[149] < 0.5 * losses.0[0], "from {} to {}", losses.0[0], losses.0[149]);
+}
+
+#[test]
+fn a_checkpoint_of_other_settings_or_a_torn_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    train_through(folder.path(), 2);
+    let resume = |spec| Trainer::resume(spec, &mut objective(), folder.path(), &Device::Cpu).map(|_| ());
+    assert!(matches!(resume(spec(13)), Err(Error::Checkpoint { .. })));
+    let optimizer = folder.path().join("optimizer.safetensors");
+    let bytes = std::fs::read(&optimizer).unwrap();
+    std::fs::write(&optimizer, &bytes[..bytes.len() / 2]).unwrap();
+    let error = resume(spec(12)).unwrap_err().to_string();
+    assert!(error.contains("optimizer.safetensors"), "{error}");
+}
+
+/// A loss whose graph is cut, as candle's fused operators cut it: without an error of candle's.
+struct Cut;
+
+impl Objective for Cut {
+    fn gradient(&mut self, model: &Decoder, _: u64) -> Result<Gradient> {
+        let weight = model.parameters().get("model.norm.weight").unwrap();
+        let reached = weight.as_tensor().sum_all()?;
+        Gradient::of(&reached, model, Cost::default())
+    }
+}
+
+#[test]
+fn a_parameter_without_a_gradient_ends_the_run_by_name() {
+    let model = model();
+    let before = bits(&model);
+    let error = Trainer::new(spec(3), &model).unwrap().fit(&model, &mut Cut, &mut ()).unwrap_err();
+    assert!(matches!(&error, Error::NoGradient { parameter } if parameter == "lm_head.weight"), "{error}");
+    assert_eq!(bits(&model), before, "nothing was updated");
+}
+
+/// A gradient that is not a number.
+struct Diverging(Supervised);
+
+impl Objective for Diverging {
+    fn gradient(&mut self, model: &Decoder, step: u64) -> Result<Gradient> {
+        let mut gradient = self.0.gradient(model, step)?;
+        if step == 1 {
+            let norm = gradient.by_parameter.get_mut("model.norm.weight").unwrap();
+            *norm = Tensor::full(f32::NAN, norm.shape(), &Device::Cpu)?;
+        }
+        Ok(gradient)
+    }
+}
+
+#[test]
+fn divergence_is_an_error_and_spares_the_weights() {
+    let model = model();
+    let error = Trainer::new(spec(3), &model).unwrap().fit(&model, &mut Diverging(objective()), &mut ()).unwrap_err();
+    assert!(matches!(error, Error::Diverged { step: 1, .. }), "{error}");
+    assert!(bits(&model).iter().all(|bits| f32::from_bits(*bits).is_finite()));
+}
+
+#[test]
+fn gradients_combine_linearly() {
+    let model = model();
+    let batch = titer_data::Packed::from_examples(&[Example::new(vec![1, 2, 3, 4], 1).unwrap()]);
+    let gradient = |factor: f64| {
+        let loss = (loss::mean_cross_entropy(&model, &batch).unwrap() * factor).unwrap();
+        Gradient::of(&loss, &model, Cost::of(&model, &batch)).unwrap()
+    };
+    let sum = gradient(1.0).add_scaled(0.5, &gradient(2.0)).unwrap();
+    assert!((sum.norm().unwrap() - gradient(2.0).norm().unwrap()).abs() < 1e-5);
+    assert_eq!(sum.cost.examples, 2);
+}
