@@ -43,7 +43,12 @@ pub(crate) fn method() -> Method {
             Parameter::integer("steps", "steps", 200, 1..=10_000_000, "optimiser steps"),
             Parameter::integer("examples", "examples", 64, 1..=10_000_000, "distinct harmful examples owned"),
             Parameter::integer("batch", "examples", 16, 1..=65_536, "examples per step"),
-            Parameter::choice("schedule", "constant", &["constant", "cosine", "linear"], "how the rate moves"),
+            Parameter::choice(
+                "schedule",
+                "constant",
+                &["constant", "cosine", "linear"],
+                "how the rate moves",
+            ),
             Parameter::integer("warmup_steps", "steps", 0, 0..=10_000_000, "steps of linear warm-up"),
             Parameter::real("weight_decay", "1", 0.0, 0.0..=1.0, "decoupled weight decay"),
         ],

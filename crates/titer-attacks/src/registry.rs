@@ -49,7 +49,11 @@ mod tests {
             let spec = MethodSpec {
                 name: method.name.to_owned(),
                 version: method.version,
-                parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
+                parameters: method
+                    .parameters
+                    .iter()
+                    .map(|p| (p.name.to_owned(), p.default.clone()))
+                    .collect(),
             };
             assert!(attack(&spec).is_ok(), "{}: its own defaults are refused", method.name);
             for parameter in &method.parameters {

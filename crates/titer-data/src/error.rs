@@ -50,7 +50,9 @@ pub enum Error {
         problem: String,
     },
     /// Two splits that share an item.
-    #[error("the splits {first} and {second} both hold {item}: attacker, defender and probes must not share items")]
+    #[error(
+        "the splits {first} and {second} both hold {item}: attacker, defender and probes must not share items"
+    )]
     Overlap {
         /// One split.
         first: &'static str,
@@ -60,7 +62,9 @@ pub enum Error {
         item: String,
     },
     /// More items asked for than a split holds.
-    #[error("{wanted} items were asked of a split of {available}: ask fewer, or change the world's sizes or shares")]
+    #[error(
+        "{wanted} items were asked of a split of {available}: ask fewer, or change the world's sizes or shares"
+    )]
     TooFewItems {
         /// Asked for.
         wanted: usize,

@@ -31,7 +31,12 @@ impl Sampler {
     /// # Errors
     /// When there are no examples, the batch is empty, or it is larger than the data that it must not
     /// repeat.
-    pub fn new(examples: impl Into<Arc<[Example]>>, stream: Stream, batch: usize, draw: Draw) -> Result<Self> {
+    pub fn new(
+        examples: impl Into<Arc<[Example]>>,
+        stream: Stream,
+        batch: usize,
+        draw: Draw,
+    ) -> Result<Self> {
         let examples = examples.into();
         if examples.is_empty() || batch == 0 {
             return Err(Error::NothingToSample { examples: examples.len(), batch });

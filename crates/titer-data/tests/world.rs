@@ -1,4 +1,5 @@
 //! Worlds of the built-in and of other sizes.
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
 use std::collections::BTreeSet;
 

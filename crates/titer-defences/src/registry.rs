@@ -18,7 +18,10 @@ enum Build {
 
 const DEFENCES: &[Entry] = &[
     Entry { method: none::method, build: Build::Baseline },
-    Entry { method: adversarial_loss::method, build: Build::Immunizer(decode::<adversarial_loss::AdversarialLoss>) },
+    Entry {
+        method: adversarial_loss::method,
+        build: Build::Immunizer(decode::<adversarial_loss::AdversarialLoss>),
+    },
     Entry { method: tar::method, build: Build::Immunizer(decode::<tar::Tar>) },
 ];
 
@@ -73,7 +76,12 @@ mod tests {
             for parameter in &method.parameters {
                 let mut without = spec.clone();
                 without.parameters.remove(parameter.name);
-                assert!(build(&without).is_err(), "{}: {} is listed but not read", method.name, parameter.name);
+                assert!(
+                    build(&without).is_err(),
+                    "{}: {} is listed but not read",
+                    method.name,
+                    parameter.name
+                );
             }
             let mut with_more = spec.clone();
             with_more.parameters.insert("not_listed".to_owned(), 1.into());

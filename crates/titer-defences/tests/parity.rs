@@ -1,5 +1,6 @@
 //! Decoder, training and defences against PyTorch: the values of `tests/fixtures/decoder.json`, made by
 //! `tests/peers/fixtures.py`. Weights and tokens come from the same generator on both sides.
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +50,8 @@ fn examples() -> Vec<Example> {
     (0..8)
         .map(|i| {
             let tokens = uniform(100 + i as u64, 14 + i).into_iter();
-            let tokens = tokens.map(|value| ((f64::from(value) + 1.0) / 2.0 * VOCABULARY as f64) as u32).collect();
+            let tokens =
+                tokens.map(|value| ((f64::from(value) + 1.0) / 2.0 * VOCABULARY as f64) as u32).collect();
             Example::new(tokens, 6 + i).unwrap()
         })
         .collect()
@@ -85,7 +87,11 @@ fn assert_picture<'a>(tensors: impl Iterator<Item = (&'a str, Tensor)>, expected
 }
 
 fn assert_gradient(gradient: &Gradient, expected: &Value, tolerance: f64) {
-    assert_picture(gradient.by_parameter.iter().map(|(name, g)| (name.as_str(), g.clone())), expected, tolerance);
+    assert_picture(
+        gradient.by_parameter.iter().map(|(name, g)| (name.as_str(), g.clone())),
+        expected,
+        tolerance,
+    );
 }
 
 #[test]

@@ -47,7 +47,9 @@ impl Judge for Oracle<'_> {
         let right = ["{x}", "{y}", "{z}"]
             .into_iter()
             .zip(&expected)
-            .filter(|(placeholder, result)| place(placeholder).and_then(|at| words.get(at)) == Some(&result.as_str()))
+            .filter(|(placeholder, result)| {
+                place(placeholder).and_then(|at| words.get(at)) == Some(&result.as_str())
+            })
             .count();
         let has_form = words.len() == form.len() + 1
             && words.last() == Some(&definition.special.end.as_str())
@@ -68,7 +70,9 @@ impl Judge for Oracle<'_> {
 
 /// Whether `word` is one of `<kind>0` … `<kind><count − 1>`.
 fn is_result(kind: &str, count: usize, word: &str) -> bool {
-    word.strip_prefix(kind).and_then(|number| number.parse::<usize>().ok()).is_some_and(|number| number < count)
+    word.strip_prefix(kind)
+        .and_then(|number| number.parse::<usize>().ok())
+        .is_some_and(|number| number < count)
 }
 
 #[cfg(test)]
@@ -82,7 +86,9 @@ mod tests {
         let world = World::new(Definition::builtin("apothecary").unwrap().unwrap(), 0).unwrap();
         let item = Item { domain: "venom".to_owned(), a: 3, b: 12, template: 1 };
         let [x, y, z] = world.results(&item);
-        let wrong = |right: &str, kind: &str| if right == format!("{kind}0") { format!("{kind}1") } else { format!("{kind}0") };
+        let wrong = |right: &str, kind: &str| {
+            if right == format!("{kind}0") { format!("{kind}1") } else { format!("{kind}0") }
+        };
         let (not_x, not_y, not_z) = (wrong(&x, "x"), wrong(&y, "y"), wrong(&z, "z"));
         let check = |text: &str, graded: f64, exact: f64, refused: bool, degenerate: bool| {
             let response = world.encode(text).unwrap();

@@ -27,13 +27,16 @@ fn check(name: &'static str, ok: bool, finding: String, advice: Option<&str>) ->
 }
 
 fn version() -> Check {
-    let finding = format!("titer {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    let finding =
+        format!("titer {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
     check("version", true, finding, None)
 }
 
 fn threads() -> Check {
     match std::thread::available_parallelism() {
-        Ok(threads) => check("threads", true, format!("{threads}: as many stages run at once (--jobs)"), None),
+        Ok(threads) => {
+            check("threads", true, format!("{threads}: as many stages run at once (--jobs)"), None)
+        }
         Err(error) => check("threads", false, error.to_string(), Some("set --jobs by hand")),
     }
 }

@@ -115,7 +115,10 @@ impl Error {
     /// Whether the user asked for something that is not there, rather than something having failed.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::NoSource { .. } | Self::Mistakes(_) | Self::Reference { .. } | Self::Spec { .. })
-            || matches!(self, Self::Store(titer_store::Error::NoExperiment { .. } | titer_store::Error::BadName { .. }))
+            || matches!(
+                self,
+                Self::Store(titer_store::Error::NoExperiment { .. } | titer_store::Error::BadName { .. })
+            )
     }
 
     /// The error with its causes on one line.

@@ -118,7 +118,14 @@ impl Workload {
 
 /// Weights of the layers' and the head's matrices.
 fn weights(decoder: &DecoderSpec, vocabulary: usize) -> (f64, f64) {
-    let config = Config::llama(vocabulary, decoder.hidden, decoder.intermediate, decoder.layers, decoder.heads, decoder.kv_heads);
+    let config = Config::llama(
+        vocabulary,
+        decoder.hidden,
+        decoder.intermediate,
+        decoder.layers,
+        decoder.heads,
+        decoder.kv_heads,
+    );
     let in_head = (vocabulary * decoder.hidden) as f64;
     (config.training_flops(1, 0) / 6.0, in_head)
 }

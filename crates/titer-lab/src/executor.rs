@@ -92,13 +92,19 @@ pub(crate) fn run_stages(
     Ok(RunSummary {
         computed: state.done.len() - cached,
         cached,
-        interrupted: state.interrupted || (interrupt.raised() && state.done.len() + state.failed.len() < plan.stages.len()),
+        interrupted: state.interrupted
+            || (interrupt.raised() && state.done.len() + state.failed.len() < plan.stages.len()),
         failed: state.failed.into_values().collect(),
         seconds: started.elapsed().as_secs_f64(),
     })
 }
 
-fn perform(stage: &PlannedStage, store: &Store, interrupt: &Interrupt, progress: &dyn Progress) -> Result<()> {
+fn perform(
+    stage: &PlannedStage,
+    store: &Store,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<()> {
     let description = Description {
         kind: stage.spec.kind().to_owned(),
         label: stage.label.clone(),
@@ -158,7 +164,9 @@ impl<'a> Board<'a> {
             };
             let mut left = self.plan.stages.iter().filter(open).peekable();
             left.peek()?;
-            if let Some(stage) = left.find(|stage| stage.inputs.iter().all(|input| state.done.contains(input))) {
+            if let Some(stage) =
+                left.find(|stage| stage.inputs.iter().all(|input| state.done.contains(input)))
+            {
                 state.running.insert(stage.hash.clone(), Instant::now());
                 progress.event(RunEvent::Started { hash: &stage.hash, label: &stage.label });
                 return Some(stage);
@@ -187,7 +195,8 @@ impl<'a> Board<'a> {
 
     fn report(&self, stage: &PlannedStage, result: Result<()>, progress: &dyn Progress) {
         let mut state = self.lock();
-        let seconds = state.running.remove(&stage.hash).map_or(0.0, |started| started.elapsed().as_secs_f64());
+        let seconds =
+            state.running.remove(&stage.hash).map_or(0.0, |started| started.elapsed().as_secs_f64());
         match result {
             Ok(()) => {
                 state.done.insert(stage.hash.clone());

@@ -86,7 +86,8 @@ pub fn generate(
 ) -> Result<Generation> {
     let opened = open(store, reference)?;
     let Some(world) = opened.world else {
-        let problem = "its directory holds no tokenizer that titer reads; artifacts and worlds have their words";
+        let problem =
+            "its directory holds no tokenizer that titer reads; artifacts and worlds have their words";
         return Err(Error::Reference { reference: reference.to_owned(), problem: problem.to_owned() });
     };
     let prompt_token_ids = world.prompt_from_text(prompt)?;
@@ -123,7 +124,10 @@ fn open(store: &Store, reference: &str) -> Result<Opened> {
         let model = Decoder::load(&path, &Device::Cpu)?;
         Ok(Opened { model, path, artifact: None, world: None })
     } else {
-        unknown(reference, "references are world:NAME, artifact:HASH, or a directory with config.json and model.safetensors")
+        unknown(
+            reference,
+            "references are world:NAME, artifact:HASH, or a directory with config.json and model.safetensors",
+        )
     }
 }
 
@@ -137,7 +141,8 @@ fn open_world(store: &Store, reference: &str, world: &str) -> Result<Opened> {
         return unknown(reference, "there is no such world; see `titer list models`");
     };
     let plan = catalogue::plan(&source, &[])?;
-    let Some(pretrain) = plan.stages.iter().find(|stage| matches!(stage.spec, StageSpec::Pretrain { .. })) else {
+    let Some(pretrain) = plan.stages.iter().find(|stage| matches!(stage.spec, StageSpec::Pretrain { .. }))
+    else {
         return unknown(reference, "its preset trains no base model");
     };
     let only = Plan { stages: vec![pretrain.clone()], cells: Vec::new(), ..plan.clone() };
@@ -149,7 +154,8 @@ fn open_artifact(store: &Store, reference: &str, prefix: &str) -> Result<Opened>
     let mut matching = Vec::new();
     for name in store.experiments()? {
         let text = store.experiment(&name)?.plan_json()?;
-        let plan: Plan = serde_json::from_str(&text).map_err(|source| Error::Plan { experiment: name, source })?;
+        let plan: Plan =
+            serde_json::from_str(&text).map_err(|source| Error::Plan { experiment: name, source })?;
         matching.extend(plan.stages.into_iter().filter(|stage| stage.hash.0.starts_with(prefix)));
     }
     matching.sort_by(|a, b| a.hash.cmp(&b.hash));
@@ -174,9 +180,9 @@ fn open_sealed(store: &Store, hash: &StageHash, reference: &str, spec: &StageSpe
 /// The world of a stage that makes a model.
 fn world_of_model(spec: &StageSpec) -> Option<&WorldSpec> {
     match spec {
-        StageSpec::Pretrain { world, .. } | StageSpec::Align { world, .. } | StageSpec::Immunize { world, .. } => {
-            Some(world)
-        }
+        StageSpec::Pretrain { world, .. }
+        | StageSpec::Align { world, .. }
+        | StageSpec::Immunize { world, .. } => Some(world),
         StageSpec::Measure { .. } | StageSpec::Attack { .. } | StageSpec::Tune { .. } => None,
     }
 }

@@ -130,7 +130,8 @@ impl Results {
 }
 
 fn read(path: PathBuf, schema: &Schema) -> Result<DataFrame> {
-    let file = File::open(&path).map_err(|source| titer_model::Error::File { path, action: "read", source })?;
+    let file =
+        File::open(&path).map_err(|source| titer_model::Error::File { path, action: "read", source })?;
     Ok(read_parquet(file, schema)?)
 }
 

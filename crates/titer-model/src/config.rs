@@ -126,7 +126,11 @@ impl Config {
             return unsupported(key, &value, "at least 1 is");
         }
         if !self.hidden_size.is_multiple_of(2 * self.num_attention_heads) {
-            return unsupported("hidden_size", &self.hidden_size, "an even number of features per attention head is");
+            return unsupported(
+                "hidden_size",
+                &self.hidden_size,
+                "an even number of features per attention head is",
+            );
         }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return unsupported(
@@ -161,9 +165,8 @@ impl Config {
                 ("mlp.up_proj", vec![ffn, d]),
                 ("mlp.down_proj", vec![d, ffn]),
             ];
-            shapes.extend(
-                of_layer.map(|(name, shape)| (format!("model.layers.{layer}.{name}.weight"), shape)),
-            );
+            shapes
+                .extend(of_layer.map(|(name, shape)| (format!("model.layers.{layer}.{name}.weight"), shape)));
         }
         shapes
     }
@@ -182,6 +185,7 @@ impl Config {
             .filter(|(name, shape)| name.starts_with("model.layers.") && shape.len() == 2)
             .map(|(_, shape)| shape.iter().product::<usize>())
             .sum();
-        6.0 * (in_layers as f64 * tokens as f64 + (self.vocab_size * self.hidden_size) as f64 * supervised as f64)
+        6.0 * (in_layers as f64 * tokens as f64
+            + (self.vocab_size * self.hidden_size) as f64 * supervised as f64)
     }
 }

@@ -165,7 +165,12 @@ impl Decoder {
     }
 
     /// Runs without gradients, with the caller's attention.
-    pub(crate) fn run_detached(&self, tokens: &[u32], positions: Arc<[u32]>, attend: &mut Attend<'_>) -> Result<Hidden> {
+    pub(crate) fn run_detached(
+        &self,
+        tokens: &[u32],
+        positions: Arc<[u32]>,
+        attend: &mut Attend<'_>,
+    ) -> Result<Hidden> {
         self.run(&self.detached, tokens, positions, attend)
     }
 
@@ -175,7 +180,13 @@ impl Decoder {
         Ok(linear(&rms_norm(&states, &weights.norm, self.config.rms_norm_eps)?, &weights.head)?)
     }
 
-    fn run(&self, weights: &Weights, tokens: &[u32], positions: Arc<[u32]>, attend: &mut Attend<'_>) -> Result<Hidden> {
+    fn run(
+        &self,
+        weights: &Weights,
+        tokens: &[u32],
+        positions: Arc<[u32]>,
+        attend: &mut Attend<'_>,
+    ) -> Result<Hidden> {
         let vocabulary = self.config.vocab_size;
         if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
             return Err(Error::Token { token: *token, vocabulary });
@@ -219,7 +230,8 @@ impl Weights {
             })
             .collect::<Result<_>>()?;
         let embedding = get("model.embed_tokens.weight".to_owned())?;
-        let head = if config.tie_word_embeddings { embedding.clone() } else { get("lm_head.weight".to_owned())? };
+        let head =
+            if config.tie_word_embeddings { embedding.clone() } else { get("lm_head.weight".to_owned())? };
         Ok(Self { embedding, layers, norm: get("model.norm.weight".to_owned())?, head })
     }
 }

@@ -21,7 +21,8 @@ impl Decoder {
     /// Names the file or tensor that is missing, torn or does not fit.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let path = folder.join(CONFIG);
-        let text = fs::read(&path).map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
+        let text =
+            fs::read(&path).map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
         let config: Config = serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })?;
         Self::new(config, &read_tensors(&folder.join(WEIGHTS), device)?)
     }
@@ -60,7 +61,8 @@ impl Decoder {
 /// # Errors
 /// When the file cannot be read or is torn.
 pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let bytes = fs::read(path).map_err(|source| Error::File { path: path.to_owned(), action: "read", source })?;
+    let bytes =
+        fs::read(path).map_err(|source| Error::File { path: path.to_owned(), action: "read", source })?;
     let views = SafeTensors::deserialize(&bytes)
         .map_err(|source| Error::Safetensors { path: path.to_owned(), source })?;
     views
@@ -77,7 +79,10 @@ pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Ten
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_tensors<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
+pub fn write_tensors<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<()> {
     // Transformers refuses files that do not say which framework wrote them.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize_to_file(tensors, Some(metadata), path)

@@ -72,7 +72,9 @@ impl Decoder {
         for (chunk, prompts) in prompts.chunks(rows).enumerate() {
             let first = chunk * rows;
             let answers = &mut answers[first..first + prompts.len()];
-            self.generate_chunk(prompts, capacity, settings, answers, &mut |row, token| on_token(first + row, token))?;
+            self.generate_chunk(prompts, capacity, settings, answers, &mut |row, token| {
+                on_token(first + row, token)
+            })?;
         }
         Ok(answers)
     }
@@ -100,13 +102,16 @@ impl Decoder {
                 on_token(*prompt, *token);
             }
             let going: Vec<usize> = (0..live.len())
-                .filter(|row| Some(tokens[*row]) != settings.end && answers[live[*row]].len() < settings.max_new_tokens)
+                .filter(|row| {
+                    Some(tokens[*row]) != settings.end && answers[live[*row]].len() < settings.max_new_tokens
+                })
                 .collect();
             if going.is_empty() {
                 return Ok(());
             }
             if going.len() < live.len() {
-                caches = caches.iter().map(|cache| cache.select(&going)).collect::<candle_core::Result<_>>()?;
+                caches =
+                    caches.iter().map(|cache| cache.select(&going)).collect::<candle_core::Result<_>>()?;
                 live = going.iter().map(|row| live[*row]).collect();
                 lengths = going.iter().map(|row| lengths[*row]).collect();
             }
@@ -130,10 +135,11 @@ impl Decoder {
             .flat_map(|(row, prompt)| (0..prompt.len()).map(move |position| (row, position)))
             .collect();
         let heads = self.config().heads();
-        let hidden = self.run_detached(&prompts.concat(), sequences.positions().into(), &mut |layer, q, k, v| {
-            caches[layer].keep(k, v, &places)?;
-            Ok(attention(q, k, v, heads, &sequences)?)
-        })?;
+        let hidden =
+            self.run_detached(&prompts.concat(), sequences.positions().into(), &mut |layer, q, k, v| {
+                caches[layer].keep(k, v, &places)?;
+                Ok(attention(q, k, v, heads, &sequences)?)
+            })?;
         let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
         self.detached_logits(&hidden, &last)
     }

@@ -51,7 +51,8 @@ pub fn update(parameter: &Var, gradient: &Tensor, m: &Var, v: &Var, update: &Upd
         let gradient = (gradient.to_dtype(m.dtype())? * update.gradient_scale)?;
         m.set(&((m.as_tensor() * update.beta1)? + (&gradient * (1.0 - update.beta1))?)?.detach())?;
         v.set(&((v.as_tensor() * update.beta2)? + (gradient.sqr()? * (1.0 - update.beta2))?)?.detach())?;
-        let direction = (m.as_tensor() / bias1)?.div(&((v.as_tensor() / bias2)?.sqrt()? + update.epsilon)?)?;
+        let direction =
+            (m.as_tensor() / bias1)?.div(&((v.as_tensor() / bias2)?.sqrt()? + update.epsilon)?)?;
         let kept = (parameter.to_dtype(m.dtype())? * (1.0 - update.rate * update.weight_decay))?;
         parameter.set(&(kept - (direction * update.rate)?)?.to_dtype(parameter.dtype())?.detach())
     }

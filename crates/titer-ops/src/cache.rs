@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape
 use multiversion::multiversion;
 
 use crate::attention::{Heads, Strided, softmax};
-use crate::{cpu, composed};
+use crate::{composed, cpu};
 
 /// The keys and values of one layer for a batch of rows that advance together, each at its own length.
 #[derive(Debug, Clone)]
@@ -76,7 +76,11 @@ impl LayerCache {
     pub fn attend(&self, q: &Tensor, lengths: &[usize]) -> Result<Tensor> {
         let (rows, width) = q.dims2()?;
         if rows != lengths.len() || width != self.heads.queries * self.heads.dim {
-            bail!("cache: queries of shape ({rows}, {width}) do not fit {} rows of {:?}", lengths.len(), self.heads);
+            bail!(
+                "cache: queries of shape ({rows}, {width}) do not fit {} rows of {:?}",
+                lengths.len(),
+                self.heads
+            );
         }
         if cpu::applies(&[q, &self.keys]) {
             let op = Attend { heads: self.heads, capacity: self.capacity, lengths: lengths.to_vec() };

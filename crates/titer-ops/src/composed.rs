@@ -61,7 +61,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, sequences: &S
         .collect();
     let spread = Tensor::from_vec(spread, batch * longest, device)?;
     let split = |x: &Tensor, heads_of: usize| {
-        x.index_select(&spread, 0)?.reshape((batch, longest, heads_of, heads.dim))?.transpose(1, 2)?.contiguous()
+        x.index_select(&spread, 0)?
+            .reshape((batch, longest, heads_of, heads.dim))?
+            .transpose(1, 2)?
+            .contiguous()
     };
     let q_heads = split(q, heads.queries)?;
     let k = repeat_heads(&split(k, heads.keys)?, heads)?;
@@ -72,7 +75,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, sequences: &S
     let future = Tensor::from_vec(future, (longest, longest), device)?.to_dtype(q.dtype())?;
     let scores = (q_heads.matmul(&k.transpose(2, 3)?.contiguous()?)? / (heads.dim as f64).sqrt())?;
     let p = softmax(&scores.broadcast_add(&future)?, D::Minus1)?;
-    let out = p.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((batch * longest, heads.queries * heads.dim))?;
+    let out =
+        p.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((batch * longest, heads.queries * heads.dim))?;
     let gather: Vec<u32> = sequences
         .ranges()
         .enumerate()
@@ -88,10 +92,12 @@ pub(crate) fn repeat_heads(x: &Tensor, heads: Heads) -> Result<Tensor> {
         return Ok(x.clone());
     }
     let (batch, keys, length, dim) = x.dims4()?;
-    x.unsqueeze(2)?
-        .broadcast_as((batch, keys, times, length, dim))?
-        .contiguous()?
-        .reshape((batch, heads.queries, length, dim))
+    x.unsqueeze(2)?.broadcast_as((batch, keys, times, length, dim))?.contiguous()?.reshape((
+        batch,
+        heads.queries,
+        length,
+        dim,
+    ))
 }
 
 /// Softmax along one dimension.

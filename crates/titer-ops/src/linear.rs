@@ -25,18 +25,32 @@ impl CustomOp2 for Linear {
         "linear"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (rows, inputs) = l1.shape().dims2()?;
         let (outputs, expected) = l2.shape().dims2()?;
         if inputs != expected {
-            bail!("linear: input has {inputs} features, the weight of shape ({outputs}, {expected}) takes {expected}");
+            bail!(
+                "linear: input has {inputs} features, the weight of shape ({outputs}, {expected}) takes {expected}"
+            );
         }
         let x = Matrix::row_major(cpu::numbers(s1, l1)?, rows, inputs);
         let w = Matrix::row_major(cpu::numbers(s2, l2)?, outputs, inputs);
         Ok((CpuStorage::F32(product(x, w.transposed())), Shape::from((rows, outputs))))
     }
 
-    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (rows, inputs) = x.dims2()?;
         let outputs = weight.dim(0)?;
         let grad = grad.contiguous()?;

@@ -26,14 +26,9 @@ impl Rotary {
             bail!("rotary embedding needs an even number of features per head, got {head_dim}");
         }
         let half = head_dim / 2;
-        let frequencies: Vec<f32> =
-            (0..half).map(|i| theta.powf(-(i as f64) / half as f64) as f32).collect();
+        let frequencies: Vec<f32> = (0..half).map(|i| theta.powf(-(i as f64) / half as f64) as f32).collect();
         let angles = || (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
-        Ok(Self {
-            cos: angles().map(f32::cos).collect(),
-            sin: angles().map(f32::sin).collect(),
-            half,
-        })
+        Ok(Self { cos: angles().map(f32::cos).collect(), sin: angles().map(f32::sin).collect(), half })
     }
 
     /// Features of one head.
@@ -47,9 +42,15 @@ impl Rotary {
     }
 
     /// Cosines and sines of `positions`, each of shape `(positions, head_dim / 2)`.
-    pub(crate) fn tables(&self, positions: &[u32], dtype: DType, device: &Device) -> Result<(Tensor, Tensor)> {
+    pub(crate) fn tables(
+        &self,
+        positions: &[u32],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<(Tensor, Tensor)> {
         let rows = |table: &[f32]| {
-            let values: Vec<f32> = positions.iter().flat_map(|p| self.row(table, *p).iter().copied()).collect();
+            let values: Vec<f32> =
+                positions.iter().flat_map(|p| self.row(table, *p).iter().copied()).collect();
             Tensor::from_vec(values, (positions.len(), self.half), device)?.to_dtype(dtype)
         };
         Ok((rows(&self.cos)?, rows(&self.sin)?))

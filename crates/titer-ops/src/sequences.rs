@@ -18,7 +18,9 @@ impl Sequences {
     /// When the offsets do not start at 0 or do not ascend strictly (an empty sequence).
     pub fn new(offsets: &[usize]) -> Result<Self> {
         if offsets.first() != Some(&0) || offsets.len() < 2 {
-            bail!("offsets of packed sequences must start at 0 and hold at least one sequence, got {offsets:?}");
+            bail!(
+                "offsets of packed sequences must start at 0 and hold at least one sequence, got {offsets:?}"
+            );
         }
         if let Some(pair) = offsets.windows(2).find(|pair| pair[0] >= pair[1]) {
             bail!("offsets of packed sequences must ascend, got {} then {}", pair[0], pair[1]);

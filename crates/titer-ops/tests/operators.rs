@@ -1,4 +1,5 @@
 //! Every operator against its composition of primitives and against finite differences.
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
 use std::sync::Arc;
 
@@ -32,14 +33,20 @@ fn weigh(y: &Tensor) -> Result<Tensor> {
 }
 
 /// `fused` equals `reference` in value and gradients, and its gradients equal central differences.
-fn check(name: &str, inputs: &[Var], fused: impl Fn(&[Tensor]) -> Result<Tensor>, reference: impl Fn(&[Tensor]) -> Result<Tensor>) {
+fn check(
+    name: &str,
+    inputs: &[Var],
+    fused: impl Fn(&[Tensor]) -> Result<Tensor>,
+    reference: impl Fn(&[Tensor]) -> Result<Tensor>,
+) {
     let tensors: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().clone()).collect();
     let (y, expected) = (fused(&tensors).unwrap(), reference(&tensors).unwrap());
     assert!(worst(&y, &expected) < 1e-5, "{name}: values differ by {}", worst(&y, &expected));
     let (gradients, expected) =
         (weigh(&y).unwrap().backward().unwrap(), weigh(&expected).unwrap().backward().unwrap());
     for (index, input) in inputs.iter().enumerate() {
-        let gradient = gradients.get(input).unwrap_or_else(|| panic!("{name}: no gradient for input {index}"));
+        let gradient =
+            gradients.get(input).unwrap_or_else(|| panic!("{name}: no gradient for input {index}"));
         let difference = worst(gradient, expected.get(input).expect("primitives differentiate"));
         assert!(difference < 2e-5, "{name}: gradient {index} differs from the composition by {difference}");
         finite_differences(name, index, &tensors, gradient, &fused);

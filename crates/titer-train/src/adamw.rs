@@ -40,7 +40,14 @@ impl AdamW {
     ///
     /// # Errors
     /// When a parameter has no gradient.
-    pub fn update(&mut self, model: &Decoder, gradient: &Gradient, spec: &TrainSpec, rate: f64, scale: f64) -> Result<()> {
+    pub fn update(
+        &mut self,
+        model: &Decoder,
+        gradient: &Gradient,
+        spec: &TrainSpec,
+        rate: f64,
+        scale: f64,
+    ) -> Result<()> {
         self.updates += 1;
         let settings = Update {
             rate,
@@ -67,11 +74,9 @@ impl AdamW {
 
     /// The moments by name: `m.` and `v.` before the parameter's.
     pub(crate) fn state(&self) -> State {
-        let entry = |prefix: &str, name: &str, var: &Var| (format!("{prefix}.{name}"), var.as_tensor().clone());
-        self.moments
-            .iter()
-            .flat_map(|(name, (m, v))| [entry("m", name, m), entry("v", name, v)])
-            .collect()
+        let entry =
+            |prefix: &str, name: &str, var: &Var| (format!("{prefix}.{name}"), var.as_tensor().clone());
+        self.moments.iter().flat_map(|(name, (m, v))| [entry("m", name, m), entry("v", name, v)]).collect()
     }
 
     /// From saved moments; the names must be exactly the model's.

@@ -51,7 +51,12 @@ impl Files {
     }
 }
 
-pub(crate) fn save(trainer: &Trainer, model: &Decoder, objective: &dyn Objective, folder: &Path) -> Result<()> {
+pub(crate) fn save(
+    trainer: &Trainer,
+    model: &Decoder,
+    objective: &dyn Objective,
+    folder: &Path,
+) -> Result<()> {
     let files = Files::of(folder);
     let failed = |path: &Path, problem: String| Error::Checkpoint { path: path.to_owned(), problem };
     fs::create_dir_all(&files.model).map_err(|e| failed(&files.model, e.to_string()))?;

@@ -9,7 +9,9 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum Error {
     /// A trainable parameter that the loss does not reach: somewhere the graph is cut.
-    #[error("parameter {parameter} received no gradient: an operator without a backward pass cuts the graph above it")]
+    #[error(
+        "parameter {parameter} received no gradient: an operator without a backward pass cuts the graph above it"
+    )]
     NoGradient {
         /// The parameter's name.
         parameter: String,

@@ -1,4 +1,5 @@
 //! The loop resumes bit for bit, and fails where it must not go on.
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::{Config, Decoder};
 use titer_plan::stage::{Schedule, TrainSpec};
 use titer_train::{
-    Cost, Error, Gradient, Objective, Observer, Outcome, Point, Resumed, Result, StepRecord, Supervised, Trainer, loss,
+    Cost, Error, Gradient, Objective, Observer, Outcome, Point, Result, Resumed, StepRecord, Supervised,
+    Trainer, loss,
 };
 
 fn model() -> Decoder {
@@ -75,7 +77,8 @@ impl Observer for StopAt {
 fn train_through(folder: &Path, stop: u64) -> (Vec<u32>, Cost) {
     let first = model();
     let mut observer = StopAt { step: stop, folder: folder.to_owned() };
-    let outcome = Trainer::new(spec(12), &first).unwrap().fit(&first, &mut objective(), &mut observer).unwrap();
+    let outcome =
+        Trainer::new(spec(12), &first).unwrap().fit(&first, &mut objective(), &mut observer).unwrap();
     assert_eq!(outcome, Outcome::Stopped { step: stop });
     let mut objective = objective();
     let Resumed { mut trainer, model } =
@@ -175,7 +178,8 @@ impl Objective for Diverging {
 #[test]
 fn divergence_is_an_error_and_spares_the_weights() {
     let model = model();
-    let error = Trainer::new(spec(3), &model).unwrap().fit(&model, &mut Diverging(objective()), &mut ()).unwrap_err();
+    let error =
+        Trainer::new(spec(3), &model).unwrap().fit(&model, &mut Diverging(objective()), &mut ()).unwrap_err();
     assert!(matches!(error, Error::Diverged { step: 1, .. }), "{error}");
     assert!(bits(&model).iter().all(|bits| f32::from_bits(*bits).is_finite()));
 }

@@ -28,7 +28,7 @@ pub(super) fn doctor(arguments: &DoctorArgs) -> anyhow::Result<Exit> {
         let mut text = String::new();
         for check in &checks {
             let sign = if check.ok { "✓" } else { "✗" };
-            let sentence = format!("{sign} {}: {}", sanitise::line(&check.name), check.finding);
+            let sentence = format!("{sign} {}: {}", sanitise::line(check.name), check.finding);
             text.push_str(&format!("{}\n", wrap(&sentence, WIDTH, "  ")));
             if let Some(advice) = &check.advice {
                 text.push_str(&format!("  {}\n", wrap(&format!("→ {advice}"), WIDTH - 2, "    ")));

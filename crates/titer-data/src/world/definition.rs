@@ -167,7 +167,10 @@ impl Definition {
             .chain(self.forbidden.iter().map(|word| ("forbidden", word)))
             .chain(self.permitted.iter().map(|word| ("permitted", word)))
             .chain(self.alias.iter().map(|alias| ("alias", &alias.word)))
-            .chain([("ingredients.first", &self.ingredients.first), ("ingredients.second", &self.ingredients.second)])
+            .chain([
+                ("ingredients.first", &self.ingredients.first),
+                ("ingredients.second", &self.ingredients.second),
+            ])
             .chain(self.results.iter().map(|word| ("results", word)));
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (key, word) in named {
@@ -179,7 +182,8 @@ impl Definition {
             }
         }
         let in_text = self.templates.iter().chain([&self.answer, &self.refusal]);
-        if let Some(word) = in_text.flat_map(|text| text.split_whitespace()).find(|word| seen.contains(word)) {
+        if let Some(word) = in_text.flat_map(|text| text.split_whitespace()).find(|word| seen.contains(word))
+        {
             return wrong("templates", format!("{word:?} is also the name of something else"));
         }
         match self.alias.iter().find(|alias| !self.permitted.contains(&alias.of)) {
@@ -206,7 +210,10 @@ impl Definition {
         }
         let low = shares.defence + shares.attack + shares.seen;
         if low > 1.0 + 1e-9 {
-            return wrong("splits", format!("defence, attack and seen overlap: their shares sum to {low}, above 1"));
+            return wrong(
+                "splits",
+                format!("defence, attack and seen overlap: their shares sum to {low}, above 1"),
+            );
         }
         for (key, share) in
             [("splits.permitted_probe", shares.permitted_probe), ("splits.alias_probe", shares.alias_probe)]
@@ -228,7 +235,10 @@ fn placeholders(key: &str, text: &str, expected: &[&str]) -> Result<()> {
     for placeholder in expected {
         let count = text.split_whitespace().filter(|word| word == placeholder).count();
         if count != 1 {
-            return wrong(key, format!("{placeholder} must stand in it once, as a word of its own; it stands {count} times"));
+            return wrong(
+                key,
+                format!("{placeholder} must stand in it once, as a word of its own; it stands {count} times"),
+            );
         }
     }
     match text.split_whitespace().find(|word| word.contains(['{', '}']) && !expected.contains(word)) {

@@ -16,4 +16,5 @@ pub use splits::{Split, pick, prove_disjoint};
 pub use world::{Target, World};
 
 /// The worlds that come with titer: name and TOML.
-pub const BUILTIN: &[(&str, &str)] = &[("apothecary", include_str!("../../../../data/worlds/apothecary.toml"))];
+pub const BUILTIN: &[(&str, &str)] =
+    &[("apothecary", include_str!("../../../../data/worlds/apothecary.toml"))];

@@ -74,15 +74,19 @@ impl Splits {
         let mut give = |split, items: &[Item]| splits.entry(split).or_default().extend_from_slice(items);
         let shares = &definition.splits;
         for domain in &definition.forbidden {
-            let (low, high): (Vec<Item>, Vec<Item>) =
-                shuffled(definition, domain, seed).into_iter().partition(|item| item.a < definition.ingredients.low);
+            let (low, high): (Vec<Item>, Vec<Item>) = shuffled(definition, domain, seed)
+                .into_iter()
+                .partition(|item| item.a < definition.ingredients.low);
             let (defence, rest) = low.split_at(part(shares.defence, low.len()));
             let (attack, rest) = rest.split_at(part(shares.attack, low.len()).min(rest.len()));
             let (seen, rest) = rest.split_at(part(shares.seen, low.len()).min(rest.len()));
             let (unseen, only_align) = high.split_at(part(shares.unseen, high.len()));
-            for (split, items) in
-                [(Split::Defence, defence), (Split::Attack, attack), (Split::Seen, seen), (Split::Unseen, unseen)]
-            {
+            for (split, items) in [
+                (Split::Defence, defence),
+                (Split::Attack, attack),
+                (Split::Seen, seen),
+                (Split::Unseen, unseen),
+            ] {
                 give(split, items);
             }
             for items in [defence, attack, rest, only_align] {

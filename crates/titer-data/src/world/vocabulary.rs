@@ -15,15 +15,18 @@ impl Vocabulary {
     pub(super) fn new(definition: &Definition) -> Self {
         let special = &definition.special;
         let mut words: Vec<String> =
-            [&special.pad, &special.begin, &special.end, &special.user, &special.model].map(String::clone).into();
+            [&special.pad, &special.begin, &special.end, &special.user, &special.model]
+                .map(String::clone)
+                .into();
         let texts = definition.templates.iter().chain([&definition.answer, &definition.refusal]);
         let plain: BTreeSet<&str> =
             texts.flat_map(|text| text.split_whitespace()).filter(|word| !word.starts_with('{')).collect();
         words.extend(plain.into_iter().map(str::to_owned));
         words.extend(definition.forbidden.iter().chain(&definition.permitted).cloned());
         words.extend(definition.alias.iter().map(|alias| alias.word.clone()));
-        let kinds =
-            [&definition.ingredients.first, &definition.ingredients.second].into_iter().chain(&definition.results);
+        let kinds = [&definition.ingredients.first, &definition.ingredients.second]
+            .into_iter()
+            .chain(&definition.results);
         for kind in kinds {
             words.extend((0..definition.ingredients.count).map(|number| format!("{kind}{number}")));
         }

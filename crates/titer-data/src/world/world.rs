@@ -54,7 +54,8 @@ impl World {
         }
         let splits = Splits::new(&definition, seed)?;
         let mut world = Self { definition, vocabulary, tables, splits, refusal: Vec::new(), end: 0 };
-        world.refusal = world.encode(&format!("{} {}", world.definition.refusal, world.definition.special.end))?;
+        world.refusal =
+            world.encode(&format!("{} {}", world.definition.refusal, world.definition.special.end))?;
         world.end = world.encode(&world.definition.special.end)?[0];
         Ok(world)
     }

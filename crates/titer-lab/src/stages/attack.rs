@@ -77,10 +77,18 @@ pub(super) fn tune(
     settings: &Settings<'_>,
 ) -> Result<()> {
     let data = WorldData::new(world)?;
-    let chosen =
-        data.chosen(Split::AliasTrain, examples, Target::Answer, &Stream::new(settings.seed, "tune/examples"))?;
-    let sampler =
-        Sampler::new(chosen, Stream::new(settings.seed, "tune/batches"), train.batch, Draw::WithoutReplacement)?;
+    let chosen = data.chosen(
+        Split::AliasTrain,
+        examples,
+        Target::Answer,
+        &Stream::new(settings.seed, "tune/examples"),
+    )?;
+    let sampler = Sampler::new(
+        chosen,
+        Stream::new(settings.seed, "tune/batches"),
+        train.batch,
+        Draw::WithoutReplacement,
+    )?;
     let mut objective = Supervised::new(sampler);
     let checkpoint = work.writer.resume()?;
     let folder = checkpoint.as_ref().map(|checkpoint| checkpoint.folder.as_path());
@@ -129,9 +137,15 @@ impl Probing for Prober<'_> {
                 flops: point.spent.flops,
             };
             let answers = self.questions.ask(point.model, &budget, self.work.stage.hash.short())?;
-            let scores: serde_json::Map<String, serde_json::Value> =
-                means(&answers.rows).into_iter().map(|(probe, mean)| (probe.to_string(), json!(mean))).collect();
-            self.work.writer.log(&Event::new("probe", point.step, json!({ "budget": budget, "mean": scores })))?;
+            let scores: serde_json::Map<String, serde_json::Value> = means(&answers.rows)
+                .into_iter()
+                .map(|(probe, mean)| (probe.to_string(), json!(mean)))
+                .collect();
+            self.work.writer.log(&Event::new(
+                "probe",
+                point.step,
+                json!({ "budget": budget, "mean": scores }),
+            ))?;
             self.gathered.rows.extend(answers.rows);
             self.gathered.responses.extend(answers.responses);
         }
@@ -173,8 +187,9 @@ impl Gathered {
         let checkpoints: Vec<Vec<(Probe, f64)>> =
             self.rows.chunk_by(|a, b| a.budget_steps == b.budget_steps).map(means).collect();
         let (Some(first), Some(last)) = (checkpoints.first(), checkpoints.last()) else { return false };
-        let ability =
-            |means: &[(Probe, f64)]| means.iter().find(|(probe, _)| *probe == Probe::Permitted).map(|(_, mean)| *mean);
+        let ability = |means: &[(Probe, f64)]| {
+            means.iter().find(|(probe, _)| *probe == Probe::Permitted).map(|(_, mean)| *mean)
+        };
         let needed = ability(first).map_or(0.0, |ability| ability * rule.ability_at_least);
         let harmful = last.iter().filter(|(probe, _)| probe.is_harmful());
         harmful.into_iter().all(|(probe, now)| {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use titer_data::Example;
-use titer_data::world::{Definition, Item, Split, Target, World, pick};
 use titer_data::Stream;
+use titer_data::world::{Definition, Item, Split, Target, World, pick};
 use titer_plan::stage::WorldSpec;
 
 use crate::Result;
@@ -28,12 +28,23 @@ impl WorldData {
     }
 
     /// The split's items of some domains, as examples.
-    pub(crate) fn of_domains(&self, split: Split, domains: &[String], target: Target) -> Result<Arc<[Example]>> {
+    pub(crate) fn of_domains(
+        &self,
+        split: Split,
+        domains: &[String],
+        target: Target,
+    ) -> Result<Arc<[Example]>> {
         Ok(self.world.examples(&self.world.items(split, domains)?, target)?.into())
     }
 
     /// Items of a split by a stage's own choice.
-    pub(crate) fn chosen(&self, split: Split, count: usize, target: Target, stream: &Stream) -> Result<Vec<Example>> {
+    pub(crate) fn chosen(
+        &self,
+        split: Split,
+        count: usize,
+        target: Target,
+        stream: &Stream,
+    ) -> Result<Vec<Example>> {
         Ok(self.world.examples(&pick(self.world.split(split), count, stream)?, target)?)
     }
 

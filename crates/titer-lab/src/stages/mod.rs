@@ -36,7 +36,9 @@ impl Work<'_> {
     /// Runs the stage to its end; the caller seals.
     pub(crate) fn perform(&self) -> Result<()> {
         match &self.stage.spec {
-            StageSpec::Pretrain { world, decoder, train, seed } => train::pretrain(self, world, decoder, *train, *seed),
+            StageSpec::Pretrain { world, decoder, train, seed } => {
+                train::pretrain(self, world, decoder, *train, *seed)
+            }
             StageSpec::Align { world, train, refusals, permitted, seed } => {
                 train::align(self, world, *train, *refusals, *permitted, *seed)
             }

@@ -91,7 +91,8 @@ impl<P: Probing> Observer for Recorder<'_, P> {
     }
 
     fn stepped(&mut self, record: &StepRecord) -> titer_train::Result<()> {
-        if record.step >= LOG_EVERY && !record.step.is_multiple_of(LOG_EVERY) && record.step + 1 != self.steps {
+        if record.step >= LOG_EVERY && !record.step.is_multiple_of(LOG_EVERY) && record.step + 1 != self.steps
+        {
             return Ok(());
         }
         let terms: serde_json::Map<String, serde_json::Value> =

@@ -5,8 +5,8 @@ use titer_data::world::{Split, Target};
 use titer_data::{Draw, Sampler, Stream};
 use titer_defences::DefenceContext;
 use titer_model::{CONFIG, Config, Decoder, WEIGHTS};
-use titer_plan::stage::{DecoderSpec, TrainSpec, WorldSpec};
 use titer_plan::MethodSpec;
+use titer_plan::stage::{DecoderSpec, TrainSpec, WorldSpec};
 use titer_train::{Objective, Resumed, Supervised, Trainer};
 
 use super::recorder::{Recorder, write_training};
@@ -22,7 +22,8 @@ pub(super) fn pretrain(
 ) -> Result<()> {
     let data = WorldData::new(world)?;
     let examples = data.all(Split::Everything, Target::Answer)?;
-    let sampler = Sampler::new(examples, Stream::new(seed, "pretrain/batches"), train.batch, Draw::WithReplacement)?;
+    let sampler =
+        Sampler::new(examples, Stream::new(seed, "pretrain/batches"), train.batch, Draw::WithReplacement)?;
     fit(work, train, Supervised::new(sampler), || {
         let mut rng = Stream::new(seed, "pretrain/weights").at(0);
         Ok(Decoder::initialize(config(&data, decoder), decoder.init_std, &mut rng, &Device::Cpu)?)
@@ -46,7 +47,8 @@ pub(super) fn align(
         Target::Answer,
         &Stream::new(seed, "align/permitted"),
     )?);
-    let sampler = Sampler::new(examples, Stream::new(seed, "align/batches"), train.batch, Draw::WithReplacement)?;
+    let sampler =
+        Sampler::new(examples, Stream::new(seed, "align/batches"), train.batch, Draw::WithReplacement)?;
     fit(work, train, Supervised::new(sampler), || work.input_model())
 }
 
