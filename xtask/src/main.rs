@@ -1,5 +1,6 @@
 //! The repository's own chores: `cargo xtask help`.
 
+mod bench;
 mod ci;
 mod command;
 mod reproduce;
@@ -25,6 +26,8 @@ enum Verb {
     Test(test::Arguments),
     /// Run every check, cheapest first
     Ci,
+    /// Time training steps against PyTorch doing the same work, in turn
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Verb::Reproduce(arguments) => reproduce::reproduce(&arguments),
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Ci => ci::ci(),
+        Verb::Bench(arguments) => bench::bench(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
