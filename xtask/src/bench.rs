@@ -39,10 +39,19 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     let mut ratios = Vec::new();
     say("ms per step, one thread: titer, PyTorch, ratio");
     for _ in 0..arguments.pairs {
-        let ours = cargo(&["run", "--quiet", "--release", "--package", "titer-train", "--example", "step_speed", "--"])
-            .arg(arguments.steps.to_string())
-            .envs([("CANDLE_NUM_THREADS", "1"), ("RAYON_NUM_THREADS", "1")])
-            .output()?;
+        let ours = cargo(&[
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "titer-train",
+            "--example",
+            "step_speed",
+            "--",
+        ])
+        .arg(arguments.steps.to_string())
+        .envs([("CANDLE_NUM_THREADS", "1"), ("RAYON_NUM_THREADS", "1")])
+        .output()?;
         let peer = Command::new(&arguments.python)
             .arg(root().join("tests/peers/step_speed.py"))
             .arg(arguments.steps.to_string())

@@ -97,6 +97,14 @@ pub(crate) fn factor(value: f64) -> String {
     }
 }
 
+/// A setting, as short as it can be read back: `0.4`, `1e-4`, `65536`, `1e7`.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        size if size != 0.0 && !(0.01..1e6).contains(&size) => format!("{value:e}"),
+        _ => value.to_string(),
+    }
+}
+
 /// A share or a difference of shares: `0.20`.
 pub(crate) fn share(value: f64) -> String {
     let text = format!("{value:.2}");
@@ -212,6 +220,7 @@ mod tests {
             [0.123, 0.999, 1.0, 9.94, 9.96, 123.4].map(factor),
             ["0.12", "1.0", "1.0", "9.9", "10", "123"]
         );
+        assert_eq!([1e-4, 0.0, 0.4, 65536.0, 1e7].map(number), ["1e-4", "0", "0.4", "65536", "1e7"]);
         assert_eq!([-0.001, 0.005, 1.0].map(share), ["0.00", "0.01", "1.00"]);
         assert_eq!([0.44, 42.0, 200.0, 7500.0].map(duration), ["0.4 s", "42 s", "3 min 20 s", "2 h 5 min"]);
     }

@@ -10,6 +10,7 @@ use crate::curve::AttackCurve;
 use crate::error::Error;
 use crate::evidence::{DefenceFacts, Evidence};
 use crate::generalization::generalization;
+use crate::order::by_attack;
 use crate::resistance::resistance;
 use crate::stability::stability;
 use crate::study::{Curves, HARMFUL, IN_DOMAIN, Study};
@@ -75,6 +76,10 @@ fn defence(
         (Condition::Generalization, generalization(study, curves, &titers, facts.baseline)),
         (Condition::Trainability, trainability(study, &facts.label)),
     ]);
+    let mut break_budgets: Vec<_> = curves.0.iter().flat_map(|curve| curve.budgets.iter().cloned()).collect();
+    break_budgets.sort_by(|a, b| by_attack(&a.attack, &b.attack));
+    let mut ratios = ratios(study, facts, curves, baseline);
+    ratios.sort_by(|a, b| by_attack(&a.attack, &b.attack));
     DefenceVerdict {
         defence: facts.label.clone(),
         stage: facts.stage,
@@ -82,8 +87,8 @@ fn defence(
         titer_utility_bounded: overall.utility_bounded,
         titers,
         conditions,
-        break_budgets: curves.0.iter().flat_map(|curve| curve.budgets.iter().cloned()).collect(),
-        ratios: ratios(study, facts, curves, baseline),
+        break_budgets,
+        ratios,
     }
 }
 

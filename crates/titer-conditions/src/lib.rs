@@ -16,6 +16,7 @@ mod evidence;
 mod frame;
 mod generalization;
 mod interval;
+mod order;
 mod quantile;
 mod resistance;
 mod stability;

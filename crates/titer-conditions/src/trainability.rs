@@ -14,6 +14,7 @@ use crate::evidence::{Phase, Run};
 use crate::interval::{Round, quantile, satterthwaite};
 use crate::quantile::t_upper;
 use crate::stability::{equivalence, paired};
+use crate::order::by_attack;
 use crate::study::Study;
 use crate::verdict::{Bounds, Verdict, VerdictPart};
 
@@ -258,8 +259,9 @@ pub(crate) fn trainability(study: &Study<'_>, defence: &str) -> Verdict {
         let evidence = "the aligned model is not among the defences, so nothing can be compared".to_owned();
         return verdict(Decision::Inconclusive, None, None, evidence, Vec::new());
     };
-    let parts: Vec<_> =
+    let mut parts: Vec<_> =
         study.table.tunings().into_iter().map(|label| rate(study, defence, &baseline.label, label)).collect();
+    parts.sort_by(|a, b| by_attack(&a.name, &b.name));
     let decision = all_of(&parts.iter().map(|part| part.verdict).collect::<Vec<_>>());
     // The part that decided: the first with the total's verdict; where all hold, the slowest.
     let deciding = if decision == Decision::Holds {

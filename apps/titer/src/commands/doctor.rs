@@ -1,34 +1,20 @@
 //! `titer doctor`.
 
-use serde_json::json;
-
 use crate::cli::DoctorArgs;
 use crate::exit::Exit;
 use crate::output;
-use crate::sanitise;
 use crate::table::wrap;
 use crate::verdict_text::WIDTH;
 
 pub(super) fn doctor(arguments: &DoctorArgs) -> anyhow::Result<Exit> {
     let checks = titer_lab::doctor();
     if arguments.json {
-        let checks: Vec<_> = checks
-            .iter()
-            .map(|check| {
-                json!({
-                    "name": check.name,
-                    "ok": check.ok,
-                    "finding": check.finding,
-                    "advice": check.advice,
-                })
-            })
-            .collect();
         output::json(&checks)?;
     } else {
         let mut text = String::new();
         for check in &checks {
             let sign = if check.ok { "✓" } else { "✗" };
-            let sentence = format!("{sign} {}: {}", sanitise::line(check.name), check.finding);
+            let sentence = format!("{sign} {}: {}", check.name, check.finding);
             text.push_str(&format!("{}\n", wrap(&sentence, WIDTH, "  ")));
             if let Some(advice) = &check.advice {
                 text.push_str(&format!("  {}\n", wrap(&format!("→ {advice}"), WIDTH - 2, "    ")));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::Value;
 use titer_plan::{Condition, Domain, Method, MethodKind, Parameter};
 use titer_store::Store;
 
@@ -80,10 +81,8 @@ fn tasks(worlds: &[titer_plan::WorldFacts]) -> Vec<Entry> {
 }
 
 fn judges() -> Vec<Entry> {
-    vec![
-        Entry::new("oracle-graded", "embedded worlds: the share of the answer's three slots that are right"),
-        Entry::new("oracle-exact", "embedded worlds: 1 where the whole answer is right, else 0"),
-    ]
+    let summary = |judge: &titer_judges::JudgeFacts| format!("{}; {}", judge.summary, judge.score);
+    titer_judges::judges().iter().map(|judge| Entry::new(judge.name, summary(judge))).collect()
 }
 
 fn conditions() -> Vec<Entry> {
@@ -121,7 +120,9 @@ fn methods(methods: &[Method], as_json: bool) -> anyhow::Result<Exit> {
     for method in methods {
         let _ = writeln!(text, "{}  {}", style.bold(method.name), style.faint(&kind(&method.kind)));
         let _ = writeln!(text, "  {}", wrap(method.summary, WIDTH - 2, "  "));
-        let _ = writeln!(text, "  {}", wrap(method.citation, WIDTH - 2, "  "));
+        if !method.citation.is_empty() {
+            let _ = writeln!(text, "  {}", wrap(method.citation, WIDTH - 2, "  "));
+        }
         if !method.parameters.is_empty() {
             for line in parameters(&method.parameters).to_text(style, usize::MAX).lines() {
                 let _ = writeln!(text, "    {line}");
@@ -162,26 +163,26 @@ fn parameters(parameters: &[Parameter]) -> Table {
 
 /// The default with its unit, where it has one.
 fn default(parameter: &Parameter) -> String {
-    let value = parameter.default.as_str().map_or_else(|| parameter.default.to_string(), str::to_owned);
-    if parameter.unit == "1" || parameter.unit.is_empty() {
-        value
-    } else {
-        format!("{value} {}", parameter.unit)
+    let value = value(&parameter.default);
+    if parameter.unit == "1" || parameter.unit.is_empty() { value } else { format!("{value} {}", parameter.unit) }
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), wording::number),
+        Value::String(word) => word.clone(),
+        Value::Array(members) => members.iter().map(self::value).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }
 
 fn range(domain: &Domain) -> String {
+    let interval = |min: f64, max: f64| format!("{} … {}", wording::number(min), wording::number(max));
     match domain {
-        Domain::Integer { min, max } => interval(min.to_string(), (*max < i64::MAX).then(|| max.to_string())),
-        Domain::Real { min, max } => interval(min.to_string(), max.is_finite().then(|| max.to_string())),
-        Domain::Reals { min, max } => {
-            format!("list of {}", interval(min.to_string(), max.is_finite().then(|| max.to_string())))
-        }
+        Domain::Integer { min, max } => interval(*min as f64, *max as f64),
+        Domain::Real { min, max } => interval(*min, *max),
+        Domain::Reals { min, max } => format!("list of {}", interval(*min, *max)),
         Domain::Flag => "true, false".into(),
         Domain::Choice { of } => of.join(", "),
     }
-}
-
-fn interval(min: String, max: Option<String>) -> String {
-    max.map_or_else(|| format!("≥ {min}"), |max| format!("{min} … {max}"))
 }

@@ -57,7 +57,7 @@ fn text(experiment: &str, estimate: &Estimate) -> String {
     };
     let cached = estimate.stages.iter().filter(|stage| stage.cached).count();
     format!(
-        "{}\n{experiment}: {}, {cached} done; about {} of work left\n",
+        "{}\n{experiment}: {}, {cached} done; about {} of work left on one thread\n",
         table.to_text(output::style(), usize::MAX),
         wording::count(estimate.stages.len(), "stage"),
         wording::duration(estimate.seconds_total),

@@ -18,11 +18,16 @@ pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
     } else {
         output::result(&verdict_text::full(&verdicts, output::style()))?;
         if !results.missing.is_empty() {
-            output::message(&format!(
-                "not measured yet: {}; `titer run` goes on with them",
-                results.missing.join(", ")
-            ));
+            output::message(&missing(&results.missing));
         }
     }
     Ok(Exit::Done)
+}
+
+/// What is not there yet: the first few by name.
+fn missing(labels: &[String]) -> String {
+    let shown = labels.len().min(3);
+    let more =
+        if labels.len() > shown { format!(" and {} more", labels.len() - shown) } else { String::new() };
+    format!("not measured yet: {}{more}; `titer run` goes on with them", labels[..shown].join(", "))
 }

@@ -76,7 +76,7 @@ impl Progress for Bars {
             }
             RunEvent::Skipped { hash, label, because } => {
                 state.end(hash);
-                self.say(&format!("skipped: {label}: {because}"));
+                self.say(&format!("skipped: {label}: {because} failed"));
             }
         }
         let left = state.forecast.left(state.started.elapsed());

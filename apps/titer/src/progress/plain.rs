@@ -65,7 +65,7 @@ impl State {
             }
             RunEvent::Skipped { hash, label, because } => {
                 self.forecast.end(hash);
-                (format!("skip   {label}: {because}"), true)
+                (format!("skip   {label}: {because} failed"), true)
             }
         };
         let spaced = self.last_line.is_none_or(|last| now.duration_since(last) >= SPACING);
