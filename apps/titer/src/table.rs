@@ -115,17 +115,18 @@ fn line_width(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
 }
 
-/// `text` broken into lines of at most `width` columns; lines after the first begin with `indent`.
-pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
+/// `text` broken into lines that end by column `width`: the first begins at column `start`, where the
+/// caller has written something already, the others after `indent`.
+pub(crate) fn wrap(text: &str, width: usize, start: usize, indent: &str) -> String {
     let mut wrapped = String::new();
-    let mut column = 0;
-    for word in sanitise::line(text).split_whitespace() {
+    let mut column = start;
+    for (index, word) in sanitise::line(text).split_whitespace().enumerate() {
         let word_width = word.width();
-        if column > 0 && column + 1 + word_width > width {
+        if index > 0 && column + 1 + word_width > width {
             wrapped.push('\n');
             wrapped.push_str(indent);
             column = indent.width();
-        } else if column > 0 {
+        } else if index > 0 {
             wrapped.push(' ');
             column += 1;
         }
@@ -175,8 +176,9 @@ mod tests {
 
     #[test]
     fn wrapping() {
-        assert_eq!(wrap("one two three four", 9, "  "), "one two\n  three\n  four");
-        assert_eq!(wrap("", 9, "  "), "");
-        assert_eq!(wrap("unbreakably-long", 5, ""), "unbreakably-long");
+        assert_eq!(wrap("one two three four", 9, 0, "  "), "one two\n  three\n  four");
+        assert_eq!(wrap("one two three four", 9, 4, ""), "one\ntwo three\nfour");
+        assert_eq!(wrap("", 9, 0, "  "), "");
+        assert_eq!(wrap("unbreakably-long", 5, 0, ""), "unbreakably-long");
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn summary(verdicts: &Verdicts, style: Style) -> String {
         verdicts.phi,
         wording::percent(verdicts.confidence)
     );
-    let mut text = format!("{}\n\n", style.bold(&wrap(&heading, WIDTH, "")));
+    let mut text = format!("{}\n\n", style.bold(&wrap(&heading, WIDTH, 0, "")));
     text.push_str(&verdict_table(verdicts).to_text(style, WIDTH));
     text.push('\n');
     text.push_str(&titers(verdicts).to_text(style, WIDTH));
@@ -33,6 +33,7 @@ pub(crate) fn summary(verdicts: &Verdicts, style: Style) -> String {
         "titer: break budget of the cheapest attack ÷ that of the undefended model; \
          utility-bounded: counting only attacks that leave the model able",
         WIDTH,
+        0,
         "",
     )));
     text.push('\n');
@@ -61,7 +62,7 @@ pub(crate) fn full(verdicts: &Verdicts, style: Style) -> String {
     if !verdicts.caveats.is_empty() {
         let _ = writeln!(text, "\n{}", style.bold("caveats"));
         for caveat in &verdicts.caveats {
-            let _ = writeln!(text, "- {}", wrap(caveat, WIDTH - 2, "  "));
+            let _ = writeln!(text, "- {}", wrap(caveat, WIDTH, 2, "  "));
         }
     }
     text
@@ -73,15 +74,15 @@ fn push_evidence(text: &mut String, defence: &DefenceVerdict, style: Style) {
     for (condition, verdict) in measured {
         let word = wording::decision(verdict.verdict);
         let sentence = format!("{} {word}: {}", wording::condition(condition), verdict.evidence);
-        let wrapped = wrap(&sentence, WIDTH - 2, "    ");
+        let wrapped = wrap(&sentence, WIDTH, 2, "    ");
         // The first line always reaches past the verdict's words, so colour cannot change the wrapping.
         let _ = writeln!(text, "  {}", wrapped.replacen(&word, &style.decision(verdict.verdict, &word), 1));
-        let by_parts = matches!(condition, Condition::Generalization | Condition::Trainability);
-        if by_parts && verdict.parts.len() > 1 {
+        // Rates are tried one by one; the parts of other conditions are in the report.
+        if condition == Condition::Trainability && verdict.parts.len() > 1 {
             for part in &verdict.parts {
                 let sentence =
                     format!("{} {}: {}", part.name, wording::decision(part.verdict), part.evidence);
-                let _ = writeln!(text, "    - {}", wrap(&sentence, WIDTH - 6, "      "));
+                let _ = writeln!(text, "    - {}", wrap(&sentence, WIDTH, 6, "      "));
             }
         }
     }

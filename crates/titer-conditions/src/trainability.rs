@@ -12,9 +12,9 @@ use titer_plan::{Arm, Decision, Probe};
 use crate::bootstrap::{Crossing, Draws, Factors, seeds};
 use crate::evidence::{Phase, Run};
 use crate::interval::{Round, quantile, satterthwaite};
+use crate::order::by_attack;
 use crate::quantile::t_upper;
 use crate::stability::{equivalence, paired};
-use crate::order::by_attack;
 use crate::study::Study;
 use crate::verdict::{Bounds, Verdict, VerdictPart};
 

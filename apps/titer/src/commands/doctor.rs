@@ -15,9 +15,9 @@ pub(super) fn doctor(arguments: &DoctorArgs) -> anyhow::Result<Exit> {
         for check in &checks {
             let sign = if check.ok { "✓" } else { "✗" };
             let sentence = format!("{sign} {}: {}", check.name, check.finding);
-            text.push_str(&format!("{}\n", wrap(&sentence, WIDTH, "  ")));
+            text.push_str(&format!("{}\n", wrap(&sentence, WIDTH, 0, "  ")));
             if let Some(advice) = &check.advice {
-                text.push_str(&format!("  {}\n", wrap(&format!("→ {advice}"), WIDTH - 2, "    ")));
+                text.push_str(&format!("  {}\n", wrap(&format!("→ {advice}"), WIDTH, 2, "    ")));
             }
         }
         output::result(&text)?;

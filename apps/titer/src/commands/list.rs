@@ -119,9 +119,9 @@ fn methods(methods: &[Method], as_json: bool) -> anyhow::Result<Exit> {
     let mut text = String::new();
     for method in methods {
         let _ = writeln!(text, "{}  {}", style.bold(method.name), style.faint(&kind(&method.kind)));
-        let _ = writeln!(text, "  {}", wrap(method.summary, WIDTH - 2, "  "));
+        let _ = writeln!(text, "  {}", wrap(method.summary, WIDTH, 2, "  "));
         if !method.citation.is_empty() {
-            let _ = writeln!(text, "  {}", wrap(method.citation, WIDTH - 2, "  "));
+            let _ = writeln!(text, "  {}", wrap(method.citation, WIDTH, 2, "  "));
         }
         if !method.parameters.is_empty() {
             for line in parameters(&method.parameters).to_text(style, usize::MAX).lines() {
@@ -164,7 +164,11 @@ fn parameters(parameters: &[Parameter]) -> Table {
 /// The default with its unit, where it has one.
 fn default(parameter: &Parameter) -> String {
     let value = value(&parameter.default);
-    if parameter.unit == "1" || parameter.unit.is_empty() { value } else { format!("{value} {}", parameter.unit) }
+    if parameter.unit == "1" || parameter.unit.is_empty() {
+        value
+    } else {
+        format!("{value} {}", parameter.unit)
+    }
 }
 
 fn value(value: &Value) -> String {

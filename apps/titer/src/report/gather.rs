@@ -125,7 +125,7 @@ fn figures(plan: &Plan, verdicts: &Verdicts, runs: &Runs) -> Vec<Figure> {
         series: series.clone(),
         panels: panels(Arm::Main, probe, attacks),
     };
-    vec![
+    let figures = [
         harmfulness(
             Arm::Main,
             Probe::Unseen,
@@ -153,7 +153,8 @@ fn figures(plan: &Plan, verdicts: &Verdicts, runs: &Runs) -> Vec<Figure> {
             Probe::Alias,
             &tunings,
         ),
-    ]
+    ];
+    figures.into_iter().filter(|figure| !figure.panels.is_empty()).collect()
 }
 
 /// The labels of the plan's attacks, in its order, that are `wanted`.

@@ -139,7 +139,7 @@ impl<'a> Page<'a> {
             claims: CONDITIONS.map(claim).into(),
             caveats: &verdicts.caveats,
             missing: &report.missing,
-            figures: report.figures.iter().filter(|f| !f.panels.is_empty()).map(FigureView::of).collect(),
+            figures: report.figures.iter().map(FigureView::of).collect(),
             defences: verdicts.defences.iter().map(DefenceView::of).collect(),
             spec: &report.spec,
             environment: &report.environment,

@@ -57,7 +57,7 @@ fn push_opening(text: &mut String, report: &ReportModel) {
 }
 
 fn push_figures(text: &mut String, report: &ReportModel) {
-    for figure in report.figures.iter().filter(|figure| !figure.panels.is_empty()) {
+    for figure in &report.figures {
         let _ = writeln!(text, "## {}\n", escape(&figure.title));
         let _ = writeln!(text, "![{}]({})\n", escape(&figure.title), figure_file(figure));
         let _ = writeln!(text, "{}\n", escape(&figure.caption));
