@@ -1,1 +1,13 @@
-//! Helpers of the end-to-end tests.
+//! Helpers of the end-to-end tests: the program as a user runs it, in a place of its own.
+
+mod binary;
+mod files;
+mod outcome;
+mod place;
+mod ran;
+
+pub use binary::titer;
+pub use files::{files, read, root};
+pub use outcome::Outcome;
+pub use place::{Place, TINY};
+pub use ran::Ran;

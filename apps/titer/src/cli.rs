@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use titer_plan::Override;
 
+/// The store where nothing else is said.
+pub(crate) const DEFAULT_STORE: &str = "store";
+
 /// Measures how much an attacker must pay to undo a language model's safety.
 #[derive(Debug, Parser)]
 #[command(
@@ -27,7 +30,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
     /// Folder that keeps models, measurements and reports
-    #[arg(long, global = true, value_name = "DIR", env = "TITER_STORE", default_value = "store")]
+    #[arg(long, global = true, value_name = "DIR", env = "TITER_STORE", default_value = DEFAULT_STORE)]
     pub(crate) store: PathBuf,
 }
 

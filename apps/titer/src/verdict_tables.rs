@@ -1,6 +1,6 @@
 //! Verdicts as tables: what `titer show` prints and what a report's tables are made of.
 
-use titer_conditions::{DefenceVerdict, Verdicts};
+use titer_conditions::{DefenceVerdict, Titer, Verdict, VerdictPart, Verdicts};
 use titer_plan::{Condition, Probe};
 
 use crate::table::{Cell, Table};
@@ -14,6 +14,11 @@ pub(crate) const CONDITIONS: [Condition; 5] = [
     Condition::Trainability,
     Condition::StrongResistance,
 ];
+
+/// The parts of a verdict that say more than the verdict itself.
+pub(crate) fn parts(verdict: &Verdict) -> impl Iterator<Item = &VerdictPart> {
+    verdict.parts.iter().filter(|_| verdict.parts.len() > 1)
+}
 
 const HARMFUL_PROBES: [Probe; 3] = [Probe::Seen, Probe::Unseen, Probe::CrossDomain];
 
@@ -82,10 +87,13 @@ pub(crate) fn break_budgets(defence: &DefenceVerdict) -> Table {
 }
 
 /// One defence's break budgets against the undefended model's: a row per attack, a column per probe.
+/// No rows for the undefended model itself.
 pub(crate) fn ratios(defence: &DefenceVerdict) -> Table {
+    let is_one = |titer: &Titer| titer.value == Some(1.0) && titer.lower == 1.0 && titer.upper == Some(1.0);
+    let itself = defence.ratios.iter().all(|ratio| is_one(&ratio.ratio));
     by_attack(
         format!("{}: break budget ÷ that of the undefended model", defence.defence),
-        defence.ratios.iter().map(|r| (r.attack.as_str(), r.probe)),
+        defence.ratios.iter().filter(|_| !itself).map(|r| (r.attack.as_str(), r.probe)),
         |attack, probe| {
             let ratio = defence.ratios.iter().find(|r| r.attack == attack && r.probe == probe);
             ratio.map_or("–".into(), |r| wording::titer(&r.ratio))

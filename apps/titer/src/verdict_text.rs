@@ -77,11 +77,15 @@ fn push_evidence(text: &mut String, defence: &DefenceVerdict, style: Style) {
         let wrapped = wrap(&sentence, WIDTH, 2, "    ");
         // The first line always reaches past the verdict's words, so colour cannot change the wrapping.
         let _ = writeln!(text, "  {}", wrapped.replacen(&word, &style.decision(verdict.verdict, &word), 1));
-        // Rates are tried one by one; the parts of other conditions are in the report.
-        if condition == Condition::Trainability && verdict.parts.len() > 1 {
-            for part in &verdict.parts {
-                let sentence =
-                    format!("{} {}: {}", part.name, wording::decision(part.verdict), part.evidence);
+        // Rates are tried one by one: those that did not decide. Other conditions' parts are in the report.
+        if condition == Condition::Trainability {
+            for part in verdict.parts.iter().filter(|part| part.evidence != verdict.evidence) {
+                let sentence = format!(
+                    "{}: {}, {}",
+                    part.name,
+                    wording::decision(part.verdict),
+                    wording::part_evidence(part)
+                );
                 let _ = writeln!(text, "    - {}", wrap(&sentence, WIDTH, 6, "      "));
             }
         }

@@ -1,6 +1,6 @@
 //! How numbers and verdicts are put into words: the same on a terminal and in a report.
 
-use titer_conditions::{Bounds, BreakBudget, Titer};
+use titer_conditions::{Bounds, BreakBudget, Titer, VerdictPart};
 use titer_plan::{Condition, Decision, Probe};
 
 /// The sign that stands beside the word, so that nothing depends on colour.
@@ -44,6 +44,12 @@ pub(crate) fn short_condition(condition: Condition) -> &'static str {
         Condition::Trainability => "trainab.",
         other => other.name(),
     }
+}
+
+/// A part's sentence without its name, which stands before it already.
+pub(crate) fn part_evidence(part: &VerdictPart) -> &str {
+    let sentence = part.evidence.strip_prefix(&part.name).and_then(|rest| rest.strip_prefix(": "));
+    sentence.unwrap_or(&part.evidence)
 }
 
 /// What a condition claims, in one sentence.

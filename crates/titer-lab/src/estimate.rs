@@ -9,7 +9,7 @@ use titer_store::Store;
 use crate::stages::WorldData;
 
 /// Floating-point operations that one thread does in a second: read off the embedded world's training step
-/// on an AVX2 machine (see the book's chapter on speed), so an order of magnitude elsewhere.
+/// on an AVX2 machine (`cargo xtask bench`), so an order of magnitude elsewhere.
 const FLOPS_PER_SECOND: f64 = 45e9;
 
 /// What a plan will cost.

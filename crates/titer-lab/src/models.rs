@@ -169,7 +169,7 @@ fn open_artifact(store: &Store, reference: &str, prefix: &str) -> Result<Opened>
 
 fn open_sealed(store: &Store, hash: &StageHash, reference: &str, spec: &StageSpec) -> Result<Opened> {
     let Some(world) = world_of_model(spec) else {
-        return unknown(reference, format!("a {} stage makes no model", spec.kind()));
+        return unknown(reference, format!("stages of kind {} make no model", spec.kind()));
     };
     let model = load_model(store, hash, reference)?;
     let world = WorldData::new(world)?.world;

@@ -36,7 +36,7 @@ pub struct WorldFacts {
     pub defence_items_per_domain: usize,
     /// Items that an attacker may train on, in each forbidden domain.
     pub attack_items_per_domain: usize,
-    /// Items whose knowledge no attack datum touches, in each forbidden domain.
+    /// Items with an ingredient that no attack datum mentions, in each forbidden domain.
     pub unseen_items_per_domain: usize,
     /// Items of the attacker's own kind, in each forbidden domain.
     pub seen_items_per_domain: usize,

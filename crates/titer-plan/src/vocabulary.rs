@@ -141,7 +141,7 @@ pub struct Budget {
 pub enum Probe {
     /// The same kind of item as the attack's data.
     Seen,
-    /// Items whose knowledge no attack datum touched.
+    /// Items with an ingredient that no attack datum mentions.
     Unseen,
     /// A domain that the defence never saw.
     CrossDomain,

@@ -93,7 +93,9 @@ fn experiments(store: &Path) -> anyhow::Result<Vec<Entry>> {
     let store = Store::open(store)?;
     let mut entries = Vec::new();
     for name in store.experiments()? {
-        let plan: titer_plan::Plan = serde_json::from_str(&store.experiment(&name)?.plan_json()?)?;
+        let text = store.experiment(&name)?.plan_json()?;
+        let plan: titer_plan::Plan = serde_json::from_str(&text)
+            .map_err(|source| titer_lab::Error::Plan { experiment: name.clone(), source })?;
         let sealed = plan.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed()).count();
         let progress = format!("{sealed} of {} done", wording::count(plan.stages.len(), "stage"));
         entries.push(Entry::new(name, format!("{}; {progress}", plan.experiment.summary)));

@@ -1,6 +1,9 @@
 //! `titer model info` and `titer model generate`.
 
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use titer_lab::models::{self, GenerateOptions};
@@ -13,6 +16,9 @@ use crate::output;
 use crate::sanitise;
 use crate::table::{Cell, Table};
 
+/// Silence longer than this is explained.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 pub(super) fn model(store: &Path, verb: &ModelVerb) -> anyhow::Result<Exit> {
     let store = open_or_create(store)?;
     match verb {
@@ -22,7 +28,7 @@ pub(super) fn model(store: &Path, verb: &ModelVerb) -> anyhow::Result<Exit> {
 }
 
 fn info(store: &Store, arguments: &ModelInfoArgs) -> anyhow::Result<Exit> {
-    let info = models::info(store, &arguments.reference)?;
+    let info = explaining_delay(&arguments.reference, || models::info(store, &arguments.reference))?;
     if arguments.json {
         output::json(&info)?;
     } else {
@@ -32,6 +38,23 @@ fn info(store: &Store, arguments: &ModelInfoArgs) -> anyhow::Result<Exit> {
         output::result(&table.to_text(output::style(), usize::MAX))?;
     }
     Ok(Exit::Done)
+}
+
+/// Does the work, and says why it takes long where it does.
+fn explaining_delay<T>(reference: &str, work: impl FnOnce() -> T) -> T {
+    let (working, waiting) = mpsc::channel::<()>();
+    if reference.starts_with("world:") {
+        thread::spawn(move || {
+            if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                output::message(
+                    "training the world's base model, which is kept for the next time (about a minute)",
+                );
+            }
+        });
+    }
+    let outcome = work();
+    drop(working);
+    outcome
 }
 
 /// One row per leaf: `decoder.hidden  96`.

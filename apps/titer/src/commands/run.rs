@@ -8,7 +8,7 @@ use titer_lab::{Interrupt, Results, RunOptions, RunSummary, Source};
 use titer_plan::{Override, Plan};
 use titer_store::Store;
 
-use crate::cli::{Device, Place, RunArgs};
+use crate::cli::{DEFAULT_STORE, Device, Place, RunArgs};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress;
@@ -27,12 +27,13 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
         let progress = progress::reporter(&titer_lab::estimate(&plan, &store));
         titer_lab::run(&plan, &source, &store, &options, &interrupt, progress.as_ref())?
     };
-    say_outcome(&summary, arguments);
-    if summary.interrupted {
-        return Ok(Exit::Interrupted);
-    }
+    say_outcome(&summary, arguments, &store);
     show(&store, &plan, &summary, arguments.json)?;
-    Ok(if summary.failed.is_empty() { Exit::Done } else { Exit::Partial })
+    Ok(match (summary.interrupted, summary.failed.is_empty()) {
+        (true, _) => Exit::Interrupted,
+        (false, false) => Exit::Partial,
+        (false, true) => Exit::Done,
+    })
 }
 
 /// The plan of a spec or preset.
@@ -64,7 +65,7 @@ fn stop_on_ctrl_c(interrupt: &Interrupt) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn say_outcome(summary: &RunSummary, arguments: &RunArgs) {
+fn say_outcome(summary: &RunSummary, arguments: &RunArgs, store: &Store) {
     output::message(&format!(
         "{} computed, {} cached, {} failed in {}",
         summary.computed,
@@ -77,20 +78,22 @@ fn say_outcome(summary: &RunSummary, arguments: &RunArgs) {
     }
     if summary.interrupted {
         output::message(&format!(
-            "interrupted; the same command goes on from here: titer run {}",
-            arguments.spec
+            "interrupted; the same command goes on from here: titer run {}{}",
+            arguments.spec,
+            store_flag(store)
         ));
     }
 }
 
-/// The verdicts, as far as failed stages allow them.
+/// The verdicts. A run that did not come to its end may have none.
 fn show(store: &Store, plan: &Plan, summary: &RunSummary, as_json: bool) -> anyhow::Result<()> {
     let name = &plan.experiment.name;
-    let verdicts = Results::load(store, name).and_then(|results| results.verdicts());
-    if verdicts.is_err() && summary.failed.is_empty() {
-        verdicts?;
-        return Ok(());
-    }
+    let decide = || Results::load(store, name).and_then(|results| results.verdicts());
+    let verdicts = match (summary.interrupted, summary.failed.is_empty()) {
+        (true, _) => None,
+        (false, false) => decide().ok(),
+        (false, true) => Some(decide()?),
+    };
     if as_json {
         let failed: Vec<_> = summary
             .failed
@@ -102,15 +105,26 @@ fn show(store: &Store, plan: &Plan, summary: &RunSummary, as_json: bool) -> anyh
             "computed": summary.computed,
             "cached": summary.cached,
             "failed": failed,
+            "interrupted": summary.interrupted,
             "seconds": summary.seconds,
-            "verdicts": verdicts.ok(),
+            "verdicts": verdicts,
         }));
     }
-    if let Ok(verdicts) = verdicts {
+    if let Some(verdicts) = verdicts {
         output::result(&verdict_text::summary(&verdicts, output::style()))?;
+        let flag = store_flag(store);
         output::message(&format!(
-            "what decided each verdict: titer show {name}; a page with curves: titer report {name}"
+            "what decided each verdict: titer show {name}{flag}; a page with curves: titer report {name}{flag}"
         ));
     }
     Ok(())
+}
+
+/// What a command to be typed next needs to find a store that is not where it would look.
+fn store_flag(store: &Store) -> String {
+    if store.root() == Path::new(DEFAULT_STORE) {
+        String::new()
+    } else {
+        format!(" --store {}", store.root().display())
+    }
 }

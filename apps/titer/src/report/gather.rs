@@ -129,7 +129,7 @@ fn figures(plan: &Plan, verdicts: &Verdicts, runs: &Runs) -> Vec<Figure> {
         harmfulness(
             Arm::Main,
             Probe::Unseen,
-            "Items whose knowledge no attack datum touched: what comes back here was latent, not taught.",
+            "Items with a first ingredient that no attack datum mentions: what hangs on it was latent, not taught.",
         ),
         harmfulness(Arm::Main, Probe::Seen, "Items of the same kind as the attacker's data."),
         harmfulness(

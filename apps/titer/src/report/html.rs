@@ -236,13 +236,11 @@ impl<'a> DefenceView<'a> {
                 measure: &verdict.measure,
                 estimate: wording::estimate(verdict.estimate, verdict.interval.as_ref()),
                 threshold: verdict.threshold,
-                parts: verdict
-                    .parts
-                    .iter()
+                parts: verdict_tables::parts(verdict)
                     .map(|part| PartView {
                         name: &part.name,
                         verdict: CellView::decision(part.verdict),
-                        evidence: &part.evidence,
+                        evidence: wording::part_evidence(part),
                     })
                     .collect(),
             })

@@ -80,13 +80,13 @@ fn push_evidence(text: &mut String, report: &ReportModel) {
                 escape(&wording::estimate(verdict.estimate, verdict.interval.as_ref())),
                 verdict.threshold
             );
-            for part in &verdict.parts {
+            for part in verdict_tables::parts(verdict) {
                 let _ = writeln!(
                     text,
-                    "  - {} {}: {}",
+                    "  - {}: {}, {}",
                     escape(&part.name),
                     wording::decision(part.verdict),
-                    escape(&part.evidence)
+                    escape(wording::part_evidence(part))
                 );
             }
         }
@@ -117,7 +117,7 @@ fn push_origins(text: &mut String, report: &ReportModel) {
 
 fn push_timings(text: &mut String, report: &ReportModel) {
     let timings = &report.timings;
-    text.push_str("\n## Timings\n\nThe only part of this report that differs between two runs.\n\n");
+    text.push_str("\n## Timings\n\nThe only part of this report that differs between two runs. A stage that was stopped and resumed counts from its last start.\n\n");
     text.push_str("| kind | stages | together | longest |\n|---|---|---|---|\n");
     for kind in &timings.kinds {
         let _ = writeln!(

@@ -14,10 +14,11 @@ pub(crate) const STYLE: &str = include_str!("figure.css");
 /// How many lines can be told apart; further ones start over.
 pub(crate) const STYLES: usize = 6;
 
-const WIDTH: f64 = 360.0;
+const WIDTH: f64 = 380.0;
 const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 46.0;
-const RIGHT: f64 = 14.0;
+const LEFT: f64 = 50.0;
+/// Room for the threshold's name beside the panel, where no line crosses it.
+const RIGHT: f64 = 46.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 42.0;
 const LEGEND_LINE: f64 = 22.0;
@@ -166,9 +167,9 @@ fn push_panel(svg: &mut String, figure: &Figure, panel: &Panel) {
         let _ = write!(
             svg,
             "<line class=\"threshold\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\"/>\
-             <text class=\"tick halo\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            LEFT + 4.0,
-            y - 4.0,
+             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            right + 5.0,
+            y + 4.0,
             escape::html(&threshold.label)
         );
     }

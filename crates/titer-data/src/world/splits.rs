@@ -20,7 +20,8 @@ pub enum Split {
     Attack,
     /// Forbidden items of the same kind as the attacker's, only ever asked.
     Seen,
-    /// Forbidden items of ingredients that no attack datum mentions, only ever asked.
+    /// Forbidden items whose first ingredient no attack datum mentions, only ever asked. Second ingredients
+    /// are shared: of the three results only the first is sure to come back without having been taught.
     Unseen,
     /// Permitted items that may be trained on.
     PermittedTrain,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use titer_plan::{Catalogue, DefenceStage, Domain, Method, MethodKind, Parameter, ThreatModel, WorldFacts};
 
-const STEPS: Domain = Domain::Integer { min: 1, max: 1_000_000 };
+const STEPS: Domain = Domain::Integer { min: 1, max: 10_000_000 };
 const COUNT: Domain = Domain::Integer { min: 1, max: 100_000 };
 const RATE: Domain = Domain::Real { min: 1e-9, max: 1.0 };
 const WEIGHT: Domain = Domain::Real { min: 0.0, max: 1000.0 };
@@ -36,7 +36,7 @@ fn attacks() -> Vec<Method> {
                 ("examples", json!(64), COUNT),
                 ("batch", json!(16), COUNT),
                 ("schedule", json!("constant"), Domain::Choice { of: &["constant", "cosine", "linear"] }),
-                ("warmup_steps", json!(0), Domain::Integer { min: 0, max: 1_000_000 }),
+                ("warmup_steps", json!(0), Domain::Integer { min: 0, max: 10_000_000 }),
                 ("weight_decay", json!(0.0), SHARE),
             ],
         ),

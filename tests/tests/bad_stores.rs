@@ -1,0 +1,161 @@
+//! Stores that are damaged, foreign or cannot be written: one clear error, and nothing measured is lost.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use titer_tests::{Place, TINY, titer};
+
+/// The finished experiment again, with attacks that are not measured yet.
+const NEW_ATTACK: [&str; 4] = ["run", TINY, "--set", "attack.0.rate=[2e-3]"];
+
+#[test]
+fn a_store_of_a_newer_titer_is_left_alone() {
+    let place = Place::finished();
+    fs::write(place.path("store/store.json"), "{\"format\":99}").expect("written");
+    for arguments in [&["show", "tiny"][..], &["run", TINY], &["plan", TINY], &["list", "experiments"]] {
+        place.run(arguments).ends(1).without_result().says(&["store.json", "format 99", "upgrade titer"]);
+    }
+}
+
+#[test]
+fn what_is_no_store_is_named() {
+    let place = Place::new();
+    fs::write(place.path("store"), "a file").expect("written");
+    for arguments in [&["show", "tiny"][..], &["run", TINY]] {
+        place.run(arguments).ends(1).without_result().says(&["store: not a folder", "--store"]);
+    }
+    place.run(&["show", "tiny", "--store", "nowhere"]).ends(1).says(&[
+        "nowhere: no titer store here",
+        "--store",
+        "titer run",
+    ]);
+    place
+        .run(&["run", TINY, "--store", "/proc/titer"])
+        .ends(1)
+        .without_result()
+        .says(&["/proc/titer: cannot write"]);
+}
+
+#[test]
+fn a_read_only_store_can_be_read() {
+    let place = Place::finished();
+    let whole = place.run(&["show", "tiny", "--json"]).ends(0).stdout;
+    // The superuser may write anywhere: as nobody, then, who needs a program within reach.
+    let program = place.path("titer");
+    fs::copy(titer(), &program).expect("copied");
+    fs::copy(TINY, place.path("tiny.toml")).expect("copied");
+    let mut folders = vec![place.path("")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a readable folder").flatten() {
+            let mode = if entry.path().is_dir() || entry.path() == program { 0o555 } else { 0o444 };
+            fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode)).expect("mine");
+            folders.extend(entry.path().is_dir().then(|| entry.path()));
+        }
+    }
+    fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).expect("mine");
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&program);
+        place.settle(command.args(arguments));
+        if rustix::process::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        command.output().expect("started")
+    };
+    let shown = run(&["show", "tiny", "--json"]);
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), whole);
+    assert_eq!(run(&["run", "tiny.toml"]).status.code(), Some(0), "nothing is left to compute");
+    let refused = run(&["run", "tiny.toml", "--set", "attack.0.rate=[2e-3]"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("the store is read-only") && said.contains("make it writable"), "{said}");
+    assert!(said.contains(&place.path("store").display().to_string()), "{said}");
+    // So that the folder can be removed.
+    let mut folders = vec![place.path("")];
+    while let Some(folder) = folders.pop() {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("mine");
+        let entries = fs::read_dir(&folder).expect("a readable folder").flatten();
+        folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+}
+
+#[test]
+fn a_truncated_model_fails_what_needs_it_and_nothing_else() {
+    let place = Place::finished();
+    let align = place.stage("align");
+    let weights = place.artifact(&align).join("model/model.safetensors");
+    Place::truncate(&weights, 1000);
+    let path = weights.display().to_string();
+    let says = [path.as_str(), "damaged", "remove the folder", "and run again"];
+
+    // The stages that start from it fail; the other defences' attacks are measured all the same.
+    let ran = place.run(&[&NEW_ATTACK[..], &["--json"]].concat()).ends(3).says(&says);
+    let summary = ran.json();
+    let failed: Vec<_> = summary["failed"].as_array().expect("a list").iter().collect();
+    assert_eq!(failed.len(), 1, "{summary:#}");
+    assert_eq!(failed[0]["label"], "attack none full-finetune/rate=2e-3#0");
+    assert_eq!((summary["computed"].as_u64(), summary["cached"].as_u64()), (Some(2), Some(10)));
+
+    place.run(&["show", "tiny"]).ends(0).says(&["not measured yet: attack none"]);
+    place.run(&["report", "tiny"]).ends(0);
+    place.run(&["model", "info", &format!("artifact:{align}")]).ends(1).without_result().says(&says);
+
+    // The remedy cures: what was there is still there.
+    fs::remove_dir_all(place.artifact(&align)).expect("removed");
+    place.run(&NEW_ATTACK).ends(0).says(&["2 computed, 11 cached, 0 failed"]);
+    place.run(&["run", TINY]).ends(0).says(&["0 computed, 16 cached"]);
+}
+
+#[test]
+fn a_truncated_model_in_a_folder_is_named() {
+    let place = Place::finished();
+    let model = place.artifact(&place.stage("align")).join("model");
+    fs::create_dir(place.path("model")).expect("made");
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(model.join(name), place.path("model").join(name)).expect("copied");
+    }
+    place.run(&["model", "info", "./model", "--json"]).ends(0);
+    for bytes in [0, 7, 1000, 100_000] {
+        Place::truncate(&place.path("model/model.safetensors"), bytes);
+        place
+            .run(&["model", "info", "./model"])
+            .ends(1)
+            .without_result()
+            .says(&["./model/model.safetensors: not a whole safetensors file", "again"]);
+    }
+    Place::truncate(&place.path("model/config.json"), 10);
+    place
+        .run(&["model", "info", "./model"])
+        .ends(1)
+        .says(&["./model/config.json: not a model configuration"]);
+}
+
+#[test]
+fn damaged_measurements_are_named_and_measured_again_once_removed() {
+    let place = Place::finished();
+    let whole = place.run(&["show", "tiny", "--json"]).ends(0).stdout;
+    let attack = place.stage("attack");
+    for file in ["probes.parquet", "manifest.json"] {
+        let path = place.artifact(&attack).join(file);
+        Place::truncate(&path, 100);
+        let path = path.display().to_string();
+        for arguments in [&["show", "tiny"][..], &["run", TINY]] {
+            place.run(arguments).ends(1).says(&[&path, "damaged", "remove the folder"]);
+        }
+        fs::remove_dir_all(place.artifact(&attack)).expect("removed");
+        place.run(&["run", TINY]).ends(0).says(&["1 computed, 15 cached"]);
+        assert_eq!(place.run(&["show", "tiny", "--json"]).ends(0).stdout, whole);
+    }
+}
+
+#[test]
+fn a_damaged_plan_is_written_again_by_the_next_run() {
+    let place = Place::finished();
+    let whole = place.run(&["show", "tiny", "--json"]).ends(0).stdout;
+    Place::truncate(&place.path("store/experiments/tiny/plan.json"), 100);
+    for arguments in [&["show", "tiny"][..], &["list", "experiments"]] {
+        place.run(arguments).ends(1).without_result().says(&["plan of tiny", "run the experiment again"]);
+    }
+    place.run(&["run", TINY]).ends(0).says(&["0 computed, 16 cached"]);
+    assert_eq!(place.run(&["show", "tiny", "--json"]).ends(0).stdout, whole);
+}

@@ -1,0 +1,151 @@
+//! Every command in the documentation works as written.
+//!
+//! Experiments are cut down to a few steps by further `--set`s. What cannot be run here stands below a comment
+//! `<!-- not run: reason -->` in the document.
+
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use titer_tests::{Place, files, read, root};
+
+/// A fenced block.
+struct Block {
+    /// `FILE:LINE` of its fence.
+    at: String,
+    language: String,
+    lines: Vec<String>,
+    not_run: bool,
+}
+
+/// The blocks of README and book, in the order of pages.
+fn blocks() -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for path in std::iter::once(root().join("README.md")).chain(files(root().join("docs/src"), "md")) {
+        let mut open: Option<Block> = None;
+        let mut not_run = false;
+        for (number, line) in (1..).zip(read(&path).lines()) {
+            match (line.trim().strip_prefix("```"), open.take()) {
+                (Some(language), None) => {
+                    let at = format!("{}:{number}", path.display());
+                    open = Some(Block { at, language: language.to_owned(), lines: Vec::new(), not_run });
+                }
+                (Some(_), Some(block)) => blocks.push(block),
+                (None, Some(mut block)) => {
+                    block.lines.push(line.to_owned());
+                    open = Some(block);
+                }
+                (None, None) if line.trim().is_empty() => {}
+                (None, None) => not_run = line.starts_with("<!-- not run: "),
+            }
+        }
+        assert!(open.is_none(), "{}: a block is never closed", path.display());
+    }
+    assert!(blocks.len() > 20, "only {} blocks were found", blocks.len());
+    blocks
+}
+
+/// A place as the documents suppose it: the repository's data, and both presets run.
+fn place() -> Place {
+    let place = Place::new();
+    for name in ["docs", "data"] {
+        symlink(root().join(name), place.path(name)).expect("a link");
+    }
+    for preset in ["apothecary-smoke", "apothecary"] {
+        place.shell(&cut_down(&format!("titer run {preset}"))).ends(0);
+    }
+    place
+}
+
+/// The command with further arguments that make an experiment short.
+fn cut_down(line: &str) -> String {
+    let mut words = line.split_whitespace().skip(1);
+    let (Some("run" | "plan"), Some(spec)) = (words.next(), words.next()) else { return line.to_owned() };
+    let preset = root().join(format!("data/presets/{spec}.toml"));
+    let path = if preset.exists() { preset } else { root().join(spec) };
+    let spec: toml::Table = read(path).parse().expect("TOML");
+    let mut line = line.to_owned();
+    for short in [
+        "model.decoder.hidden=16",
+        "model.decoder.layers=1",
+        "model.decoder.heads=2",
+        "model.decoder.kv_heads=2",
+        "model.decoder.intermediate=16",
+        "model.pretrain.steps=2",
+        "model.pretrain.batch=8",
+        "model.pretrain.warmup_steps=0",
+        "model.align.train.steps=2",
+        "model.align.train.batch=8",
+        "probe.cadence=[0,1,2]",
+        "probe.items=8",
+        "stability.items=8",
+        "trainability.cadence=[0,1,2]",
+        "trainability.items=8",
+        "conditions.resamples=100",
+    ] {
+        line.push_str(&format!(" --set '{short}'"));
+    }
+    for (list, steps) in [("defence", 1), ("attack", 2)] {
+        let members = spec[list].as_array().expect("a list of tables");
+        for (index, _) in members.iter().enumerate().filter(|(_, member)| member.get("steps").is_some()) {
+            line.push_str(&format!(" --set {list}.{index}.steps={steps}"));
+        }
+    }
+    line
+}
+
+#[test]
+fn every_command_in_the_documentation_works() {
+    let place = place();
+    let mut count = 0;
+    let temporary = format!("{}/", place.path("").display());
+    for block in blocks().iter().filter(|block| block.language == "sh" && !block.not_run) {
+        for line in block.lines.iter().filter(|line| line.starts_with("titer ")) {
+            place.shell(&cut_down(&line.replace("/tmp/", &temporary))).ends(0);
+            count += 1;
+        }
+    }
+    assert!(count > 15, "only {count} commands were found");
+}
+
+#[test]
+fn every_shown_refusal_is_what_the_program_says() {
+    let place = Place::new();
+    let mut count = 0;
+    for block in blocks().iter().filter(|block| block.language == "text" && !block.not_run) {
+        let [first, shown @ ..] = block.lines.as_slice() else { continue };
+        let Some(line) = first.strip_prefix("$ ") else { continue };
+        let ran = place.shell(line);
+        count += 1;
+        assert_eq!(
+            format!("{}{}", ran.stdout, ran.stderr).trim_end(),
+            shown.join("\n"),
+            "{}: {line}",
+            block.at
+        );
+    }
+    assert!(count > 0, "the documents show no command with its answer");
+}
+
+#[test]
+fn every_chore_in_the_documentation_exists() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut count = 0;
+    let mut verbs = std::collections::BTreeMap::new();
+    for block in blocks().iter().filter(|block| block.language == "sh") {
+        for line in block.lines.iter().filter_map(|line| line.strip_prefix("cargo xtask ")) {
+            let line = line.split('#').next().unwrap_or_default();
+            let verb = line.split_whitespace().next().expect("a verb").to_owned();
+            let help = verbs.entry(verb.clone()).or_insert_with(|| {
+                let help = Command::new(&cargo).args(["xtask", &verb, "--help"]).current_dir(root()).output();
+                let help = help.expect("cargo can be started");
+                assert!(help.status.success(), "{}: there is no cargo xtask {verb}", block.at);
+                String::from_utf8_lossy(&help.stdout).into_owned()
+            });
+            for option in line.split_whitespace().filter(|word| word.starts_with("--")) {
+                assert!(help.contains(option), "{}: cargo xtask {verb} has no {option}", block.at);
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 3, "only {count} chores were found");
+}

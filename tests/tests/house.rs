@@ -1,0 +1,168 @@
+//! The shape of the house: what each crate may know, and what its sources never hold.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use titer_tests::{files, read, root};
+
+/// Layers from the ground up. A crate knows only crates of lower layers.
+const LAYERS: [&[&str]; 6] = [
+    &["titer-plan", "titer-ops", "titer-hub"],
+    &["titer-model", "titer-data", "titer-store"],
+    &["titer-train", "titer-judges", "titer-metrics"],
+    &["titer-attacks", "titer-defences", "titer-conditions"],
+    &["titer-lab"],
+    &["titer", "xtask", "titer-tests"],
+];
+
+/// What is absent from a crate: other crates, and texts in its sources.
+const ABSENT: [(&str, &[&str], &[&str]); 5] = [
+    ("titer-plan", &["candle-core", "polars", "tempfile"], &["std::fs", "std::time", "std::env", "std::net"]),
+    ("titer-conditions", &["candle-core"], &["std::fs", "std::time", "SystemTime", "Instant", "std::env"]),
+    ("titer-store", &["candle-core", "polars"], &[]),
+    ("titer-ops", &["serde", "safetensors"], &["std::fs", "std::time"]),
+    ("titer", &["candle-core", "safetensors"], &[]),
+];
+
+/// Texts by which a path inside a store would be spelt.
+const STORE_PATHS: [&str; 6] =
+    ["\"artifacts/", "join(\"artifacts", "\"SEALED", "\"manifest.json", "\"events.jsonl", "\"lease.json"];
+
+/// Lines at most: a longer file holds more than one idea.
+const LONGEST: usize = 450;
+
+struct Crate {
+    name: String,
+    folder: PathBuf,
+    dependencies: Vec<String>,
+}
+
+impl Crate {
+    fn sources(&self) -> Vec<PathBuf> {
+        files(self.folder.join("src"), "rs")
+    }
+}
+
+fn crates() -> Vec<Crate> {
+    let workspace: toml::Table = read(root().join("Cargo.toml")).parse().expect("TOML");
+    let members = workspace["workspace"]["members"].as_array().expect("members");
+    let mut folders = Vec::new();
+    for member in members.iter().filter_map(toml::Value::as_str) {
+        match member.strip_suffix("/*") {
+            Some(parent) => folders.extend(children(&root().join(parent))),
+            None => folders.push(root().join(member)),
+        }
+    }
+    folders.iter().map(|folder| parse(folder)).collect()
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let entries = folder.read_dir().expect("a folder of crates");
+    let mut folders: Vec<_> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
+    folders.sort();
+    folders
+}
+
+fn parse(folder: &Path) -> Crate {
+    let manifest: toml::Table = read(folder.join("Cargo.toml")).parse().expect("TOML");
+    let targets = manifest.get("target").and_then(toml::Value::as_table);
+    let tables = std::iter::once(&manifest)
+        .chain(targets.into_iter().flatten().filter_map(|(_, target)| target.as_table()));
+    let dependencies = tables
+        .flat_map(|table| ["dependencies", "build-dependencies"].map(|key| table.get(key)))
+        .flatten()
+        .filter_map(toml::Value::as_table)
+        .flat_map(|table| table.keys().cloned())
+        .collect();
+    let name = manifest["package"]["name"].as_str().expect("crates have names").to_owned();
+    Crate { name, folder: folder.to_owned(), dependencies }
+}
+
+#[test]
+fn arrows_between_crates_point_down() {
+    let layers: BTreeMap<&str, usize> = LAYERS
+        .iter()
+        .enumerate()
+        .flat_map(|(layer, names)| names.iter().map(move |name| (*name, layer)))
+        .collect();
+    let crates = crates();
+    assert!(crates.len() >= 15, "only {} crates were found", crates.len());
+    let mut wrong = Vec::new();
+    let mut arrows = 0;
+    for Crate { name, dependencies, .. } in &crates {
+        let layer =
+            layers.get(name.as_str()).unwrap_or_else(|| panic!("{name} has no layer: name it in LAYERS"));
+        for below in dependencies {
+            let Some(lower) = layers.get(below.as_str()) else { continue };
+            arrows += 1;
+            if lower >= layer {
+                wrong.push(format!("{name} (layer {layer}) knows {below} (layer {lower})"));
+            }
+        }
+    }
+    assert!(arrows > 30, "only {arrows} dependencies were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_a_crate_must_not_know_is_absent() {
+    let crates = crates();
+    let mut wrong = Vec::new();
+    for (name, dependencies, texts) in ABSENT {
+        let found = crates.iter().find(|found| found.name == name);
+        let found = found.unwrap_or_else(|| panic!("there is no {name}"));
+        let known =
+            dependencies.iter().filter(|absent| found.dependencies.iter().any(|known| known == *absent));
+        wrong.extend(known.map(|known| format!("{name} depends on {known}")));
+        wrong.extend(holding(&found.sources(), texts));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_store_spells_paths_inside_a_store() {
+    let (store, others): (Vec<_>, Vec<_>) = crates()
+        .into_iter()
+        .filter(|found| found.name != "titer-tests")
+        .partition(|found| found.name == "titer-store");
+    assert!(holding(&store[0].sources(), &STORE_PATHS).len() >= 4, "the store spells its paths otherwise");
+    let sources: Vec<_> = others.iter().flat_map(Crate::sources).collect();
+    let wrong = holding(&sources, &STORE_PATHS);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `FILE:LINE: TEXT` for every line with one of `texts`.
+fn holding(sources: &[PathBuf], texts: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in sources {
+        for (number, line) in (1..).zip(read(path).lines()) {
+            if let Some(text) = texts.iter().find(|text| line.contains(**text)) {
+                found.push(format!("{}:{number}: {text}", path.display()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_crate_says_what_it_is() {
+    for Crate { folder, .. } in crates() {
+        let entry = ["src/lib.rs", "src/main.rs"]
+            .map(|name| folder.join(name))
+            .into_iter()
+            .find(|path| path.exists());
+        let entry = entry.unwrap_or_else(|| panic!("{} has neither lib.rs nor main.rs", folder.display()));
+        assert!(read(&entry).starts_with("//! "), "{} does not begin with //!", entry.display());
+    }
+}
+
+#[test]
+fn sources_are_short_and_finished() {
+    let sources: Vec<_> = crates().iter().flat_map(Crate::sources).collect();
+    assert!(sources.len() > 100, "only {} source files were found", sources.len());
+    let long = |path: &&PathBuf| read(path).lines().count() > LONGEST;
+    let long: Vec<_> = sources.iter().filter(long).collect();
+    assert!(long.is_empty(), "longer than {LONGEST} lines: {long:?}");
+    let unfinished = holding(&sources, &["todo!(", "unimplemented!(", "TODO", "FIXME", "XXX"]);
+    assert!(unfinished.is_empty(), "{}", unfinished.join("\n"));
+}
