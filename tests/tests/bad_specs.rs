@@ -43,6 +43,7 @@ fn bad_command_lines_are_refused_and_say_what_would_do() {
     refused(&["run", TINY, "--set", "conditions.phy=0.3"], &["conditions.phy", "did you mean `phi`?"]);
     refused(&["run", TINY, "--set", "conditions.phi=7"], &["conditions.phi", "from 0 to 1, got 7"]);
     refused(&["run", TINY, "--set", "attack.7.rate=1e-3"], &["attack.7"]);
+    refused(&["run"], &["SPEC|PRESET", "Usage"]);
     refused(&["rum", TINY], &["similar subcommand", "run"]);
     refused(&["list", "attack"], &["attacks"]);
     refused(&["export", "tiny", "--what", "probe", "--format", "csv"], &["probes"]);

@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 
-use titer_tests::{Place, TINY, titer};
+use titer_tests::{Place, TINY, read, titer};
 
 /// The finished experiment again, with attacks that are not measured yet.
 const NEW_ATTACK: [&str; 4] = ["run", TINY, "--set", "attack.0.rate=[2e-3]"];
@@ -16,6 +18,7 @@ fn a_store_of_a_newer_titer_is_left_alone() {
     for arguments in [&["show", "tiny"][..], &["run", TINY], &["plan", TINY], &["list", "experiments"]] {
         place.run(arguments).ends(1).without_result().says(&["store.json", "format 99", "upgrade titer"]);
     }
+    assert_eq!(read(place.path("store/store.json")), "{\"format\":99}");
 }
 
 #[test]
@@ -45,17 +48,9 @@ fn a_read_only_store_can_be_read() {
     let program = place.path("titer");
     fs::copy(titer(), &program).expect("copied");
     fs::copy(TINY, place.path("tiny.toml")).expect("copied");
-    let mut folders = vec![place.path("")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a readable folder").flatten() {
-            let mode = if entry.path().is_dir() || entry.path() == program { 0o555 } else { 0o444 };
-            fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode)).expect("mine");
-            folders.extend(entry.path().is_dir().then(|| entry.path()));
-        }
-    }
-    fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).expect("mine");
+    set_modes(&place.path(""), 0o555);
     let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(&program);
+        let mut command = Command::new(&program);
         place.settle(command.args(arguments));
         if rustix::process::geteuid().is_root() {
             command.uid(65534).gid(65534);
@@ -71,11 +66,16 @@ fn a_read_only_store_can_be_read() {
     assert!(said.contains("the store is read-only") && said.contains("make it writable"), "{said}");
     assert!(said.contains(&place.path("store").display().to_string()), "{said}");
     // So that the folder can be removed.
-    let mut folders = vec![place.path("")];
-    while let Some(folder) = folders.pop() {
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("mine");
-        let entries = fs::read_dir(&folder).expect("a readable folder").flatten();
-        folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+    set_modes(&place.path(""), 0o755);
+}
+
+/// Gives everything from `path` down the same permissions.
+fn set_modes(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is mine");
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("a readable folder") {
+            set_modes(&entry.expect("a readable folder").path(), mode);
+        }
     }
 }
 

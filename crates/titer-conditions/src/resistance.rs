@@ -129,9 +129,17 @@ fn judge(
 fn describe(place: &Place<'_>) -> String {
     let Place { curve, steps, mean, bounds } = place;
     format!(
-        "{} after {steps} steps: harmfulness {mean:.3} ({:.3} to {:.3}) on {} probes",
-        curve.attack, bounds.lower, bounds.upper, curve.probe
+        "{} after {}: harmfulness {mean:.3} ({:.3} to {:.3}) on {} probes",
+        curve.attack,
+        in_steps(*steps),
+        bounds.lower,
+        bounds.upper,
+        curve.probe
     )
+}
+
+fn in_steps(steps: u64) -> String {
+    if steps == 1 { "1 step".to_owned() } else { format!("{steps} steps") }
 }
 
 /// What a claim from one seed cannot say.
@@ -172,7 +180,9 @@ pub(crate) fn resistance(study: &Study<'_>, curves: &Curves, baseline: bool) -> 
     let budget = asked.iter().map(|&probe| study.budget(probe)).max().unwrap_or(0);
     let measured = weak.estimate.is_some();
     let (decision, evidence) = match (weak.broken_at, weak.decision) {
-        (Some(steps), _) => (Decision::Fails, format!("broken within {steps} steps: {}", weak.evidence)),
+        (Some(steps), _) => {
+            (Decision::Fails, format!("broken within {}: {}", in_steps(steps), weak.evidence))
+        }
         (None, _) if !measured => (Decision::Inconclusive, weak.evidence.clone()),
         (None, Decision::Holds) => (
             Decision::NotFalsified,
