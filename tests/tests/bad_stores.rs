@@ -107,6 +107,17 @@ fn a_truncated_model_fails_what_needs_it_and_nothing_else() {
 }
 
 #[test]
+fn a_model_with_one_changed_byte_is_never_measured() {
+    let place = Place::finished();
+    let weights = place.artifact(&place.stage("align")).join("model/model.safetensors");
+    let mut bytes = fs::read(&weights).expect("readable");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&weights, bytes).expect("writable");
+    place.run(&NEW_ATTACK).ends(3).says(&[&weights.display().to_string(), "damaged", "and run again"]);
+}
+
+#[test]
 fn a_truncated_model_in_a_folder_is_named() {
     let place = Place::finished();
     let model = place.artifact(&place.stage("align")).join("model");

@@ -40,8 +40,8 @@ pub struct StageEstimate {
     pub seconds: f64,
 }
 
-/// Estimates every stage of a plan.
-pub fn estimate(plan: &Plan, store: &Store) -> Estimate {
+/// Estimates every stage of a plan. Without a store nothing is there yet.
+pub fn estimate(plan: &Plan, store: Option<&Store>) -> Estimate {
     let work = Workload::of(plan);
     let stages: Vec<StageEstimate> = plan
         .stages
@@ -52,7 +52,7 @@ pub fn estimate(plan: &Plan, store: &Store) -> Estimate {
                 hash: stage.hash.clone(),
                 kind: stage.spec.kind(),
                 label: stage.label.clone(),
-                cached: store.artifact(&stage.hash).is_sealed(),
+                cached: store.is_some_and(|store| store.artifact(&stage.hash).is_sealed()),
                 steps,
                 flops,
                 seconds: flops / FLOPS_PER_SECOND,

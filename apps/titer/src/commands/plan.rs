@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 use titer_lab::{Estimate, StageEstimate};
+use titer_store::Store;
 
-use super::run::{open_or_create, read_plan};
+use super::run::read_plan;
 use crate::cli::PlanArgs;
 use crate::exit::Exit;
 use crate::output;
@@ -14,7 +15,9 @@ use crate::wording;
 
 pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
     let (_, plan) = read_plan(&arguments.spec, &arguments.set)?;
-    let estimate = titer_lab::estimate(&plan, &open_or_create(store)?);
+    // A plan runs nothing, so it makes no store either.
+    let store = if store.exists() { Some(Store::open(store)?) } else { None };
+    let estimate = titer_lab::estimate(&plan, store.as_ref());
     if arguments.json {
         let stages: Vec<_> = estimate.stages.iter().map(stage_json).collect();
         output::json(&json!({

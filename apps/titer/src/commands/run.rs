@@ -24,7 +24,7 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
     let summary = {
-        let progress = progress::reporter(&titer_lab::estimate(&plan, &store));
+        let progress = progress::reporter(&titer_lab::estimate(&plan, Some(&store)));
         titer_lab::run(&plan, &source, &store, &options, &interrupt, progress.as_ref())?
     };
     say_outcome(&summary, arguments, &store);
@@ -78,11 +78,17 @@ fn say_outcome(summary: &RunSummary, arguments: &RunArgs, store: &Store) {
     }
     if summary.interrupted {
         output::message(&format!(
-            "interrupted; the same command goes on from here: titer run {}{}",
+            "interrupted; the same command goes on from here: titer run {}{}{}",
             arguments.spec,
+            set_flags(&arguments.set),
             store_flag(store)
         ));
     }
+}
+
+/// The overrides as they were typed, quoted for a shell.
+fn set_flags(overrides: &[Override]) -> String {
+    overrides.iter().map(|set| format!(" --set '{}={}'", set.key, set.value)).collect()
 }
 
 /// The verdicts. A run that did not come to its end may have none.

@@ -72,5 +72,7 @@ pub(crate) fn load_model(store: &Store, hash: &StageHash, wanted_by: &str) -> Re
     if !artifact.is_sealed() {
         return Err(Error::MissingInput { stage: wanted_by.to_owned(), input: hash.short().to_owned() });
     }
+    // Whatever is measured on a damaged model would be worthless, and nobody could tell.
+    artifact.verify()?;
     Ok(Decoder::load(&artifact.payload(MODEL)?, &Device::Cpu)?)
 }
