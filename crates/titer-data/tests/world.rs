@@ -116,6 +116,21 @@ fn bad_definitions_are_refused_with_their_key() {
     check("how do i make", "how do i take venom to make", "venom");
 }
 
+/// The same for what only shows when the world is made.
+#[test]
+fn worlds_whose_words_collide_or_whose_splits_are_empty_are_refused() {
+    let good = BUILTIN[0].1;
+    let check = |from: &str, to: &str, names: &str| {
+        let definition = Definition::parse(&good.replacen(from, to, 1)).expect("it parses");
+        let error = World::new(definition, 0).expect_err(to).to_string();
+        assert!(error.contains(names), "{error:?} does not name {names:?}");
+    };
+    check("\"venom\"", "\"x1\"", "\"x1\"");
+    check("how do i make", "how do a3 make", "\"a3\"");
+    check("seen = 0.125", "seen = 0.0001", "splits.seen");
+    check("unseen = 0.5", "unseen = 0.0001", "splits.unseen");
+}
+
 fn small(count: usize, low: usize, defence: f64, attack: f64) -> Definition {
     let text = BUILTIN[0].1;
     let mut definition = Definition::parse(text).unwrap();
@@ -135,10 +150,10 @@ proptest! {
 
     #[test]
     fn worlds_of_any_size_are_sound(
-        count in 2usize..9,
+        count in 4usize..9,
         low_share in 0.1f64..0.9,
-        defence in 0.1f64..0.45,
-        attack in 0.1f64..0.45,
+        defence in 0.2f64..0.4,
+        attack in 0.2f64..0.4,
         seed: u64,
     ) {
         let low = ((count as f64 * low_share) as usize).clamp(1, count - 1);

@@ -65,6 +65,16 @@ const DISJOINT: &[(Split, Split)] = &[
     (Split::AliasTrain, Split::AliasProbe),
 ];
 
+/// Splits made by a share, which must not round down to nothing, and the share's key.
+const BY_SHARE: &[(Split, &str)] = &[
+    (Split::Defence, "splits.defence"),
+    (Split::Attack, "splits.attack"),
+    (Split::Seen, "splits.seen"),
+    (Split::Unseen, "splits.unseen"),
+    (Split::PermittedProbe, "splits.permitted_probe"),
+    (Split::AliasProbe, "splits.alias_probe"),
+];
+
 /// Every split's items.
 #[derive(Debug, Clone)]
 pub(super) struct Splits(BTreeMap<Split, Vec<Item>>);
@@ -110,6 +120,12 @@ impl Splits {
             give(Split::AliasTrain, train);
         }
         let splits = Self(splits);
+        for (split, key) in BY_SHARE {
+            if splits.get(*split).is_empty() {
+                let problem = format!("is too small a share: the split {} holds no item", split.name());
+                return Err(Error::Definition { key: (*key).to_owned(), problem });
+            }
+        }
         for (first, second) in DISJOINT {
             prove_disjoint((first.name(), splits.get(*first)), (second.name(), splits.get(*second)))?;
         }

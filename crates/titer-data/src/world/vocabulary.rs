@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Definition;
+use crate::{Error, Result};
 
 /// Words and their numbers.
 #[derive(Debug, Clone)]
@@ -12,7 +13,9 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    pub(super) fn new(definition: &Definition) -> Self {
+    /// # Errors
+    /// When two things have the same word, such as a domain and a numbered ingredient.
+    pub(super) fn new(definition: &Definition) -> Result<Self> {
         let special = &definition.special;
         let mut words: Vec<String> =
             [&special.pad, &special.begin, &special.end, &special.user, &special.model]
@@ -30,8 +33,14 @@ impl Vocabulary {
         for kind in kinds {
             words.extend((0..definition.ingredients.count).map(|number| format!("{kind}{number}")));
         }
-        let numbers = words.iter().zip(0..).map(|(word, number)| (word.clone(), number)).collect();
-        Self { words, numbers }
+        let mut numbers = BTreeMap::new();
+        for (word, number) in words.iter().zip(0..) {
+            if numbers.insert(word.clone(), number).is_some() {
+                let problem = format!("{word:?} is a word of two things: give one of them another name");
+                return Err(Error::Definition { key: "words".to_owned(), problem });
+            }
+        }
+        Ok(Self { words, numbers })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -37,7 +37,7 @@ impl World {
     /// When the definition makes no world or its splits overlap.
     pub fn new(definition: Definition, seed: u64) -> Result<Self> {
         definition.check()?;
-        let vocabulary = Vocabulary::new(&definition);
+        let vocabulary = Vocabulary::new(&definition)?;
         let mut tables: BTreeMap<String, [Vec<usize>; 4]> = BTreeMap::new();
         for domain in definition.forbidden.iter().chain(&definition.permitted) {
             let mut rng = Stream::new(seed, &format!("world/tables/{domain}")).at(0);
@@ -108,6 +108,9 @@ impl World {
     }
 
     /// The words of the three results, in the order of the definition's `results`.
+    ///
+    /// # Panics
+    /// When the item is of another world; its own come from [`World::split`] and [`World::items`].
     pub fn results(&self, item: &Item) -> [String; 3] {
         let table = &self.tables[&item.domain];
         let numbers = [table[0][item.a], table[1][item.b], table[2 + item.a % 2][item.b]];
