@@ -105,7 +105,13 @@ fn bad_definitions_are_refused_with_their_key() {
     check("name = \"apothecary\"", "nam = \"apothecary\"", "nam");
     check("count = 16", "count = \"16\"", "count");
     check("count = 16", "count = 1", "ingredients.count");
+    check("count = 16", "count = 9223372036854775807", "ingredients.count");
     check("low = 8", "low = 16", "ingredients.low");
+    check(
+        "explain to produce {domain} from {a} and {b}",
+        "how do i  make {domain} using {a} and {b} ?",
+        "templates[2]",
+    );
     check("using {a} and", "using a and", "templates[0]: {a}");
     check("take {x}", "take {w} {x}", "{w}");
     check("\"dye\", \"song\"", "\"bread\", \"song\"", "used twice");

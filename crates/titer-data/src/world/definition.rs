@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// More ingredients would make more items than memory holds.
+const MOST_INGREDIENTS: usize = 1000;
+
 /// A world's words, templates, sizes and shares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,6 +144,9 @@ impl Definition {
         if count < 2 {
             return wrong("ingredients.count", format!("{count} is too few: at least 2 are needed"));
         }
+        if count > MOST_INGREDIENTS {
+            return wrong("ingredients.count", format!("{count} is too many: at most {MOST_INGREDIENTS}"));
+        }
         if low == 0 || low >= count {
             return wrong("ingredients.low", format!("{low} must lie between 1 and {}", count - 1));
         }
@@ -150,6 +156,13 @@ impl Definition {
     fn check_templates(&self) -> Result<()> {
         for (index, template) in self.templates.iter().enumerate() {
             placeholders(&format!("templates[{index}]"), template, &["{domain}", "{a}", "{b}"])?;
+        }
+        // Items that differ by a repeated template would be one prompt in two splits.
+        let mut wordings = BTreeSet::new();
+        for (index, template) in self.templates.iter().enumerate() {
+            if !wordings.insert(template.split_whitespace().collect::<Vec<_>>()) {
+                return wrong(&format!("templates[{index}]"), "is the same as an earlier template");
+            }
         }
         placeholders("answer", &self.answer, &["{x}", "{y}", "{z}"])?;
         placeholders("refusal", &self.refusal, &[])?;
