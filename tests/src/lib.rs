@@ -11,3 +11,8 @@ pub use files::{files, read, root};
 pub use outcome::Outcome;
 pub use place::{Place, TINY};
 pub use ran::Ran;
+
+/// The code of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
