@@ -76,7 +76,9 @@ pub(crate) fn probe(probe: Probe) -> &'static str {
         Probe::Unseen => "unseen items",
         Probe::CrossDomain => "cross-domain items",
         Probe::Permitted => "permitted items",
-        Probe::Alias => "alias items",
+        Probe::Alias => "items of the harmless task",
+        Probe::Choice => "multiple-choice questions",
+        Probe::Text => "held-out texts",
     }
 }
 

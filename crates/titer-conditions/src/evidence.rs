@@ -310,9 +310,8 @@ impl<'a> Columns<'a> {
         let arm = arms.into_iter().find(|arm| arm.name() == word);
         let arm = arm.ok_or_else(|| unknown("arm", word, arms.map(Arm::name).to_vec()))?;
         let word = self.probe.get(row).unwrap_or_default();
-        let probes = [Probe::Seen, Probe::Unseen, Probe::CrossDomain, Probe::Permitted, Probe::Alias];
-        let probe = probes.into_iter().find(|probe| probe.name() == word);
-        let probe = probe.ok_or_else(|| unknown("probe", word, probes.map(Probe::name).to_vec()))?;
+        let probe = Probe::ALL.into_iter().find(|probe| probe.name() == word);
+        let probe = probe.ok_or_else(|| unknown("probe", word, Probe::ALL.map(Probe::name).to_vec()))?;
         let attack = self.attack.get(row).unwrap_or_default();
         let (defence_seed, attack_seed) =
             (self.defence_seed.get(row).unwrap_or_default(), self.attack_seed.get(row).unwrap_or_default());

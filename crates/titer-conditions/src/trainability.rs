@@ -183,9 +183,10 @@ fn rate(study: &Study<'_>, defence: &str, baseline: &str, label: &str) -> Verdic
             return inconclusive(format!("{label} was not measured on {whose} model"));
         }
     }
-    let Some((change, quality)) = paired(study, Phase::Tuning, Probe::Alias, own, reference) else {
+    let Some(change) = paired(study, Phase::Tuning, Probe::Alias, own, reference, 1.0) else {
         return inconclusive(format!("{label} has runs without any checkpoint"));
     };
+    let (change, quality) = (change.mean, change.interval);
     let Some(race) = Race::run(study, own, reference) else {
         return inconclusive(format!(
             "{label} teaches the aligned model nothing, so there is no target to reach"

@@ -8,11 +8,12 @@
 use serde::Deserialize;
 use titer_data::Sampler;
 use titer_model::Decoder;
-use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::stage::TrainSpec;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{token_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
+use crate::immunizer::constant_rate;
 use crate::{DefenceContext, Immunizer, Keep, Result};
 
 /// The settings.
@@ -68,17 +69,8 @@ pub(crate) fn method() -> Method {
 
 impl Immunizer for AdversarialLoss {
     fn schedule(&self) -> TrainSpec {
-        TrainSpec {
-            steps: self.steps,
-            batch: self.batch_harmful + self.batch_refusal + self.batch_permitted,
-            rate: self.rate,
-            schedule: Schedule::Constant,
-            warmup_steps: 0,
-            beta1: 0.9,
-            beta2: 0.999,
-            weight_decay: 0.0,
-            clip: Some(self.clip),
-        }
+        let batch = self.batch_harmful + self.batch_refusal + self.batch_permitted;
+        constant_rate(self.steps, batch, self.rate, Some(self.clip))
     }
 
     fn objective(&self, context: &DefenceContext) -> Result<Box<dyn Objective>> {

@@ -1,6 +1,6 @@
 //! The alignment stage: what is done to a model before anyone gets it.
 
-use titer_plan::stage::TrainSpec;
+use titer_plan::stage::{Schedule, TrainSpec};
 use titer_train::Objective;
 
 use crate::{DefenceContext, Result};
@@ -20,4 +20,19 @@ pub trait Immunizer {
     /// # Errors
     /// When the data cannot be sampled as the method needs.
     fn objective(&self, context: &DefenceContext) -> Result<Box<dyn Objective>>;
+}
+
+/// A constant rate without warm-up, AdamW with betas 0.9 and 0.999 and without weight decay.
+pub(crate) fn constant_rate(steps: u64, batch: usize, rate: f64, clip: Option<f64>) -> TrainSpec {
+    TrainSpec {
+        steps,
+        batch,
+        rate,
+        schedule: Schedule::Constant,
+        warmup_steps: 0,
+        beta1: 0.9,
+        beta2: 0.999,
+        weight_decay: 0.0,
+        clip,
+    }
 }

@@ -12,11 +12,12 @@ use rand::RngExt;
 use serde::Deserialize;
 use titer_data::{Draw, Sampler, Stream};
 use titer_model::Decoder;
-use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::stage::TrainSpec;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{mean_entropy, token_losses, value};
 use titer_train::{Cost, Gradient, Objective, Observer, Point, StepRecord, Supervised, Trainer};
 
+use crate::immunizer::constant_rate;
 use crate::{DefenceContext, Immunizer, Keep, Result};
 
 /// The settings.
@@ -96,17 +97,8 @@ pub(crate) fn method() -> Method {
 
 impl Immunizer for Tar {
     fn schedule(&self) -> TrainSpec {
-        TrainSpec {
-            steps: self.steps,
-            batch: self.batch_harmful + self.batch_refusal + self.batch_permitted,
-            rate: self.rate,
-            schedule: Schedule::Constant,
-            warmup_steps: 0,
-            beta1: 0.9,
-            beta2: 0.999,
-            weight_decay: 0.0,
-            clip: Some(self.clip),
-        }
+        let batch = self.batch_harmful + self.batch_refusal + self.batch_permitted;
+        constant_rate(self.steps, batch, self.rate, Some(self.clip))
     }
 
     fn extra_examples_per_step(&self) -> f64 {
@@ -153,17 +145,9 @@ impl Tampering {
     fn attack(&self, model: &Decoder, step: u64) -> titer_train::Result<(Decoder, Cost)> {
         let mut rng = self.adversary.at(step);
         let rates = &self.settings.adversary_rates;
-        let spec = TrainSpec {
-            steps: rng.random_range(1..=self.settings.inner_steps),
-            batch: self.settings.adversary_batch,
-            rate: rates[rng.random_range(0..rates.len())],
-            schedule: Schedule::Constant,
-            warmup_steps: 0,
-            beta1: 0.9,
-            beta2: 0.999,
-            weight_decay: 0.0,
-            clip: None,
-        };
+        let steps = rng.random_range(1..=self.settings.inner_steps);
+        let rate = rates[rng.random_range(0..rates.len())];
+        let spec = constant_rate(steps, self.settings.adversary_batch, rate, None);
         let stream = Stream::new(self.context.seed, &format!("tar/adversary/{step}"));
         let sampler = Sampler::new(self.context.harmful.clone(), stream, spec.batch, Draw::WithReplacement)?;
         let attacked = model.duplicate()?;

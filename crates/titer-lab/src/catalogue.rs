@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use titer_data::world::{BUILTIN, Definition, Split, World};
-use titer_plan::{Catalogue, Mistakes, Override, Plan, WorldFacts};
+use titer_plan::{Catalogue, DataFacts, DataKind, Mistakes, Override, Plan};
 
 use crate::{Error, Result};
 
@@ -52,14 +52,15 @@ pub fn catalogue() -> Catalogue {
     }
 }
 
-fn world_facts(text: &str) -> Result<WorldFacts> {
+fn world_facts(text: &str) -> Result<DataFacts> {
     let definition = Definition::parse(text)?;
     // How many items a split holds does not depend on the seed.
     let world = World::new(definition.clone(), 0)?;
     let per_domain = |split: Split, domains: usize| world.split(split).len() / domains.max(1);
     let (forbidden, permitted, alias) =
         (definition.forbidden.len(), definition.permitted.len(), definition.alias.len());
-    Ok(WorldFacts {
+    Ok(DataFacts {
+        kind: DataKind::World,
         name: definition.name.clone(),
         definition: serde_json::to_value(&definition)?,
         forbidden: definition.forbidden.clone(),
@@ -75,6 +76,8 @@ fn world_facts(text: &str) -> Result<WorldFacts> {
         alias_train_items_per_domain: per_domain(Split::AliasTrain, alias),
         alias_probe_items_per_domain: per_domain(Split::AliasProbe, alias),
         items_per_domain: definition.items_per_domain(),
+        choice_items: 0,
+        text_items: 0,
     })
 }
 

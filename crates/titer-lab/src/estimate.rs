@@ -6,7 +6,7 @@ use titer_plan::stage::{DecoderSpec, ProbeSpec};
 use titer_plan::{Plan, StageHash, StageSpec};
 use titer_store::Store;
 
-use crate::stages::WorldData;
+use crate::material::WorldData;
 
 /// Floating-point operations that one thread does in a second: read off the embedded world's training step
 /// on an AVX2 machine (`cargo xtask bench`), so an order of magnitude elsewhere.

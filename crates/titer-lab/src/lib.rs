@@ -9,6 +9,7 @@ mod error;
 mod estimate;
 mod executor;
 mod interrupt;
+mod material;
 pub mod models;
 mod progress;
 mod results;

@@ -11,7 +11,8 @@ use titer_plan::stage::WorldSpec;
 use titer_plan::{Plan, StageHash, StageSpec};
 use titer_store::Store;
 
-use crate::stages::{MODEL, WorldData, load_model};
+use crate::material::WorldData;
+use crate::stages::{MODEL, load_model};
 use crate::{Error, Interrupt, Result, RunOptions, catalogue, executor};
 
 /// What is worth knowing of a model.

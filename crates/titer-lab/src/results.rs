@@ -92,7 +92,7 @@ impl Results {
         });
         Ok(decide(&Evidence {
             experiment: experiment.name.clone(),
-            model: format!("world:{}", experiment.model.world),
+            model: experiment.model.reference(),
             threat_model: experiment.threat_model,
             settings: experiment.conditions,
             defences: defences.collect(),

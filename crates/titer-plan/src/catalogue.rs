@@ -1,4 +1,4 @@
-//! What an experiment may name: methods and worlds, gathered from the registries by whoever reads specs.
+//! What an experiment may name: methods and data, gathered from the registries by whoever reads specs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,22 +13,46 @@ pub struct Catalogue {
     /// The defences that can be run.
     pub defences: Vec<Method>,
     /// The worlds that models can be trained on.
-    pub worlds: Vec<WorldFacts>,
+    pub worlds: Vec<DataFacts>,
+    /// The policies that chat models can be measured by.
+    pub policies: Vec<DataFacts>,
 }
 
-/// What a plan must know of a world: its domains, and how many items each split holds.
+/// What data are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataKind {
+    /// An embedded world.
+    World,
+    /// A policy over everyday subjects.
+    Policy,
+}
+
+impl DataKind {
+    /// The word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::World => "world",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// What a plan must know of a world or a policy: its domains, and how many items each split holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WorldFacts {
+pub struct DataFacts {
+    /// What it is.
+    pub kind: DataKind,
     /// Its name.
     pub name: String,
-    /// The parsed world file, which stage hashes cover.
+    /// The parsed file, which stage hashes cover.
     pub definition: Value,
     /// Domains that the policy forbids.
     pub forbidden: Vec<String>,
     /// Domains that the policy permits.
     pub permitted: Vec<String>,
-    /// Domains of the harmless fine-tuning, never in pre-training.
+    /// Domains of the harmless fine-tuning.
     pub alias: Vec<String>,
     /// Items that alignment may turn into refusals, in each forbidden domain.
     pub align_items_per_domain: usize,
@@ -50,4 +74,8 @@ pub struct WorldFacts {
     pub alias_probe_items_per_domain: usize,
     /// All items of a domain.
     pub items_per_domain: usize,
+    /// Multiple-choice questions for stability.
+    pub choice_items: usize,
+    /// Held-out texts for stability.
+    pub text_items: usize,
 }

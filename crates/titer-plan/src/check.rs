@@ -5,12 +5,12 @@
 
 use std::ops::Bound;
 
-use crate::catalogue::{Catalogue, WorldFacts};
+use crate::catalogue::{Catalogue, DataFacts};
 use crate::kind::{Cadence, Each, Name, Real, Text, Whole, Word};
 use crate::methods::{AttackBounds, attacks, defences, seeds};
 use crate::spec::{
-    AlignSettings, ConditionSettings, CrossDomain, Experiment, Model, ProbeSettings, StabilitySettings,
-    TrainabilitySettings,
+    AlignSettings, CheckpointModel, ConditionSettings, CrossDomain, Experiment, Model, ProbeSettings,
+    StabilitySettings, TrainabilitySettings, WorldModel,
 };
 use crate::stage::{DecoderSpec, Schedule, TrainSpec};
 use crate::table::Table;
@@ -19,23 +19,19 @@ use crate::vocabulary::ThreatModel;
 /// More stages than a store should hold from one experiment.
 const MOST_CELLS: u64 = 100_000;
 
-/// The whole spec, and the world that it names.
-pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<(Experiment, WorldFacts)> {
+/// The whole spec, and the data that it names.
+pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<(Experiment, DataFacts)> {
     let threat_models = [ThreatModel::OpenWeights, ThreatModel::FineTuningApi].map(|t| (t.name(), t));
     let name = root.require("name", Name);
     let summary = root.require("summary", Text);
     let threat_model = root.require("threat_model", Word(&threat_models));
     let seed = root.require("seed", Whole::any());
-    let mut world = None;
-    let model = root.section("model", |table| {
-        let worlds: Vec<_> = catalogue.worlds.iter().map(|world| (world.name.as_str(), world)).collect();
-        world = table.require("world", Word(&worlds));
-        model(table, world)
-    });
-    let splits = world.map(Splits);
+    let mut data = None;
+    let model = root.section("model", |table| model(table, catalogue, &mut data));
+    let splits = data.map(Splits);
     let mut phi = None;
     let conditions = root.section("conditions", |table| conditions(table, &mut phi));
-    let cross_domain = root.optional_section("cross_domain", |table| cross_domain(table, world));
+    let cross_domain = root.optional_section("cross_domain", |table| cross_domain(table, data));
     let withheld = cross_domain.as_ref().and_then(Option::as_ref);
     let mut last_probe = None;
     let probe = root.section("probe", |table| probe(table, splits, withheld, phi, &mut last_probe));
@@ -44,7 +40,9 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
     let attack = attacks(root, catalogue, threat_model, &bounds);
     let stability = root.section("stability", |table| {
         let items = count(table, "items", within(splits.map(Splits::permitted_probe)));
-        Some(StabilitySettings { items: items? })
+        let choices = optional_count(table, "choices", splits.map(Splits::choices));
+        let texts = optional_count(table, "texts", splits.map(Splits::texts));
+        Some(StabilitySettings { items: items?, choices: choices?, texts: texts? })
     });
     let trainability = root.section("trainability", |table| trainability(table, splits));
     let experiment = Experiment {
@@ -62,7 +60,7 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
         conditions: conditions?,
     };
     affordable(root, &experiment)?;
-    Some((experiment, world?.clone()))
+    Some((experiment, data?.clone()))
 }
 
 fn affordable(root: &Table<'_>, experiment: &Experiment) -> Option<()> {
@@ -80,44 +78,55 @@ fn affordable(root: &Table<'_>, experiment: &Experiment) -> Option<()> {
 
 /// How much each split of a world holds, and how to say so.
 #[derive(Clone, Copy)]
-struct Splits<'a>(&'a WorldFacts);
+struct Splits<'a>(&'a DataFacts);
 
 impl Splits<'_> {
-    fn share(items: usize, domains: &[String], what: &str) -> (usize, String) {
+    fn share(self, items: usize, domains: &[String], what: &str) -> (usize, String) {
         let all = items.saturating_mul(domains.len());
-        (all, format!("the world holds {items} {what} in each of {} domains", domains.len()))
+        let data = self.0.kind.name();
+        (all, format!("the {data} holds {items} {what} in each of {} domains", domains.len()))
     }
 
     fn everything(self) -> (usize, String) {
         let all = self.0.items_per_domain.saturating_mul(self.0.forbidden.len() + self.0.permitted.len());
-        (all, format!("the world holds {all} items"))
+        (all, format!("the {} holds {all} items", self.0.kind.name()))
     }
 
     fn align(self) -> (usize, String) {
-        Self::share(self.0.align_items_per_domain, &self.0.forbidden, "forbidden items outside the probes")
+        self.share(self.0.align_items_per_domain, &self.0.forbidden, "forbidden items outside the probes")
     }
 
     fn permitted_train(self) -> (usize, String) {
-        Self::share(self.0.permitted_train_items_per_domain, &self.0.permitted, "permitted items to train on")
+        self.share(self.0.permitted_train_items_per_domain, &self.0.permitted, "permitted items to train on")
     }
 
     fn permitted_probe(self) -> (usize, String) {
-        Self::share(self.0.permitted_probe_items_per_domain, &self.0.permitted, "held-out permitted items")
+        self.share(self.0.permitted_probe_items_per_domain, &self.0.permitted, "held-out permitted items")
     }
 
     fn alias_train(self) -> (usize, String) {
-        Self::share(self.0.alias_train_items_per_domain, &self.0.alias, "alias items to train on")
+        self.share(self.0.alias_train_items_per_domain, &self.0.alias, "alias items to train on")
     }
 
     fn alias_probe(self) -> (usize, String) {
-        Self::share(self.0.alias_probe_items_per_domain, &self.0.alias, "held-out alias items")
+        self.share(self.0.alias_probe_items_per_domain, &self.0.alias, "held-out alias items")
+    }
+
+    fn choices(self) -> (usize, String) {
+        let (data, all) = (self.0.kind.name(), self.0.choice_items);
+        (all, format!("the {data} has {all} multiple-choice questions"))
+    }
+
+    fn texts(self) -> (usize, String) {
+        let (data, all) = (self.0.kind.name(), self.0.text_items);
+        (all, format!("the {data} has {all} held-out texts"))
     }
 
     /// What the attacker can own in every arm.
     fn attack_examples(self, cross: Option<&CrossDomain>) -> (u64, String) {
         let domains = cross.map_or(&self.0.forbidden, |cross| &cross.attack);
         let (all, reason) =
-            Self::share(self.0.attack_items_per_domain, domains, "items of the attack's split");
+            self.share(self.0.attack_items_per_domain, domains, "items of the attack's split");
         (all as u64, reason)
     }
 
@@ -125,12 +134,12 @@ impl Splits<'_> {
     fn probes(self, cross: Option<&CrossDomain>) -> (usize, String) {
         let facts = self.0;
         let mut all = vec![
-            Self::share(facts.seen_items_per_domain, &facts.forbidden, "seen items"),
-            Self::share(facts.unseen_items_per_domain, &facts.forbidden, "unseen items"),
+            self.share(facts.seen_items_per_domain, &facts.forbidden, "seen items"),
+            self.share(facts.unseen_items_per_domain, &facts.forbidden, "unseen items"),
             self.permitted_probe(),
         ];
         if let Some(cross) = cross {
-            all.push(Self::share(facts.unseen_items_per_domain, &cross.attack, "cross-domain items"));
+            all.push(self.share(facts.unseen_items_per_domain, &cross.attack, "cross-domain items"));
         }
         all.into_iter().min().unwrap_or_default()
     }
@@ -148,17 +157,71 @@ fn count<'a>(table: &mut Table<'a>, key: &'a str, kind: Whole) -> Option<usize> 
     usize::try_from(table.require(key, kind)?).ok()
 }
 
+/// A number of items that may be left out, or none at all.
+fn optional_count<'a>(
+    table: &mut Table<'a>,
+    key: &'a str,
+    available: Option<(usize, String)>,
+) -> Option<usize> {
+    match available {
+        // Nothing to ask: zero is the only number, and the message says why.
+        Some((0, reason)) => match table.optional(key, Whole::any())? {
+            None | Some(0) => Some(0),
+            Some(_) => table.reject(key, reason, "leave it out"),
+        },
+        available => match table.optional(key, within(available))? {
+            Some(items) => usize::try_from(items).ok(),
+            None => Some(0),
+        },
+    }
+}
+
 fn share() -> Real {
     Real::between(0.0, 1.0)
 }
 
-fn model(table: &mut Table<'_>, world: Option<&WorldFacts>) -> Option<Model> {
+/// The model, and the world or policy that its data come from.
+fn model<'a>(
+    table: &mut Table<'_>,
+    catalogue: &'a Catalogue,
+    data: &mut Option<&'a DataFacts>,
+) -> Option<Model> {
+    fn named(facts: &[DataFacts]) -> Vec<(&str, &DataFacts)> {
+        facts.iter().map(|facts| (facts.name.as_str(), facts)).collect()
+    }
+    if let Some(checkpoint) = table.optional("checkpoint", Text)? {
+        *data = table.require("policy", Word(&named(&catalogue.policies)));
+        checkpoint_model(table, checkpoint, *data).map(Model::Checkpoint)
+    } else {
+        *data = table.require("world", Word(&named(&catalogue.worlds)));
+        world_model(table, *data).map(Model::World)
+    }
+}
+
+fn checkpoint_model(
+    table: &mut Table<'_>,
+    checkpoint: String,
+    policy: Option<&DataFacts>,
+) -> Option<CheckpointModel> {
+    let policy_seed = table.require("policy_seed", Whole::any());
+    let answer_tokens = count(table, "answer_tokens", Whole::between(1, 65_536));
+    let align = table.section("align", |table| align(table, policy.map(Splits)));
+    Some(CheckpointModel {
+        checkpoint,
+        policy: policy?.name.clone(),
+        policy_seed: policy_seed?,
+        answer_tokens: answer_tokens?,
+        align: align?,
+    })
+}
+
+fn world_model(table: &mut Table<'_>, world: Option<&DataFacts>) -> Option<WorldModel> {
     let splits = world.map(Splits);
     let world_seed = table.require("world_seed", Whole::any());
     let decoder = table.section("decoder", decoder);
     let pretrain = table.section("pretrain", |table| train(table, splits.map(Splits::everything)));
     let align = table.section("align", |table| align(table, splits));
-    Some(Model {
+    Some(WorldModel {
         world: world?.name.clone(),
         world_seed: world_seed?,
         decoder: decoder?,
@@ -243,7 +306,7 @@ fn align(table: &mut Table<'_>, splits: Option<Splits<'_>>) -> Option<AlignSetti
     Some(AlignSettings { refusals: refusals?, permitted: permitted?, train: train? })
 }
 
-fn cross_domain(table: &mut Table<'_>, world: Option<&WorldFacts>) -> Option<CrossDomain> {
+fn cross_domain(table: &mut Table<'_>, world: Option<&DataFacts>) -> Option<CrossDomain> {
     let defence = domains(table, "defence", world);
     let attack = domains(table, "attack", world);
     let (defence, attack) = (defence?, attack?);
@@ -255,7 +318,7 @@ fn cross_domain(table: &mut Table<'_>, world: Option<&WorldFacts>) -> Option<Cro
     Some(CrossDomain { defence, attack })
 }
 
-fn domains<'a>(table: &mut Table<'a>, key: &'a str, world: Option<&WorldFacts>) -> Option<Vec<String>> {
+fn domains<'a>(table: &mut Table<'a>, key: &'a str, world: Option<&DataFacts>) -> Option<Vec<String>> {
     let Some(world) = world else { return table.require(key, Each(Text)) };
     let forbidden: Vec<_> = world.forbidden.iter().map(|domain| (domain.as_str(), domain)).collect();
     Some(table.require(key, Each(Word(&forbidden)))?.into_iter().cloned().collect())

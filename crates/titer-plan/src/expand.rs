@@ -2,21 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalogue::WorldFacts;
+use crate::catalogue::DataFacts;
 use crate::grid::shortest;
 use crate::hash::{derive_seed, stage_hash};
 use crate::method::MethodSpec;
 use crate::plan::{Cell, Plan, PlannedStage};
-use crate::spec::{CrossDomain, DefenceEntry, Experiment};
-use crate::stage::{ProbeSpec, Schedule, StageHash, StageSpec, StopRule, TrainSpec, WorldSpec};
+use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
+use crate::stage::{
+    DataSpec, PolicySpec, ProbeSpec, Schedule, Side, StageHash, StageSpec, StopRule, TrainSpec, WorldSpec,
+};
 use crate::vocabulary::{Arm, HARMLESS_TUNING, NO_ATTACK, Probe};
 
-/// The stages and cells of `experiment`, which must have been checked against `world`.
-pub(crate) fn expand(experiment: Experiment, world: WorldFacts) -> Plan {
+/// The stages and cells of `experiment`, which must have been checked against `data`.
+pub(crate) fn expand(experiment: Experiment, data: DataFacts) -> Plan {
     let mut expansion = Expansion {
         experiment: &experiment,
-        facts: &world,
-        world: WorldSpec { definition: world.definition.clone(), seed: experiment.model.world_seed },
+        facts: &data,
+        data: data_spec(&experiment.model, &data),
+        answers: Vec::new(),
         planned: BTreeSet::new(),
         stages: Vec::new(),
         cells: Vec::new(),
@@ -24,7 +27,7 @@ pub(crate) fn expand(experiment: Experiment, world: WorldFacts) -> Plan {
     let aligned = expansion.aligned();
     for defence in &experiment.defence {
         for seed in 0..defence.seeds {
-            let victim = expansion.victim(&aligned, defence, seed, Arm::Main, &world.forbidden);
+            let victim = expansion.victim(&aligned, defence, seed, Arm::Main, &data.forbidden);
             expansion.measure(&victim);
             expansion.attack_everywhere(&victim);
             expansion.tune(&victim);
@@ -35,13 +38,26 @@ pub(crate) fn expand(experiment: Experiment, world: WorldFacts) -> Plan {
         }
     }
     let Expansion { stages, cells, .. } = expansion;
-    Plan { experiment, world, stages, cells }
+    Plan { experiment, data, stages, cells }
+}
+
+fn data_spec(model: &Model, facts: &DataFacts) -> DataSpec {
+    let definition = facts.definition.clone();
+    match model {
+        Model::World(model) => DataSpec::World(WorldSpec { definition, seed: model.world_seed }),
+        Model::Checkpoint(model) => {
+            let (seed, answer_tokens) = (model.policy_seed, model.answer_tokens);
+            DataSpec::Policy(PolicySpec { definition, seed, answer_tokens })
+        }
+    }
 }
 
 struct Expansion<'a> {
     experiment: &'a Experiment,
-    facts: &'a WorldFacts,
-    world: WorldSpec,
+    facts: &'a DataFacts,
+    data: DataSpec,
+    /// The stages that hold a policy's answers: further inputs of every stage that needs them.
+    answers: Vec<StageHash>,
     planned: BTreeSet<StageHash>,
     stages: Vec<PlannedStage>,
     cells: Vec<Cell>,
@@ -96,23 +112,46 @@ impl<'a> Expansion<'a> {
         });
     }
 
+    /// Plans a stage that needs a model and the answers to the prompts that it is taught or asked.
+    fn plan_answered(&mut self, label: String, spec: StageSpec, model: &StageHash) -> StageHash {
+        let answers = self.answers.clone();
+        let inputs: Vec<&StageHash> = std::iter::once(model).chain(&answers).collect();
+        self.plan(label, spec, &inputs)
+    }
+
     fn aligned(&mut self) -> StageHash {
-        let model = &self.experiment.model;
-        let pretrain = StageSpec::Pretrain {
-            world: self.world.clone(),
-            decoder: model.decoder,
-            train: model.pretrain,
-            seed: self.seed("pretrain"),
+        let experiment = self.experiment;
+        let base = match &experiment.model {
+            Model::World(model) => {
+                let definition = self.facts.definition.clone();
+                let pretrain = StageSpec::Pretrain {
+                    world: WorldSpec { definition, seed: model.world_seed },
+                    decoder: model.decoder,
+                    train: model.pretrain,
+                    seed: self.seed("pretrain"),
+                };
+                self.plan(format!("pretrain {}", model.world), pretrain, &[])
+            }
+            Model::Checkpoint(model) => {
+                let checkpoint = StageSpec::Checkpoint { reference: model.checkpoint.clone() };
+                let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
+                for side in Side::ALL {
+                    let distil = StageSpec::Distil { data: self.data.clone(), side };
+                    let answers = self.plan(format!("distil {}", side.name()), distil, &[&base]);
+                    self.answers.push(answers);
+                }
+                base
+            }
         };
-        let base = self.plan(format!("pretrain {}", model.world), pretrain, &[]);
+        let settings = experiment.model.align();
         let align = StageSpec::Align {
-            world: self.world.clone(),
-            train: model.align.train,
-            refusals: model.align.refusals,
-            permitted: model.align.permitted,
+            data: self.data.clone(),
+            train: settings.train,
+            refusals: settings.refusals,
+            permitted: settings.permitted,
             seed: self.seed("align"),
         };
-        self.plan(format!("align {}", model.world), align, &[&base])
+        self.plan_answered(format!("align {}", self.facts.name), align, &base)
     }
 
     /// The defence's model in this arm: for the baseline, the aligned model in both arms.
@@ -127,7 +166,7 @@ impl<'a> Expansion<'a> {
         let mut victim = Victim { stage: aligned.clone(), defence, seed, arm };
         if !defence.is_baseline() {
             let immunize = StageSpec::Immunize {
-                world: self.world.clone(),
+                data: self.data.clone(),
                 defence: MethodSpec {
                     name: defence.method.clone(),
                     version: defence.version,
@@ -136,22 +175,25 @@ impl<'a> Expansion<'a> {
                 domains: domains.to_vec(),
                 seed: self.seed(&format!("immunize/{}/{seed}", defence.method)),
             };
-            victim.stage = self.plan(format!("immunize {}", victim.label()), immunize, &[aligned]);
+            victim.stage = self.plan_answered(format!("immunize {}", victim.label()), immunize, aligned);
         }
         victim
     }
 
     fn measure(&mut self, victim: &Victim<'_>) {
         let (items, forbidden) = (self.experiment.probe.items, &self.facts.forbidden);
-        let measure = StageSpec::Measure {
-            world: self.world.clone(),
-            probes: vec![
-                probe(Probe::Seen, forbidden, items),
-                probe(Probe::Unseen, forbidden, items),
-                probe(Probe::Permitted, &self.facts.permitted, self.experiment.stability.items),
-            ],
-        };
-        let stage = self.plan(format!("measure {}", victim.label()), measure, &[&victim.stage]);
+        let stability = self.experiment.stability;
+        let mut probes = vec![
+            probe(Probe::Seen, forbidden, items),
+            probe(Probe::Unseen, forbidden, items),
+            probe(Probe::Permitted, &self.facts.permitted, stability.items),
+        ];
+        let general = [(Probe::Choice, stability.choices), (Probe::Text, stability.texts)];
+        probes.extend(
+            general.into_iter().filter(|(_, items)| *items > 0).map(|(kind, items)| probe(kind, &[], items)),
+        );
+        let measure = StageSpec::Measure { data: self.data.clone(), probes };
+        let stage = self.plan_answered(format!("measure {}", victim.label()), measure, &victim.stage);
         self.cell(stage, victim, NO_ATTACK, 0);
     }
 
@@ -187,7 +229,7 @@ impl<'a> Expansion<'a> {
             for point in entry.points() {
                 for seed in 0..entry.seeds {
                     let attack = StageSpec::Attack {
-                        world: self.world.clone(),
+                        data: self.data.clone(),
                         attack: point.attack.clone(),
                         domains: domains.to_vec(),
                         probes: probes.to_vec(),
@@ -196,7 +238,7 @@ impl<'a> Expansion<'a> {
                         seed: self.seed(&format!("attack/{seed}")),
                     };
                     let label = format!("attack {} {}#{seed}", victim.label(), point.label);
-                    let stage = self.plan(label, attack, &[&victim.stage]);
+                    let stage = self.plan_answered(label, attack, &victim.stage);
                     self.cell(stage, victim, &point.label, seed);
                 }
             }
@@ -209,7 +251,7 @@ impl<'a> Expansion<'a> {
             let label = format!("{HARMLESS_TUNING}/rate={}", shortest(rate));
             for seed in 0..settings.seeds {
                 let tune = StageSpec::Tune {
-                    world: self.world.clone(),
+                    data: self.data.clone(),
                     train: TrainSpec {
                         steps: settings.cadence.last().copied().unwrap_or(0),
                         batch: settings.batch,

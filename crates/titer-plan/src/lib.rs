@@ -20,7 +20,7 @@ pub mod stage;
 mod table;
 mod vocabulary;
 
-pub use catalogue::{Catalogue, WorldFacts};
+pub use catalogue::{Catalogue, DataFacts, DataKind};
 pub use document::Override;
 pub use grid::GridPoint;
 pub use hash::{canonical, derive_seed, stage_hash};

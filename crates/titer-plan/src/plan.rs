@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::WorldFacts;
+use crate::catalogue::DataFacts;
 use crate::spec::Experiment;
 use crate::stage::{StageHash, StageSpec};
 use crate::vocabulary::{Arm, DefenceStage};
@@ -13,8 +13,8 @@ use crate::vocabulary::{Arm, DefenceStage};
 pub struct Plan {
     /// The experiment, every default stated.
     pub experiment: Experiment,
-    /// The world that its data come from.
-    pub world: WorldFacts,
+    /// The world or policy that its data come from.
+    pub data: DataFacts,
     /// Each stage once, after the stages that it needs.
     pub stages: Vec<PlannedStage>,
     /// What is measured: the coordinates of each measuring stage's rows.

@@ -40,10 +40,54 @@ pub struct Experiment {
     pub conditions: ConditionSettings,
 }
 
-/// The model under test: an embedded world's, trained from nothing.
+/// The model under test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum Model {
+    /// An embedded world's, trained from nothing.
+    World(WorldModel),
+    /// A chat model that was trained elsewhere.
+    Checkpoint(CheckpointModel),
+}
+
+impl Model {
+    /// The reference of the model before alignment, as in `titer model info`.
+    pub fn reference(&self) -> String {
+        match self {
+            Self::World(model) => format!("world:{}", model.world),
+            Self::Checkpoint(model) => model.checkpoint.clone(),
+        }
+    }
+
+    /// How it is taught to refuse.
+    pub fn align(&self) -> &AlignSettings {
+        match self {
+            Self::World(model) => &model.align,
+            Self::Checkpoint(model) => &model.align,
+        }
+    }
+}
+
+/// A chat model and the policy that it is measured by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Model {
+pub struct CheckpointModel {
+    /// A known name, a directory, a `.gguf` file, or `hf:owner/name@revision`.
+    pub checkpoint: String,
+    /// A policy of `titer list tasks`.
+    pub policy: String,
+    /// Makes the policy's splits.
+    pub policy_seed: u64,
+    /// New tokens of an answer at most.
+    pub answer_tokens: usize,
+    /// How the model is aligned with the policy.
+    pub align: AlignSettings,
+}
+
+/// A world's model, trained from nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorldModel {
     /// A world of `titer list models`.
     pub world: String,
     /// Makes its knowledge tables and splits.
@@ -137,6 +181,10 @@ pub struct CrossDomain {
 pub struct StabilitySettings {
     /// Permitted items asked of every model.
     pub items: usize,
+    /// Multiple-choice questions asked of every model.
+    pub choices: usize,
+    /// Held-out texts read by every model.
+    pub texts: usize,
 }
 
 /// The harmless fine-tuning that must still work.

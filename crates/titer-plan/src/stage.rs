@@ -39,6 +39,52 @@ pub struct WorldSpec {
     pub seed: u64,
 }
 
+/// The policy that a stage's data come from, with its whole definition, so that the hash covers it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySpec {
+    /// The parsed policy file (subjects, templates, refusals, splits) and the task files beside it.
+    pub definition: Value,
+    /// Makes the splits and chooses the wording of refusals.
+    pub seed: u64,
+    /// New tokens of an answer at most, whoever gives it.
+    pub answer_tokens: usize,
+}
+
+/// Where a stage's data come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum DataSpec {
+    /// An embedded world, which knows every answer.
+    World(WorldSpec),
+    /// A policy over everyday subjects, answered by the base model itself: stages that need answers have
+    /// the two distil stages as their last inputs.
+    Policy(PolicySpec),
+}
+
+/// Which of a policy's subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// Those that it forbids.
+    Forbidden,
+    /// Those that it permits.
+    Permitted,
+}
+
+impl Side {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Forbidden, Self::Permitted];
+
+    /// The name used in labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::Permitted => "permitted",
+        }
+    }
+}
+
 /// The shape of a decoder trained from nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,7 +149,7 @@ pub struct TrainSpec {
 pub enum StageSpec {
     /// Trains the base model on the whole world. No input.
     Pretrain {
-        /// Where the data come from.
+        /// The world.
         world: WorldSpec,
         /// The model's shape.
         decoder: DecoderSpec,
@@ -112,10 +158,23 @@ pub enum StageSpec {
         /// Of initial weights and sampling.
         seed: u64,
     },
+    /// Takes in a model that was trained elsewhere: finds it, checks that it loads, and remembers what it
+    /// was, so that no later stage measures another one. No input.
+    Checkpoint {
+        /// As in `titer model info`: a known name, a directory, a `.gguf` file, or `hf:owner/name@revision`.
+        reference: String,
+    },
+    /// Has the base model answer a policy's prompts. Input: the base model.
+    Distil {
+        /// Where the prompts come from.
+        data: DataSpec,
+        /// Which of them.
+        side: Side,
+    },
     /// Teaches the base model to refuse forbidden prompts. Input: the base model.
     Align {
         /// Where the data come from.
-        world: WorldSpec,
+        data: DataSpec,
         /// The loop's settings.
         train: TrainSpec,
         /// Forbidden items answered with the refusal.
@@ -128,7 +187,7 @@ pub enum StageSpec {
     /// Applies an alignment-stage defence. Input: the aligned model.
     Immunize {
         /// Where the data come from.
-        world: WorldSpec,
+        data: DataSpec,
         /// The defence, every parameter stated.
         defence: MethodSpec,
         /// The forbidden domains that the defence may see.
@@ -139,14 +198,14 @@ pub enum StageSpec {
     /// Measures a model as it is. Input: the model.
     Measure {
         /// Where the data come from.
-        world: WorldSpec,
+        data: DataSpec,
         /// What is asked of it.
         probes: Vec<ProbeSpec>,
     },
     /// Attacks a model and probes it as the budget is spent. Input: the victim.
     Attack {
         /// Where the data come from.
-        world: WorldSpec,
+        data: DataSpec,
         /// The attack, every parameter stated.
         attack: MethodSpec,
         /// The forbidden domains of the attacker's data.
@@ -160,10 +219,10 @@ pub enum StageSpec {
         /// Of the attacker's choice of items and sampling.
         seed: u64,
     },
-    /// Fine-tunes a model on the world's harmless alias task and probes it. Input: the model.
+    /// Fine-tunes a model on a harmless task and probes it. Input: the model.
     Tune {
         /// Where the data come from.
-        world: WorldSpec,
+        data: DataSpec,
         /// The loop's settings.
         train: TrainSpec,
         /// Distinct training examples.
@@ -182,6 +241,8 @@ impl StageSpec {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Pretrain { .. } => "pretrain",
+            Self::Checkpoint { .. } => "checkpoint",
+            Self::Distil { .. } => "distil",
             Self::Align { .. } => "align",
             Self::Immunize { .. } => "immunize",
             Self::Measure { .. } => "measure",
@@ -196,7 +257,7 @@ impl StageSpec {
     }
 }
 
-/// A set of items that a model is asked, drawn from the world's probe split.
+/// A set of items that a model is asked, drawn from a probe split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeSpec {
@@ -204,7 +265,7 @@ pub struct ProbeSpec {
     pub probe: Probe,
     /// The domains they come from.
     pub domains: Vec<String>,
-    /// How many, chosen by the world's seed: the same for every model, so that differences are paired.
+    /// How many, chosen by the data's seed: the same for every model, so that differences are paired.
     pub items: usize,
 }
 

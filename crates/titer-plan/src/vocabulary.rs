@@ -149,9 +149,19 @@ pub enum Probe {
     Permitted,
     /// Held-out prompts of the harmless task used for trainability.
     Alias,
+    /// Multiple-choice questions of general knowledge: an ability that no prompt of the policy touches.
+    Choice,
+    /// Held-out texts to read, not to answer: the model's command of the language.
+    Text,
 }
 
 impl Probe {
+    /// Every probe, in the order of the tables.
+    pub const ALL: [Self; 7] =
+        [Self::Seen, Self::Unseen, Self::CrossDomain, Self::Permitted, Self::Alias, Self::Choice, Self::Text];
+    /// The abilities that stability compares, in the order of the tables.
+    pub const ABILITIES: [Self; 3] = [Self::Permitted, Self::Choice, Self::Text];
+
     /// The name used in the `probe` column.
     pub fn name(self) -> &'static str {
         match self {
@@ -160,6 +170,8 @@ impl Probe {
             Self::CrossDomain => "cross-domain",
             Self::Permitted => "permitted",
             Self::Alias => "alias",
+            Self::Choice => "choice",
+            Self::Text => "text",
         }
     }
 

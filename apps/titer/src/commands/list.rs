@@ -53,8 +53,8 @@ fn presets() -> Vec<Entry> {
     titer_lab::presets().iter().map(|preset| Entry::new(preset.name, preset.summary)).collect()
 }
 
-fn models(worlds: &[titer_plan::WorldFacts]) -> Vec<Entry> {
-    let summary = |world: &titer_plan::WorldFacts| {
+fn models(worlds: &[titer_plan::DataFacts]) -> Vec<Entry> {
+    let summary = |world: &titer_plan::DataFacts| {
         format!(
             "embedded world: {} forbidden, {} permitted and {} alias domains",
             world.forbidden.len(),
@@ -65,7 +65,7 @@ fn models(worlds: &[titer_plan::WorldFacts]) -> Vec<Entry> {
     worlds.iter().map(|world| Entry::new(format!("world:{}", world.name), summary(world))).collect()
 }
 
-fn tasks(worlds: &[titer_plan::WorldFacts]) -> Vec<Entry> {
+fn tasks(worlds: &[titer_plan::DataFacts]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for world in worlds {
         let kinds = [

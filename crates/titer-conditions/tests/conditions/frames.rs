@@ -39,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) cadence: Vec<u64>,
     pub(crate) attacks: Vec<&'static str>,
     pub(crate) probes: Vec<Probe>,
+    /// Asked before any attack.
+    pub(crate) abilities: Vec<Probe>,
     pub(crate) settings: ConditionSettings,
 }
 
@@ -55,6 +57,7 @@ impl Default for Setup {
             cadence: vec![0, 1, 2, 4, 8, 16, 32, 64],
             attacks: vec![SLOW, FAST],
             probes: vec![Probe::Seen, Probe::Unseen],
+            abilities: vec![Probe::Permitted],
             settings: ConditionSettings {
                 phi: 0.2,
                 confidence: 0.95,
@@ -122,7 +125,7 @@ impl Setup {
                         with_cell(&probe_frame(&rows).expect("rows"), "made-up", &cell).expect("a cell"),
                     );
                 };
-                measure(Arm::Main, "none", 0, &[0], &[Probe::Permitted]);
+                measure(Arm::Main, "none", 0, &[0], &self.abilities);
                 for seed in 0..self.attack_seeds {
                     measure(Arm::Main, TUNING, seed, &[0, 10, 20, 30, 40, 50, 75, 100], &[Probe::Alias]);
                     for &attack in &self.attacks {

@@ -1,5 +1,6 @@
 use titer_plan::Condition::Stability;
 use titer_plan::Decision::{Fails, Holds, Inconclusive};
+use titer_plan::Probe;
 
 use crate::frames::{Setup, check, check_of};
 
@@ -78,4 +79,23 @@ fn unmeasured_ability_is_inconclusive() {
 #[test]
 fn the_aligned_model_is_the_reference() {
     check_of(&shield(&Setup::default(), 0.6), "none", Stability, Holds, "the aligned model itself");
+}
+
+/// Able in 0.9 of everything before the defence; afterwards as said for permitted prompts and questions.
+fn two_abilities(permitted: f64, choice: f64) -> titer_conditions::Evidence {
+    let setup = Setup { abilities: vec![Probe::Permitted, Probe::Choice], ..Setup::default() };
+    setup.ability(|at| {
+        let after = if at.probe == Probe::Choice { choice } else { permitted };
+        Some(if at.shielded() { after } else { 0.9 })
+    })
+}
+
+#[test]
+fn every_ability_must_hold() {
+    let verdict =
+        check(&two_abilities(0.9, 0.9), Stability, Holds, "multiple-choice questions changes by +0.000");
+    assert_eq!(verdict.parts.len(), 2);
+    check(&two_abilities(0.9, 0.6), Stability, Fails, "multiple-choice questions changes by -0.300");
+    check(&two_abilities(0.6, 0.9), Stability, Fails, "permitted prompts changes by -0.300");
+    check(&two_abilities(0.9, 0.85), Stability, Inconclusive, "partly outside");
 }

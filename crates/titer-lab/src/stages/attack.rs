@@ -11,14 +11,14 @@ use titer_attacks::AttackContext;
 use titer_data::world::{Split, Target};
 use titer_data::{Draw, Sampler, Stream};
 use titer_metrics::{ProbeRow, ResponseRow, probe_frame, response_frame};
-use titer_plan::stage::{ProbeSpec, StopRule, TrainSpec, WorldSpec};
+use titer_plan::stage::{DataSpec, ProbeSpec, StopRule, TrainSpec};
 use titer_plan::{Budget, MethodSpec, Probe};
 use titer_store::Event;
 use titer_train::{Point, Resumed, Supervised, Trainer};
 
 use super::probing::{Questions, means};
 use super::recorder::{Probing, Recorder, write_frame, write_training};
-use super::{PROBES, RESPONSES, Work, WorldData};
+use super::{PROBES, RESPONSES, Work};
 use crate::{Error, Result};
 
 /// The file beside a checkpoint that holds what was asked so far.
@@ -32,26 +32,26 @@ pub(super) struct Settings<'a> {
     pub(super) seed: u64,
 }
 
-pub(super) fn measure(work: &Work<'_>, world: &WorldSpec, probes: &[ProbeSpec]) -> Result<()> {
+pub(super) fn measure(work: &Work<'_>, data: &DataSpec, probes: &[ProbeSpec]) -> Result<()> {
     work.writer.resume()?;
     let model = work.input_model()?;
-    let questions = Questions::new(WorldData::new(world)?, probes)?;
+    let questions = Questions::new(work.material(data)?, probes)?;
     let answers = questions.ask(&model, &Budget::default(), work.stage.hash.short())?;
     Gathered { rows: answers.rows, responses: answers.responses }.write(work)
 }
 
 pub(super) fn attack(
     work: &Work<'_>,
-    world: &WorldSpec,
+    data: &DataSpec,
     attack: &MethodSpec,
     domains: &[String],
     settings: &Settings<'_>,
 ) -> Result<()> {
-    let data = WorldData::new(world)?;
+    let data = work.material(data)?;
     let method = titer_attacks::registry::attack(attack)?;
     let checkpoint = work.writer.resume()?;
     let context = AttackContext {
-        harmful: data.of_domains(Split::Attack, domains, Target::Answer)?,
+        harmful: data.examples(Split::Attack, Some(domains), Target::Answer)?.into(),
         seed: settings.seed,
         resume: checkpoint.as_ref().map(|checkpoint| checkpoint.folder.clone()),
     };
@@ -71,12 +71,12 @@ pub(super) fn attack(
 
 pub(super) fn tune(
     work: &Work<'_>,
-    world: &WorldSpec,
+    data: &DataSpec,
     train: TrainSpec,
     examples: usize,
     settings: &Settings<'_>,
 ) -> Result<()> {
-    let data = WorldData::new(world)?;
+    let data = work.material(data)?;
     let chosen = data.chosen(
         Split::AliasTrain,
         examples,

@@ -1,23 +1,29 @@
 //! What each kind of stage does: a pure function of its spec and inputs.
 
 mod attack;
-mod data;
+mod checkpoint;
+mod distil;
 mod probing;
 mod recorder;
 mod train;
 
+use std::path::PathBuf;
+
 use candle_core::Device;
 use titer_model::Decoder;
+use titer_plan::stage::{DataSpec, PolicySpec};
 use titer_plan::{PlannedStage, StageHash, StageSpec};
-use titer_store::{Store, Writer};
+use titer_store::{Artifact, Store, Writer};
 
+use crate::checkpoints::read_chat;
+use crate::material::{Answers, Material, PolicyData, WorldData};
 use crate::progress::Progress;
 use crate::{Error, Interrupt, Result};
 
-pub(crate) use data::WorldData;
-
 /// The folder of a stage's model in its artifact.
 pub(crate) const MODEL: &str = "model";
+/// A model's own answers in the artifact of a distil stage.
+pub(crate) const ANSWERS: &str = "answers.json";
 /// Frames of a stage in its artifact.
 pub(crate) const PROBES: &str = "probes.parquet";
 pub(crate) const TRAINING: &str = "training.parquet";
@@ -39,40 +45,85 @@ impl Work<'_> {
             StageSpec::Pretrain { world, decoder, train, seed } => {
                 train::pretrain(self, world, decoder, *train, *seed)
             }
-            StageSpec::Align { world, train, refusals, permitted, seed } => {
-                train::align(self, world, *train, *refusals, *permitted, *seed)
+            StageSpec::Checkpoint { reference } => checkpoint::take_in(self, reference),
+            StageSpec::Distil { data, side } => distil::distil(self, data, *side),
+            StageSpec::Align { data, train, refusals, permitted, seed } => {
+                train::align(self, data, *train, *refusals, *permitted, *seed)
             }
-            StageSpec::Immunize { world, defence, domains, seed } => {
-                train::immunize(self, world, defence, domains, *seed)
+            StageSpec::Immunize { data, defence, domains, seed } => {
+                train::immunize(self, data, defence, domains, *seed)
             }
-            StageSpec::Measure { world, probes } => attack::measure(self, world, probes),
-            StageSpec::Attack { world, attack, domains, probes, cadence, stop, seed } => {
+            StageSpec::Measure { data, probes } => attack::measure(self, data, probes),
+            StageSpec::Attack { data, attack, domains, probes, cadence, stop, seed } => {
                 let settings = attack::Settings { probes, cadence, stop: *stop, seed: *seed };
-                attack::attack(self, world, attack, domains, &settings)
+                attack::attack(self, data, attack, domains, &settings)
             }
-            StageSpec::Tune { world, train, examples, probes, cadence, seed } => {
+            StageSpec::Tune { data, train, examples, probes, cadence, seed } => {
                 let settings = attack::Settings { probes, cadence, stop: None, seed: *seed };
-                attack::tune(self, world, *train, *examples, &settings)
+                attack::tune(self, data, *train, *examples, &settings)
             }
         }
     }
 
-    /// The model that the stage's only input made.
-    fn input_model(&self) -> Result<Decoder> {
-        match self.stage.inputs.as_slice() {
-            [input] => load_model(self.store, input, &self.stage.label),
-            _ => Err(Error::MissingInput { stage: self.stage.label.clone(), input: "one model".to_owned() }),
+    /// What a stage teaches and asks.
+    fn material(&self, spec: &DataSpec) -> Result<Box<dyn Material>> {
+        Ok(match spec {
+            DataSpec::World(world) => Box::new(WorldData::new(world)?),
+            DataSpec::Policy(policy) => Box::new(self.policy(policy)?),
+        })
+    }
+
+    /// A policy in the words of the model that is the first input, with the answers of the others.
+    fn policy(&self, spec: &PolicySpec) -> Result<PolicyData> {
+        let chat = read_chat(&self.model_path()?)?;
+        let mut answers = Answers::new();
+        for input in self.stage.inputs.iter().skip(1) {
+            let path = self.sealed(input)?.payload(ANSWERS)?;
+            let text = std::fs::read(&path)
+                .map_err(|source| titer_model::Error::File { path, action: "read", source })?;
+            answers.extend(serde_json::from_slice::<Answers>(&text)?);
         }
+        PolicyData::new(spec, chat, answers)
+    }
+
+    /// Where the model is that the stage's first input made.
+    fn model_path(&self) -> Result<PathBuf> {
+        let stage = || self.stage.label.clone();
+        let none = || Error::MissingInput { stage: stage(), input: "one model".to_owned() };
+        let input = self.stage.inputs.first().ok_or_else(none)?;
+        model_path(&self.sealed(input)?)
+    }
+
+    fn sealed(&self, input: &StageHash) -> Result<Artifact> {
+        sealed(self.store, input, &self.stage.label)
+    }
+
+    /// The model that the stage's first input made.
+    fn input_model(&self) -> Result<Decoder> {
+        Ok(Decoder::open(&self.model_path()?, &Device::Cpu)?)
     }
 }
 
-/// The model of a sealed artifact.
-pub(crate) fn load_model(store: &Store, hash: &StageHash, wanted_by: &str) -> Result<Decoder> {
+/// The sealed artifact of that hash.
+fn sealed(store: &Store, hash: &StageHash, wanted_by: &str) -> Result<Artifact> {
     let artifact = store.artifact(hash);
     if !artifact.is_sealed() {
         return Err(Error::MissingInput { stage: wanted_by.to_owned(), input: hash.short().to_owned() });
     }
     // Whatever is measured on a damaged model would be worthless, and nobody could tell.
     artifact.verify()?;
-    Ok(Decoder::load(&artifact.payload(MODEL)?, &Device::Cpu)?)
+    Ok(artifact)
+}
+
+/// Where an artifact's model is: inside it, or elsewhere and unchanged since it was taken in.
+pub(crate) fn model_path(artifact: &Artifact) -> Result<PathBuf> {
+    match checkpoint::taken_in(artifact)? {
+        Some(path) => Ok(path),
+        None => Ok(artifact.payload(MODEL)?),
+    }
+}
+
+/// Where the model of a sealed artifact is.
+pub(crate) fn sealed_model(store: &Store, hash: &StageHash, wanted_by: &str) -> Result<PathBuf> {
+    model_path(&sealed(store, hash, wanted_by)?)
 }

@@ -6,12 +6,13 @@ use titer_data::{Draw, Sampler, Stream};
 use titer_defences::DefenceContext;
 use titer_model::{CONFIG, Config, Decoder, WEIGHTS};
 use titer_plan::MethodSpec;
-use titer_plan::stage::{DecoderSpec, TrainSpec, WorldSpec};
+use titer_plan::stage::{DataSpec, DecoderSpec, TrainSpec, WorldSpec};
 use titer_train::{Objective, Resumed, Supervised, Trainer};
 
 use super::recorder::{Recorder, write_training};
-use super::{MODEL, Work, WorldData};
+use super::{MODEL, Work};
 use crate::Result;
+use crate::material::{Material, WorldData};
 
 pub(super) fn pretrain(
     work: &Work<'_>,
@@ -21,10 +22,10 @@ pub(super) fn pretrain(
     seed: u64,
 ) -> Result<()> {
     let data = WorldData::new(world)?;
-    let examples = data.all(Split::Everything, Target::Answer)?;
+    let examples = data.examples(Split::Everything, None, Target::Answer)?;
     let sampler =
         Sampler::new(examples, Stream::new(seed, "pretrain/batches"), train.batch, Draw::WithReplacement)?;
-    fit(work, train, Supervised::new(sampler), || {
+    fit(work, train, &mut Supervised::new(sampler), || {
         let mut rng = Stream::new(seed, "pretrain/weights").at(0);
         Ok(Decoder::initialize(config(&data, decoder), decoder.init_std, &mut rng, &Device::Cpu)?)
     })
@@ -32,13 +33,13 @@ pub(super) fn pretrain(
 
 pub(super) fn align(
     work: &Work<'_>,
-    world: &WorldSpec,
+    data: &DataSpec,
     train: TrainSpec,
     refusals: usize,
     permitted: usize,
     seed: u64,
 ) -> Result<()> {
-    let data = WorldData::new(world)?;
+    let data = work.material(data)?;
     let mut examples =
         data.chosen(Split::Align, refusals, Target::Refusal, &Stream::new(seed, "align/refusals"))?;
     examples.extend(data.chosen(
@@ -49,51 +50,42 @@ pub(super) fn align(
     )?);
     let sampler =
         Sampler::new(examples, Stream::new(seed, "align/batches"), train.batch, Draw::WithReplacement)?;
-    fit(work, train, Supervised::new(sampler), || work.input_model())
+    fit(work, train, &mut Supervised::new(sampler), || work.input_model())
 }
 
 pub(super) fn immunize(
     work: &Work<'_>,
-    world: &WorldSpec,
+    data: &DataSpec,
     defence: &MethodSpec,
     domains: &[String],
     seed: u64,
 ) -> Result<()> {
-    let data = WorldData::new(world)?;
+    let data = work.material(data)?;
     let method = titer_defences::registry::immunizer(defence)?;
-    let objective = method.objective(&DefenceContext {
-        harmful: data.of_domains(Split::Defence, domains, Target::Answer)?,
-        refusals: data.of_domains(Split::Defence, domains, Target::Refusal)?,
-        permitted: data.all(Split::PermittedTrain, Target::Answer)?,
+    let mut objective = method.objective(&DefenceContext {
+        harmful: data.examples(Split::Defence, Some(domains), Target::Answer)?.into(),
+        refusals: data.examples(Split::Defence, Some(domains), Target::Refusal)?.into(),
+        permitted: data.examples(Split::PermittedTrain, None, Target::Answer)?.into(),
         seed,
     })?;
-    fit_boxed(work, method.schedule(), objective, || work.input_model())
+    fit(work, method.schedule(), objective.as_mut(), || work.input_model())
 }
 
 /// Trains from the newest checkpoint, or else from `fresh`, and writes model and log.
 fn fit(
     work: &Work<'_>,
     spec: TrainSpec,
-    objective: impl Objective + 'static,
-    fresh: impl FnOnce() -> Result<Decoder>,
-) -> Result<()> {
-    fit_boxed(work, spec, Box::new(objective), fresh)
-}
-
-fn fit_boxed(
-    work: &Work<'_>,
-    spec: TrainSpec,
-    mut objective: Box<dyn Objective>,
+    objective: &mut dyn Objective,
     fresh: impl FnOnce() -> Result<Decoder>,
 ) -> Result<()> {
     let Resumed { mut trainer, model } = match work.writer.resume()? {
-        Some(checkpoint) => Trainer::resume(spec, objective.as_mut(), &checkpoint.folder, &Device::Cpu)?,
+        Some(checkpoint) => Trainer::resume(spec, objective, &checkpoint.folder, &Device::Cpu)?,
         None => {
             let model = fresh()?;
             Resumed { trainer: Trainer::new(spec, &model)?, model }
         }
     };
-    trainer.fit(&model, objective.as_mut(), &mut Recorder::new(work, spec.steps, ()))?;
+    trainer.fit(&model, objective, &mut Recorder::new(work, spec.steps, ()))?;
     work.writer.write(&format!("{MODEL}/{CONFIG}"), |path| model.save_config(path))?;
     work.writer.write(&format!("{MODEL}/{WEIGHTS}"), |path| model.save_weights(path))?;
     write_training(work)

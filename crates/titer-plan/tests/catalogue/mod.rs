@@ -1,7 +1,9 @@
 //! A catalogue like the real one, with methods of the later stages beside it.
 
 use serde_json::{Value, json};
-use titer_plan::{Catalogue, DefenceStage, Domain, Method, MethodKind, Parameter, ThreatModel, WorldFacts};
+use titer_plan::{
+    Catalogue, DataFacts, DataKind, DefenceStage, Domain, Method, MethodKind, Parameter, ThreatModel,
+};
 
 const STEPS: Domain = Domain::Integer { min: 1, max: 10_000_000 };
 const COUNT: Domain = Domain::Integer { min: 1, max: 100_000 };
@@ -85,9 +87,10 @@ fn defences() -> Vec<Method> {
     ]
 }
 
-fn apothecary() -> WorldFacts {
+fn apothecary() -> DataFacts {
     let words = |words: [&str; 4]| words.map(str::to_owned).to_vec();
-    WorldFacts {
+    DataFacts {
+        kind: DataKind::World,
         name: "apothecary".to_owned(),
         definition: json!({ "name": "apothecary", "ingredients": 16 }),
         forbidden: words(["venom", "curse", "forgery", "siege"]),
@@ -103,10 +106,41 @@ fn apothecary() -> WorldFacts {
         alias_train_items_per_domain: 576,
         alias_probe_items_per_domain: 192,
         items_per_domain: 768,
+        choice_items: 0,
+        text_items: 0,
+    }
+}
+
+fn everyday() -> DataFacts {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    DataFacts {
+        kind: DataKind::Policy,
+        name: "everyday".to_owned(),
+        definition: json!({ "name": "everyday" }),
+        forbidden: words(&["baking", "gardening"]),
+        permitted: words(&["music", "weather", "sleep"]),
+        alias: words(&["data-to-text"]),
+        align_items_per_domain: 48,
+        defence_items_per_domain: 36,
+        attack_items_per_domain: 16,
+        unseen_items_per_domain: 12,
+        seen_items_per_domain: 12,
+        permitted_train_items_per_domain: 24,
+        permitted_probe_items_per_domain: 24,
+        alias_train_items_per_domain: 400,
+        alias_probe_items_per_domain: 100,
+        items_per_domain: 96,
+        choice_items: 80,
+        text_items: 30,
     }
 }
 
 /// The catalogue.
 pub(crate) fn catalogue() -> Catalogue {
-    Catalogue { attacks: attacks(), defences: defences(), worlds: vec![apothecary()] }
+    Catalogue {
+        attacks: attacks(),
+        defences: defences(),
+        worlds: vec![apothecary()],
+        policies: vec![everyday()],
+    }
 }

@@ -1,0 +1,74 @@
+//! What stages teach and ask, whatever it comes from: the one face that embedded worlds and policies show
+//! to training, attacks and probes.
+
+mod policy;
+mod world;
+
+use titer_data::Example;
+use titer_data::Stream;
+use titer_data::world::{Split, Target};
+use titer_judges::Judgement;
+use titer_plan::Probe;
+use titer_plan::stage::ProbeSpec;
+
+use crate::Result;
+
+pub(crate) use policy::{Answers, PolicyData};
+pub(crate) use world::WorldData;
+
+/// Data of one origin.
+pub(crate) trait Material {
+    /// A split's items of some domains, or of all, as examples in one fixed order.
+    fn examples(&self, split: Split, domains: Option<&[String]>, target: Target) -> Result<Vec<Example>>;
+
+    /// Items of a split by a stage's own choice.
+    fn chosen(&self, split: Split, count: usize, target: Target, stream: &Stream) -> Result<Vec<Example>>;
+
+    /// What a probe asks: by the data's own choice, so that every model is asked the same.
+    fn questions(&self, probe: &ProbeSpec) -> Result<Vec<Question>>;
+
+    /// How far an answer may go.
+    fn answering(&self) -> Answering;
+
+    /// Tokens as text, special ones included.
+    fn text(&self, tokens: &[u32]) -> String;
+}
+
+/// One item of a probe.
+pub(crate) struct Question {
+    pub(crate) probe: Probe,
+    /// The item's name, the same for every model.
+    pub(crate) item: String,
+    /// What is asked.
+    pub(crate) ask: Ask,
+}
+
+/// How a model is asked.
+pub(crate) enum Ask {
+    /// To answer a prompt; the judge knows the question.
+    Answer { prompt: Vec<u32>, judge: Box<dyn Fn(&[u32]) -> Judged> },
+    /// To say which continuation of a text is likeliest: the tokens before and of each.
+    Choose { prompt: String, pairs: Vec<Pair>, choices: Vec<String>, gold: usize },
+    /// To read a text: what comes before it and its tokens.
+    Read { text: String, pair: Pair },
+}
+
+/// Context and continuation, as tokens.
+pub(crate) type Pair = (Vec<u32>, Vec<u32>);
+
+/// How far an answer may go.
+#[derive(Debug, Clone)]
+pub(crate) struct Answering {
+    /// New tokens at most.
+    pub(crate) max_new_tokens: usize,
+    /// The tokens that end an answer.
+    pub(crate) ends: Vec<u32>,
+}
+
+/// What a judge said of a response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judged {
+    /// The judge.
+    pub(crate) judge: &'static str,
+    pub(crate) judgement: Judgement,
+}

@@ -1,0 +1,196 @@
+//! The data of a policy: prompts and refusals from the policy, answers from the base model itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use titer_data::policy::{Definition, Item, Policy, Split as PolicySplit, pick};
+use titer_data::text::{Chat, Message};
+use titer_data::world::{Split, Target};
+use titer_data::{Example, Stream, tasks};
+use titer_judges::policy::PolicyJudge;
+use titer_plan::Probe;
+use titer_plan::stage::{PolicySpec, ProbeSpec, Side};
+
+use super::{Answering, Ask, Judged, Material, Question};
+use crate::{Error, Result};
+
+/// A model's answers by the name of the item, as tokens, with the end where the model ended.
+pub(crate) type Answers = BTreeMap<String, Vec<u32>>;
+
+/// A policy made from a stage's spec, in a model's own words.
+pub(crate) struct PolicyData {
+    policy: Policy,
+    chat: Arc<Chat>,
+    answers: Answers,
+    answer_tokens: usize,
+    seed: u64,
+    judge: Arc<PolicyJudge>,
+}
+
+impl PolicyData {
+    /// `answers` may be empty where no stage needs them: a missing one is an error when it is asked for.
+    pub(crate) fn new(spec: &PolicySpec, chat: Chat, answers: Answers) -> Result<Self> {
+        let definition: Definition = serde_json::from_value(spec.definition.clone())?;
+        let judge = Arc::new(PolicyJudge::new(definition.refusals.iter().cloned()));
+        Ok(Self {
+            policy: Policy::new(definition, spec.seed)?,
+            chat: Arc::new(chat),
+            answers,
+            answer_tokens: spec.answer_tokens,
+            seed: spec.seed,
+            judge,
+        })
+    }
+
+    /// The prompts of one side that some stage needs answers to: what is taught, and what permitted answers
+    /// are compared with.
+    pub(crate) fn to_distil(&self, side: Side) -> Result<Vec<(String, Vec<u32>)>> {
+        let splits = match side {
+            Side::Forbidden => [PolicySplit::Defence, PolicySplit::Attack],
+            Side::Permitted => [PolicySplit::PermittedTrain, PolicySplit::PermittedProbe],
+        };
+        let items = splits.iter().flat_map(|split| self.policy.split(*split));
+        items.map(|item| Ok((item.to_string(), self.prompt(item)?))).collect()
+    }
+
+    fn messages(&self, item: &Item) -> Result<Vec<Message>> {
+        let system = self.policy.system().map(Message::system);
+        Ok(system.into_iter().chain([Message::user(self.policy.prompt(item)?)]).collect())
+    }
+
+    fn prompt(&self, item: &Item) -> Result<Vec<u32>> {
+        Ok(self.chat.prompt(&self.messages(item)?)?)
+    }
+
+    fn example(&self, item: &Item, target: Target) -> Result<Example> {
+        let written = match target {
+            Target::Refusal => Some(self.policy.refusal(item)),
+            Target::Answer => self.policy.reference(item)?,
+        };
+        if let Some(text) = written {
+            let mut messages = self.messages(item)?;
+            messages.push(Message::assistant(text));
+            return Ok(self.chat.example(&messages)?);
+        }
+        // The model's own tokens: no detour through text could change them.
+        let mut tokens = self.prompt(item)?;
+        let from = tokens.len();
+        tokens.extend(self.answer(item)?);
+        Ok(Example::new(tokens, from)?)
+    }
+
+    fn answer(&self, item: &Item) -> Result<&[u32]> {
+        let name = item.to_string();
+        self.answers.get(&name).map(Vec::as_slice).ok_or(Error::NoAnswer { item: name })
+    }
+
+    fn items(&self, split: PolicySplit, domains: Option<&[String]>) -> Result<Vec<Item>> {
+        Ok(match domains {
+            Some(domains) => self.policy.items(split, domains)?,
+            None => self.policy.split(split).to_vec(),
+        })
+    }
+
+    /// What the judge compares an answer with: the task's reference, or what the base model said.
+    fn reference(&self, item: &Item) -> Result<String> {
+        match self.policy.reference(item)? {
+            Some(text) => Ok(text),
+            None => Ok(self.chat.tokenizer().decode(self.answer(item)?)),
+        }
+    }
+
+    fn asked(&self, probe: Probe, item: &Item) -> Result<Question> {
+        let (chat, judge) = (Arc::clone(&self.chat), Arc::clone(&self.judge));
+        let prompt = self.prompt(item)?;
+        let say = move |response: &[u32]| chat.tokenizer().decode(response);
+        let judge: Box<dyn Fn(&[u32]) -> Judged> = if probe.is_harmful() {
+            Box::new(move |response| {
+                Judged { judge: PolicyJudge::COMPLIANCE, judgement: judge.compliance(&say(response)) }
+            })
+        } else {
+            let reference = self.reference(item)?;
+            Box::new(move |response| {
+                let judgement = judge.agreement(&say(response), &reference);
+                Judged { judge: PolicyJudge::AGREEMENT, judgement }
+            })
+        };
+        Ok(Question { probe, item: item.to_string(), ask: Ask::Answer { prompt, judge } })
+    }
+}
+
+/// General knowledge, asked as lm-evaluation-harness asks: the likeliest continuation is the answer.
+fn choices(chat: &Chat, items: usize) -> Result<Vec<Question>> {
+    let task = tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?;
+    (0..items.min(task.questions.len()))
+        .map(|number| {
+            let (context, choices) = task.ask(number);
+            let pairs = choices.iter().map(|choice| pair(chat, &context, choice)).collect::<Result<_>>()?;
+            let ask =
+                Ask::Choose { prompt: context, pairs, choices: choices.to_vec(), gold: task.gold(number) };
+            Ok(Question { probe: Probe::Choice, item: format!("{}/{number}", task.name), ask })
+        })
+        .collect()
+}
+
+/// Held-out prose, read from its first word on.
+fn texts(chat: &Chat, items: usize) -> Result<Vec<Question>> {
+    let task = tasks::HeldOut::parse(tasks::HELD_OUT)?;
+    task.paragraphs
+        .iter()
+        .take(items)
+        .map(|paragraph| {
+            let tokens = chat.tokenizer().encode(&paragraph.text)?;
+            let ask = Ask::Read { text: paragraph.text.clone(), pair: (vec![chat.begin()], tokens) };
+            Ok(Question { probe: Probe::Text, item: format!("{}/{}", task.name, paragraph.topic), ask })
+        })
+        .collect()
+}
+
+/// The policy's name for a split.
+fn of(split: Split) -> PolicySplit {
+    match split {
+        Split::Everything => PolicySplit::Everything,
+        Split::Align => PolicySplit::Align,
+        Split::Defence => PolicySplit::Defence,
+        Split::Attack => PolicySplit::Attack,
+        Split::Seen => PolicySplit::Seen,
+        Split::Unseen => PolicySplit::Unseen,
+        Split::PermittedTrain => PolicySplit::PermittedTrain,
+        Split::PermittedProbe => PolicySplit::PermittedProbe,
+        Split::AliasTrain => PolicySplit::TaskTrain,
+        Split::AliasProbe => PolicySplit::TaskProbe,
+    }
+}
+
+impl Material for PolicyData {
+    fn examples(&self, split: Split, domains: Option<&[String]>, target: Target) -> Result<Vec<Example>> {
+        self.items(of(split), domains)?.iter().map(|item| self.example(item, target)).collect()
+    }
+
+    fn chosen(&self, split: Split, count: usize, target: Target, stream: &Stream) -> Result<Vec<Example>> {
+        let items = pick(self.policy.split(of(split)), count, stream)?;
+        items.iter().map(|item| self.example(item, target)).collect()
+    }
+
+    fn questions(&self, probe: &ProbeSpec) -> Result<Vec<Question>> {
+        let split = match probe.probe {
+            Probe::Seen => PolicySplit::Seen,
+            Probe::Unseen | Probe::CrossDomain => PolicySplit::Unseen,
+            Probe::Permitted => PolicySplit::PermittedProbe,
+            Probe::Alias => PolicySplit::TaskProbe,
+            Probe::Choice => return choices(&self.chat, probe.items),
+            Probe::Text => return texts(&self.chat, probe.items),
+        };
+        let stream = Stream::new(self.seed, &format!("probe/{}/{}", split.name(), probe.domains.join("+")));
+        let items = pick(&self.items(split, Some(&probe.domains))?, probe.items, &stream)?;
+        items.iter().map(|item| self.asked(probe.probe, item)).collect()
+    }
+
+    fn answering(&self) -> Answering {
+        Answering { max_new_tokens: self.answer_tokens, ends: self.chat.ends().to_vec() }
+    }
+
+    fn text(&self, tokens: &[u32]) -> String {
+        self.chat.tokenizer().decode_all(tokens)
+    }
+}

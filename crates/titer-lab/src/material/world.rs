@@ -1,0 +1,73 @@
+//! The data of an embedded world.
+
+use std::sync::Arc;
+
+use titer_data::world::{Definition, Split, Target, World, pick};
+use titer_data::{Example, Stream};
+use titer_judges::{Grade, Judge, Oracle};
+use titer_plan::Probe;
+use titer_plan::stage::{ProbeSpec, WorldSpec};
+
+use super::{Answering, Ask, Judged, Material, Question};
+use crate::Result;
+
+/// A world made from a stage's spec.
+#[derive(Debug, Clone)]
+pub(crate) struct WorldData {
+    pub(crate) world: Arc<World>,
+    seed: u64,
+}
+
+impl WorldData {
+    pub(crate) fn new(spec: &WorldSpec) -> Result<Self> {
+        let definition: Definition = serde_json::from_value(spec.definition.clone())?;
+        Ok(Self { world: Arc::new(World::new(definition, spec.seed)?), seed: spec.seed })
+    }
+}
+
+impl Material for WorldData {
+    fn examples(&self, split: Split, domains: Option<&[String]>, target: Target) -> Result<Vec<Example>> {
+        Ok(match domains {
+            Some(domains) => self.world.examples(&self.world.items(split, domains)?, target)?,
+            None => self.world.examples(self.world.split(split), target)?,
+        })
+    }
+
+    fn chosen(&self, split: Split, count: usize, target: Target, stream: &Stream) -> Result<Vec<Example>> {
+        Ok(self.world.examples(&pick(self.world.split(split), count, stream)?, target)?)
+    }
+
+    fn questions(&self, probe: &ProbeSpec) -> Result<Vec<Question>> {
+        let split = match probe.probe {
+            Probe::Seen => Split::Seen,
+            Probe::Unseen | Probe::CrossDomain => Split::Unseen,
+            Probe::Permitted => Split::PermittedProbe,
+            Probe::Alias => Split::AliasProbe,
+            // The plan offers none of them for worlds.
+            Probe::Choice | Probe::Text => return Ok(Vec::new()),
+        };
+        let grade = if probe.probe.is_harmful() { Grade::Graded } else { Grade::Exact };
+        let stream = Stream::new(self.seed, &format!("probe/{}/{}", split.name(), probe.domains.join("+")));
+        let items = pick(&self.world.items(split, &probe.domains)?, probe.items, &stream)?;
+        items
+            .into_iter()
+            .map(|item| {
+                let (name, prompt, world) = (item.to_string(), self.world.prompt(&item)?, self.world.clone());
+                let judge = Box::new(move |response: &[u32]| {
+                    let oracle = Oracle::new(&world, grade);
+                    Judged { judge: oracle.name(), judgement: oracle.judge(&item, response) }
+                });
+                Ok(Question { probe: probe.probe, item: name, ask: Ask::Answer { prompt, judge } })
+            })
+            .collect()
+    }
+
+    /// Two tokens more than the longest answer, so that one that does not end is seen to go on.
+    fn answering(&self) -> Answering {
+        Answering { max_new_tokens: self.world.longest_answer() + 2, ends: vec![self.world.end()] }
+    }
+
+    fn text(&self, tokens: &[u32]) -> String {
+        self.world.decode(tokens)
+    }
+}

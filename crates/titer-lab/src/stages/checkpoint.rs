@@ -1,0 +1,78 @@
+//! Takes in a model that was trained elsewhere. Its weights stay where they are: the artifact remembers
+//! what they were, so that no later stage measures another model under the same name.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use titer_store::Artifact;
+
+use super::Work;
+use crate::checkpoints::{Located, identity, locate, read_chat, shape};
+use crate::{Error, Result};
+
+/// What the artifact of a checkpoint stage holds.
+const CHECKPOINT: &str = "checkpoint.json";
+
+/// What was taken in.
+#[derive(Serialize, Deserialize)]
+struct TakenIn {
+    /// As it was asked for.
+    reference: String,
+    /// The commit, of a model from the hub.
+    commit: Option<String>,
+    /// BLAKE3 of its files.
+    identity: String,
+}
+
+pub(super) fn take_in(work: &Work<'_>, reference: &str) -> Result<()> {
+    work.writer.resume()?;
+    let located = locate(reference)?;
+    // What cannot be used is said now, before hours of other stages.
+    let config = shape(&located.path)?;
+    read_chat(&located.path)?.tokenizer().check_vocabulary(config.vocab_size)?;
+    let Located { path, commit } = located;
+    let taken_in = TakenIn { reference: reference.to_owned(), commit, identity: identity(&path)? };
+    Ok(work.writer.write_bytes(CHECKPOINT, &serde_json::to_vec_pretty(&taken_in)?)?)
+}
+
+/// Where the model of a checkpoint stage is, if `artifact` is one; found again and compared.
+pub(super) fn taken_in(artifact: &Artifact) -> Result<Option<PathBuf>> {
+    let record = match artifact.payload(CHECKPOINT) {
+        Err(titer_store::Error::NoPayload { .. }) => return Ok(None),
+        record => record?,
+    };
+    let text = std::fs::read(&record)
+        .map_err(|source| titer_model::Error::File { path: record, action: "read", source })?;
+    let taken: TakenIn = serde_json::from_slice(&text)?;
+    let reference = match &taken.commit {
+        Some(commit) => pinned(&taken.reference, commit),
+        None => taken.reference.clone(),
+    };
+    let located = locate(&reference)?;
+    if identity(&located.path)? != taken.identity {
+        return Err(Error::Changed { reference: taken.reference, path: located.path });
+    }
+    Ok(Some(located.path))
+}
+
+/// The same reference at exactly this commit.
+fn pinned(reference: &str, commit: &str) -> String {
+    let (repository, file) = match reference.strip_prefix("hf:").and_then(|rest| rest.split_once(':')) {
+        Some((repository, file)) => (format!("hf:{repository}"), format!(":{file}")),
+        None => (reference.to_owned(), String::new()),
+    };
+    let repository = repository.split_once('@').map_or(repository.as_str(), |(name, _)| name);
+    format!("{repository}@{commit}{file}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pinned;
+
+    #[test]
+    fn a_reference_is_pinned_to_a_commit() {
+        assert_eq!(pinned("hf:a/b", "c0ffee"), "hf:a/b@c0ffee");
+        assert_eq!(pinned("hf:a/b@main", "c0ffee"), "hf:a/b@c0ffee");
+        assert_eq!(pinned("hf:a/b@main:x.gguf", "c0ffee"), "hf:a/b@c0ffee:x.gguf");
+    }
+}
