@@ -35,15 +35,19 @@ pub enum Error {
         /// Examples asked for.
         batch: usize,
     },
-    /// A world file that is no TOML of the right shape.
-    #[error("world definition: {problem}")]
+    /// A world, policy or task file that is no TOML of the right shape.
+    #[error("{of} definition: {problem}")]
     Syntax {
+        /// What the file would define.
+        of: &'static str,
         /// What the parser says, with line and key.
         problem: String,
     },
-    /// A world file whose values make no world.
-    #[error("world definition: {key}: {problem}")]
+    /// A file whose values make no world, policy or task.
+    #[error("{of} definition: {key}: {problem}")]
     Definition {
+        /// What the file would define.
+        of: &'static str,
         /// The key.
         key: String,
         /// What is wrong with it and what would be right.
@@ -63,7 +67,7 @@ pub enum Error {
     },
     /// More items asked for than a split holds.
     #[error(
-        "{wanted} items were asked of a split of {available}: ask fewer, or change the world's sizes or shares"
+        "{wanted} items were asked of a split of {available}: ask fewer, or change the sizes or shares that make the split"
     )]
     TooFewItems {
         /// Asked for.
@@ -79,6 +83,16 @@ pub enum Error {
         /// The split.
         split: &'static str,
     },
+    /// A subject that a split of a policy does not have.
+    #[error("the policy has no subject {subject:?} in its split {split}; it has {known}")]
+    UnknownSubject {
+        /// The subject.
+        subject: String,
+        /// The split.
+        split: &'static str,
+        /// The subjects that it has.
+        known: String,
+    },
     /// A word that the world does not have.
     #[error("the world has no word {word:?}; its prompts look like: {example}")]
     UnknownWord {
@@ -88,7 +102,7 @@ pub enum Error {
         example: String,
     },
     /// A text that names no item.
-    #[error("{text:?} names no item of this world; items look like {example}")]
+    #[error("{text:?} names no item here; items look like {example}")]
     UnknownItem {
         /// The text.
         text: String,

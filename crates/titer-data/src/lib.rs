@@ -1,12 +1,16 @@
-//! Text as tokens: examples, packing without padding, seeded sampling, and the embedded worlds with
-//! their splits.
+//! Text as tokens: examples, packing without padding, seeded sampling, embedded worlds, policies for
+//! real models, and harmless tasks, all with their splits.
 //!
-//! Knows nothing of tensors, models or files: a world arrives as text, a batch leaves as numbers.
+//! Knows nothing of tensors, models or files: a world or policy arrives as text, a batch leaves as numbers.
 
 mod error;
+mod items;
 mod packed;
+pub mod policy;
 mod sample;
 mod stream;
+pub mod tasks;
+mod template;
 pub mod world;
 
 pub use error::{Error, Result};

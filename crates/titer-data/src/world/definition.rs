@@ -101,8 +101,8 @@ impl Definition {
     /// # Errors
     /// When it is no TOML of this shape, or its values make no world.
     pub fn parse(text: &str) -> Result<Self> {
-        let definition: Self =
-            toml::from_str(text).map_err(|error| Error::Syntax { problem: error.to_string() })?;
+        let definition: Self = toml::from_str(text)
+            .map_err(|error| Error::Syntax { of: "world", problem: error.to_string() })?;
         definition.check()?;
         Ok(definition)
     }
@@ -240,7 +240,7 @@ impl Definition {
 }
 
 fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T> {
-    Err(Error::Definition { key: key.to_owned(), problem: problem.into() })
+    Err(Error::Definition { of: "world", key: key.to_owned(), problem: problem.into() })
 }
 
 /// Each placeholder once, as a word of its own, and no other.

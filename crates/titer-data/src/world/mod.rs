@@ -10,9 +10,10 @@ mod vocabulary;
 #[expect(clippy::module_inception, reason = "the world itself, beside what it is made of")]
 mod world;
 
+pub use crate::items::{pick, prove_disjoint};
 pub use definition::{Alias, Definition, Ingredients, Shares, Special};
 pub use item::Item;
-pub use splits::{Split, pick, prove_disjoint};
+pub use splits::Split;
 pub use world::{Target, World};
 
 /// The worlds that come with titer: name and TOML.

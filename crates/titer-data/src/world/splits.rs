@@ -1,10 +1,11 @@
 //! Who may see which items. Disjoint where they must be, and proved to be so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use rand::seq::{SliceRandom, index};
+use rand::seq::SliceRandom;
 
 use super::{Definition, Item};
+use crate::items::{part, prove_disjoint};
 use crate::{Error, Result, Stream};
 
 /// A part of a world's items.
@@ -123,7 +124,7 @@ impl Splits {
         for (split, key) in BY_SHARE {
             if splits.get(*split).is_empty() {
                 let problem = format!("is too small a share: the split {} holds no item", split.name());
-                return Err(Error::Definition { key: (*key).to_owned(), problem });
+                return Err(Error::Definition { of: "world", key: (*key).to_owned(), problem });
             }
         }
         for (first, second) in DISJOINT {
@@ -135,11 +136,6 @@ impl Splits {
     pub(super) fn get(&self, split: Split) -> &[Item] {
         self.0.get(&split).map_or(&[], Vec::as_slice)
     }
-}
-
-fn part(share: f64, of: usize) -> usize {
-    // The small addend keeps a share such as 0.1 of 30 from losing an item to rounding.
-    (share * of as f64 + 1e-9).floor() as usize
 }
 
 /// All items of a domain in the world's own random order.
@@ -155,28 +151,4 @@ fn shuffled(definition: &Definition, domain: &str, seed: u64) -> Vec<Item> {
     }
     items.shuffle(&mut Stream::new(seed, &format!("world/splits/{domain}")).at(0));
     items
-}
-
-/// Refuses two named sets of items that share one.
-///
-/// # Errors
-/// Names both sets and the first item that they share.
-pub fn prove_disjoint(first: (&'static str, &[Item]), second: (&'static str, &[Item])) -> Result<()> {
-    let known: BTreeSet<&Item> = first.1.iter().collect();
-    match second.1.iter().find(|item| known.contains(item)) {
-        Some(item) => Err(Error::Overlap { first: first.0, second: second.0, item: item.to_string() }),
-        None => Ok(()),
-    }
-}
-
-/// `count` distinct items by the stream's choice, in its order.
-///
-/// # Errors
-/// When there are fewer.
-pub fn pick(items: &[Item], count: usize, stream: &Stream) -> Result<Vec<Item>> {
-    if count > items.len() {
-        return Err(Error::TooFewItems { wanted: count, available: items.len() });
-    }
-    let chosen = index::sample(&mut stream.at(0), items.len(), count);
-    Ok(chosen.iter().map(|at| items[at].clone()).collect())
 }

@@ -37,7 +37,7 @@ impl Vocabulary {
         for (word, number) in words.iter().zip(0..) {
             if numbers.insert(word.clone(), number).is_some() {
                 let problem = format!("{word:?} is a word of two things: give one of them another name");
-                return Err(Error::Definition { key: "words".to_owned(), problem });
+                return Err(Error::Definition { of: "world", key: "words".to_owned(), problem });
             }
         }
         Ok(Self { words, numbers })
