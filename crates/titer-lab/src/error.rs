@@ -45,6 +45,44 @@ pub enum Error {
         /// The input.
         input: String,
     },
+    /// A model without a way to talk.
+    #[error("{problem}")]
+    NoChat {
+        /// What is missing and what to do.
+        problem: String,
+    },
+    /// A checkpoint that is no longer what was taken in.
+    #[error(
+        "the model {reference} at {} is not the one that this experiment took in: put the old files back, or \
+         give the experiment another name",
+        path.display()
+    )]
+    Changed {
+        /// As it was asked for.
+        reference: String,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// An answer that the base model should have given.
+    #[error("the base model's answer to {item} is not among those that were distilled")]
+    NoAnswer {
+        /// The item.
+        item: String,
+    },
+    /// A stage that cannot be run as it is planned.
+    #[error("stage {stage}: {problem}")]
+    Stage {
+        /// The stage.
+        stage: String,
+        /// Why.
+        problem: String,
+    },
+    /// A reference could not be resolved.
+    #[error(transparent)]
+    Hub(#[from] titer_hub::Error),
+    /// A text could not be read as tokens.
+    #[error(transparent)]
+    Text(#[from] titer_data::text::TextError),
     /// A plan of another version of titer.
     #[error("the stored plan of {experiment} cannot be read; run the experiment again")]
     Plan {

@@ -4,6 +4,7 @@
 //! an artifact; artifacts become frames; frames become verdicts.
 
 mod catalogue;
+mod checkpoints;
 mod doctor;
 mod error;
 mod estimate;

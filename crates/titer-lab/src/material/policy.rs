@@ -95,7 +95,7 @@ impl PolicyData {
     fn reference(&self, item: &Item) -> Result<String> {
         match self.policy.reference(item)? {
             Some(text) => Ok(text),
-            None => Ok(self.chat.tokenizer().decode(self.answer(item)?)),
+            None => Ok(self.chat.tokenizer().decode(self.answer(item)?)?),
         }
     }
 
@@ -187,7 +187,7 @@ impl Material for PolicyData {
     }
 
     fn answering(&self) -> Answering {
-        Answering { max_new_tokens: self.answer_tokens, ends: self.chat.ends().to_vec() }
+        Answering { max_new_tokens: self.answer_tokens, ends: self.chat.end_of_turn().to_vec() }
     }
 
     fn text(&self, tokens: &[u32]) -> String {

@@ -12,6 +12,7 @@ use titer_train::{Objective, Resumed, Supervised, Trainer};
 use super::recorder::{Recorder, write_training};
 use super::{MODEL, Work};
 use crate::Result;
+use crate::checkpoints::{chat_files, read_chat};
 use crate::material::{Material, WorldData};
 
 pub(super) fn pretrain(
@@ -39,6 +40,7 @@ pub(super) fn align(
     permitted: usize,
     seed: u64,
 ) -> Result<()> {
+    write_chat(work, data)?;
     let data = work.material(data)?;
     let mut examples =
         data.chosen(Split::Align, refusals, Target::Refusal, &Stream::new(seed, "align/refusals"))?;
@@ -60,6 +62,7 @@ pub(super) fn immunize(
     domains: &[String],
     seed: u64,
 ) -> Result<()> {
+    write_chat(work, data)?;
     let data = work.material(data)?;
     let method = titer_defences::registry::immunizer(defence)?;
     let mut objective = method.objective(&DefenceContext {
@@ -89,6 +92,17 @@ fn fit(
     work.writer.write(&format!("{MODEL}/{CONFIG}"), |path| model.save_config(path))?;
     work.writer.write(&format!("{MODEL}/{WEIGHTS}"), |path| model.save_weights(path))?;
     write_training(work)
+}
+
+/// Puts the chat of a checkpoint beside the weights that were trained from it, so that the folder can be
+/// used wherever the checkpoint can.
+fn write_chat(work: &Work<'_>, data: &DataSpec) -> Result<()> {
+    if let DataSpec::Policy(_) = data {
+        for (name, bytes) in chat_files(&read_chat(&work.model_path()?)?)? {
+            work.writer.write_bytes(&format!("{MODEL}/{name}"), &bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// A decoder's configuration for a world's vocabulary.

@@ -1,0 +1,128 @@
+//! Models that were trained elsewhere: where they are, what shape they have, and how they speak.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use titer_data::text::{
+    Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig,
+};
+use titer_hub::{Hub, Reference, Settings};
+use titer_model::{CONFIG, Config, gguf};
+
+use crate::{Error, Result};
+
+/// The files of a directory that say how a model reads and speaks, as Transformers names them.
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const TEMPLATE: &str = "chat_template.jinja";
+
+/// A model on this machine.
+pub(crate) struct Located {
+    /// A directory or a `.gguf` file.
+    pub(crate) path: PathBuf,
+    /// The commit, of a model from the hub.
+    pub(crate) commit: Option<String>,
+}
+
+/// Finds a known model, a directory, a `.gguf` file, or a model of the hub, which is downloaded where it is
+/// not in the cache.
+pub(crate) fn locate(reference: &str) -> Result<Located> {
+    if let Some(path) = titer_hub::known_model(reference) {
+        return Ok(Located { path, commit: None });
+    }
+    if titer_hub::known(reference).is_some() {
+        let problem = format!("it is not in the cache yet: get it with `cargo xtask model {reference}`");
+        return Err(Error::Reference { reference: reference.to_owned(), problem });
+    }
+    let parsed: Reference = reference.parse()?;
+    let resolved = Hub::new(Settings::from_env()?).resolve(&parsed, &mut ())?;
+    Ok(Located { path: resolved.path, commit: resolved.commit })
+}
+
+/// BLAKE3 over the model's files.
+pub(crate) fn identity(path: &Path) -> Result<String> {
+    Ok(titer_hub::identity(path)?)
+}
+
+/// The shape of a model, without its weights.
+pub(crate) fn shape(path: &Path) -> Result<Config> {
+    if path.is_dir() { Ok(Config::read(&path.join(CONFIG))?) } else { Ok(gguf::File::open(path)?.config()?) }
+}
+
+/// How a model reads and speaks: from the files beside its weights, or from inside its GGUF.
+pub(crate) fn read_chat(path: &Path) -> Result<Chat> {
+    if !path.is_dir() {
+        let vocabulary = vocabulary(&gguf::File::open(path)?);
+        let (tokenizer, special) = (Tokenizer::from_gguf(&vocabulary)?, SpecialTokens::from(&vocabulary));
+        return chat(tokenizer, vocabulary.chat_template.as_deref(), special, path);
+    }
+    let optional = |name: &str| -> Result<Option<Vec<u8>>> {
+        let path = path.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(titer_model::Error::File { path, action: "read", source }.into()),
+        }
+    };
+    let Some(tokenizer) = optional(TOKENIZER)? else {
+        let problem = format!("{} has no {TOKENIZER}: save the model with its tokenizer", path.display());
+        return Err(Error::NoChat { problem });
+    };
+    let config = TokenizerConfig::from_json(&optional(TOKENIZER_CONFIG)?.unwrap_or_else(|| b"{}".to_vec()))?;
+    let template = match optional(TEMPLATE)? {
+        Some(template) => Some(String::from_utf8_lossy(&template).into_owned()),
+        None => config.template().map(str::to_owned),
+    };
+    chat(Tokenizer::from_json(&tokenizer)?, template.as_deref(), config.special, path)
+}
+
+fn chat(tokenizer: Tokenizer, template: Option<&str>, special: SpecialTokens, path: &Path) -> Result<Chat> {
+    let Some(template) = template else {
+        let problem = format!("{} has no chat template: titer measures chat models", path.display());
+        return Err(Error::NoChat { problem });
+    };
+    Ok(Chat::new(tokenizer, ChatTemplate::new(template, Date::default())?, special)?)
+}
+
+/// The files from which [`read_chat`] and Transformers read the same chat, by name.
+pub(crate) fn chat_files(chat: &Chat) -> Result<[(&'static str, Vec<u8>); 2]> {
+    let special = chat.special();
+    let config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": false,
+        "bos_token": special.bos,
+        "eos_token": special.eos,
+        "unk_token": special.unk,
+        "pad_token": special.pad,
+        "chat_template": chat.template().source(),
+    });
+    Ok([
+        (TOKENIZER, chat.tokenizer().to_json()?),
+        (TOKENIZER_CONFIG, serde_json::to_vec_pretty(&config)?),
+    ])
+}
+
+/// What a GGUF says of its vocabulary.
+fn vocabulary(file: &gguf::File) -> GgufVocabulary {
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    let id = |name: &str| file.u32(&key(name));
+    let flag = |name: &str| file.bool(&key(name));
+    let texts = |name: &str| file.strings(&key(name)).unwrap_or_default();
+    GgufVocabulary {
+        model: file.string(&key("model")).unwrap_or_default().to_owned(),
+        pre: file.string(&key("pre")).map(str::to_owned),
+        tokens: texts("tokens"),
+        scores: file.f32s(&key("scores")).unwrap_or_default(),
+        token_types: file.i32s(&key("token_type")).unwrap_or_default(),
+        merges: texts("merges"),
+        bos: id("bos_token_id"),
+        eos: id("eos_token_id"),
+        unk: id("unknown_token_id"),
+        pad: id("padding_token_id"),
+        add_bos: flag("add_bos_token").unwrap_or_default(),
+        add_eos: flag("add_eos_token").unwrap_or_default(),
+        add_space_prefix: flag("add_space_prefix"),
+        chat_template: file.string("tokenizer.chat_template").map(str::to_owned),
+    }
+}
