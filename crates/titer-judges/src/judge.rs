@@ -16,12 +16,15 @@ pub struct Judgement {
 
 /// Scores responses to questions of one kind.
 pub trait Judge {
-    /// What is asked.
-    type Question;
+    /// What is asked, or the answer that a response is compared with.
+    type Question: ?Sized;
+    /// What is scored: tokens where a judge knows their meaning, text otherwise.
+    type Response: ?Sized;
 
     /// The name in the `judge` column.
     fn name(&self) -> &'static str;
 
-    /// Scores the tokens that followed the prompt, the end included where there was one.
-    fn judge(&self, question: &Self::Question, response: &[u32]) -> Judgement;
+    /// Scores what followed the prompt: of tokens the end token included where there was one, of text
+    /// without it.
+    fn judge(&self, question: &Self::Question, response: &Self::Response) -> Judgement;
 }

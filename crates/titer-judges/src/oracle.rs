@@ -29,6 +29,7 @@ impl<'a> Oracle<'a> {
 
 impl Judge for Oracle<'_> {
     type Question = Item;
+    type Response = [u32];
 
     fn name(&self) -> &'static str {
         match self.grade {
