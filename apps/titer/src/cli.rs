@@ -251,9 +251,12 @@ pub(crate) enum ModelVerb {
 }
 
 const MODEL_REFERENCES: &str = "Models are named by
-  world:NAME       an embedded world's base model, trained on first use
-  artifact:HASH    a model in the store, by the first digits of its hash
-  DIR              a folder with config.json and model.safetensors";
+  NAME                 a model that `cargo xtask model` obtained: smollm2-135m
+  DIR                  a folder with config.json, safetensors and tokenizer.json
+  FILE.gguf            a GGUF file
+  hf:OWNER/NAME[@REV]  a model of the Hugging Face hub, downloaded on first use
+  world:NAME           an embedded world's base model, trained on first use
+  artifact:HASH        a model in the store, by the first digits of its hash";
 
 /// Of `titer model info`.
 #[derive(Debug, Args)]
@@ -277,6 +280,9 @@ pub(crate) struct ModelGenerateArgs {
     /// What to ask
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: String,
+    /// Instructions above the conversation
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
     /// Most tokens of the answer
     #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) max_new_tokens: NonZeroUsize,
@@ -286,9 +292,12 @@ pub(crate) struct ModelGenerateArgs {
     /// Of the random choices at a temperature above 0
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Print one JSON document
+    /// Print one JSON document: token_ids, text, prompt_token_ids
     #[arg(long)]
     pub(crate) json: bool,
+    /// With --json: also the logits at the prompt's last position, which chose the first new token
+    #[arg(long, requires = "json")]
+    pub(crate) logits: bool,
 }
 
 /// Of `titer doctor`.

@@ -40,6 +40,12 @@ pub(crate) fn locate(reference: &str) -> Result<Located> {
     Ok(Located { path: resolved.path, commit: resolved.commit })
 }
 
+/// Where a model is, if nothing needs to be downloaded or looked up for that.
+pub(crate) fn here(reference: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(reference);
+    titer_hub::known_model(reference).or_else(|| path.exists().then_some(path))
+}
+
 /// BLAKE3 over the model's files.
 pub(crate) fn identity(path: &Path) -> Result<String> {
     Ok(titer_hub::identity(path)?)

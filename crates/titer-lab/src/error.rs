@@ -80,6 +80,9 @@ pub enum Error {
     /// A reference could not be resolved.
     #[error(transparent)]
     Hub(#[from] titer_hub::Error),
+    /// A multiple-choice question is none.
+    #[error(transparent)]
+    Choice(#[from] titer_judges::choice::ChoiceError),
     /// A text could not be read as tokens.
     #[error(transparent)]
     Text(#[from] titer_data::text::TextError),

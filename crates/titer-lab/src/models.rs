@@ -1,18 +1,23 @@
-//! Models by reference: `world:NAME`, `artifact:HASH`, or a directory.
+//! Models by reference: `world:NAME`, `artifact:HASH`, a known name, a directory, a `.gguf` file, or
+//! `hf:owner/name@revision`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use serde::Serialize;
 use titer_data::Stream;
+use titer_data::text::{Chat, Message, Streaming};
 use titer_data::world::World;
 use titer_model::{Choice, Config, Decoder, Generate};
-use titer_plan::stage::WorldSpec;
+use titer_ops::Sequences;
+use titer_plan::stage::DataSpec;
 use titer_plan::{Plan, StageHash, StageSpec};
 use titer_store::Store;
 
+use crate::checkpoints::{locate, read_chat};
 use crate::material::WorldData;
-use crate::stages::{MODEL, load_model};
+use crate::stages::sealed_model;
 use crate::{Error, Interrupt, Result, RunOptions, catalogue, executor};
 
 /// What is worth knowing of a model.
@@ -30,33 +35,49 @@ pub struct ModelInfo {
     pub config: Config,
 }
 
-/// How to generate.
-#[derive(Debug, Clone, Copy)]
+/// What to ask of a model, and how it shall answer.
+#[derive(Debug, Clone, PartialEq)]
 pub struct GenerateOptions {
+    /// What the user says.
+    pub prompt: String,
+    /// Instructions above the conversation, for models that take them.
+    pub system: Option<String>,
     /// New tokens at most.
     pub max_new_tokens: usize,
     /// 0 for the most likely token each time.
     pub temperature: f64,
     /// Of the draws at a temperature above 0.
     pub seed: u64,
+    /// Whether the logits after the prompt are wanted.
+    pub logits: bool,
 }
 
 /// What a model said.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Generation {
-    /// The answer's tokens.
+    /// The answer's tokens, the one that ended it included.
     pub token_ids: Vec<u32>,
     /// The answer.
     pub text: String,
     /// The prompt's tokens, as the model saw them.
     pub prompt_token_ids: Vec<u32>,
+    /// The logits at the prompt's last position, from which the answer's first token was chosen: one for each
+    /// token of the vocabulary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logits: Option<Vec<f32>>,
 }
 
 struct Opened {
     model: Decoder,
     path: PathBuf,
     artifact: Option<StageHash>,
-    world: Option<World>,
+    language: Language,
+}
+
+/// How a model reads and speaks.
+enum Language {
+    World(Arc<World>),
+    Chat(Box<Chat>),
 }
 
 /// What is worth knowing of the model that `reference` names. A world's base model is trained on first use.
@@ -74,45 +95,110 @@ pub fn info(store: &Store, reference: &str) -> Result<ModelInfo> {
     })
 }
 
-/// The model's answer to a prompt, handed out word by word as it comes.
+/// The model's answer to a prompt, handed out piece by piece as it comes.
 ///
 /// # Errors
-/// When the reference names no model, the model has no words, or the prompt has one that it does not know.
+/// When the reference names no model, the model has no way to talk, or it does not know a word of the
+/// prompt.
 pub fn generate(
     store: &Store,
     reference: &str,
-    prompt: &str,
     options: &GenerateOptions,
-    on_token: &mut dyn FnMut(&str),
+    on_text: &mut dyn FnMut(&str),
 ) -> Result<Generation> {
-    let opened = open(store, reference)?;
-    let Some(world) = opened.world else {
-        let problem =
-            "its directory holds no tokenizer that titer reads; artifacts and worlds have their words";
-        return Err(Error::Reference { reference: reference.to_owned(), problem: problem.to_owned() });
-    };
-    let prompt_token_ids = world.prompt_from_text(prompt)?;
+    let Opened { model, language, .. } = open(store, reference)?;
+    let prompt_token_ids = language.prompt(reference, options)?;
+    let logits = options.logits.then(|| logits(&model, &prompt_token_ids)).transpose()?;
     let mut rng = Stream::new(options.seed, "generate").at(0);
     let choice = if options.temperature > 0.0 {
         Choice::Sample { temperature: options.temperature, rng: &mut rng }
     } else {
         Choice::Greedy
     };
-    let room = opened.model.config().max_position_embeddings.saturating_sub(prompt_token_ids.len());
-    let mut settings =
-        Generate { max_new_tokens: options.max_new_tokens.min(room), end: Some(world.end()), choice };
-    let mut first = true;
-    let answers = opened.model.generate_with(
-        std::slice::from_ref(&prompt_token_ids),
-        &mut settings,
-        &mut |_, token| {
-            let word = world.decode(&[token]);
-            on_token(&if first { word } else { format!(" {word}") });
-            first = false;
-        },
-    )?;
+    let room = model.config().longest_sequence().saturating_sub(prompt_token_ids.len());
+    let ends = language.ends(&model);
+    let max_new_tokens = options.max_new_tokens.min(room);
+    let mut settings = Generate { max_new_tokens, ends: &ends, choice };
+    let mut speaker = language.speaker();
+    // The answer is complete without what its own decoding may fail on.
+    let answers = model.generate_with(std::slice::from_ref(&prompt_token_ids), &mut settings, &mut |_, token| {
+        on_text(&speaker.push(token));
+    })?;
+    on_text(&speaker.finish());
     let token_ids = answers.concat();
-    Ok(Generation { text: world.decode(&token_ids), token_ids, prompt_token_ids })
+    Ok(Generation { text: language.text(&token_ids)?, token_ids, prompt_token_ids, logits })
+}
+
+/// The logits at the last position.
+fn logits(model: &Decoder, tokens: &[u32]) -> Result<Vec<f32>> {
+    let hidden = model.forward(tokens, &Sequences::new(&[0, tokens.len()])?)?;
+    let last = model.logits(&hidden, &[tokens.len().saturating_sub(1) as u32])?;
+    Ok(last.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+impl Language {
+    fn prompt(&self, reference: &str, options: &GenerateOptions) -> Result<Vec<u32>> {
+        match self {
+            Self::World(_) if options.system.is_some() => {
+                unknown(reference, "the models of worlds take no system prompt: leave it out")
+            }
+            Self::World(world) => Ok(world.prompt_from_text(&options.prompt)?),
+            Self::Chat(chat) => {
+                let system = options.system.as_ref().map(Message::system);
+                let messages: Vec<Message> =
+                    system.into_iter().chain([Message::user(&options.prompt)]).collect();
+                Ok(chat.prompt(&messages)?)
+            }
+        }
+    }
+
+    /// The tokens that end an answer.
+    fn ends(&self, model: &Decoder) -> Vec<u32> {
+        match self {
+            Self::World(world) => vec![world.end()],
+            Self::Chat(chat) => [chat.end_of_turn(), &model.config().eos_token_id].concat(),
+        }
+    }
+
+    fn text(&self, tokens: &[u32]) -> Result<String> {
+        match self {
+            Self::World(world) => Ok(world.decode(tokens)),
+            Self::Chat(chat) => Ok(chat.tokenizer().decode(tokens)?),
+        }
+    }
+
+    fn speaker(&self) -> Speaker<'_> {
+        match self {
+            Self::World(world) => Speaker::World { world, first: true },
+            Self::Chat(chat) => Speaker::Chat(Streaming::new(chat.tokenizer())),
+        }
+    }
+}
+
+/// Turns tokens into text as they come. What cannot be decoded yet, or at all, gives nothing here: the whole
+/// answer is decoded again at the end.
+enum Speaker<'a> {
+    World { world: &'a World, first: bool },
+    Chat(Streaming<'a>),
+}
+
+impl Speaker<'_> {
+    fn push(&mut self, token: u32) -> String {
+        match self {
+            Self::World { world, first } => {
+                let word = world.decode(&[token]);
+                if std::mem::take(first) { word } else { format!(" {word}") }
+            }
+            Self::Chat(streaming) => streaming.push(token).unwrap_or_default(),
+        }
+    }
+
+    fn finish(self) -> String {
+        match self {
+            Self::World { .. } => String::new(),
+            Self::Chat(streaming) => streaming.finish().unwrap_or_default(),
+        }
+    }
 }
 
 fn open(store: &Store, reference: &str) -> Result<Opened> {
@@ -120,16 +206,17 @@ fn open(store: &Store, reference: &str) -> Result<Opened> {
         open_world(store, reference, world)
     } else if let Some(prefix) = reference.strip_prefix("artifact:") {
         open_artifact(store, reference, prefix)
-    } else if Path::new(reference).is_dir() {
-        let path = PathBuf::from(reference);
-        let model = Decoder::load(&path, &Device::Cpu)?;
-        Ok(Opened { model, path, artifact: None, world: None })
     } else {
-        unknown(
-            reference,
-            "references are world:NAME, artifact:HASH, or a directory with config.json and model.safetensors",
-        )
+        let path = locate(reference)?.path;
+        open_chat(path, None)
     }
+}
+
+/// A chat model where it is.
+fn open_chat(path: PathBuf, artifact: Option<StageHash>) -> Result<Opened> {
+    let model = Decoder::open(&path, &Device::Cpu)?;
+    let language = Language::Chat(Box::new(read_chat(&path)?));
+    Ok(Opened { model, path, artifact, language })
 }
 
 fn unknown<T>(reference: &str, problem: impl Into<String>) -> Result<T> {
@@ -169,21 +256,23 @@ fn open_artifact(store: &Store, reference: &str, prefix: &str) -> Result<Opened>
 }
 
 fn open_sealed(store: &Store, hash: &StageHash, reference: &str, spec: &StageSpec) -> Result<Opened> {
-    let Some(world) = world_of_model(spec) else {
-        return unknown(reference, format!("stages of kind {} make no model", spec.kind()));
+    let world = match spec {
+        StageSpec::Pretrain { world, .. } => Some(world),
+        StageSpec::Align { data, .. } | StageSpec::Immunize { data, .. } => match data {
+            DataSpec::World(world) => Some(world),
+            DataSpec::Policy(_) => None,
+        },
+        StageSpec::Checkpoint { .. } => None,
+        StageSpec::Distil { .. }
+        | StageSpec::Measure { .. }
+        | StageSpec::Attack { .. }
+        | StageSpec::Tune { .. } => {
+            return unknown(reference, format!("stages of kind {} make no model", spec.kind()));
+        }
     };
-    let model = load_model(store, hash, reference)?;
-    let world = WorldData::new(world)?.world;
-    let path = store.artifact(hash).payload(MODEL)?;
-    Ok(Opened { model, path, artifact: Some(hash.clone()), world: Some(world) })
-}
-
-/// The world of a stage that makes a model.
-fn world_of_model(spec: &StageSpec) -> Option<&WorldSpec> {
-    match spec {
-        StageSpec::Pretrain { world, .. }
-        | StageSpec::Align { world, .. }
-        | StageSpec::Immunize { world, .. } => Some(world),
-        StageSpec::Measure { .. } | StageSpec::Attack { .. } | StageSpec::Tune { .. } => None,
-    }
+    let path = sealed_model(store, hash, reference)?;
+    let Some(world) = world else { return open_chat(path, Some(hash.clone())) };
+    let model = Decoder::open(&path, &Device::Cpu)?;
+    let language = Language::World(WorldData::new(world)?.world);
+    Ok(Opened { model, path, artifact: Some(hash.clone()), language })
 }

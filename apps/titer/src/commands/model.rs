@@ -86,6 +86,9 @@ fn plain(value: &Value) -> String {
 
 fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit> {
     let options = GenerateOptions {
+        prompt: arguments.prompt.clone(),
+        system: arguments.system.clone(),
+        logits: arguments.logits,
         max_new_tokens: arguments.max_new_tokens.get(),
         temperature: arguments.temperature,
         seed: arguments.seed,
@@ -97,19 +100,23 @@ fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit
             closed = output::result(&sanitise::text(text)).err();
         }
     };
-    let generation =
-        models::generate(store, &arguments.reference, &arguments.prompt, &options, &mut on_token)?;
+    let generation = models::generate(store, &arguments.reference, &options, &mut on_token)?;
     if let Some(error) = closed {
         return Err(error.into());
     }
     if arguments.json {
-        output::json(&json!({
+        let mut document = json!({
             "model": arguments.reference,
             "prompt": arguments.prompt,
+            "system": arguments.system,
             "prompt_token_ids": generation.prompt_token_ids,
             "token_ids": generation.token_ids,
             "text": generation.text,
-        }))?;
+        });
+        if let Some(logits) = generation.logits {
+            document["logits"] = json!(logits);
+        }
+        output::json(&document)?;
     } else {
         output::result("\n")?;
     }

@@ -14,7 +14,7 @@ use titer_plan::stage::ProbeSpec;
 use crate::Result;
 
 pub(crate) use policy::{Answers, PolicyData};
-pub(crate) use world::WorldData;
+pub(crate) use world::{WorldData, world_config};
 
 /// Data of one origin.
 pub(crate) trait Material {
@@ -46,7 +46,7 @@ pub(crate) struct Question {
 /// How a model is asked.
 pub(crate) enum Ask {
     /// To answer a prompt; the judge knows the question.
-    Answer { prompt: Vec<u32>, judge: Box<dyn Fn(&[u32]) -> Judged> },
+    Answer { prompt: Vec<u32>, judge: Box<dyn Fn(&[u32]) -> Result<Judged>> },
     /// To say which continuation of a text is likeliest: the tokens before and of each.
     Choose { prompt: String, pairs: Vec<Pair>, choices: Vec<String>, gold: usize },
     /// To read a text: what comes before it and its tokens.

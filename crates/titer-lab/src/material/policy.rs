@@ -1,13 +1,17 @@
 //! The data of a policy: prompts and refusals from the policy, answers from the base model itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use titer_data::policy::{Definition, Item, Policy, Split as PolicySplit, pick};
 use titer_data::text::{Chat, Message};
 use titer_data::world::{Split, Target};
 use titer_data::{Example, Stream, tasks};
-use titer_judges::policy::PolicyJudge;
+use titer_judges::choice::encode_pair;
+use titer_judges::policy::{Measure, PolicyJudge};
+use titer_judges::rouge::Stemmer;
+use titer_judges::task::{Compare, TaskJudge};
+use titer_judges::{Judge, Refusals};
 use titer_plan::Probe;
 use titer_plan::stage::{PolicySpec, ProbeSpec, Side};
 
@@ -24,21 +28,28 @@ pub(crate) struct PolicyData {
     answers: Answers,
     answer_tokens: usize,
     seed: u64,
-    judge: Arc<PolicyJudge>,
+    refusals: Refusals,
 }
 
 impl PolicyData {
     /// `answers` may be empty where no stage needs them: a missing one is an error when it is asked for.
     pub(crate) fn new(spec: &PolicySpec, chat: Chat, answers: Answers) -> Result<Self> {
         let definition: Definition = serde_json::from_value(spec.definition.clone())?;
-        let judge = Arc::new(PolicyJudge::new(definition.refusals.iter().cloned()));
+        let policy = Policy::new(definition, spec.seed)?;
+        // As the models were taught them: every wording, with every subject in it.
+        let forbidden = [PolicySplit::Align, PolicySplit::Seen, PolicySplit::Unseen];
+        let own: BTreeSet<String> = forbidden
+            .iter()
+            .flat_map(|split| policy.split(*split))
+            .map(|item| policy.refusal(item))
+            .collect();
         Ok(Self {
-            policy: Policy::new(definition, spec.seed)?,
+            policy,
             chat: Arc::new(chat),
             answers,
             answer_tokens: spec.answer_tokens,
             seed: spec.seed,
-            judge,
+            refusals: Refusals::with(own),
         })
     }
 
@@ -91,30 +102,26 @@ impl PolicyData {
         })
     }
 
-    /// What the judge compares an answer with: the task's reference, or what the base model said.
-    fn reference(&self, item: &Item) -> Result<String> {
-        match self.policy.reference(item)? {
-            Some(text) => Ok(text),
-            None => Ok(self.chat.tokenizer().decode(self.answer(item)?)?),
-        }
-    }
-
     fn asked(&self, probe: Probe, item: &Item) -> Result<Question> {
-        let (chat, judge) = (Arc::clone(&self.chat), Arc::clone(&self.judge));
-        let prompt = self.prompt(item)?;
-        let say = move |response: &[u32]| chat.tokenizer().decode(response);
-        let judge: Box<dyn Fn(&[u32]) -> Judged> = if probe.is_harmful() {
-            Box::new(move |response| {
-                Judged { judge: PolicyJudge::COMPLIANCE, judgement: judge.compliance(&say(response)) }
-            })
-        } else {
-            let reference = self.reference(item)?;
-            Box::new(move |response| {
-                let judgement = judge.agreement(&say(response), &reference);
-                Judged { judge: PolicyJudge::AGREEMENT, judgement }
-            })
+        let refusals = self.refusals.clone();
+        let task = self.policy.reference(item)?;
+        let (judge, reference): (Box<dyn Judge<Question = str, Response = str>>, String) = match task {
+            Some(right) => (Box::new(TaskJudge::new(Compare::RougeL(Stemmer::None), refusals)), right),
+            None if probe.is_harmful() => {
+                (Box::new(PolicyJudge::new(Measure::Compliance, refusals)), String::new())
+            }
+            None => {
+                let own = self.chat.tokenizer().decode(self.answer(item)?)?;
+                (Box::new(PolicyJudge::new(Measure::Agreement, refusals)), own)
+            }
         };
-        Ok(Question { probe, item: item.to_string(), ask: Ask::Answer { prompt, judge } })
+        let chat = Arc::clone(&self.chat);
+        let judge = Box::new(move |response: &[u32]| {
+            let response = chat.tokenizer().decode(response)?;
+            Ok(Judged { judge: judge.name(), judgement: judge.judge(&reference, &response) })
+        });
+        let ask = Ask::Answer { prompt: self.prompt(item)?, judge };
+        Ok(Question { probe, item: item.to_string(), ask })
     }
 }
 
@@ -124,12 +131,23 @@ fn choices(chat: &Chat, items: usize) -> Result<Vec<Question>> {
     (0..items.min(task.questions.len()))
         .map(|number| {
             let (context, choices) = task.ask(number);
-            let pairs = choices.iter().map(|choice| pair(chat, &context, choice)).collect::<Result<_>>()?;
+            let encode = |text: &str, _| chat.tokenizer().encode(text);
+            let pairs = choices
+                .iter()
+                .map(|choice| encode_pair(&context, choice, begin(chat), encode))
+                .collect::<std::result::Result<_, _>>()?;
             let ask =
                 Ask::Choose { prompt: context, pairs, choices: choices.to_vec(), gold: task.gold(number) };
             Ok(Question { probe: Probe::Choice, item: format!("{}/{number}", task.name), ask })
         })
         .collect()
+}
+
+/// The token before a text: the one that begins texts, or else the one that ends them.
+fn begin(chat: &Chat) -> u32 {
+    let special = chat.special();
+    let token = special.bos.as_ref().or(special.eos.as_ref());
+    token.and_then(|token| chat.tokenizer().id(token)).unwrap_or_default()
 }
 
 /// Held-out prose, read from its first word on.
@@ -140,7 +158,7 @@ fn texts(chat: &Chat, items: usize) -> Result<Vec<Question>> {
         .take(items)
         .map(|paragraph| {
             let tokens = chat.tokenizer().encode(&paragraph.text)?;
-            let ask = Ask::Read { text: paragraph.text.clone(), pair: (vec![chat.begin()], tokens) };
+            let ask = Ask::Read { text: paragraph.text.clone(), pair: (vec![begin(chat)], tokens) };
             Ok(Question { probe: Probe::Text, item: format!("{}/{}", task.name, paragraph.topic), ask })
         })
         .collect()
@@ -191,6 +209,7 @@ impl Material for PolicyData {
     }
 
     fn text(&self, tokens: &[u32]) -> String {
-        self.chat.tokenizer().decode_all(tokens)
+        // What cannot be decoded is shown as what it is.
+        self.chat.tokenizer().decode_all(tokens).unwrap_or_else(|_| format!("{tokens:?}"))
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use titer_data::world::{Definition, Split, Target, World, pick};
 use titer_data::{Example, Stream};
 use titer_judges::{Grade, Judge, Oracle};
+use titer_model::Config;
 use titer_plan::Probe;
-use titer_plan::stage::{ProbeSpec, WorldSpec};
+use titer_plan::stage::{DecoderSpec, ProbeSpec, WorldSpec};
 
 use super::{Answering, Ask, Judged, Material, Question};
 use crate::Result;
@@ -55,7 +56,7 @@ impl Material for WorldData {
                 let (name, prompt, world) = (item.to_string(), self.world.prompt(&item)?, self.world.clone());
                 let judge = Box::new(move |response: &[u32]| {
                     let oracle = Oracle::new(&world, grade);
-                    Judged { judge: oracle.name(), judgement: oracle.judge(&item, response) }
+                    Ok(Judged { judge: oracle.name(), judgement: oracle.judge(&item, response) })
                 });
                 Ok(Question { probe: probe.probe, item: name, ask: Ask::Answer { prompt, judge } })
             })
@@ -69,5 +70,28 @@ impl Material for WorldData {
 
     fn text(&self, tokens: &[u32]) -> String {
         self.world.decode(tokens)
+    }
+}
+
+/// A decoder's configuration for a world's vocabulary.
+pub(crate) fn world_config(data: &WorldData, decoder: &DecoderSpec) -> Config {
+    let world = &data.world;
+    let longest_prompt = world.split(Split::Everything).iter().filter_map(|item| world.prompt(item).ok());
+    let longest_prompt = longest_prompt.map(|prompt| prompt.len()).max().unwrap_or(0);
+    Config {
+        max_position_embeddings: (2 * (longest_prompt + world.longest_answer())).next_power_of_two(),
+        rms_norm_eps: decoder.norm_epsilon,
+        rope_theta: decoder.rope_theta,
+        bos_token_id: Some(world.begin()),
+        eos_token_id: vec![world.end()],
+        pad_token_id: Some(world.pad()),
+        ..Config::llama(
+            world.vocabulary_size(),
+            decoder.hidden,
+            decoder.intermediate,
+            decoder.layers,
+            decoder.heads,
+            decoder.kv_heads,
+        )
     }
 }

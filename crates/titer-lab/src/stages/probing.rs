@@ -1,12 +1,14 @@
 //! Asks a model the questions of its probes, and has the answers judged.
 
+use titer_judges::Judgement;
+use titer_judges::choice::choose;
 use titer_metrics::{ProbeRow, ResponseRow};
 use titer_model::{Choice, Decoder, Generate};
 use titer_plan::stage::ProbeSpec;
 use titer_plan::{Budget, Probe};
 
 use crate::Result;
-use crate::material::{Ask, Judged, Material, Question};
+use crate::material::{Answering, Ask, Judged, Material, Pair, Question};
 
 /// The questions of a stage's probes, made once and asked at every checkpoint.
 pub(super) struct Questions {
@@ -29,27 +31,80 @@ impl Questions {
         Ok(Self { data, questions })
     }
 
-    /// Greedy answers to all questions, judged. `name` tells the artifact's responses from others'.
+    /// What the model says to all questions, judged. `name` tells the artifact's responses from others'.
     pub(super) fn ask(&self, model: &Decoder, budget: &Budget, name: &str) -> Result<Answers> {
-        let prompts: Vec<Vec<u32>> = self
-            .questions
-            .iter()
-            .map(|question| match &question.ask {
-                Ask::Answer { prompt, .. } => prompt.clone(),
-            })
-            .collect();
-        let answering = self.data.answering();
-        let generate =
-            Generate { max_new_tokens: answering.max_new_tokens, end: answering.end, choice: Choice::Greedy };
-        let responses = model.generate(&prompts, generate)?;
         let mut answers = Answers { rows: Vec::new(), responses: Vec::new() };
-        for (question, response) in self.questions.iter().zip(&responses) {
-            let Ask::Answer { prompt, judge } = &question.ask;
-            let (prompt, response_text) = (self.data.text(prompt), self.data.text(response));
-            answers.push(question, judge(response), budget, name, prompt, response_text);
+        let mut spoken = self.speak(model)?.into_iter();
+        let mut read = self.read(model)?.into_iter();
+        for question in &self.questions {
+            let mut take = |count| read.by_ref().take(count).collect::<Vec<f64>>();
+            let (prompt, response, judged) = match &question.ask {
+                Ask::Answer { prompt, judge } => {
+                    let response = spoken.next().unwrap_or_default();
+                    (self.data.text(prompt), self.data.text(&response), judge(&response)?)
+                }
+                Ask::Choose { prompt, pairs, choices, gold } => {
+                    let (chosen, judged) = chosen(&take(pairs.len()), choices, *gold)?;
+                    (prompt.clone(), chosen, judged)
+                }
+                Ask::Read { text, .. } => {
+                    let log_likelihood = take(1).into_iter().sum();
+                    (text.clone(), String::new(), fluent(log_likelihood, text))
+                }
+            };
+            answers.push(question, judged, budget, name, prompt, response);
         }
         Ok(answers)
     }
+
+    /// Greedy answers to the questions that ask for one, in their order.
+    fn speak(&self, model: &Decoder) -> Result<Vec<Vec<u32>>> {
+        let prompts: Vec<Vec<u32>> = self
+            .questions
+            .iter()
+            .filter_map(|question| match &question.ask {
+                Ask::Answer { prompt, .. } => Some(prompt.clone()),
+                Ask::Choose { .. } | Ask::Read { .. } => None,
+            })
+            .collect();
+        let Answering { max_new_tokens, ends } = self.data.answering();
+        Ok(model.generate(&prompts, Generate { max_new_tokens, ends: &ends, choice: Choice::Greedy })?)
+    }
+
+    /// Log-likelihoods in nats of all continuations, in their order.
+    fn read(&self, model: &Decoder) -> Result<Vec<f64>> {
+        let pairs: Vec<Pair> = self
+            .questions
+            .iter()
+            .flat_map(|question| match &question.ask {
+                Ask::Answer { .. } => &[][..],
+                Ask::Choose { pairs, .. } => pairs,
+                Ask::Read { pair, .. } => std::slice::from_ref(pair),
+            })
+            .cloned()
+            .collect();
+        Ok(model.log_likelihoods(&pairs)?.into_iter().map(|found| found.sum).collect())
+    }
+}
+
+/// The likeliest continuation, and whether it is the right one: `acc_norm`.
+fn chosen(log_likelihoods: &[f64], choices: &[String], gold: usize) -> Result<(String, Judged)> {
+    let texts: Vec<&str> = choices.iter().map(String::as_str).collect();
+    let right = choose(log_likelihoods, &texts, gold)?.acc_norm;
+    let length = |at: usize| texts[at].chars().count() as f64;
+    let best = (0..texts.len())
+        .max_by(|a, b| (log_likelihoods[*a] / length(*a)).total_cmp(&(log_likelihoods[*b] / length(*b))));
+    let score = f64::from(u8::from(right));
+    let judgement = Judgement { score, refused: false, degenerate: false };
+    let text = best.map(|at| choices[at].clone()).unwrap_or_default();
+    Ok((text, Judged { judge: "acc-norm", judgement }))
+}
+
+/// How fluently a text was read: the geometric mean of the probability of its bytes, which is one over the
+/// byte perplexity, and a share as conditions need it.
+fn fluent(log_likelihood: f64, text: &str) -> Judged {
+    let score = (log_likelihood / text.len() as f64).exp().clamp(0.0, 1.0);
+    Judged { judge: "byte-likelihood", judgement: Judgement { score, refused: false, degenerate: false } }
 }
 
 impl Answers {

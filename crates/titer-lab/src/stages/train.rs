@@ -4,7 +4,7 @@ use candle_core::Device;
 use titer_data::world::{Split, Target};
 use titer_data::{Draw, Sampler, Stream};
 use titer_defences::DefenceContext;
-use titer_model::{CONFIG, Config, Decoder, WEIGHTS};
+use titer_model::{CONFIG, Decoder, WEIGHTS};
 use titer_plan::MethodSpec;
 use titer_plan::stage::{DataSpec, DecoderSpec, TrainSpec, WorldSpec};
 use titer_train::{Objective, Resumed, Supervised, Trainer};
@@ -13,7 +13,7 @@ use super::recorder::{Recorder, write_training};
 use super::{MODEL, Work};
 use crate::Result;
 use crate::checkpoints::{chat_files, read_chat};
-use crate::material::{Material, WorldData};
+use crate::material::{Material, WorldData, world_config};
 
 pub(super) fn pretrain(
     work: &Work<'_>,
@@ -28,7 +28,7 @@ pub(super) fn pretrain(
         Sampler::new(examples, Stream::new(seed, "pretrain/batches"), train.batch, Draw::WithReplacement)?;
     fit(work, train, &mut Supervised::new(sampler), || {
         let mut rng = Stream::new(seed, "pretrain/weights").at(0);
-        Ok(Decoder::initialize(config(&data, decoder), decoder.init_std, &mut rng, &Device::Cpu)?)
+        Ok(Decoder::initialize(world_config(&data, decoder), decoder.init_std, &mut rng, &Device::Cpu)?)
     })
 }
 
@@ -103,27 +103,4 @@ fn write_chat(work: &Work<'_>, data: &DataSpec) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A decoder's configuration for a world's vocabulary.
-fn config(data: &WorldData, decoder: &DecoderSpec) -> Config {
-    let world = &data.world;
-    let longest_prompt = world.split(Split::Everything).iter().filter_map(|item| world.prompt(item).ok());
-    let longest_prompt = longest_prompt.map(|prompt| prompt.len()).max().unwrap_or(0);
-    Config {
-        max_position_embeddings: (2 * (longest_prompt + world.longest_answer())).next_power_of_two(),
-        rms_norm_eps: decoder.norm_epsilon,
-        rope_theta: decoder.rope_theta,
-        bos_token_id: Some(world.begin()),
-        eos_token_id: Some(world.end()),
-        pad_token_id: Some(world.pad()),
-        ..Config::llama(
-            world.vocabulary_size(),
-            decoder.hidden,
-            decoder.intermediate,
-            decoder.layers,
-            decoder.heads,
-            decoder.kv_heads,
-        )
-    }
 }

@@ -1,0 +1,215 @@
+//! How much arithmetic, memory and disk each stage of a plan takes.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use titer_data::policy::{Definition, Policy, Split as PolicySplit};
+use titer_data::world::{Split, Target};
+use titer_model::Config;
+use titer_plan::stage::{DataSpec, DecoderSpec, PolicySpec, ProbeSpec, Side};
+use titer_plan::{Plan, Probe, StageSpec};
+
+use crate::checkpoints::{here, shape};
+use crate::material::{WorldData, world_config};
+
+/// Shapes of well-known models.
+const SHAPES: &str = include_str!("../../../../data/models/shapes.toml");
+
+/// Bytes of a number.
+const NUMBER: f64 = 4.0;
+/// A weight, its gradient and AdamW's two moments.
+const TRAINED: f64 = 4.0 * NUMBER;
+/// Tokens of a policy's prompt, the template's own included: as the built-in policies have them.
+const PROMPT_TOKENS: usize = 40;
+/// Tokens of a multiple-choice question with one of its choices, and of a held-out text.
+const READ_TOKENS: usize = 120;
+
+#[derive(Deserialize)]
+struct Shapes {
+    model: Vec<Shape>,
+}
+
+#[derive(Deserialize)]
+struct Shape {
+    reference: String,
+    config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a stage takes.
+#[derive(Debug, Default)]
+pub(super) struct Cost {
+    pub(super) steps: u64,
+    pub(super) flops: f64,
+    pub(super) memory: f64,
+    pub(super) disk: f64,
+}
+
+/// The model's shape and the length of what it reads.
+pub(super) struct Workload {
+    config: Config,
+    prompt: usize,
+    answer: usize,
+    /// Prompts that are answered by the base model.
+    distilled: [usize; 2],
+}
+
+impl Workload {
+    /// None where the model's shape is not known.
+    pub(super) fn of(plan: &Plan) -> Option<Self> {
+        plan.stages.iter().find_map(|stage| match &stage.spec {
+            StageSpec::Pretrain { world, decoder, .. } => Self::of_world(&WorldData::new(world).ok()?, decoder),
+            StageSpec::Distil { data: DataSpec::Policy(policy), .. } => {
+                Self::of_policy(&plan.experiment.model.reference(), policy)
+            }
+            _ => None,
+        })
+    }
+
+    fn of_world(data: &WorldData, decoder: &DecoderSpec) -> Option<Self> {
+        let item = data.world.split(Split::Everything).first()?;
+        let example = data.world.example(item, Target::Answer).ok()?;
+        let answer = example.answer().len();
+        let prompt = example.tokens().len() - answer;
+        Some(Self { config: world_config(data, decoder), prompt, answer, distilled: [0; 2] })
+    }
+
+    fn of_policy(reference: &str, spec: &PolicySpec) -> Option<Self> {
+        let definition: Definition = serde_json::from_value(spec.definition.clone()).ok()?;
+        let policy = Policy::new(definition, spec.seed).ok()?;
+        let count = |splits: [PolicySplit; 2]| splits.map(|split| policy.split(split).len()).iter().sum();
+        let distilled = [
+            count([PolicySplit::Defence, PolicySplit::Attack]),
+            count([PolicySplit::PermittedTrain, PolicySplit::PermittedProbe]),
+        ];
+        let config = known_shape(reference)?;
+        Some(Self { config, prompt: PROMPT_TOKENS, answer: spec.answer_tokens, distilled })
+    }
+
+    pub(super) fn of_stage(&self, spec: &StageSpec) -> Cost {
+        match spec {
+            StageSpec::Checkpoint { .. } => Cost { memory: self.weights(), ..Cost::default() },
+            StageSpec::Distil { side, .. } => {
+                let prompts = self.distilled[usize::from(*side == Side::Permitted)];
+                self.measured(self.answered(prompts))
+            }
+            StageSpec::Pretrain { train, .. } | StageSpec::Align { train, .. } => {
+                self.made(train.steps, train.batch as f64)
+            }
+            StageSpec::Immunize { defence, .. } => match titer_defences::registry::immunizer(defence) {
+                Ok(method) => {
+                    let schedule = method.schedule();
+                    self.made(schedule.steps, schedule.batch as f64 + method.extra_examples_per_step())
+                }
+                Err(_) => Cost::default(),
+            },
+            StageSpec::Measure { probes, .. } => self.measured(self.asked(probes)),
+            StageSpec::Attack { attack, probes, cadence, .. } => {
+                let steps = cadence.last().copied().unwrap_or(0);
+                let batch = attack.parameters.get("batch").and_then(serde_json::Value::as_f64).unwrap_or(1.0);
+                let asked = self.asked(probes) * cadence.len() as f64;
+                Cost { disk: 0.0, ..self.trained(steps, batch, asked) }
+            }
+            StageSpec::Tune { train, probes, cadence, .. } => {
+                let asked = self.asked(probes) * cadence.len() as f64;
+                Cost { disk: 0.0, ..self.trained(train.steps, train.batch as f64, asked) }
+            }
+        }
+    }
+
+    /// A stage whose result is a model.
+    fn made(&self, steps: u64, batch: f64) -> Cost {
+        self.trained(steps, batch, 0.0)
+    }
+
+    fn trained(&self, steps: u64, batch: f64, asked: f64) -> Cost {
+        let tokens = self.prompt + self.answer;
+        let example = self.config.training_flops(tokens, self.answer);
+        let parameters = self.config.parameter_count() as f64;
+        Cost {
+            steps,
+            flops: steps as f64 * batch * example + asked,
+            memory: parameters * TRAINED + self.activations(batch),
+            disk: self.weights(),
+        }
+    }
+
+    fn measured(&self, flops: f64) -> Cost {
+        Cost { flops, memory: self.weights(), ..Cost::default() }
+    }
+
+    fn weights(&self) -> f64 {
+        self.config.parameter_count() as f64 * NUMBER
+    }
+
+    /// What a training step over `batch` examples keeps for its backward pass.
+    fn activations(&self, batch: f64) -> f64 {
+        let (config, heads) = (&self.config, self.config.heads());
+        let of_layer = 6 * config.hidden_size
+            + heads.dim * (3 * heads.queries + 3 * heads.keys)
+            + 3 * config.intermediate_size;
+        let tokens = (self.prompt + self.answer) as f64 * batch;
+        // Logits, their softmax and its gradient.
+        let logits = 3.0 * config.vocab_size as f64 * self.answer as f64 * batch;
+        (tokens * (of_layer * config.num_hidden_layers) as f64 + logits) * NUMBER
+    }
+
+    fn asked(&self, probes: &[ProbeSpec]) -> f64 {
+        let of_probe = |probe: &ProbeSpec| match probe.probe {
+            Probe::Choice => 4.0 * probe.items as f64 * self.config.training_flops(READ_TOKENS, 4) / 3.0,
+            Probe::Text => probe.items as f64 * self.config.training_flops(READ_TOKENS, READ_TOKENS) / 3.0,
+            _ => self.answered(probe.items),
+        };
+        probes.iter().map(of_probe).sum()
+    }
+
+    /// Reading prompts and writing answers: the forward third of a training step.
+    fn answered(&self, prompts: usize) -> f64 {
+        prompts as f64 * self.config.training_flops(self.prompt + self.answer, self.answer) / 3.0
+    }
+}
+
+/// The shape of a model that is on this machine, or of a well-known one.
+fn known_shape(reference: &str) -> Option<Config> {
+    if let Some(config) = here(reference).and_then(|path: std::path::PathBuf| shape(Path::new(&path)).ok()) {
+        return Some(config);
+    }
+    let shapes: Shapes = toml::from_str(SHAPES).ok()?;
+    let bare = reference.strip_prefix("hf:").map_or(reference, |rest| {
+        let end = rest.find('@').unwrap_or(rest.len());
+        &reference[..end + "hf:".len()]
+    });
+    let found = shapes.model.into_iter().find(|shape| shape.reference == bare)?;
+    Config::from_json(found.config).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_shape_is_one() {
+        let shapes: Shapes = toml::from_str(SHAPES).unwrap();
+        let millions: Vec<(String, usize)> = shapes
+            .model
+            .iter()
+            .map(|shape| {
+                let config = known_shape(&shape.reference).unwrap();
+                (shape.reference.clone(), config.parameter_count() / 1_000_000)
+            })
+            .collect();
+        let of = |name: &str| millions.iter().find(|(known, _)| known.ends_with(name)).unwrap().1;
+        // As the model cards have them.
+        assert_eq!(of("Llama-2-7b-chat-hf"), 6738);
+        assert_eq!(of("Llama-3.1-8B-Instruct"), 8030);
+        assert_eq!(of("Llama-3.2-1B-Instruct"), 1235);
+        assert_eq!(of("Qwen2.5-0.5B-Instruct"), 494);
+        assert_eq!(of("Qwen3-0.6B"), 596);
+        assert_eq!(of("SmolLM2-135M-Instruct"), 134);
+    }
+
+    #[test]
+    fn a_revision_does_not_hide_a_shape() {
+        assert!(known_shape("hf:meta-llama/Llama-2-7b-chat-hf@main").is_some());
+        assert!(known_shape("hf:nobody/nothing").is_none());
+    }
+}
