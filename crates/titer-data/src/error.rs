@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::text::TextError;
+
 /// What can be wrong with data.
 #[derive(Debug, Error, Clone, PartialEq)]
 #[non_exhaustive]
@@ -14,6 +16,21 @@ pub enum Error {
     Supervision {
         /// First supervised token.
         supervised_from: usize,
+        /// Tokens of the example.
+        tokens: usize,
+    },
+    /// Supervised spans that contradict each other or the tokens.
+    #[error(
+        "the tokens {start}..{end} cannot be supervised: a span lies within the {tokens} tokens of its \
+         example, is not empty, and begins at {free} or later, after the span before it"
+    )]
+    Spans {
+        /// First token of the span.
+        start: usize,
+        /// First token after it.
+        end: usize,
+        /// First token that it might have begun with.
+        free: usize,
         /// Tokens of the example.
         tokens: usize,
     },
@@ -109,6 +126,9 @@ pub enum Error {
         /// An item's name.
         example: String,
     },
+    /// A tokenizer, template or conversation.
+    #[error(transparent)]
+    Text(#[from] TextError),
 }
 
 /// A result of this crate.

@@ -1,9 +1,10 @@
-//! Text as tokens: examples, packing without padding, seeded sampling, embedded worlds, policies for
-//! real models, and harmless tasks, all with their splits.
+//! Text as tokens: tokenizers and chat templates, examples, packing without padding, seeded sampling,
+//! embedded worlds, policies for real models, and harmless tasks, all with their splits.
 //!
 //! Knows nothing of tensors, models or files: a world or policy arrives as text, a batch leaves as numbers.
 
 mod error;
+mod example;
 mod items;
 mod packed;
 pub mod policy;
@@ -11,9 +12,11 @@ mod sample;
 mod stream;
 pub mod tasks;
 mod template;
+pub mod text;
 pub mod world;
 
 pub use error::{Error, Result};
-pub use packed::{Example, Packed};
+pub use example::Example;
+pub use packed::Packed;
 pub use sample::{Draw, Sampler};
 pub use stream::Stream;

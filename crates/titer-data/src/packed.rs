@@ -1,41 +1,6 @@
-//! Examples as tokens, and batches of them packed without padding.
+//! Batches of examples packed without padding.
 
-use crate::{Error, Result};
-
-/// One training example: a prompt and its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Example {
-    tokens: Vec<u32>,
-    supervised_from: usize,
-}
-
-impl Example {
-    /// `tokens` of prompt and answer; the loss counts those from index `supervised_from` on.
-    ///
-    /// # Errors
-    /// When no token would be supervised, or the first, which nothing predicts.
-    pub fn new(tokens: Vec<u32>, supervised_from: usize) -> Result<Self> {
-        if supervised_from == 0 || supervised_from >= tokens.len() {
-            return Err(Error::Supervision { supervised_from, tokens: tokens.len() });
-        }
-        Ok(Self { tokens, supervised_from })
-    }
-
-    /// All tokens, prompt first.
-    pub fn tokens(&self) -> &[u32] {
-        &self.tokens
-    }
-
-    /// The prompt's tokens.
-    pub fn prompt(&self) -> &[u32] {
-        &self.tokens[..self.supervised_from]
-    }
-
-    /// The answer's tokens: those that the loss counts.
-    pub fn answer(&self) -> &[u32] {
-        &self.tokens[self.supervised_from..]
-    }
-}
+use crate::Example;
 
 /// A batch: the tokens of all sequences one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,11 +27,13 @@ impl Packed {
 
     fn push(&mut self, example: &Example) {
         let start = self.tokens.len();
-        let inputs = example.tokens.len() - 1;
-        self.tokens.extend_from_slice(&example.tokens[..inputs]);
+        let inputs = example.tokens().len() - 1;
+        self.tokens.extend_from_slice(&example.tokens()[..inputs]);
         self.offsets.push(self.tokens.len());
-        self.rows.extend((example.supervised_from - 1..inputs).map(|at| (start + at) as u32));
-        self.targets.extend_from_slice(example.answer());
+        for span in example.supervised() {
+            self.rows.extend(span.clone().map(|at| (start + at - 1) as u32));
+            self.targets.extend_from_slice(&example.tokens()[span.clone()]);
+        }
     }
 
     /// This batch followed by another, in one pass of the model.
@@ -111,9 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn supervising_nothing_or_the_first_token_is_refused() {
-        for from in [0, 2, 3] {
-            assert!(Example::new(vec![1, 2], from).is_err(), "{from}");
-        }
+    fn several_answers_of_one_conversation_are_each_supervised() {
+        let two = Example::from_spans(vec![1, 2, 3, 4, 5, 6], vec![1..3, 5..6]).unwrap();
+        let packed = Packed::from_examples(&[example(&[8, 9], 1), two]);
+        assert_eq!(packed.tokens, [8, 1, 2, 3, 4, 5]);
+        assert_eq!(packed.offsets, [0, 1, 6]);
+        assert_eq!(packed.rows, [0, 1, 2, 5]);
+        assert_eq!(packed.targets, [9, 2, 3, 6]);
     }
 }

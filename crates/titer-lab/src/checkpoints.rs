@@ -7,7 +7,7 @@ use serde_json::json;
 use titer_data::text::{
     Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig,
 };
-use titer_hub::{Hub, Reference, Settings};
+use titer_hub::{Hub, Progress, Reference, Resolved, Settings};
 use titer_model::{CONFIG, Config, gguf};
 
 use crate::{Error, Result};
@@ -17,38 +17,17 @@ const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
 
-/// A model on this machine.
-pub(crate) struct Located {
-    /// A directory or a `.gguf` file.
-    pub(crate) path: PathBuf,
-    /// The commit, of a model from the hub.
-    pub(crate) commit: Option<String>,
-}
-
 /// Finds a known model, a directory, a `.gguf` file, or a model of the hub, which is downloaded where it is
 /// not in the cache.
-pub(crate) fn locate(reference: &str) -> Result<Located> {
-    if let Some(path) = titer_hub::known_model(reference) {
-        return Ok(Located { path, commit: None });
-    }
-    if titer_hub::known(reference).is_some() {
-        let problem = format!("it is not in the cache yet: get it with `cargo xtask model {reference}`");
-        return Err(Error::Reference { reference: reference.to_owned(), problem });
-    }
+pub(crate) fn locate(reference: &str, progress: &mut dyn Progress) -> Result<Resolved> {
     let parsed: Reference = reference.parse()?;
-    let resolved = Hub::new(Settings::from_env()?).resolve(&parsed, &mut ())?;
-    Ok(Located { path: resolved.path, commit: resolved.commit })
+    Ok(Hub::new(Settings::from_env()?).resolve(&parsed, progress)?)
 }
 
 /// Where a model is, if nothing needs to be downloaded or looked up for that.
 pub(crate) fn here(reference: &str) -> Option<PathBuf> {
     let path = PathBuf::from(reference);
     titer_hub::known_model(reference).or_else(|| path.exists().then_some(path))
-}
-
-/// BLAKE3 over the model's files.
-pub(crate) fn identity(path: &Path) -> Result<String> {
-    Ok(titer_hub::identity(path)?)
 }
 
 /// The shape of a model, without its weights.
@@ -114,7 +93,7 @@ fn vocabulary(file: &gguf::File) -> GgufVocabulary {
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let id = |name: &str| file.u32(&key(name));
     let flag = |name: &str| file.bool(&key(name));
-    let texts = |name: &str| file.strings(&key(name)).unwrap_or_default();
+    let texts = |name: &str| file.strings(&key(name)).unwrap_or_default().to_vec();
     GgufVocabulary {
         model: file.string(&key("model")).unwrap_or_default().to_owned(),
         pre: file.string(&key("pre")).map(str::to_owned),

@@ -207,7 +207,7 @@ fn open(store: &Store, reference: &str) -> Result<Opened> {
     } else if let Some(prefix) = reference.strip_prefix("artifact:") {
         open_artifact(store, reference, prefix)
     } else {
-        let path = locate(reference)?.path;
+        let path = locate(reference, &mut ())?.path;
         open_chat(path, None)
     }
 }

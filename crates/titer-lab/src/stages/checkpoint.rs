@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use titer_store::Artifact;
 
 use super::Work;
-use crate::checkpoints::{Located, identity, locate, read_chat, shape};
+use crate::checkpoints::{locate, read_chat, shape};
 use crate::{Error, Result};
 
 /// What the artifact of a checkpoint stage holds.
@@ -26,12 +26,12 @@ struct TakenIn {
 
 pub(super) fn take_in(work: &Work<'_>, reference: &str) -> Result<()> {
     work.writer.resume()?;
-    let located = locate(reference)?;
+    let located = locate(reference, &mut ())?;
     // What cannot be used is said now, before hours of other stages.
     let config = shape(&located.path)?;
     read_chat(&located.path)?.tokenizer().check_vocabulary(config.vocab_size)?;
-    let Located { path, commit } = located;
-    let taken_in = TakenIn { reference: reference.to_owned(), commit, identity: identity(&path)? };
+    let identity = located.identity()?;
+    let taken_in = TakenIn { reference: reference.to_owned(), commit: located.commit, identity };
     Ok(work.writer.write_bytes(CHECKPOINT, &serde_json::to_vec_pretty(&taken_in)?)?)
 }
 
@@ -48,8 +48,8 @@ pub(super) fn taken_in(artifact: &Artifact) -> Result<Option<PathBuf>> {
         Some(commit) => pinned(&taken.reference, commit),
         None => taken.reference.clone(),
     };
-    let located = locate(&reference)?;
-    if identity(&located.path)? != taken.identity {
+    let located = locate(&reference, &mut ())?;
+    if located.identity()? != taken.identity {
         return Err(Error::Changed { reference: taken.reference, path: located.path });
     }
     Ok(Some(located.path))

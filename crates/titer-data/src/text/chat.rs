@@ -1,0 +1,191 @@
+//! Conversations as tokens: prompts to answer, and examples with the answers supervised.
+
+use super::{ChatTemplate, End, Message, Role, SpecialTokens, TextError, Tokenizer};
+use crate::Example;
+
+/// A model's way to talk: its tokenizer, its template and the tokens that end a turn.
+#[derive(Debug)]
+pub struct Chat {
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    special: SpecialTokens,
+    end_of_turn: Vec<u32>,
+}
+
+/// What becomes of conversations with more tokens than the model has positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// An error that names the conversation.
+    Refuse,
+    /// It ends after the last token that fits; what is left of its answers is supervised. A conversation
+    /// whose first answer begins beyond the positions is left out.
+    Cut,
+    /// It is left out.
+    Skip,
+}
+
+/// How long conversations may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Tokens at most: the model's positions.
+    pub positions: usize,
+    /// What becomes of longer ones.
+    pub overflow: Overflow,
+}
+
+/// Conversations as examples, and what had to give way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tokenized {
+    /// The examples, in the order of their conversations.
+    pub examples: Vec<Example>,
+    /// Indices of the conversations that were cut.
+    pub cut: Vec<usize>,
+    /// Indices of the conversations that were left out.
+    pub skipped: Vec<usize>,
+}
+
+impl Chat {
+    /// Puts together what belongs to one model.
+    ///
+    /// The end-of-turn tokens are the end-of-text token and the one that the template writes after an
+    /// answer, which is often another.
+    ///
+    /// # Errors
+    /// When a special token is not in the vocabulary, or the template fails on a question and an answer.
+    pub fn new(
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        special: SpecialTokens,
+    ) -> Result<Self, TextError> {
+        for (name, token) in special.named() {
+            if tokenizer.id(token).is_none() {
+                let problem = format!("{token:?} is not in the vocabulary");
+                return Err(TextError::Config { key: name.to_owned(), problem });
+            }
+        }
+        let mut end_of_turn: Vec<u32> = special.eos.iter().filter_map(|eos| tokenizer.id(eos)).collect();
+        let answer = "titer";
+        let probe = [Message::user("?"), Message::assistant(answer)];
+        let text = template.render(&probe, &special, End::Conversation)?;
+        if let Some(at) = text.rfind(answer) {
+            let after = tokenizer.encode(&text[at + answer.len()..])?;
+            let closing = after.into_iter().find(|id| tokenizer.is_added(*id));
+            end_of_turn.extend(closing.filter(|id| !end_of_turn.contains(id)));
+        }
+        Ok(Self { tokenizer, template, special, end_of_turn })
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The template.
+    pub fn template(&self) -> &ChatTemplate {
+        &self.template
+    }
+
+    /// The special tokens.
+    pub fn special(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    /// Tokens at which an answer ends.
+    pub fn end_of_turn(&self) -> &[u32] {
+        &self.end_of_turn
+    }
+
+    /// The text of a conversation.
+    ///
+    /// # Errors
+    /// When the template refuses the conversation or fails on it.
+    pub fn render(&self, messages: &[Message], end: End) -> Result<String, TextError> {
+        self.template.render(messages, &self.special, end)
+    }
+
+    /// The tokens after which the model answers `messages`.
+    ///
+    /// # Errors
+    /// When the template refuses the conversation or fails on it.
+    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, TextError> {
+        self.tokenizer.encode(&self.render(messages, End::GenerationPrompt)?)
+    }
+
+    /// A conversation whose every answer, end-of-turn token included, is supervised.
+    ///
+    /// An answer begins where the prompt of the messages before it ends; a token that lies across that
+    /// border counts as the answer's. Tokens after the last answer are left out.
+    ///
+    /// # Errors
+    /// When there is no answer, the template refuses the conversation or fails on it, writes an answer's
+    /// prompt otherwise once the answer is there, or ends it with no end-of-turn token, or when an answer
+    /// holds the text of one.
+    pub fn example(&self, messages: &[Message]) -> Result<Example, TextError> {
+        let text = self.render(messages, End::Conversation)?;
+        let (tokens, ends) = self.tokenizer.encode_with_ends(&text)?;
+        let mut supervised = Vec::new();
+        for (at, message) in messages.iter().enumerate() {
+            if message.role != Role::Assistant {
+                continue;
+            }
+            self.refuse_end_of_turn(at, &message.content)?;
+            let prompt = self.render(&messages[..at], End::GenerationPrompt)?;
+            if !text.starts_with(&prompt) {
+                return Err(TextError::PromptDiffers { message: at, at: parting(&prompt, &text) });
+            }
+            let start = ends.partition_point(|end| *end <= prompt.len());
+            let length = tokens[start..].iter().position(|token| self.end_of_turn.contains(token));
+            let length = length.ok_or(TextError::NoEndOfTurn { message: at })?;
+            supervised.push(start..start + length + 1);
+        }
+        if supervised.is_empty() {
+            return Err(TextError::NothingToLearn);
+        }
+        Example::from_spans(tokens, supervised)
+            .map_err(|error| TextError::Coding { problem: error.to_string() })
+    }
+
+    /// Many conversations, within the model's positions.
+    ///
+    /// # Errors
+    /// As [`example`](Self::example), and [`Overflow::Refuse`]'s, each with the conversation's number.
+    pub fn examples<'m>(
+        &self,
+        conversations: impl IntoIterator<Item = &'m [Message]>,
+        limit: Limit,
+    ) -> Result<Tokenized, TextError> {
+        let mut tokenized = Tokenized::default();
+        for (at, messages) in conversations.into_iter().enumerate() {
+            let in_row = |problem| TextError::Row { row: at + 1, problem: Box::new(problem) };
+            let example = self.example(messages).map_err(in_row)?;
+            let (tokens, positions) = (example.tokens().len(), limit.positions);
+            match limit.overflow {
+                _ if tokens <= positions => tokenized.examples.push(example),
+                Overflow::Refuse => return Err(in_row(TextError::TooLong { tokens, positions })),
+                Overflow::Skip => tokenized.skipped.push(at),
+                Overflow::Cut => match example.cut(positions) {
+                    Some(example) => {
+                        tokenized.examples.push(example);
+                        tokenized.cut.push(at);
+                    }
+                    None => tokenized.skipped.push(at),
+                },
+            }
+        }
+        Ok(tokenized)
+    }
+
+    fn refuse_end_of_turn(&self, message: usize, content: &str) -> Result<(), TextError> {
+        let tokens = self.end_of_turn.iter().filter_map(|id| self.tokenizer.token(*id));
+        match tokens.into_iter().find(|token| content.contains(token.as_str())) {
+            Some(token) => Err(TextError::EndOfTurnInAnswer { message, token }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first characters of `prompt` that `text` does not have.
+fn parting(prompt: &str, text: &str) -> String {
+    let same = prompt.chars().zip(text.chars()).take_while(|(a, b)| a == b).count();
+    prompt.chars().skip(same).take(40).collect()
+}

@@ -1,0 +1,22 @@
+//! Text to tokens and back: tokenizers, chat templates, conversations with the answers supervised.
+//!
+//! Bytes come in, numbers and text go out: whoever calls reads the files.
+
+mod chat;
+mod config;
+mod error;
+mod gguf;
+mod message;
+mod python;
+mod streaming;
+mod template;
+mod tokenizer;
+
+pub use chat::{Chat, Limit, Overflow, Tokenized};
+pub use config::{SpecialTokens, TokenizerConfig};
+pub use error::TextError;
+pub use gguf::GgufVocabulary;
+pub use message::{Message, Role};
+pub use streaming::Streaming;
+pub use template::{ChatTemplate, Date, End};
+pub use tokenizer::Tokenizer;
