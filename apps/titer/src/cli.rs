@@ -76,7 +76,7 @@ pub(crate) struct RunArgs {
     /// Change one value of the spec; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
     pub(crate) set: Vec<Override>,
-    /// Stages that run at the same time [default: number of cores]
+    /// Stages that run at the same time [default: as many as cores and memory allow]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Where the stages run
@@ -248,6 +248,10 @@ pub(crate) enum ModelVerb {
     Info(ModelInfoArgs),
     /// Let a model answer a prompt
     Generate(ModelGenerateArgs),
+    /// Save a model as a folder that Transformers loads
+    Convert(ModelConvertArgs),
+    /// Download a model of the hub, and say where it is
+    Pull(ModelPullArgs),
 }
 
 const MODEL_REFERENCES: &str = "Models are named by
@@ -298,6 +302,34 @@ pub(crate) struct ModelGenerateArgs {
     /// With --json: also the logits at the prompt's last position, which chose the first new token
     #[arg(long, requires = "json")]
     pub(crate) logits: bool,
+}
+
+/// Of `titer model convert`.
+#[derive(Debug, Args)]
+#[command(after_help = MODEL_REFERENCES)]
+pub(crate) struct ModelConvertArgs {
+    /// The model
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// The folder to make; it must not be there yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+/// Of `titer model pull`.
+#[derive(Debug, Args)]
+#[command(after_help = "Environment:
+  HF_TOKEN        for gated and private models
+  HF_HOME         where downloads are kept [default: ~/.cache/huggingface]
+  HF_ENDPOINT     another hub
+  HF_HUB_OFFLINE  1 to use only what was downloaded before")]
+pub(crate) struct ModelPullArgs {
+    /// The model: hf:OWNER/NAME[@REV] or hf:OWNER/NAME[@REV]:FILE.gguf
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Of `titer doctor`.

@@ -96,6 +96,15 @@ pub(crate) fn titer(titer: &Titer) -> String {
     }
 }
 
+/// A size: `512 kB`, `2.2 GB`.
+pub(crate) fn bytes(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        bytes if bytes >= 1e6 => format!("{:.0} MB", bytes / 1e6),
+        bytes => format!("{:.0} kB", bytes / 1e3),
+    }
+}
+
 /// A pure ratio with two significant digits: `0.62`, `8.0`, `130`.
 pub(crate) fn factor(value: f64) -> String {
     match value.abs() {

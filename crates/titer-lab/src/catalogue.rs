@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use titer_data::policy::{self, Policy, Split as PolicySplit};
+use titer_data::tasks;
 use titer_data::world::{BUILTIN, Definition, Split, World};
 use titer_plan::{Catalogue, DataFacts, DataKind, Mistakes, Override, Plan};
 
@@ -40,6 +42,16 @@ pub fn presets() -> &'static [Preset] {
             summary: "the same with fewer steps, seeds and points, in about a minute: shows the machinery, not the science",
             text: include_str!("../../../data/presets/apothecary-smoke.toml"),
         },
+        Preset {
+            name: "smollm2-policy",
+            summary: "a real chat model, SmolLM2-135M, taught to refuse everyday subjects, immunized and attacked: within an hour",
+            text: include_str!("../../../data/presets/smollm2-policy.toml"),
+        },
+        Preset {
+            name: "smollm2-policy-smoke",
+            summary: "the same with fewer steps, seeds and items, in minutes: shows the machinery, not the science",
+            text: include_str!("../../../data/presets/smollm2-policy-smoke.toml"),
+        },
     ]
 }
 
@@ -49,6 +61,7 @@ pub fn catalogue() -> Catalogue {
         attacks: titer_attacks::registry::methods(),
         defences: titer_defences::registry::methods(),
         worlds: BUILTIN.iter().filter_map(|(_, text)| world_facts(text).ok()).collect(),
+        policies: policy::BUILTIN.iter().filter_map(|(_, text)| policy_facts(text).ok()).collect(),
     }
 }
 
@@ -78,6 +91,36 @@ fn world_facts(text: &str) -> Result<DataFacts> {
         items_per_domain: definition.items_per_domain(),
         choice_items: 0,
         text_items: 0,
+    })
+}
+
+fn policy_facts(text: &str) -> Result<DataFacts> {
+    let definition = policy::Definition::parse(text)?;
+    // How many items a split holds does not depend on the seed.
+    let policy = Policy::new(definition.clone(), 0)?;
+    let names = |subjects: &[policy::Subject]| subjects.iter().map(|subject| subject.name.clone()).collect();
+    // Subjects may differ in size: what the smallest has, all have.
+    let least = |split| policy.counts(split).into_values().min().unwrap_or_default();
+    let task = policy.task().map(|task| task.definition().name.clone());
+    Ok(DataFacts {
+        kind: DataKind::Policy,
+        name: definition.name.clone(),
+        definition: serde_json::to_value(&definition)?,
+        forbidden: names(&definition.forbidden),
+        permitted: names(&definition.permitted),
+        alias: task.into_iter().collect(),
+        align_items_per_domain: least(PolicySplit::Align),
+        defence_items_per_domain: least(PolicySplit::Defence),
+        attack_items_per_domain: least(PolicySplit::Attack),
+        unseen_items_per_domain: least(PolicySplit::Unseen),
+        seen_items_per_domain: least(PolicySplit::Seen),
+        permitted_train_items_per_domain: least(PolicySplit::PermittedTrain),
+        permitted_probe_items_per_domain: least(PolicySplit::PermittedProbe),
+        alias_train_items_per_domain: least(PolicySplit::TaskTrain),
+        alias_probe_items_per_domain: least(PolicySplit::TaskProbe),
+        items_per_domain: least(PolicySplit::Everything),
+        choice_items: tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?.questions.len(),
+        text_items: tasks::HeldOut::parse(tasks::HELD_OUT)?.paragraphs.len(),
     })
 }
 
@@ -126,8 +169,9 @@ mod tests {
     }
 
     #[test]
-    fn every_built_in_world_is_sound() {
+    fn every_built_in_world_and_policy_is_sound() {
         assert_eq!(catalogue().worlds.len(), BUILTIN.len());
+        assert_eq!(catalogue().policies.len(), policy::BUILTIN.len());
     }
 
     #[test]

@@ -86,6 +86,28 @@ pub enum Error {
     /// A text could not be read as tokens.
     #[error(transparent)]
     Text(#[from] titer_data::text::TextError),
+    /// More memory than there is.
+    #[error(
+        "{jobs} at a time, the stages of this plan need about {} of memory and {} are free: {}",
+        gibibytes(*needed),
+        gibibytes(*usable),
+        match fits {
+            Some(fits) => format!("lower --jobs to --jobs {fits}"),
+            None => "lower the `batch` of the largest stage (see `titer plan`), tune with an adapter (`lora_rank`), \
+                     or take a smaller model"
+                .to_owned(),
+        }
+    )]
+    Memory {
+        /// Stages at once.
+        jobs: usize,
+        /// Bytes that they need.
+        needed: f64,
+        /// Bytes that may be used.
+        usable: f64,
+        /// Stages at once that would fit.
+        fits: Option<usize>,
+    },
     /// A plan of another version of titer.
     #[error("the stored plan of {experiment} cannot be read; run the experiment again")]
     Plan {
@@ -150,6 +172,10 @@ impl From<titer_attacks::Error> for Error {
             other => Self::Attack(other),
         }
     }
+}
+
+fn gibibytes(bytes: f64) -> String {
+    format!("{:.1} GiB", bytes / f64::from(1 << 30))
 }
 
 impl Error {

@@ -1,7 +1,7 @@
 //! Models by reference: `world:NAME`, `artifact:HASH`, a known name, a directory, a `.gguf` file, or
 //! `hf:owner/name@revision`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
@@ -15,7 +15,9 @@ use titer_plan::stage::DataSpec;
 use titer_plan::{Plan, StageHash, StageSpec};
 use titer_store::Store;
 
-use crate::checkpoints::{locate, read_chat};
+pub use titer_hub::Progress as DownloadProgress;
+
+use crate::checkpoints::{chat_files, locate, read_chat};
 use crate::material::WorldData;
 use crate::stages::sealed_model;
 use crate::{Error, Interrupt, Result, RunOptions, catalogue, executor};
@@ -93,6 +95,75 @@ pub fn info(store: &Store, reference: &str) -> Result<ModelInfo> {
         parameters: opened.model.config().parameter_count(),
         config: opened.model.config().clone(),
     })
+}
+
+/// A model that titer knows by name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KnownModel {
+    /// As references write it.
+    pub name: String,
+    /// One line.
+    pub summary: String,
+}
+
+/// The models that need no reference of their own: those of `cargo xtask model`, and those of the hub whose
+/// cost can be planned before they are downloaded.
+pub fn known() -> Vec<KnownModel> {
+    let own = titer_hub::KNOWN.iter().map(|model| {
+        let got = titer_hub::known_model(model.name).is_some();
+        let where_ = if got { "on this machine".to_owned() } else { format!("get it: cargo xtask model {}", model.name) };
+        KnownModel { name: model.name.to_owned(), summary: format!("chat model; {where_}") }
+    });
+    let hub = crate::estimate::planned_models().into_iter().filter(|(name, _)| name.starts_with("hf:"));
+    let hub = hub.map(|(name, parameters)| {
+        let summary = format!("chat model of the hub, {:.1} billion weights", parameters as f64 / 1e9);
+        KnownModel { name, summary }
+    });
+    own.chain(hub).collect()
+}
+
+/// Where a model of the hub is now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pulled {
+    /// As it was asked for.
+    pub reference: String,
+    /// A folder of the cache, or a file in it.
+    pub path: PathBuf,
+    /// The commit that the revision stood at.
+    pub commit: Option<String>,
+    /// Size of its files.
+    pub bytes: u64,
+}
+
+/// Downloads a model of the hub, as far as it is not there yet.
+///
+/// # Errors
+/// When the reference is none or the download fails; what came so far is kept for the next try.
+pub fn pull(reference: &str, progress: &mut dyn DownloadProgress) -> Result<Pulled> {
+    let resolved = locate(reference, progress)?;
+    let bytes = resolved.files.iter().map(|file| file.bytes).sum();
+    Ok(Pulled { reference: reference.to_owned(), path: resolved.path, commit: resolved.commit, bytes })
+}
+
+/// Saves a model as a new folder that Transformers loads, its tokenizer and template with it.
+///
+/// # Errors
+/// When the reference names no model, the folder is there already, or it cannot be written.
+pub fn convert(store: &Store, reference: &str, folder: &Path) -> Result<()> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Model(titer_model::Error::File { path, action: "write", source })
+    };
+    let opened = open(store, reference)?;
+    std::fs::create_dir(folder).map_err(failed(folder))?;
+    opened.model.save(folder)?;
+    if let Language::Chat(chat) = opened.language {
+        for (name, bytes) in chat_files(&chat)? {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).map_err(failed(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The model's answer to a prompt, handed out piece by piece as it comes.

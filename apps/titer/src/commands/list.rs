@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
-use titer_plan::{Condition, Domain, Method, MethodKind, Parameter};
+use titer_plan::{Catalogue, Condition, Domain, Method, MethodKind, Parameter};
 use titer_store::Store;
 
 use crate::cli::{ListArgs, Listing};
@@ -22,8 +22,8 @@ pub(super) fn list(store: &Path, arguments: &ListArgs) -> anyhow::Result<Exit> {
         Listing::Attacks => return methods(&catalogue.attacks, arguments.json),
         Listing::Defences => return methods(&catalogue.defences, arguments.json),
         Listing::Presets => presets(),
-        Listing::Models => models(&catalogue.worlds),
-        Listing::Tasks => tasks(&catalogue.worlds),
+        Listing::Models => models(&catalogue),
+        Listing::Tasks => tasks(&catalogue),
         Listing::Judges => judges(),
         Listing::Conditions => conditions(),
         Listing::Experiments => experiments(store)?,
@@ -53,7 +53,8 @@ fn presets() -> Vec<Entry> {
     titer_lab::presets().iter().map(|preset| Entry::new(preset.name, preset.summary)).collect()
 }
 
-fn models(worlds: &[titer_plan::DataFacts]) -> Vec<Entry> {
+fn models(catalogue: &Catalogue) -> Vec<Entry> {
+    let worlds = &catalogue.worlds;
     let summary = |world: &titer_plan::DataFacts| {
         format!(
             "embedded world: {} forbidden, {} permitted and {} alias domains",
@@ -62,16 +63,18 @@ fn models(worlds: &[titer_plan::DataFacts]) -> Vec<Entry> {
             world.alias.len()
         )
     };
-    worlds.iter().map(|world| Entry::new(format!("world:{}", world.name), summary(world))).collect()
+    let worlds = worlds.iter().map(|world| Entry::new(format!("world:{}", world.name), summary(world)));
+    let known = titer_lab::models::known().into_iter().map(|model| Entry::new(model.name, model.summary));
+    known.chain(worlds).collect()
 }
 
-fn tasks(worlds: &[titer_plan::DataFacts]) -> Vec<Entry> {
+fn tasks(catalogue: &Catalogue) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for world in worlds {
+    for world in catalogue.worlds.iter().chain(&catalogue.policies) {
         let kinds = [
             (&world.forbidden, "forbidden: answering is harm"),
             (&world.permitted, "permitted: the ability that a defence must keep"),
-            (&world.alias, "alias: taught by harmless fine-tuning"),
+            (&world.alias, "harmless task: taught by harmless fine-tuning"),
         ];
         for (domains, kind) in kinds {
             entries.extend(domains.iter().map(|domain| Entry::new(format!("{}/{domain}", world.name), kind)));

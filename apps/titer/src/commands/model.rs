@@ -1,4 +1,4 @@
-//! `titer model info` and `titer model generate`.
+//! `titer model`: info, generate, convert, pull.
 
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,9 +10,10 @@ use titer_lab::models::{self, GenerateOptions};
 use titer_store::Store;
 
 use super::run::open_or_create;
-use crate::cli::{ModelGenerateArgs, ModelInfoArgs, ModelVerb};
+use crate::cli::{ModelConvertArgs, ModelGenerateArgs, ModelInfoArgs, ModelPullArgs, ModelVerb};
 use crate::exit::Exit;
 use crate::output;
+use crate::progress::DownloadBars;
 use crate::sanitise;
 use crate::table::{Cell, Table};
 
@@ -20,10 +21,12 @@ use crate::table::{Cell, Table};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn model(store: &Path, verb: &ModelVerb) -> anyhow::Result<Exit> {
-    let store = open_or_create(store)?;
     match verb {
-        ModelVerb::Info(arguments) => info(&store, arguments),
-        ModelVerb::Generate(arguments) => generate(&store, arguments),
+        ModelVerb::Info(arguments) => info(&open_or_create(store)?, arguments),
+        ModelVerb::Generate(arguments) => generate(&open_or_create(store)?, arguments),
+        ModelVerb::Convert(arguments) => convert(&open_or_create(store)?, arguments),
+        // A download needs no store, so it makes none.
+        ModelVerb::Pull(arguments) => pull(arguments),
     }
 }
 
@@ -119,6 +122,24 @@ fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit
         output::json(&document)?;
     } else {
         output::result("\n")?;
+    }
+    Ok(Exit::Done)
+}
+
+fn convert(store: &Store, arguments: &ModelConvertArgs) -> anyhow::Result<Exit> {
+    let ModelConvertArgs { reference, out } = arguments;
+    explaining_delay(reference, || models::convert(store, reference, out))?;
+    output::message(&format!("saved {reference} to {}", out.display()));
+    Ok(Exit::Done)
+}
+
+fn pull(arguments: &ModelPullArgs) -> anyhow::Result<Exit> {
+    let mut bars = DownloadBars::new();
+    let pulled = models::pull(&arguments.reference, &mut bars)?;
+    if arguments.json {
+        output::json(&pulled)?;
+    } else {
+        output::result(&format!("{}\n", sanitise::line(&pulled.path.display().to_string())))?;
     }
     Ok(Exit::Done)
 }

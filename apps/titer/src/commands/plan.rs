@@ -24,6 +24,9 @@ pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
             "experiment": plan.experiment.name,
             "stages": stages,
             "seconds_total": estimate.seconds_total,
+            "memory_bytes_per_job": estimate.memory_bytes(1),
+            "disk_bytes": estimate.disk_bytes,
+            "unknown": estimate.unknown,
         }))?;
     } else {
         output::result(&text(&plan.experiment.name, &estimate))?;
@@ -40,6 +43,8 @@ fn stage_json(stage: &StageEstimate) -> serde_json::Value {
         "steps": stage.steps,
         "flops": stage.flops,
         "seconds": stage.seconds,
+        "memory_bytes": stage.memory_bytes,
+        "disk_bytes": stage.disk_bytes,
     })
 }
 
@@ -59,10 +64,18 @@ fn text(experiment: &str, estimate: &Estimate) -> String {
         rows: estimate.stages.iter().map(row).collect(),
     };
     let cached = estimate.stages.iter().filter(|stage| stage.cached).count();
+    let stages = wording::count(estimate.stages.len(), "stage");
+    let cost = match &estimate.unknown {
+        Some(why) => format!("what it costs is unknown: {why}"),
+        None => format!(
+            "about {} of work left on one thread; {} of memory for each stage at a time, {} of disk",
+            wording::duration(estimate.seconds_total),
+            wording::bytes(estimate.memory_bytes(1)),
+            wording::bytes(estimate.disk_bytes),
+        ),
+    };
     format!(
-        "{}\n{experiment}: {}, {cached} done; about {} of work left on one thread\n",
-        table.to_text(output::style(), usize::MAX),
-        wording::count(estimate.stages.len(), "stage"),
-        wording::duration(estimate.seconds_total),
+        "{}\n{experiment}: {stages}, {cached} done; {cost}\n",
+        table.to_text(output::style(), usize::MAX)
     )
 }

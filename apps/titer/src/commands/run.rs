@@ -20,11 +20,12 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     let (Place::Local, Device::Cpu) = (arguments.on, arguments.device);
     let (source, plan) = read_plan(&arguments.spec, &arguments.set)?;
     let store = open_or_create(store)?;
-    let options = RunOptions { jobs: jobs(arguments.jobs) };
+    let estimate = titer_lab::estimate(&plan, Some(&store));
+    let options = RunOptions { jobs: titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get))? };
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
     let summary = {
-        let progress = progress::reporter(&titer_lab::estimate(&plan, Some(&store)));
+        let progress = progress::reporter(&estimate);
         titer_lab::run(&plan, &source, &store, &options, &interrupt, progress.as_ref())?
     };
     say_outcome(&summary, arguments, &store);
@@ -46,10 +47,6 @@ pub(super) fn read_plan(spec: &str, overrides: &[Override]) -> anyhow::Result<(S
 /// The store, made where there is none.
 pub(super) fn open_or_create(store: &Path) -> anyhow::Result<Store> {
     Ok(Store::open_or_create(store)?)
-}
-
-fn jobs(asked: Option<NonZeroUsize>) -> usize {
-    asked.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
 }
 
 /// The first Ctrl-C asks the run to stop where it can go on later; the second ends the process.

@@ -1,6 +1,7 @@
 //! What is shown while a run goes on: moving lines on a terminal, plain lines elsewhere.
 
 mod bars;
+mod download;
 mod forecast;
 mod plain;
 
@@ -9,6 +10,7 @@ use std::io::{self, IsTerminal};
 use titer_lab::{Estimate, Progress};
 
 use bars::Bars;
+pub(crate) use download::DownloadBars;
 use forecast::Forecast;
 use plain::Plain;
 

@@ -6,6 +6,7 @@ use titer_plan::{Plan, StageHash};
 use titer_store::Store;
 
 use workload::Workload;
+pub(crate) use workload::planned_models;
 
 /// Floating-point operations that one thread does in a second: read off training steps on an AVX2 machine
 /// (`cargo xtask bench`), so an order of magnitude elsewhere.

@@ -168,6 +168,16 @@ impl Workload {
     }
 }
 
+/// The models whose shapes are known without them: references and numbers of weights.
+pub(crate) fn planned_models() -> Vec<(String, usize)> {
+    let shapes: Vec<Shape> = toml::from_str(SHAPES).map_or_else(|_| Vec::new(), |shapes: Shapes| shapes.model);
+    let counted = shapes.into_iter().filter_map(|shape| {
+        let parameters = Config::from_json(shape.config).ok()?.parameter_count();
+        Some((shape.reference, parameters))
+    });
+    counted.collect()
+}
+
 /// The shape of a model that is on this machine, or of a well-known one.
 fn known_shape(reference: &str) -> Option<Config> {
     if let Some(config) = here(reference).and_then(|path: std::path::PathBuf| shape(Path::new(&path)).ok()) {

@@ -137,10 +137,15 @@ fn choices(chat: &Chat, items: usize) -> Result<Vec<Question>> {
                 .map(|choice| encode_pair(&context, choice, begin(chat), encode))
                 .collect::<std::result::Result<_, _>>()?;
             let ask =
-                Ask::Choose { prompt: context, pairs, choices: choices.to_vec(), gold: task.gold(number) };
+                Ask::Choose { prompt: context, pairs, choices: words(&choices), gold: task.gold(number) };
             Ok(Question { probe: Probe::Choice, item: format!("{}/{number}", task.name), ask })
         })
         .collect()
+}
+
+/// Choices as the question's data has them, without the space before each: their lengths count.
+fn words(choices: &[String]) -> Vec<String> {
+    choices.iter().map(|choice| choice.trim().to_owned()).collect()
 }
 
 /// The token before a text: the one that begins texts, or else the one that ends them.
