@@ -109,7 +109,7 @@ fn config(data: &WorldData, decoder: &DecoderSpec) -> Config {
         rms_norm_eps: decoder.norm_epsilon,
         rope_theta: decoder.rope_theta,
         bos_token_id: Some(world.begin()),
-        eos_token_id: Some(world.end()),
+        eos_token_id: vec![world.end()],
         pad_token_id: Some(world.pad()),
         ..Config::llama(
             world.vocabulary_size(),
