@@ -2,17 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use titer_ops::Heads;
+use serde_json::{Map, Value};
+use titer_ops::{Heads, Scaling};
 
 use crate::{Error, Result};
 
-/// The shape of a Llama-family decoder; (de)serializes as Transformers' `config.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Layers at most: the largest published models have fewer than 200.
+const MOST_LAYERS: usize = 4096;
+/// Any other size at most; products of two stay far below the address space.
+const LARGEST_SIZE: usize = 1 << 24;
+/// Weights at most: a trillion.
+const MOST_WEIGHTS: usize = 1 << 40;
+
+/// The families that this decoder can be: the values of `model_type`.
+pub const FAMILIES: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
+
+/// The shape of a decoder of the Llama, Mistral, Qwen2 or Qwen3 family; (de)serializes as Transformers'
+/// `config.json`, with Transformers' values for absent keys.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// `LlamaForCausalLM`.
+    /// The class of Transformers, such as `LlamaForCausalLM`.
     pub architectures: Vec<String>,
-    /// `llama`.
+    /// One of [`FAMILIES`].
     pub model_type: String,
     /// Number of tokens known.
     pub vocab_size: usize,
@@ -26,31 +37,38 @@ pub struct Config {
     pub num_attention_heads: usize,
     /// Key and value heads.
     pub num_key_value_heads: usize,
+    /// Features of one head, where it is not `hidden_size / num_attention_heads`.
+    pub head_dim: Option<usize>,
     /// Positions that have rotary angles.
     pub max_position_embeddings: usize,
     /// Added to the mean square in RMSNorm.
     pub rms_norm_eps: f64,
     /// Base of the rotary embedding.
     pub rope_theta: f64,
+    /// How the rotary frequencies are stretched.
+    pub rope_scaling: Scaling,
+    /// A token sees at most so many tokens back, itself included. The attention here sees all of them, so
+    /// longer sequences are refused; `None` where no sequence that fits the positions is longer.
+    pub sliding_window: Option<usize>,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
     /// `silu`.
     pub hidden_act: String,
-    /// Biases of the attention's projections: not supported.
-    #[serde(default)]
+    /// Whether all four projections of the attention have biases (Llama and Qwen3; those of Qwen2's q, k
+    /// and v are always there).
     pub attention_bias: bool,
-    /// Biases of the MLP's projections: not supported.
-    #[serde(default)]
+    /// Whether the projections of the MLP have biases (Llama).
     pub mlp_bias: bool,
     /// Token that begins a text.
     pub bos_token_id: Option<u32>,
-    /// Token that ends an answer.
-    pub eos_token_id: Option<u32>,
+    /// Tokens that end an answer; the first is the one to train on.
+    pub eos_token_id: Vec<u32>,
     /// Token that pads a batch elsewhere; titer packs.
-    #[serde(default)]
     pub pad_token_id: Option<u32>,
-    /// Type of the saved weights.
+    /// Type of the weights in this directory.
     pub torch_dtype: String,
+    /// Keys that mean nothing to this decoder, kept for who loads the directory next.
+    pub extra: Map<String, Value>,
 }
 
 impl Config {
@@ -73,17 +91,21 @@ impl Config {
             num_hidden_layers,
             num_attention_heads,
             num_key_value_heads,
+            head_dim: None,
             max_position_embeddings: 64,
             rms_norm_eps: 1e-5,
             rope_theta: 10_000.0,
+            rope_scaling: Scaling::None,
+            sliding_window: None,
             tie_word_embeddings: false,
             hidden_act: "silu".to_owned(),
             attention_bias: false,
             mlp_bias: false,
             bos_token_id: None,
-            eos_token_id: None,
+            eos_token_id: Vec::new(),
             pad_token_id: None,
             torch_dtype: "float32".to_owned(),
+            extra: Map::new(),
         }
     }
 
@@ -92,7 +114,26 @@ impl Config {
         Heads {
             queries: self.num_attention_heads,
             keys: self.num_key_value_heads,
-            dim: self.hidden_size / self.num_attention_heads,
+            dim: self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads),
+        }
+    }
+
+    /// The longest sequence that the decoder computes as its family defines it.
+    pub fn longest_sequence(&self) -> usize {
+        self.max_position_embeddings.min(self.sliding_window.unwrap_or(usize::MAX))
+    }
+
+    /// Whether queries and keys are normed head by head.
+    pub(crate) fn norms_heads(&self) -> bool {
+        self.model_type == "qwen3"
+    }
+
+    /// Whether a projection, named as `q_proj`, has a bias.
+    fn has_bias(&self, projection: &str) -> bool {
+        match projection {
+            "q_proj" | "k_proj" | "v_proj" => self.attention_bias || self.model_type == "qwen2",
+            "o_proj" => self.attention_bias,
+            _ => self.mlp_bias,
         }
     }
 
@@ -101,17 +142,16 @@ impl Config {
     /// # Errors
     /// Names the first key whose value is not supported.
     pub fn check(&self) -> Result<()> {
-        let unsupported = |key, value: &dyn std::fmt::Display, remedy: &str| {
-            Err(Error::Unsupported { key, value: value.to_string(), remedy: remedy.to_owned() })
-        };
-        if self.model_type != "llama" {
-            return unsupported("model_type", &self.model_type, "llama is");
-        }
+        check_family(&self.model_type)?;
         if self.hidden_act != "silu" {
             return unsupported("hidden_act", &self.hidden_act, "silu is");
         }
-        if self.attention_bias || self.mlp_bias {
-            return unsupported("attention_bias or mlp_bias", &true, "projections without biases are");
+        let family = self.model_type.as_str();
+        if self.attention_bias && !["llama", "qwen3"].contains(&family) {
+            return unsupported("attention_bias", true, "for this model_type false is");
+        }
+        if self.mlp_bias && family != "llama" {
+            return unsupported("mlp_bias", true, "for this model_type false is");
         }
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -121,22 +161,83 @@ impl Config {
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.num_key_value_heads),
             ("max_position_embeddings", self.max_position_embeddings),
+            ("head_dim", self.head_dim.unwrap_or(1)),
+            ("sliding_window", self.sliding_window.unwrap_or(1)),
         ];
         if let Some((key, value)) = sizes.into_iter().find(|(_, value)| *value == 0) {
-            return unsupported(key, &value, "at least 1 is");
+            return unsupported(key, value, "at least 1 is");
         }
-        if !self.hidden_size.is_multiple_of(2 * self.num_attention_heads) {
+        if let Some((key, value)) = sizes.into_iter().find(|(_, value)| *value > LARGEST_SIZE) {
+            return unsupported(key, value, &format!("at most {LARGEST_SIZE} is"));
+        }
+        if self.num_hidden_layers > MOST_LAYERS {
+            return unsupported(
+                "num_hidden_layers",
+                self.num_hidden_layers,
+                &format!("at most {MOST_LAYERS} are"),
+            );
+        }
+        if let Some(dim) = self.head_dim {
+            if !dim.is_multiple_of(2) {
+                return unsupported("head_dim", dim, "an even number is");
+            }
+        } else if !self.hidden_size.is_multiple_of(2 * self.num_attention_heads) {
             return unsupported(
                 "hidden_size",
-                &self.hidden_size,
+                self.hidden_size,
                 "an even number of features per attention head is",
             );
         }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return unsupported(
                 "num_key_value_heads",
-                &self.num_key_value_heads,
+                self.num_key_value_heads,
                 "a divisor of num_attention_heads is",
+            );
+        }
+        if self.layer_size().is_none_or(|size| size > MOST_WEIGHTS / self.num_hidden_layers) {
+            return unsupported("hidden_size", self.hidden_size, "a model of at most 2^40 weights is");
+        }
+        self.check_constants()
+    }
+
+    /// An upper bound of a layer's weights, if it can be said.
+    fn layer_size(&self) -> Option<usize> {
+        let heads = self.heads();
+        let attention = heads.queries.checked_mul(heads.dim)?.checked_mul(4)?;
+        let width = attention.checked_add(self.intermediate_size.checked_mul(3)?)?.checked_add(16)?;
+        width.checked_mul(self.hidden_size)
+    }
+
+    fn check_constants(&self) -> Result<()> {
+        if !(self.rms_norm_eps >= 0.0 && self.rms_norm_eps.is_finite()) {
+            return unsupported("rms_norm_eps", self.rms_norm_eps, "a finite number of at least 0 is");
+        }
+        if !(self.rope_theta > 1.0 && self.rope_theta.is_finite()) {
+            return unsupported("rope_theta", self.rope_theta, "a finite number above 1 is");
+        }
+        let (factor, low, high, positions) = match self.rope_scaling {
+            Scaling::None => return Ok(()),
+            Scaling::Linear { factor } => (factor, 1.0, 2.0, 1),
+            Scaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } => {
+                (factor, low_frequency_factor, high_frequency_factor, original_positions)
+            }
+        };
+        if !(factor >= 1.0 && factor.is_finite()) {
+            return unsupported("rope_scaling.factor", factor, "a finite number of at least 1 is");
+        }
+        if !(low > 0.0 && low < high && high.is_finite()) {
+            return unsupported(
+                "rope_scaling.low_freq_factor",
+                low,
+                "a number above 0 and below high_freq_factor is",
+            );
+        }
+        if positions == 0 || positions > LARGEST_SIZE {
+            return unsupported(
+                "rope_scaling.original_max_position_embeddings",
+                positions,
+                &format!("1 to {LARGEST_SIZE} is"),
             );
         }
         Ok(())
@@ -153,20 +254,31 @@ impl Config {
         if !self.tie_word_embeddings {
             shapes.insert("lm_head.weight".to_owned(), vec![self.vocab_size, d]);
         }
+        let projections = [
+            ("self_attn", "q_proj", q, d),
+            ("self_attn", "k_proj", kv, d),
+            ("self_attn", "v_proj", kv, d),
+            ("self_attn", "o_proj", d, q),
+            ("mlp", "gate_proj", ffn, d),
+            ("mlp", "up_proj", ffn, d),
+            ("mlp", "down_proj", d, ffn),
+        ];
         for layer in 0..self.num_hidden_layers {
-            let of_layer = [
-                ("input_layernorm", vec![d]),
-                ("self_attn.q_proj", vec![q, d]),
-                ("self_attn.k_proj", vec![kv, d]),
-                ("self_attn.v_proj", vec![kv, d]),
-                ("self_attn.o_proj", vec![d, q]),
-                ("post_attention_layernorm", vec![d]),
-                ("mlp.gate_proj", vec![ffn, d]),
-                ("mlp.up_proj", vec![ffn, d]),
-                ("mlp.down_proj", vec![d, ffn]),
-            ];
-            shapes
-                .extend(of_layer.map(|(name, shape)| (format!("model.layers.{layer}.{name}.weight"), shape)));
+            let prefix = format!("model.layers.{layer}");
+            for norm in ["input_layernorm", "post_attention_layernorm"] {
+                shapes.insert(format!("{prefix}.{norm}.weight"), vec![d]);
+            }
+            if self.norms_heads() {
+                for norm in ["q_norm", "k_norm"] {
+                    shapes.insert(format!("{prefix}.self_attn.{norm}.weight"), vec![heads.dim]);
+                }
+            }
+            for (block, projection, outputs, inputs) in projections {
+                shapes.insert(format!("{prefix}.{block}.{projection}.weight"), vec![outputs, inputs]);
+                if self.has_bias(projection) {
+                    shapes.insert(format!("{prefix}.{block}.{projection}.bias"), vec![outputs]);
+                }
+            }
         }
         shapes
     }
@@ -188,4 +300,16 @@ impl Config {
         6.0 * (in_layers as f64 * tokens as f64
             + (self.vocab_size * self.hidden_size) as f64 * supervised as f64)
     }
+}
+
+/// Refuses a `model_type` that is none of [`FAMILIES`].
+pub(crate) fn check_family(model_type: &str) -> Result<()> {
+    if FAMILIES.contains(&model_type) {
+        return Ok(());
+    }
+    unsupported("model_type", model_type, &format!("supported are {}", FAMILIES.join(", ")))
+}
+
+pub(crate) fn unsupported<T>(key: &str, value: impl std::fmt::Display, remedy: &str) -> Result<T> {
+    Err(Error::Unsupported { key: key.to_owned(), value: value.to_string(), remedy: remedy.to_owned() })
 }

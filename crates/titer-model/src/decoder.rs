@@ -8,6 +8,7 @@ use rand::Rng;
 use rand_distr::{Distribution, Normal};
 use titer_ops::{Rotary, Sequences, attention, linear, rms_norm, rotary, swiglu};
 
+use crate::weights::Weights;
 use crate::{Config, Error, Parameters, Result};
 
 /// A trainable decoder of the Llama family.
@@ -21,27 +22,6 @@ pub struct Decoder {
     /// generation the second.
     tracked: Weights,
     detached: Weights,
-}
-
-#[derive(Debug)]
-struct Weights {
-    embedding: Tensor,
-    layers: Vec<Layer>,
-    norm: Tensor,
-    head: Tensor,
-}
-
-#[derive(Debug)]
-struct Layer {
-    attention_norm: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    o: Tensor,
-    mlp_norm: Tensor,
-    gate: Tensor,
-    up: Tensor,
-    down: Tensor,
 }
 
 /// What a pass over a packed batch leaves: final hidden states before the last norm.
@@ -77,40 +57,61 @@ impl Decoder {
         if let Some(name) = tensors.keys().find(|name| !shapes.contains_key(*name)) {
             return Err(Error::Unexpected { name: name.clone() });
         }
-        let parameters = Parameters::new(tensors)?;
         let device = tensors.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
-        let rotary = Rotary::new(config.heads().dim, config.max_position_embeddings, config.rope_theta)?;
-        let tracked = Weights::new(&config, &parameters, Tensor::clone)?;
-        let detached = Weights::new(&config, &parameters, Tensor::detach)?;
-        Ok(Self { config, parameters, rotary, device, tracked, detached })
+        Self::build(config, &device, |name, _| Ok(tensors[name].clone()))
     }
 
-    /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms one, in order of their names.
+    /// From a checked configuration and a source of tensors, asked for one at a time so that the weights
+    /// are never held twice.
+    pub(crate) fn build(
+        mut config: Config,
+        device: &Device,
+        mut tensor: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let shapes = config.shapes();
+        let tensors = shapes.iter().map(|(name, shape)| Ok((name.clone(), tensor(name, shape)?)));
+        let parameters = Parameters::from_tensors(tensors)?;
+        let rotary = Rotary::scaled(
+            config.heads().dim,
+            config.max_position_embeddings,
+            config.rope_theta,
+            config.rope_scaling,
+        )?;
+        let tracked = Weights::new(&config, &parameters, Tensor::clone)?;
+        let detached = Weights::new(&config, &parameters, Tensor::detach)?;
+        config.torch_dtype = match tracked.norm.dtype() {
+            DType::F16 => "float16",
+            DType::BF16 => "bfloat16",
+            DType::F64 => "float64",
+            _ => "float32",
+        }
+        .to_owned();
+        Ok(Self { config, parameters, rotary, device: device.clone(), tracked, detached })
+    }
+
+    /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms one, biases zero, in order of
+    /// their names.
     ///
     /// # Errors
     /// When the configuration is not supported or `std` is not a finite, non-negative number.
     pub fn initialize(config: Config, std: f64, rng: &mut impl Rng, device: &Device) -> Result<Self> {
         let Ok(normal) = Normal::new(0.0, std) else {
             return Err(Error::Unsupported {
-                key: "init_std",
+                key: "init_std".to_owned(),
                 value: std.to_string(),
                 remedy: "a finite number of at least 0 is".to_owned(),
             });
         };
-        let tensors = config
-            .shapes()
-            .into_iter()
-            .map(|(name, shape)| {
-                let count = shape.iter().product();
-                let values: Vec<f32> = if shape.len() == 1 {
-                    vec![1.0; count]
-                } else {
-                    (0..count).map(|_| normal.sample(rng) as f32).collect()
-                };
-                Ok((name, Tensor::from_vec(values, shape, device)?))
-            })
-            .collect::<Result<BTreeMap<_, _>>>()?;
-        Self::new(config, &tensors)
+        config.check()?;
+        Self::build(config, device, |name, shape| {
+            let count = shape.iter().product();
+            let values: Vec<f32> = if shape.len() == 2 {
+                (0..count).map(|_| normal.sample(rng) as f32).collect()
+            } else {
+                vec![if name.ends_with(".bias") { 0.0 } else { 1.0 }; count]
+            };
+            Ok(Tensor::from_vec(values, shape, device)?)
+        })
     }
 
     /// An independent copy.
@@ -118,7 +119,10 @@ impl Decoder {
     /// # Errors
     /// When the device has no room.
     pub fn duplicate(&self) -> Result<Self> {
-        Self::new(self.config.clone(), &self.parameters.snapshot()?)
+        Self::build(self.config.clone(), &self.device, |name, shape| {
+            let missing = || Error::Missing { name: name.to_owned(), shape: shape.to_vec() };
+            Ok(self.parameters.get(name).ok_or_else(missing)?.as_tensor().clone())
+        })
     }
 
     /// The shape.
@@ -191,47 +195,23 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
             return Err(Error::Token { token: *token, vocabulary });
         }
+        let longest = positions.iter().max().map_or(0, |position| *position as usize + 1);
+        if let Some(window) = self.config.sliding_window.filter(|window| longest > *window) {
+            return Err(Error::Window { tokens: longest, window });
+        }
         let epsilon = self.config.rms_norm_eps;
+        let head_dim = self.config.heads().dim;
         let mut x = weights.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)?;
         for (index, layer) in weights.layers.iter().enumerate() {
             let y = rms_norm(&x, &layer.attention_norm, epsilon)?;
-            let q = rotary(&linear(&y, &layer.q)?, &self.rotary, &positions)?;
-            let k = rotary(&linear(&y, &layer.k)?, &self.rotary, &positions)?;
-            let attended = attend(index, &q, &k, &linear(&y, &layer.v)?)?;
-            x = (x + linear(&attended, &layer.o)?)?;
+            let q = rotary(&layer.q.heads(&y, head_dim, epsilon)?, &self.rotary, &positions)?;
+            let k = rotary(&layer.k.heads(&y, head_dim, epsilon)?, &self.rotary, &positions)?;
+            let attended = attend(index, &q, &k, &layer.v.apply(&y)?)?;
+            x = (x + layer.o.apply(&attended)?)?;
             let y = rms_norm(&x, &layer.mlp_norm, epsilon)?;
-            let y = swiglu(&linear(&y, &layer.gate)?, &linear(&y, &layer.up)?)?;
-            x = (x + linear(&y, &layer.down)?)?;
+            let y = swiglu(&layer.gate.apply(&y)?, &layer.up.apply(&y)?)?;
+            x = (x + layer.down.apply(&y)?)?;
         }
         Ok(Hidden { states: x })
-    }
-}
-
-impl Weights {
-    fn new(config: &Config, parameters: &Parameters, view: impl Fn(&Tensor) -> Tensor) -> Result<Self> {
-        let get = |name: String| match parameters.get(&name) {
-            Some(var) => Ok(view(var.as_tensor())),
-            None => Err(Error::Missing { name, shape: Vec::new() }),
-        };
-        let layers = (0..config.num_hidden_layers)
-            .map(|layer| {
-                let get = |name: &str| get(format!("model.layers.{layer}.{name}.weight"));
-                Ok(Layer {
-                    attention_norm: get("input_layernorm")?,
-                    q: get("self_attn.q_proj")?,
-                    k: get("self_attn.k_proj")?,
-                    v: get("self_attn.v_proj")?,
-                    o: get("self_attn.o_proj")?,
-                    mlp_norm: get("post_attention_layernorm")?,
-                    gate: get("mlp.gate_proj")?,
-                    up: get("mlp.up_proj")?,
-                    down: get("mlp.down_proj")?,
-                })
-            })
-            .collect::<Result<_>>()?;
-        let embedding = get("model.embed_tokens.weight".to_owned())?;
-        let head =
-            if config.tie_word_embeddings { embedding.clone() } else { get("lm_head.weight".to_owned())? };
-        Ok(Self { embedding, layers, norm: get("model.norm.weight".to_owned())?, head })
     }
 }

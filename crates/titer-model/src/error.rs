@@ -1,6 +1,6 @@
 //! What can go wrong with a model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -37,15 +37,47 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A key of a configuration that is missing or of a wrong type.
+    #[error("model configuration: {key}: {problem}")]
+    Key {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A configuration that this decoder cannot be.
     #[error("model configuration: {key} = {value} is not supported: {remedy}")]
     Unsupported {
         /// The key.
-        key: &'static str,
+        key: String,
         /// Its value.
         value: String,
         /// What would be.
         remedy: String,
+    },
+    /// Something wrong inside a file.
+    #[error("{}: {cause}", path.display())]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: Box<Error>,
+    },
+    /// A file that is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A tensor whose numbers cannot be used.
+    #[error("tensor {name} {problem}")]
+    Numbers {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: String,
     },
     /// A tensor that the configuration asks for is not there.
     #[error("tensor {name} of shape {shape:?} is missing")]
@@ -95,9 +127,27 @@ pub enum Error {
         /// Positions of the model.
         positions: usize,
     },
+    /// A sequence longer than the window in which the model's attention is computed as its family
+    /// defines it.
+    #[error(
+        "a sequence of {tokens} tokens is longer than the model's sliding window of {window}, and attention here has no window: use at most {window} tokens"
+    )]
+    Window {
+        /// Tokens of the sequence, or that it may come to.
+        tokens: usize,
+        /// The window.
+        window: usize,
+    },
     /// The tensor library failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// The same, said of a file.
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        Self::In { path: path.to_owned(), cause: Box::new(self) }
+    }
 }
 
 /// A result of this crate.

@@ -1,30 +1,56 @@
-//! Directories that Hugging Face Transformers loads: `config.json` and `model.safetensors`.
+//! Directories that Hugging Face Transformers loads (`config.json` and safetensors, whole or in shards),
+//! and GGUF files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
-use safetensors::SafeTensors;
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
+use crate::checkpoint::Checkpoint;
 use crate::{Config, Decoder, Error, Result};
 
 /// The file of a directory that holds the configuration.
 pub const CONFIG: &str = "config.json";
 /// The file of a directory that holds the weights.
 pub const WEIGHTS: &str = "model.safetensors";
+/// The file of a directory that says which shard holds which weights.
+pub const INDEX: &str = "model.safetensors.index.json";
 
 impl Decoder {
+    /// Loads a directory ([`Decoder::load`]) or a `.gguf` file ([`Decoder::load_gguf`]), weights as `f32`.
+    ///
+    /// # Errors
+    /// As those two.
+    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+            Self::load_gguf(path, device)
+        } else {
+            Self::load(path, device)
+        }
+    }
+
     /// Loads the directory that [`Decoder::save`] or Transformers wrote, weights as `f32`.
     ///
     /// # Errors
-    /// Names the file or tensor that is missing, torn or does not fit.
+    /// Names the file or tensor that is missing, torn or does not fit, and the key that is not supported.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        let path = folder.join(CONFIG);
-        let text =
-            fs::read(&path).map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
-        let config: Config = serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })?;
-        Self::new(config, &read_tensors(&folder.join(WEIGHTS), device)?)
+        Self::load_as(folder, DType::F32, device)
+    }
+
+    /// The same with weights of another floating type.
+    ///
+    /// # Errors
+    /// As [`Decoder::load`].
+    pub fn load_as(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
+        let config = Config::read(&folder.join(CONFIG))?;
+        let shapes = config.shapes();
+        let mut checkpoint = Checkpoint::open(folder)?;
+        checkpoint.fit(&shapes, config.tie_word_embeddings)?;
+        Self::build(config, device, |name, _| {
+            let (tensor, path) = checkpoint.read(name)?;
+            usable(name, &tensor, dtype, device).map_err(|error| error.of_file(&path))
+        })
     }
 
     /// Saves into an existing directory.
@@ -56,21 +82,57 @@ impl Decoder {
     }
 }
 
+impl Config {
+    /// Reads a `config.json`.
+    ///
+    /// # Errors
+    /// Names the file, and the key that is missing or not supported.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            fs::read(path).map_err(|source| Error::File { path: path.to_owned(), action: "read", source })?;
+        let object =
+            serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        Self::from_json(object).map_err(|error| error.of_file(path))
+    }
+}
+
+/// A loaded tensor in the wanted type and place, if all its numbers are finite.
+pub(crate) fn usable(name: &str, tensor: &Tensor, dtype: DType, device: &Device) -> Result<Tensor> {
+    let refuse = |problem: String| Err(Error::Numbers { name: name.to_owned(), problem });
+    if !tensor.dtype().is_float() {
+        return refuse(format!("holds {:?}; weights are of a floating type", tensor.dtype()));
+    }
+    let wide = tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
+    if let Some((place, value)) = first_not_finite(&wide) {
+        return refuse(format!("holds {value} at place {place}: the file is damaged"));
+    }
+    let tensor = wide.to_dtype(dtype)?;
+    if dtype == DType::F16 && first_not_finite(&tensor.to_dtype(DType::F32)?).is_some() {
+        return refuse("holds numbers beyond the range of f16: load it as f32 or bf16".to_owned());
+    }
+    Ok(tensor.to_device(device)?)
+}
+
+fn first_not_finite(tensor: &Tensor) -> Option<(usize, f32)> {
+    let (storage, _) = tensor.storage_and_layout();
+    let Storage::Cpu(CpuStorage::F32(values)) = &*storage else { return None };
+    let place = values.iter().position(|value| !value.is_finite())?;
+    Some((place, values[place]))
+}
+
 /// Reads every tensor of a safetensors file, floating-point ones as `f32`.
 ///
 /// # Errors
 /// When the file cannot be read or is torn.
 pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let bytes =
-        fs::read(path).map_err(|source| Error::File { path: path.to_owned(), action: "read", source })?;
-    let views = SafeTensors::deserialize(&bytes)
-        .map_err(|source| Error::Safetensors { path: path.to_owned(), source })?;
-    views
-        .iter()
-        .map(|(name, view)| {
-            let tensor = candle_core::safetensors::Load::load(&view, device)?;
+    let mut checkpoint = Checkpoint::open_file(path)?;
+    let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+    names
+        .into_iter()
+        .map(|name| {
+            let (tensor, _) = checkpoint.read(&name)?;
             let tensor = if tensor.dtype().is_float() { tensor.to_dtype(DType::F32)? } else { tensor };
-            Ok((name.to_owned(), tensor))
+            Ok((name, tensor.to_device(device)?))
         })
         .collect()
 }

@@ -52,6 +52,22 @@ impl Decoder {
         settings: &mut Generate<'_>,
         on_token: &mut dyn FnMut(usize, u32),
     ) -> Result<Vec<Vec<u32>>> {
+        let end = settings.end;
+        self.generate_until(prompts, settings, end.as_slice(), on_token)
+    }
+
+    /// The same with several tokens that end an answer, instead of `settings.end`: chat models have more
+    /// than one.
+    ///
+    /// # Errors
+    /// As [`Decoder::generate`].
+    pub fn generate_until(
+        &self,
+        prompts: &[Vec<u32>],
+        settings: &mut Generate<'_>,
+        ends: &[u32],
+        on_token: &mut dyn FnMut(usize, u32),
+    ) -> Result<Vec<Vec<u32>>> {
         let mut answers = vec![Vec::new(); prompts.len()];
         if prompts.is_empty() || settings.max_new_tokens == 0 {
             return Ok(answers);
@@ -68,11 +84,14 @@ impl Decoder {
                 positions: self.config().max_position_embeddings,
             });
         }
+        if let Some(window) = self.config().sliding_window.filter(|window| capacity > *window) {
+            return Err(Error::Window { tokens: capacity, window });
+        }
         let rows = (TOKENS_AT_ONCE / capacity).max(1);
         for (chunk, prompts) in prompts.chunks(rows).enumerate() {
             let first = chunk * rows;
             let answers = &mut answers[first..first + prompts.len()];
-            self.generate_chunk(prompts, capacity, settings, answers, &mut |row, token| {
+            self.generate_chunk(prompts, capacity, settings, ends, answers, &mut |row, token| {
                 on_token(first + row, token)
             })?;
         }
@@ -84,6 +103,7 @@ impl Decoder {
         prompts: &[Vec<u32>],
         capacity: usize,
         settings: &mut Generate<'_>,
+        ends: &[u32],
         answers: &mut [Vec<u32>],
         on_token: &mut dyn FnMut(usize, u32),
     ) -> Result<()> {
@@ -103,7 +123,7 @@ impl Decoder {
             }
             let going: Vec<usize> = (0..live.len())
                 .filter(|row| {
-                    Some(tokens[*row]) != settings.end && answers[live[*row]].len() < settings.max_new_tokens
+                    !ends.contains(&tokens[*row]) && answers[live[*row]].len() < settings.max_new_tokens
                 })
                 .collect();
             if going.is_empty() {

@@ -1,17 +1,21 @@
-//! One trainable decoder for the Llama family: weights, forward pass, generation, files.
+//! One trainable decoder for the Llama, Mistral and Qwen families: weights, forward pass, generation, files.
 //!
 //! Knows nothing of text, losses or training: tokens go in, hidden states and logits come out.
 
+mod checkpoint;
 mod config;
 mod decoder;
 mod error;
 mod files;
 mod generate;
+pub mod gguf;
+mod json;
 mod parameters;
+mod weights;
 
-pub use config::Config;
+pub use config::{Config, FAMILIES};
 pub use decoder::{Decoder, Hidden};
 pub use error::{Error, Result};
-pub use files::{CONFIG, WEIGHTS, read_tensors, write_tensors};
+pub use files::{CONFIG, INDEX, WEIGHTS, read_tensors, write_tensors};
 pub use generate::{Choice, Generate};
 pub use parameters::Parameters;

@@ -19,9 +19,17 @@ impl Parameters {
     /// # Errors
     /// When the device has no room.
     pub fn new(tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
+        Self::from_tensors(tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.clone()))))
+    }
+
+    /// The same from tensors that come one at a time.
+    pub(crate) fn from_tensors(tensors: impl Iterator<Item = Result<(String, Tensor)>>) -> Result<Self> {
         let by_name = tensors
-            .iter()
-            .map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(&tensor.copy()?)?)))
+            .map(|named| {
+                let (name, tensor) = named?;
+                // Detached, it is no variable, and then `from_tensor` copies.
+                Ok((name, Var::from_tensor(&tensor.detach())?))
+            })
             .collect::<Result<_>>()?;
         Ok(Self { by_name })
     }

@@ -137,7 +137,7 @@ fn unsupported_configurations_are_refused_by_key() {
     };
     check(&|c| c.model_type = "gpt2".to_owned(), "model_type");
     check(&|c| c.hidden_act = "gelu".to_owned(), "hidden_act");
-    check(&|c| c.attention_bias = true, "attention_bias");
+    check(&|c| (c.model_type, c.attention_bias) = ("qwen2".to_owned(), true), "attention_bias");
     check(&|c| c.num_hidden_layers = 0, "num_hidden_layers");
     check(&|c| c.num_attention_heads = 5, "hidden_size");
     check(&|c| c.num_key_value_heads = 3, "num_key_value_heads");

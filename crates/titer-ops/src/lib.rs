@@ -24,6 +24,6 @@ pub use attention::{Heads, attention};
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
 pub use rms_norm::rms_norm;
-pub use rotary::{Rotary, rotary};
+pub use rotary::{Rotary, Scaling, rotary};
 pub use sequences::Sequences;
 pub use swiglu::swiglu;

@@ -1,19 +1,75 @@
 //! Rotary position embedding (arXiv 2104.09864), in the half-split form of Hugging Face's Llama: the
 //! first half of a head's features is rotated against the second.
 
-use std::sync::Arc;
+use std::f64::consts::TAU;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
 use crate::{composed, cpu};
 
-/// The angles of each position: cosines and sines of shape `(positions, head_dim / 2)`.
+/// Positions whose angles are computed together, when one of them is first asked for.
+const BLOCK: usize = 256;
+
+/// How a model stretches its rotary frequencies to texts longer than those it was first trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Scaling {
+    /// Not at all.
+    #[default]
+    None,
+    /// All frequencies are divided by `factor` (arXiv 2306.15595).
+    Linear {
+        /// At least 1.
+        factor: f64,
+    },
+    /// Llama 3.1's: frequencies of long waves are divided by `factor`, those of short waves kept, those
+    /// between mixed linearly.
+    Llama3 {
+        /// Divides the frequencies of long waves.
+        factor: f64,
+        /// Waves longer than `original_positions / low_frequency_factor` are long.
+        low_frequency_factor: f64,
+        /// Waves shorter than `original_positions / high_frequency_factor` are short.
+        high_frequency_factor: f64,
+        /// Positions that the model was first trained on.
+        original_positions: usize,
+    },
+}
+
+impl Scaling {
+    /// The stretched form of one frequency, in radians per position.
+    pub fn apply(self, frequency: f64) -> f64 {
+        match self {
+            Self::None => frequency,
+            Self::Linear { factor } => frequency / factor,
+            Self::Llama3 {
+                factor,
+                low_frequency_factor: low,
+                high_frequency_factor: high,
+                original_positions,
+            } => {
+                let waves = original_positions as f64 * frequency / TAU;
+                let kept = ((waves - low) / (high - low)).clamp(0.0, 1.0);
+                (1.0 - kept) * frequency / factor + kept * frequency
+            }
+        }
+    }
+}
+
+/// The angles of each position: cosines and sines of shape `(positions, head_dim / 2)`, computed block by
+/// block as positions are used, so that a context of 128k positions costs nothing until it is filled.
 #[derive(Debug, Clone)]
 pub struct Rotary {
-    cos: Arc<[f32]>,
-    sin: Arc<[f32]>,
-    half: usize,
+    frequencies: Arc<[f32]>,
+    blocks: Arc<[OnceLock<Block>]>,
+    positions: usize,
+}
+
+#[derive(Debug)]
+struct Block {
+    cos: Box<[f32]>,
+    sin: Box<[f32]>,
 }
 
 impl Rotary {
@@ -22,23 +78,34 @@ impl Rotary {
     /// # Errors
     /// When `head_dim` is odd.
     pub fn new(head_dim: usize, positions: usize, theta: f64) -> Result<Self> {
+        Self::scaled(head_dim, positions, theta, Scaling::None)
+    }
+
+    /// The same with stretched frequencies.
+    ///
+    /// # Errors
+    /// When `head_dim` is odd.
+    pub fn scaled(head_dim: usize, positions: usize, theta: f64, scaling: Scaling) -> Result<Self> {
         if head_dim == 0 || !head_dim.is_multiple_of(2) {
             bail!("rotary embedding needs an even number of features per head, got {head_dim}");
         }
         let half = head_dim / 2;
-        let frequencies: Vec<f32> = (0..half).map(|i| theta.powf(-(i as f64) / half as f64) as f32).collect();
-        let angles = || (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
-        Ok(Self { cos: angles().map(f32::cos).collect(), sin: angles().map(f32::sin).collect(), half })
+        let frequency = |i| scaling.apply(theta.powf(-(i as f64) / half as f64)) as f32;
+        Ok(Self {
+            frequencies: (0..half).map(frequency).collect(),
+            blocks: (0..positions.div_ceil(BLOCK)).map(|_| OnceLock::new()).collect(),
+            positions,
+        })
     }
 
     /// Features of one head.
     pub fn head_dim(&self) -> usize {
-        2 * self.half
+        2 * self.frequencies.len()
     }
 
     /// Number of positions that have angles.
     pub fn positions(&self) -> usize {
-        self.cos.len() / self.half
+        self.positions
     }
 
     /// Cosines and sines of `positions`, each of shape `(positions, head_dim / 2)`.
@@ -48,16 +115,28 @@ impl Rotary {
         dtype: DType,
         device: &Device,
     ) -> Result<(Tensor, Tensor)> {
-        let rows = |table: &[f32]| {
-            let values: Vec<f32> =
-                positions.iter().flat_map(|p| self.row(table, *p).iter().copied()).collect();
-            Tensor::from_vec(values, (positions.len(), self.half), device)?.to_dtype(dtype)
-        };
-        Ok((rows(&self.cos)?, rows(&self.sin)?))
+        let half = self.frequencies.len();
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for position in positions {
+            let (c, s) = self.row(*position);
+            cos.extend_from_slice(c);
+            sin.extend_from_slice(s);
+        }
+        let tensor = |values| Tensor::from_vec(values, (positions.len(), half), device)?.to_dtype(dtype);
+        Ok((tensor(cos)?, tensor(sin)?))
     }
 
-    fn row<'a>(&self, table: &'a [f32], position: u32) -> &'a [f32] {
-        &table[position as usize * self.half..][..self.half]
+    /// Cosines and sines of one position.
+    fn row(&self, position: u32) -> (&[f32], &[f32]) {
+        let (position, half) = (position as usize, self.frequencies.len());
+        let block = self.blocks[position / BLOCK].get_or_init(|| {
+            let first = position / BLOCK * BLOCK;
+            let angles =
+                || (first..first + BLOCK).flat_map(|p| self.frequencies.iter().map(move |f| p as f32 * f));
+            Block { cos: angles().map(f32::cos).collect(), sin: angles().map(f32::sin).collect() }
+        });
+        let at = position % BLOCK * half;
+        (&block.cos[at..][..half], &block.sin[at..][..half])
     }
 }
 
@@ -103,8 +182,8 @@ impl CustomOp1 for Rotate {
         for ((x, y), position) in
             x.chunks_exact(features).zip(y.chunks_exact_mut(features)).zip(self.positions.iter())
         {
-            let (cos, sin) = (&self.table.cos, &self.table.sin);
-            rotate_token(x, self.table.row(cos, *position), self.table.row(sin, *position), self.sign, y);
+            let (cos, sin) = self.table.row(*position);
+            rotate_token(x, cos, sin, self.sign, y);
         }
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }

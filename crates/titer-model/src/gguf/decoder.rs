@@ -1,0 +1,220 @@
+//! Decoders from GGUF files: configuration, names, and the order of rows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::Map;
+use titer_ops::Scaling;
+
+use super::File;
+use crate::config::unsupported;
+use crate::files::usable;
+use crate::{Config, Decoder, Error, Result};
+
+/// The architectures that are read.
+const ARCHITECTURES: [(&str, &str); 3] =
+    [("llama", "LlamaForCausalLM"), ("qwen2", "Qwen2ForCausalLM"), ("qwen3", "Qwen3ForCausalLM")];
+/// The factors of Llama 3's stretched rotary frequencies, one per frequency.
+const ROPE_FACTORS: &str = "rope_freqs.weight";
+
+impl Decoder {
+    /// Loads a GGUF file of architecture `llama` (Mistral's too), `qwen2` or `qwen3`, its weights
+    /// dequantized to `f32`.
+    ///
+    /// # Errors
+    /// Names the file and what in it is torn, missing, or not supported.
+    pub fn load_gguf(path: &Path, device: &Device) -> Result<Self> {
+        let file = File::open(path)?;
+        let of_file = |error: Error| match error {
+            error @ (Error::In { .. } | Error::File { .. }) => error,
+            error => error.of_file(path),
+        };
+        let config = config(&file).map_err(of_file)?;
+        let places = places(&file, &config).map_err(of_file)?;
+        let permuted = config.model_type == "llama";
+        let heads = config.heads();
+        Self::build(config, device, |name, _| {
+            let tensor = file.tensor(&places[name])?;
+            let tensor = match name.rsplit('.').nth(1) {
+                Some("q_proj") if permuted => halves(&tensor, heads.queries)?,
+                Some("k_proj") if permuted => halves(&tensor, heads.keys)?,
+                _ => tensor,
+            };
+            usable(name, &tensor, DType::F32, device).map_err(|error| error.of_file(path))
+        })
+    }
+}
+
+/// Undoes the order of rows that llama.cpp gives the queries and keys of Llama: there the two features
+/// that are rotated together lie side by side, here in the two halves of their head.
+fn halves(tensor: &Tensor, heads: usize) -> Result<Tensor> {
+    let rows = tensor.dim(0)?;
+    let width = tensor.elem_count() / rows;
+    let apart = tensor.reshape((heads, rows / heads / 2, 2, width))?.transpose(1, 2)?.contiguous()?;
+    Ok(apart.reshape(tensor.shape())?)
+}
+
+/// Where each weight of the model lies in the file.
+fn places(file: &File, config: &Config) -> Result<BTreeMap<String, String>> {
+    let mut places = BTreeMap::new();
+    for (name, shape) in config.shapes() {
+        let place = place(&name);
+        let Some(info) = file.tensors().get(&place) else {
+            return Err(Error::Missing { name: place, shape });
+        };
+        if info.shape != shape {
+            return Err(Error::Shape { name: place, expected: shape, got: info.shape.clone() });
+        }
+        places.insert(name, place);
+    }
+    let known: std::collections::BTreeSet<&String> = places.values().collect();
+    match file.tensors().keys().find(|name| !known.contains(name) && *name != ROPE_FACTORS) {
+        Some(name) => Err(Error::Unexpected { name: name.clone() }),
+        None => Ok(places),
+    }
+}
+
+/// The file's name of a weight.
+fn place(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').collect();
+    match parts.as_slice() {
+        ["model", "embed_tokens", kind] => format!("token_embd.{kind}"),
+        ["model", "norm", kind] => format!("output_norm.{kind}"),
+        ["lm_head", kind] => format!("output.{kind}"),
+        ["model", "layers", layer, .., part, kind] => {
+            let part = match *part {
+                "input_layernorm" => "attn_norm",
+                "post_attention_layernorm" => "ffn_norm",
+                "q_proj" => "attn_q",
+                "k_proj" => "attn_k",
+                "v_proj" => "attn_v",
+                "o_proj" => "attn_output",
+                "q_norm" => "attn_q_norm",
+                "k_norm" => "attn_k_norm",
+                "gate_proj" => "ffn_gate",
+                "up_proj" => "ffn_up",
+                "down_proj" => "ffn_down",
+                other => other,
+            };
+            format!("blk.{layer}.{part}.{kind}")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+fn config(file: &File) -> Result<Config> {
+    if let Some(parts) = file.u64("split.count").filter(|parts| *parts > 1) {
+        return unsupported(
+            "split.count",
+            parts,
+            "one file is: join the parts with llama-gguf-split --merge",
+        );
+    }
+    let architecture = file.string("general.architecture").unwrap_or_default();
+    let Some((model_type, class)) = ARCHITECTURES.iter().find(|(name, _)| *name == architecture) else {
+        let names = ARCHITECTURES.map(|(name, _)| name).join(", ");
+        return unsupported("general.architecture", architecture, &format!("supported are {names}"));
+    };
+    let key = |name: &str| format!("{architecture}.{name}");
+    let missing = |key: String| Error::Key { key, problem: "it is missing or no single number".to_owned() };
+    let size = |name: &str| {
+        file.u64(&key(name)).and_then(|size| usize::try_from(size).ok()).ok_or_else(|| missing(key(name)))
+    };
+    if let Some(experts) = file.u64(&key("expert_count")).filter(|experts| *experts > 0) {
+        return unsupported(&key("expert_count"), experts, "models without experts are");
+    }
+    let Some(embedding) = file.tensors().get("token_embd.weight") else {
+        return Err(Error::Missing { name: "token_embd.weight".to_owned(), shape: Vec::new() });
+    };
+    let (hidden_size, heads) = (size("embedding_length")?, size("attention.head_count")?);
+    let optional = |name: &str| file.metadata().contains_key(&key(name)).then(|| size(name)).transpose();
+    let head_dim = optional("attention.key_length")?;
+    let default_dim = hidden_size.checked_div(heads).unwrap_or(0);
+    let dim = head_dim.unwrap_or(default_dim);
+    for name in ["attention.value_length", "rope.dimension_count"] {
+        if let Some(value) = optional(name)?.filter(|value| *value != dim) {
+            return unsupported(&key(name), value, &format!("as many as features of a head ({dim}) are"));
+        }
+    }
+    let mut config = Config {
+        architectures: vec![(*class).to_owned()],
+        model_type: (*model_type).to_owned(),
+        head_dim: head_dim.filter(|dim| *dim != default_dim || *model_type == "qwen3"),
+        max_position_embeddings: size("context_length")?,
+        rms_norm_eps: file
+            .f32(&key("attention.layer_norm_rms_epsilon"))
+            .map(shortest)
+            .ok_or_else(|| missing(key("attention.layer_norm_rms_epsilon")))?,
+        rope_theta: file.f32(&key("rope.freq_base")).map_or(10_000.0, shortest),
+        tie_word_embeddings: !file.tensors().contains_key("output.weight"),
+        attention_bias: file.tensors().contains_key("blk.0.attn_output.bias"),
+        mlp_bias: file.tensors().contains_key("blk.0.ffn_down.bias"),
+        bos_token_id: file.u32("tokenizer.ggml.bos_token_id"),
+        eos_token_id: ends(file),
+        pad_token_id: file.u32("tokenizer.ggml.padding_token_id"),
+        extra: Map::new(),
+        ..Config::llama(
+            embedding.shape.first().copied().unwrap_or(0),
+            hidden_size,
+            size("feed_forward_length")?,
+            size("block_count")?,
+            heads,
+            optional("attention.head_count_kv")?.unwrap_or(heads),
+        )
+    };
+    if *model_type == "qwen3" && config.head_dim.is_none() {
+        config.head_dim = Some(dim);
+    }
+    config.sliding_window =
+        optional("attention.sliding_window")?.filter(|window| *window < config.max_position_embeddings);
+    config.check()?;
+    config.rope_scaling = scaling(file, &key("rope.scaling"), &config)?;
+    config.check()?;
+    Ok(config)
+}
+
+/// The tokens that end a text and a turn.
+fn ends(file: &File) -> Vec<u32> {
+    let keys = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
+    let mut ends: Vec<u32> = keys.iter().filter_map(|key| file.u32(key)).collect();
+    ends.dedup();
+    ends
+}
+
+fn scaling(file: &File, prefix: &str, config: &Config) -> Result<Scaling> {
+    let kind = file.string(&format!("{prefix}.type")).unwrap_or("none");
+    let factor = file.f32(&format!("{prefix}.factor")).map(shortest);
+    let scaling = match (kind, factor) {
+        ("none", _) | ("linear", None | Some(0.0)) => Scaling::None,
+        ("linear", Some(factor)) => Scaling::Linear { factor },
+        (other, _) => return unsupported(&format!("{prefix}.type"), other, "none and linear are"),
+    };
+    if !file.tensors().contains_key(ROPE_FACTORS) {
+        return Ok(scaling);
+    }
+    // The factors are what Llama 3's rule gives; all published models have the same three constants.
+    let factors = file.tensor(ROPE_FACTORS)?.flatten_all()?.to_vec1::<f32>()?;
+    let largest = factors.iter().copied().fold(1.0, f32::max);
+    let llama3 = Scaling::Llama3 {
+        factor: shortest(largest),
+        low_frequency_factor: 1.0,
+        high_frequency_factor: 4.0,
+        original_positions: 8192,
+    };
+    let half = config.heads().dim / 2;
+    let as_ruled = |(i, factor): (usize, &f32)| {
+        let frequency = config.rope_theta.powf(-(i as f64) / half as f64);
+        (frequency / llama3.apply(frequency) / f64::from(*factor) - 1.0).abs() < 1e-4
+    };
+    if scaling == Scaling::None && factors.len() == half && factors.iter().enumerate().all(as_ruled) {
+        Ok(llama3)
+    } else {
+        unsupported(ROPE_FACTORS, format!("factors up to {largest}"), "those of Llama 3.1 to 3.3 are")
+    }
+}
+
+/// The number that was meant by an `f32`: 1e-5 and not 9.99999974738e-6.
+fn shortest(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(f64::from(number))
+}

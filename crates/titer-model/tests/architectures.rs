@@ -1,0 +1,276 @@
+//! Each family against Transformers, from its own configurations; what they write and refuse.
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use common::{assert_close, fixture, logits, model};
+use serde_json::{Map, Value, json};
+use titer_model::{Choice, Config, Decoder, Error, Generate, write_tensors};
+use titer_ops::Scaling;
+
+#[test]
+fn every_family_computes_what_transformers_computes_before_and_after_a_save() {
+    let fixture = fixture();
+    assert!(fixture.cases.len() >= 13);
+    for case in &fixture.cases {
+        let model = model(case);
+        let got = logits(&model, &fixture.tokens, &fixture.rows);
+        assert_close(&got, &case.logits, 1e-4, &case.name);
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path()).unwrap();
+        let again = Decoder::open(folder.path(), &Device::Cpu).unwrap();
+        assert_eq!(again.config(), model.config(), "{}", case.name);
+        assert_eq!(logits(&again, &fixture.tokens, &fixture.rows), got, "{}", case.name);
+    }
+}
+
+#[test]
+fn cached_generation_agrees_with_the_forward_pass_in_every_family() {
+    let fixture = fixture();
+    for case in &fixture.cases {
+        let model = model(case);
+        let prompt = fixture.tokens[..9].to_vec();
+        let settings = || Generate { max_new_tokens: 6, end: None, choice: Choice::Greedy };
+        let answer = model.generate(std::slice::from_ref(&prompt), settings()).unwrap().remove(0);
+        let mut tokens = prompt.clone();
+        for token in &answer {
+            let row = logits(&model, &tokens, &[tokens.len() as u32 - 1]).remove(0);
+            let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert!(row[*token as usize] >= highest - 1e-5, "{}", case.name);
+            tokens.push(*token);
+        }
+        let stopped =
+            model.generate_until(&[prompt], &mut settings(), &[99, answer[2]], &mut |_, _| ()).unwrap();
+        let first = answer.iter().position(|token| *token == answer[2]).unwrap();
+        assert_eq!(stopped[0], answer[..=first], "{}", case.name);
+    }
+}
+
+fn llama() -> Map<String, Value> {
+    let config = json!({
+        "model_type": "llama", "vocab_size": 40, "hidden_size": 24, "intermediate_size": 32,
+        "num_hidden_layers": 2, "num_attention_heads": 3,
+    });
+    config.as_object().unwrap().clone()
+}
+
+fn with(mut config: Map<String, Value>, changes: Value) -> Map<String, Value> {
+    config.extend(changes.as_object().unwrap().clone());
+    config
+}
+
+#[test]
+fn absent_keys_have_the_values_of_transformers() {
+    let config = Config::from_json(llama()).unwrap();
+    assert_eq!(config.architectures, ["LlamaForCausalLM"]);
+    assert_eq!((config.num_key_value_heads, config.heads().dim), (3, 8));
+    assert_eq!((config.rms_norm_eps, config.rope_theta, config.max_position_embeddings), (1e-6, 1e4, 2048));
+    assert_eq!((config.bos_token_id, config.eos_token_id.as_slice()), (Some(1), &[2][..]));
+    assert!(!config.tie_word_embeddings && !config.attention_bias && !config.mlp_bias);
+    let null = Config::from_json(with(llama(), json!({"eos_token_id": null, "bos_token_id": null}))).unwrap();
+    assert_eq!((null.bos_token_id, null.eos_token_id), (None, vec![]));
+    let mistral = |changes: Value| {
+        let config = with(llama(), json!({"model_type": "mistral", "num_key_value_heads": 3}));
+        Config::from_json(with(config, changes)).unwrap()
+    };
+    assert_eq!(mistral(json!({})).sliding_window, Some(4096));
+    assert_eq!(mistral(json!({"max_position_embeddings": 4096})).sliding_window, None);
+    assert_eq!(mistral(json!({"sliding_window": null})).sliding_window, None);
+    let qwen = |changes: Value| {
+        let config =
+            with(llama(), json!({"model_type": "qwen3", "num_key_value_heads": 3, "sliding_window": 16}));
+        Config::from_json(with(config, changes)).unwrap()
+    };
+    assert_eq!((qwen(json!({})).heads().dim, qwen(json!({})).sliding_window), (128, None));
+    assert_eq!(qwen(json!({"use_sliding_window": true})).sliding_window, Some(16));
+}
+
+#[test]
+fn both_spellings_of_rotary_scaling_are_read_and_what_is_written_is_read_again() {
+    let llama3 = json!({"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192, "rope_type": "llama3"});
+    let mut five = llama3.clone();
+    five["rope_theta"] = json!(5e5);
+    let read = |changes| Config::from_json(with(llama(), changes)).unwrap();
+    let four = read(json!({"rope_theta": 5e5, "rope_scaling": llama3}));
+    let five = read(json!({"rope_parameters": five}));
+    assert_eq!(four, five);
+    assert!(matches!(four.rope_scaling, Scaling::Llama3 { original_positions: 8192, .. }));
+    let linear = read(json!({"rope_scaling": {"type": "linear", "factor": 2.0}}));
+    assert_eq!((linear.rope_scaling, linear.rope_theta), (Scaling::Linear { factor: 2.0 }, 1e4));
+    for config in
+        [four, linear, read(json!({"eos_token_id": [1, 2], "torch_dtype": "bfloat16", "made_up": [1]}))]
+    {
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config, "{text}");
+    }
+}
+
+#[test]
+fn configurations_that_cannot_be_are_refused_by_key_before_anything_is_allocated() {
+    let check = |changes: Value, expected: &str| {
+        let error = Config::from_json(with(llama(), changes)).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(json!({"model_type": "gemma3_text"}), "supported are llama, mistral, qwen2, qwen3");
+    check(json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "rope_type = yarn");
+    check(json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}), "dynamic");
+    check(json!({"rope_parameters": {"rope_type": "longrope"}}), "longrope");
+    check(json!({"rope_scaling": {"rope_type": "linear"}}), "factor: it is missing");
+    check(json!({"rope_scaling": {"rope_type": "linear", "factor": -1.0}}), "rope_scaling.factor");
+    check(
+        json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0}}),
+        "low_freq_factor",
+    );
+    check(json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor");
+    check(json!({"quantization_config": {"quant_method": "gptq"}}), "gptq");
+    check(json!({"hidden_act": "gelu"}), "hidden_act");
+    check(json!({"hidden_size": null}), "hidden_size: it is missing");
+    check(json!({"hidden_size": -4}), "hidden_size");
+    check(json!({"hidden_size": 1e40}), "hidden_size");
+    check(json!({"hidden_size": u64::MAX}), "hidden_size");
+    check(json!({"vocab_size": 0}), "vocab_size");
+    check(json!({"num_hidden_layers": 1_000_000_000}), "num_hidden_layers");
+    check(
+        json!({"num_attention_heads": 1 << 24, "head_dim": 1 << 24, "num_key_value_heads": 1}),
+        "2^40 weights",
+    );
+    check(json!({"num_attention_heads": 0}), "num_attention_heads");
+    check(json!({"head_dim": 7}), "head_dim");
+    check(json!({"max_position_embeddings": 1u64 << 40}), "max_position_embeddings");
+    check(json!({"rms_norm_eps": "small"}), "rms_norm_eps");
+    check(json!({"rope_theta": 0}), "rope_theta");
+    check(json!({"eos_token_id": "</s>"}), "eos_token_id");
+}
+
+#[test]
+fn a_sequence_longer_than_the_sliding_window_is_refused() {
+    let fixture = fixture();
+    let case = fixture.cases.iter().find(|case| case.name == "mistral-window").unwrap();
+    let model = model(case);
+    assert_eq!(model.config().longest_sequence(), 48);
+    let tokens = vec![1; 49];
+    let forward = model.forward(&tokens, &titer_ops::Sequences::new(&[0, 49]).unwrap());
+    assert!(matches!(forward, Err(Error::Window { tokens: 49, window: 48 })));
+    let settings = Generate { max_new_tokens: 9, end: None, choice: Choice::Greedy };
+    let error = model.generate(&[vec![1; 40]], settings).unwrap_err().to_string();
+    assert!(error.contains("sliding window of 48"), "{error}");
+}
+
+/// Saves a model with its tensors changed.
+fn saved(folder: &Path, model: &Decoder, change: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
+    model.save_config(&folder.join("config.json")).unwrap();
+    let mut tensors = model.parameters().snapshot().unwrap();
+    change(&mut tensors);
+    write_tensors(&folder.join("model.safetensors"), tensors.iter().map(|(name, t)| (name.as_str(), t)))
+        .unwrap();
+}
+
+fn zeros(shape: &[usize], dtype: DType) -> Tensor {
+    Tensor::zeros(shape, dtype, &Device::Cpu).unwrap()
+}
+
+#[test]
+fn harmless_tensors_are_passed_over_and_half_types_are_read() {
+    let fixture = fixture();
+    let case = fixture.cases.iter().find(|case| case.name == "llama-tied").unwrap();
+    let model = model(case);
+    let folder = tempfile::tempdir().unwrap();
+    saved(folder.path(), &model, |tensors| {
+        tensors.insert("lm_head.weight".to_owned(), tensors["model.embed_tokens.weight"].clone());
+        tensors.insert("model.layers.0.self_attn.rotary_emb.inv_freq".to_owned(), zeros(&[3], DType::F32));
+    });
+    let expected = logits(&model, &fixture.tokens, &fixture.rows);
+    let load = || Decoder::load(folder.path(), &Device::Cpu).unwrap();
+    assert_eq!(logits(&load(), &fixture.tokens, &fixture.rows), expected);
+    // A base model's names.
+    saved(folder.path(), &model, |tensors| {
+        *tensors = tensors.iter().map(|(name, t)| (name.replacen("model.", "", 1), t.clone())).collect();
+    });
+    assert_eq!(logits(&load(), &fixture.tokens, &fixture.rows), expected);
+    for dtype in [DType::F16, DType::BF16] {
+        saved(folder.path(), &model, |tensors| {
+            tensors.values_mut().for_each(|tensor| *tensor = tensor.to_dtype(dtype).unwrap());
+        });
+        let loaded = load();
+        assert_eq!((loaded.dtype(), loaded.config().torch_dtype.as_str()), (DType::F32, "float32"));
+        assert_close(&logits(&loaded, &fixture.tokens, &fixture.rows), &expected, 0.1, "half");
+        let half = Decoder::load_as(folder.path(), dtype, &Device::Cpu).unwrap();
+        assert_eq!(half.dtype(), dtype);
+        assert!(half.config().torch_dtype.ends_with("16"));
+    }
+}
+
+#[test]
+fn shards_are_joined_by_their_index() {
+    let fixture = fixture();
+    let model = model(&fixture.cases[0]);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    model.save_config(&at("config.json")).unwrap();
+    let tensors = model.parameters().snapshot().unwrap();
+    let mut map = Map::new();
+    for shard in 0..3 {
+        let file = format!("model-0000{}-of-00003.safetensors", shard + 1);
+        let of_shard: Vec<_> = tensors.iter().skip(shard).step_by(3).map(|(n, t)| (n.as_str(), t)).collect();
+        map.extend(of_shard.iter().map(|(name, _)| ((*name).to_owned(), json!(file))));
+        write_tensors(&at(&file), of_shard).unwrap();
+    }
+    let index = |map: &Map<String, Value>| {
+        fs::write(at("model.safetensors.index.json"), json!({"weight_map": map}).to_string()).unwrap();
+        Decoder::load(folder.path(), &Device::Cpu)
+    };
+    let loaded = index(&map).unwrap();
+    let expected = logits(&model, &fixture.tokens, &fixture.rows);
+    assert_eq!(logits(&loaded, &fixture.tokens, &fixture.rows), expected);
+    let check = |name: &str, file: &str, expected: &str| {
+        let mut map = map.clone();
+        map.insert(name.to_owned(), json!(file));
+        let error = index(&map).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check("lm_head.weight", "../model.safetensors", "is no name of a file beside it");
+    check("lm_head.weight", "/etc/passwd", "is no name of a file beside it");
+    check("lm_head.weight", "model-00009.safetensors", "model-00009.safetensors");
+    check("elsewhere", "model-00001-of-00003.safetensors", "tensor elsewhere should be in");
+}
+
+#[test]
+fn bad_tensors_are_refused_by_file_and_name() {
+    let fixture = fixture();
+    let model = model(&fixture.cases[0]);
+    let folder = tempfile::tempdir().unwrap();
+    let check = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), expected: &str| {
+        saved(folder.path(), &model, change);
+        let error = Decoder::load(folder.path(), &Device::Cpu).expect_err(expected).to_string();
+        assert!(error.contains("model.safetensors: tensor") && error.contains(expected), "{error}");
+    };
+    let name = "model.layers.1.mlp.up_proj.weight";
+    check(&|t| drop(t.remove(name)), "tensor model.layers.1.mlp.up_proj.weight of shape [32, 24] is missing");
+    check(
+        &|t| drop(t.insert(name.to_owned(), zeros(&[24, 32], DType::F32))),
+        "up_proj.weight has shape [24, 32]",
+    );
+    check(
+        &|t| drop(t.insert("extra.bias".to_owned(), zeros(&[2], DType::F32))),
+        "extra.bias does not belong",
+    );
+    check(&|t| drop(t.insert(name.to_owned(), zeros(&[32, 24], DType::U8))), "up_proj.weight holds U8");
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut values = vec![0f32; 32 * 24];
+        values[5] = bad;
+        let tensor = Tensor::from_vec(values, (32, 24), &Device::Cpu).unwrap();
+        check(&|t| drop(t.insert(name.to_owned(), tensor.clone())), "at place 5");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    model.save_config(&empty.path().join("config.json")).unwrap();
+    let load = || Decoder::load(empty.path(), &Device::Cpu).unwrap_err().to_string();
+    assert!(load().contains("model.safetensors: cannot read"));
+    fs::write(empty.path().join("pytorch_model.bin"), "").unwrap();
+    assert!(load().contains("save them as safetensors"));
+}

@@ -1,0 +1,276 @@
+//! GGUF files: the models that they hold, the blocks of numbers, and damaged headers.
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
+
+mod common;
+
+use std::path::PathBuf;
+
+use candle_core::Device;
+use common::{Gguf, assert_close, fixture, fixture_text, logits, model};
+use serde::Deserialize;
+use titer_model::{Decoder, gguf};
+use titer_ops::Scaling;
+
+struct Written {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn written(bytes: &[u8]) -> Written {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    Written { _folder: folder, path }
+}
+
+fn load(file: &Gguf) -> titer_model::Result<Decoder> {
+    Decoder::open(&written(&file.bytes()).path, &Device::Cpu)
+}
+
+#[test]
+fn the_models_of_each_architecture_are_what_was_converted() {
+    let fixture = fixture();
+    let mut loaded = 0;
+    for case in &fixture.cases {
+        let architecture = match case.name.split('-').next().unwrap() {
+            "mistral" => "llama",
+            other => other,
+        };
+        let model = model(case);
+        if model.config().rope_scaling != Scaling::None || model.config().sliding_window.is_some() {
+            continue;
+        }
+        let got =
+            load(&Gguf::of(&model, architecture)).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        assert_close(&logits(&got, &fixture.tokens, &fixture.rows), &case.logits, 1e-4, &case.name);
+        assert_eq!(got.config().tie_word_embeddings, model.config().tie_word_embeddings);
+        loaded += 1;
+    }
+    assert!(loaded >= 10);
+}
+
+#[test]
+fn the_stretched_frequencies_of_llama_3_are_recognised() {
+    let fixture = fixture();
+    let case = fixture.cases.iter().find(|case| case.config["rope_parameters"]["rope_theta"] == 5e5).unwrap();
+    let model = model(case);
+    let scaling = Scaling::Llama3 {
+        factor: 32.0,
+        low_frequency_factor: 1.0,
+        high_frequency_factor: 4.0,
+        original_positions: 8192,
+    };
+    let factors = |change: f32| -> Vec<u8> {
+        let frequencies = (0..4).map(|i| 5e5f64.powf(-f64::from(i) / 4.0));
+        frequencies.flat_map(|f| ((f / scaling.apply(f)) as f32 * change).to_le_bytes()).collect()
+    };
+    let file =
+        |change| Gguf::of(&model, "llama").tensor("rope_freqs.weight", &[4], 0, &factors(change)).clone();
+    assert_eq!(load(&file(1.0)).unwrap().config().rope_scaling, scaling);
+    let refused = load(&file(1.5)).unwrap_err().to_string();
+    assert!(refused.contains("rope_freqs.weight"), "{refused}");
+    let linear = Gguf::of(&model, "llama")
+        .string("llama.rope.scaling.type", "linear")
+        .f32("llama.rope.scaling.factor", 4.0)
+        .clone();
+    assert_eq!(load(&linear).unwrap().config().rope_scaling, Scaling::Linear { factor: 4.0 });
+    let yarn = Gguf::of(&model, "llama").string("llama.rope.scaling.type", "yarn").clone();
+    assert!(load(&yarn).unwrap_err().to_string().contains("llama.rope.scaling.type = yarn"));
+}
+
+#[derive(Deserialize)]
+struct Blocks {
+    kind: String,
+    number: u32,
+    bytes: String,
+    numbers: Vec<f32>,
+}
+
+#[test]
+fn blocks_of_every_type_hold_the_numbers_that_gguf_py_finds_in_them() {
+    let cases: Vec<Blocks> = serde_json::from_str(&fixture_text("gguf_blocks.json")).unwrap();
+    assert_eq!(cases.len(), 12);
+    for case in cases {
+        let digits = case.bytes.as_bytes().chunks(2);
+        let bytes: Vec<u8> =
+            digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
+        let mut file = Gguf::default();
+        file.tensor("x", &[1, case.numbers.len()], case.number, &bytes);
+        let file = gguf::File::open(&written(&file.bytes()).path).unwrap();
+        assert_eq!(file.tensors()["x"].kind, case.kind);
+        let got = file.tensor("x").unwrap().to_vec2::<f32>().unwrap().remove(0);
+        let largest = case.numbers.iter().fold(0f32, |largest, number| largest.max(number.abs()));
+        for (got, expected) in got.iter().zip(&case.numbers) {
+            assert!((got - expected).abs() <= 1e-6 * largest, "{}: {got} is not {expected}", case.kind);
+        }
+    }
+}
+
+#[test]
+fn metadata_is_read_by_type() {
+    let mut file = Gguf::default();
+    let mut texts = [8u32.to_le_bytes().to_vec(), 2u64.to_le_bytes().to_vec()].concat();
+    for text in ["a", "é"] {
+        texts.extend((text.len() as u64).to_le_bytes());
+        texts.extend(text.as_bytes());
+    }
+    let whole = [
+        5u32.to_le_bytes().to_vec(),
+        2u64.to_le_bytes().to_vec(),
+        (-1i32).to_le_bytes().to_vec(),
+        7i32.to_le_bytes().to_vec(),
+    ];
+    file.u32("n", 7).f32("x", 0.5).string("s", "text").pair("b", 7, &[1]).pair("ss", 9, &texts).pair(
+        "ii",
+        9,
+        &whole.concat(),
+    );
+    let file = gguf::File::open(&written(&file.bytes()).path).unwrap();
+    assert_eq!(
+        (file.u32("n"), file.f32("x"), file.string("s"), file.bool("b")),
+        (Some(7), Some(0.5), Some("text"), Some(true))
+    );
+    assert_eq!(file.strings("ss").unwrap(), ["a", "é"]);
+    assert_eq!(file.i32s("ii").unwrap(), [-1, 7]);
+    assert_eq!((file.u32("s"), file.string("absent")), (None, None));
+}
+
+#[test]
+fn damaged_headers_are_errors_that_name_the_file() {
+    let check = |bytes: &[u8], expected: &str| {
+        let written = written(bytes);
+        let error = gguf::File::open(&written.path).expect_err(expected).to_string();
+        assert!(error.contains("model.gguf: ") && error.contains(expected), "{error}");
+    };
+    let good = Gguf::default().u32("n", 1).tensor("x", &[2, 2], 0, &[0; 16]).clone();
+    assert!(gguf::File::open(&written(&good.bytes()).path).is_ok());
+    let changed = |change: &dyn Fn(&mut Gguf)| {
+        let mut file = good.clone();
+        change(&mut file);
+        file.bytes()
+    };
+    check(b"", "bytes");
+    check(b"GGML....", "not a GGUF file");
+    let mut old = good.bytes();
+    old[4] = 1;
+    check(&old, "version 1");
+    check(&changed(&|f| f.info_count = u64::MAX), "tensors cannot be in");
+    check(&changed(&|f| f.pair_count = 1 << 60), "metadata cannot be in");
+    check(
+        &changed(&|f| {
+            f.u32("n", 1);
+        }),
+        "metadata n is there twice",
+    );
+    check(
+        &changed(&|f| {
+            f.info("x", &[2], 0, 0);
+        }),
+        "tensor x is there twice",
+    );
+    check(
+        &changed(&|f| {
+            f.info("y", &[1 << 40, 1 << 40], 0, 0);
+        }),
+        "overflows",
+    );
+    check(
+        &changed(&|f| {
+            f.info("y", &[1 << 20, 4], 0, 0);
+        }),
+        "cut short",
+    );
+    check(
+        &changed(&|f| {
+            f.info("y", &[2], 0, u64::MAX - 31);
+        }),
+        "cut short",
+    );
+    check(
+        &changed(&|f| {
+            f.info("y", &[2], 0, 5);
+        }),
+        "no multiple of 32",
+    );
+    check(
+        &changed(&|f| {
+            f.info("y", &[33], 8, 0);
+        }),
+        "no whole blocks of Q8_0",
+    );
+    check(
+        &changed(&|f| {
+            f.info("y", &[256], 16, 0);
+        }),
+        "IQ2_XXS",
+    );
+    check(
+        &changed(&|f| {
+            f.info("y", &[2; 5], 0, 0);
+        }),
+        "5 dimensions",
+    );
+    check(
+        &changed(&|f| {
+            f.pair("a", 99, &[]);
+        }),
+        "type 99 is unknown",
+    );
+    let text = u64::MAX.to_le_bytes();
+    check(
+        &changed(&|f| {
+            f.pair("a", 8, &text);
+        }),
+        "cannot be in",
+    );
+    let array = [4u32.to_le_bytes().to_vec(), (1u64 << 62).to_le_bytes().to_vec()].concat();
+    check(
+        &changed(&|f| {
+            f.pair("a", 9, &array);
+        }),
+        "values cannot be in",
+    );
+    let deep = [9u32.to_le_bytes().to_vec(), 1u64.to_le_bytes().to_vec()].concat().repeat(9);
+    check(
+        &changed(&|f| {
+            f.pair("a", 9, &deep);
+        }),
+        "deeper than 4",
+    );
+    check(
+        &changed(&|f| {
+            f.u32("general.alignment", 3);
+        }),
+        "power of two",
+    );
+    let whole = good.bytes();
+    for length in 0..whole.len() - 16 {
+        check(&whole[..length], "");
+    }
+}
+
+#[test]
+fn files_that_hold_no_such_model_are_refused() {
+    let fixture = fixture();
+    let model = model(&fixture.cases[0]);
+    let check = |file: Gguf, expected: &str| {
+        let error = load(&file).expect_err(expected).to_string();
+        assert!(error.contains("model.gguf: ") && error.contains(expected), "{error}");
+    };
+    check(
+        Gguf::default().string("general.architecture", "gemma3").clone(),
+        "supported are llama, qwen2, qwen3",
+    );
+    check(Gguf::of(&model, "llama").u32("llama.expert_count", 8).clone(), "expert_count");
+    check(Gguf::of(&model, "llama").u32("split.count", 3).clone(), "llama-gguf-split");
+    check(Gguf::of(&model, "llama").u32("llama.rope.dimension_count", 4).clone(), "rope.dimension_count");
+    check(
+        Gguf::of(&model, "llama").tensor("extra", &[1], 0, &[0; 4]).clone(),
+        "tensor extra does not belong",
+    );
+    check(Gguf::of(&model, "qwen3"), "attn_k_norm.weight of shape [8] is missing");
+    let mut damaged = Gguf::of(&model, "llama");
+    let end = damaged.data.len();
+    damaged.data[end - 96..].fill(0xff);
+    check(damaged, "the file is damaged");
+}

@@ -1,0 +1,86 @@
+"""Writes tests/fixtures/architectures.json: small random models of each family, by Transformers.
+
+    python tests/peers/architectures.py          (needs torch and transformers; the test needs nothing)
+
+Weights come from a linear congruential generator that the Rust test repeats, so that the file holds only
+configurations, as Transformers writes them, and logits.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+
+torch.set_num_threads(1)
+MASK = (1 << 64) - 1
+VOCABULARY = 40
+
+
+def uniform(seed, count):
+    """Numbers in [-1, 1) that float32 holds exactly."""
+    state = (seed * 0x9E3779B97F4A7C15 | 1) & MASK
+    for _ in range(count):
+        state = (state * 6364136223846793005 + 1442695040888963407) & MASK
+        yield (state >> 40) / (1 << 23) - 1.0
+
+
+def fill(model):
+    """Gives every weight its numbers: by the place of its name among the sorted ones."""
+    named = dict(model.named_parameters())
+    for seed, name in enumerate(sorted(named), start=1):
+        parameter = named[name]
+        values = torch.tensor(list(uniform(seed, parameter.numel())), dtype=torch.float32)
+        values = values.reshape(parameter.shape)
+        if name.endswith("norm.weight"):
+            values = 1 + values / 8
+        else:
+            values = values / 4
+        parameter.data = values
+    return model.eval()
+
+
+SIZES = dict(
+    vocab_size=VOCABULARY,
+    hidden_size=24,
+    intermediate_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=3,
+    num_key_value_heads=1,
+    max_position_embeddings=128,
+)
+LLAMA3 = dict(
+    rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32
+)
+CASES = {
+    "llama-grouped": LlamaConfig(**SIZES, rms_norm_eps=1e-5),
+    "llama-ends": LlamaConfig(**SIZES, eos_token_id=[3, 5], bos_token_id=1, pad_token_id=0),
+    "llama-tied": LlamaConfig(**(SIZES | dict(num_attention_heads=4, num_key_value_heads=2)), tie_word_embeddings=True),
+    "llama-biases": LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True),
+    "llama-head-dim": LlamaConfig(**SIZES, head_dim=10),
+    "llama-linear": LlamaConfig(**SIZES, rope_parameters=dict(rope_type="linear", factor=4.0, rope_theta=5e3)),
+    "llama-llama3": LlamaConfig(**SIZES, rope_parameters=LLAMA3 | dict(rope_theta=5e5)),
+    "mistral": MistralConfig(**SIZES, head_dim=8, sliding_window=None),
+    "mistral-window": MistralConfig(**SIZES, head_dim=12, sliding_window=48),
+    "qwen2": Qwen2Config(**SIZES, rope_parameters=dict(rope_type="default", rope_theta=1e6)),
+    "qwen2-tied": Qwen2Config(**SIZES, tie_word_embeddings=True),
+    "qwen3": Qwen3Config(**SIZES, head_dim=16),
+    "qwen3-biases": Qwen3Config(**SIZES, head_dim=8, attention_bias=True, tie_word_embeddings=True),
+}
+TOKENS = [int((value + 1) / 2 * VOCABULARY) for value in uniform(100, 40)]
+ROWS = [0, 1, 17, 39]
+
+cases = []
+for name, config in CASES.items():
+    model = fill(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        written = json.loads((Path(folder) / "config.json").read_text())
+    with torch.no_grad():
+        logits = model(torch.tensor([TOKENS])).logits[0, ROWS]
+    cases.append(dict(name=name, config=written, logits=[[float(f"{x:.7g}") for x in row] for row in logits.tolist()]))
+
+path = Path(__file__).parent.parent / "fixtures" / "architectures.json"
+path.write_text(json.dumps(dict(tokens=TOKENS, rows=ROWS, cases=cases)) + "\n")
+print(path, path.stat().st_size, "bytes")
