@@ -4,9 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use titer_data::text::{
-    Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig,
-};
+use titer_data::text::{Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig};
 use titer_hub::{Hub, Progress, Reference, Resolved, Settings};
 use titer_model::{CONFIG, Config, gguf};
 
@@ -82,10 +80,7 @@ pub(crate) fn chat_files(chat: &Chat) -> Result<[(&'static str, Vec<u8>); 2]> {
         "pad_token": special.pad,
         "chat_template": chat.template().source(),
     });
-    Ok([
-        (TOKENIZER, chat.tokenizer().to_json()?),
-        (TOKENIZER_CONFIG, serde_json::to_vec_pretty(&config)?),
-    ])
+    Ok([(TOKENIZER, chat.tokenizer().to_json()?), (TOKENIZER_CONFIG, serde_json::to_vec_pretty(&config)?)])
 }
 
 /// What a GGUF says of its vocabulary.

@@ -111,7 +111,11 @@ pub struct KnownModel {
 pub fn known() -> Vec<KnownModel> {
     let own = titer_hub::KNOWN.iter().map(|model| {
         let got = titer_hub::known_model(model.name).is_some();
-        let where_ = if got { "on this machine".to_owned() } else { format!("get it: cargo xtask model {}", model.name) };
+        let where_ = if got {
+            "on this machine".to_owned()
+        } else {
+            format!("get it: cargo xtask model {}", model.name)
+        };
         KnownModel { name: model.name.to_owned(), summary: format!("chat model; {where_}") }
     });
     let hub = crate::estimate::planned_models().into_iter().filter(|(name, _)| name.starts_with("hf:"));
@@ -192,9 +196,10 @@ pub fn generate(
     let mut settings = Generate { max_new_tokens, ends: &ends, choice };
     let mut speaker = language.speaker();
     // The answer is complete without what its own decoding may fail on.
-    let answers = model.generate_with(std::slice::from_ref(&prompt_token_ids), &mut settings, &mut |_, token| {
-        on_text(&speaker.push(token));
-    })?;
+    let answers =
+        model.generate_with(std::slice::from_ref(&prompt_token_ids), &mut settings, &mut |_, token| {
+            on_text(&speaker.push(token));
+        })?;
     on_text(&speaker.finish());
     let token_ids = answers.concat();
     Ok(Generation { text: language.text(&token_ids)?, token_ids, prompt_token_ids, logits })

@@ -27,8 +27,8 @@ pub enum Choice<'a> {
 pub struct Generate<'a> {
     /// New tokens at most.
     pub max_new_tokens: usize,
-    /// The token that ends an answer; it is part of the answer.
-    pub end: Option<u32>,
+    /// The tokens that end an answer, each of which is then its last: chat models have more than one.
+    pub ends: &'a [u32],
     /// How the next token is chosen.
     pub choice: Choice<'a>,
 }
@@ -50,22 +50,6 @@ impl Decoder {
         &self,
         prompts: &[Vec<u32>],
         settings: &mut Generate<'_>,
-        on_token: &mut dyn FnMut(usize, u32),
-    ) -> Result<Vec<Vec<u32>>> {
-        let end = settings.end;
-        self.generate_until(prompts, settings, end.as_slice(), on_token)
-    }
-
-    /// The same with several tokens that end an answer, instead of `settings.end`: chat models have more
-    /// than one.
-    ///
-    /// # Errors
-    /// As [`Decoder::generate`].
-    pub fn generate_until(
-        &self,
-        prompts: &[Vec<u32>],
-        settings: &mut Generate<'_>,
-        ends: &[u32],
         on_token: &mut dyn FnMut(usize, u32),
     ) -> Result<Vec<Vec<u32>>> {
         let mut answers = vec![Vec::new(); prompts.len()];
@@ -91,7 +75,7 @@ impl Decoder {
         for (chunk, prompts) in prompts.chunks(rows).enumerate() {
             let first = chunk * rows;
             let answers = &mut answers[first..first + prompts.len()];
-            self.generate_chunk(prompts, capacity, settings, ends, answers, &mut |row, token| {
+            self.generate_chunk(prompts, capacity, settings, answers, &mut |row, token| {
                 on_token(first + row, token)
             })?;
         }
@@ -103,7 +87,6 @@ impl Decoder {
         prompts: &[Vec<u32>],
         capacity: usize,
         settings: &mut Generate<'_>,
-        ends: &[u32],
         answers: &mut [Vec<u32>],
         on_token: &mut dyn FnMut(usize, u32),
     ) -> Result<()> {
@@ -123,7 +106,8 @@ impl Decoder {
             }
             let going: Vec<usize> = (0..live.len())
                 .filter(|row| {
-                    !ends.contains(&tokens[*row]) && answers[live[*row]].len() < settings.max_new_tokens
+                    !settings.ends.contains(&tokens[*row])
+                        && answers[live[*row]].len() < settings.max_new_tokens
                 })
                 .collect();
             if going.is_empty() {

@@ -11,6 +11,7 @@ mod generate;
 pub mod gguf;
 mod json;
 mod parameters;
+mod score;
 mod weights;
 
 pub use config::{Config, FAMILIES};
@@ -19,3 +20,4 @@ pub use error::{Error, Result};
 pub use files::{CONFIG, INDEX, WEIGHTS, read_tensors, write_tensors};
 pub use generate::{Choice, Generate};
 pub use parameters::Parameters;
+pub use score::LogLikelihood;

@@ -35,7 +35,7 @@ fn cached_generation_agrees_with_the_forward_pass_in_every_family() {
     for case in &fixture.cases {
         let model = model(case);
         let prompt = fixture.tokens[..9].to_vec();
-        let settings = || Generate { max_new_tokens: 6, end: None, choice: Choice::Greedy };
+        let settings = || Generate { max_new_tokens: 6, ends: &[], choice: Choice::Greedy };
         let answer = model.generate(std::slice::from_ref(&prompt), settings()).unwrap().remove(0);
         let mut tokens = prompt.clone();
         for token in &answer {
@@ -44,8 +44,7 @@ fn cached_generation_agrees_with_the_forward_pass_in_every_family() {
             assert!(row[*token as usize] >= highest - 1e-5, "{}", case.name);
             tokens.push(*token);
         }
-        let stopped =
-            model.generate_until(&[prompt], &mut settings(), &[99, answer[2]], &mut |_, _| ()).unwrap();
+        let stopped = model.generate(&[prompt], Generate { ends: &[99, answer[2]], ..settings() }).unwrap();
         let first = answer.iter().position(|token| *token == answer[2]).unwrap();
         assert_eq!(stopped[0], answer[..=first], "{}", case.name);
     }
@@ -157,7 +156,7 @@ fn a_sequence_longer_than_the_sliding_window_is_refused() {
     let tokens = vec![1; 49];
     let forward = model.forward(&tokens, &titer_ops::Sequences::new(&[0, 49]).unwrap());
     assert!(matches!(forward, Err(Error::Window { tokens: 49, window: 48 })));
-    let settings = Generate { max_new_tokens: 9, end: None, choice: Choice::Greedy };
+    let settings = Generate { max_new_tokens: 9, ends: &[], choice: Choice::Greedy };
     let error = model.generate(&[vec![1; 40]], settings).unwrap_err().to_string();
     assert!(error.contains("sliding window of 48"), "{error}");
 }

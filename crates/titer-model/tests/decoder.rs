@@ -41,7 +41,7 @@ fn cached_generation_of_a_ragged_batch_equals_running_each_sequence_again() {
         let model = decoder(kv_heads, tied);
         // An end that the second prompt's answer reaches early, so that a row is dropped midway.
         let end = slow_greedy(&model, &prompts[1], 3, u32::MAX)[2];
-        let generate = Generate { max_new_tokens: 12, end: Some(end), choice: Choice::Greedy };
+        let generate = Generate { max_new_tokens: 12, ends: &[end], choice: Choice::Greedy };
         let answers = model.generate(&prompts, generate).unwrap();
         for (prompt, answer) in prompts.iter().zip(&answers) {
             assert_eq!(*answer, slow_greedy(&model, prompt, 12, end), "prompt {prompt:?}");
@@ -55,11 +55,11 @@ fn sampling_follows_its_seed_and_its_temperature() {
     let sample = |seed, temperature| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let choice = Choice::Sample { temperature, rng: &mut rng };
-        model.generate(&[vec![1, 2]], Generate { max_new_tokens: 20, end: None, choice }).unwrap()
+        model.generate(&[vec![1, 2]], Generate { max_new_tokens: 20, ends: &[], choice }).unwrap()
     };
     assert_eq!(sample(1, 1.0), sample(1, 1.0));
     assert_ne!(sample(1, 1.0), sample(2, 1.0));
-    let greedy = Generate { max_new_tokens: 20, end: None, choice: Choice::Greedy };
+    let greedy = Generate { max_new_tokens: 20, ends: &[], choice: Choice::Greedy };
     assert_eq!(sample(1, 1e-6), model.generate(&[vec![1, 2]], greedy).unwrap());
 }
 
@@ -147,7 +147,7 @@ fn unsupported_configurations_are_refused_by_key() {
 fn prompts_that_cannot_be_answered_are_errors() {
     let model = decoder(4, false);
     let generate = |prompts: &[Vec<u32>], max_new_tokens| {
-        model.generate(prompts, Generate { max_new_tokens, end: None, choice: Choice::Greedy })
+        model.generate(prompts, Generate { max_new_tokens, ends: &[], choice: Choice::Greedy })
     };
     assert!(matches!(generate(&[vec![1], vec![]], 1), Err(Error::EmptyPrompt { index: 1 })));
     assert!(matches!(generate(&[vec![99]], 1), Err(Error::Token { token: 99, .. })));

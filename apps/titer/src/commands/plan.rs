@@ -74,8 +74,5 @@ fn text(experiment: &str, estimate: &Estimate) -> String {
             wording::bytes(estimate.disk_bytes),
         ),
     };
-    format!(
-        "{}\n{experiment}: {stages}, {cached} done; {cost}\n",
-        table.to_text(output::style(), usize::MAX)
-    )
+    format!("{}\n{experiment}: {stages}, {cached} done; {cost}\n", table.to_text(output::style(), usize::MAX))
 }

@@ -57,7 +57,9 @@ impl Workload {
     /// None where the model's shape is not known.
     pub(super) fn of(plan: &Plan) -> Option<Self> {
         plan.stages.iter().find_map(|stage| match &stage.spec {
-            StageSpec::Pretrain { world, decoder, .. } => Self::of_world(&WorldData::new(world).ok()?, decoder),
+            StageSpec::Pretrain { world, decoder, .. } => {
+                Self::of_world(&WorldData::new(world).ok()?, decoder)
+            }
             StageSpec::Distil { data: DataSpec::Policy(policy), .. } => {
                 Self::of_policy(&plan.experiment.model.reference(), policy)
             }
@@ -170,7 +172,8 @@ impl Workload {
 
 /// The models whose shapes are known without them: references and numbers of weights.
 pub(crate) fn planned_models() -> Vec<(String, usize)> {
-    let shapes: Vec<Shape> = toml::from_str(SHAPES).map_or_else(|_| Vec::new(), |shapes: Shapes| shapes.model);
+    let shapes: Vec<Shape> =
+        toml::from_str(SHAPES).map_or_else(|_| Vec::new(), |shapes: Shapes| shapes.model);
     let counted = shapes.into_iter().filter_map(|shape| {
         let parameters = Config::from_json(shape.config).ok()?.parameter_count();
         Some((shape.reference, parameters))

@@ -41,8 +41,11 @@ pub(super) fn taken_in(artifact: &Artifact) -> Result<Option<PathBuf>> {
         Err(titer_store::Error::NoPayload { .. }) => return Ok(None),
         record => record?,
     };
-    let text = std::fs::read(&record)
-        .map_err(|source| titer_model::Error::File { path: record, action: "read", source })?;
+    let text = std::fs::read(&record).map_err(|source| titer_model::Error::File {
+        path: record,
+        action: "read",
+        source,
+    })?;
     let taken: TakenIn = serde_json::from_slice(&text)?;
     let reference = match &taken.commit {
         Some(commit) => pinned(&taken.reference, commit),

@@ -79,8 +79,11 @@ impl Work<'_> {
         let mut answers = Answers::new();
         for input in self.stage.inputs.iter().skip(1) {
             let path = self.sealed(input)?.payload(ANSWERS)?;
-            let text = std::fs::read(&path)
-                .map_err(|source| titer_model::Error::File { path, action: "read", source })?;
+            let text = std::fs::read(&path).map_err(|source| titer_model::Error::File {
+                path,
+                action: "read",
+                source,
+            })?;
             answers.extend(serde_json::from_slice::<Answers>(&text)?);
         }
         PolicyData::new(spec, chat, answers)

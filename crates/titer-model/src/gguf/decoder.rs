@@ -18,6 +18,24 @@ const ARCHITECTURES: [(&str, &str); 3] =
 /// The factors of Llama 3's stretched rotary frequencies, one per frequency.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
+impl File {
+    /// The shape of the decoder that the file holds.
+    ///
+    /// # Errors
+    /// When the architecture or one of its values is not supported.
+    pub fn config(&self) -> Result<Config> {
+        config(self).map_err(|error| of_file(error, self.path()))
+    }
+}
+
+/// Says which file an error is about, unless it does already.
+fn of_file(error: Error, path: &Path) -> Error {
+    match error {
+        error @ (Error::In { .. } | Error::File { .. }) => error,
+        error => error.of_file(path),
+    }
+}
+
 impl Decoder {
     /// Loads a GGUF file of architecture `llama` (Mistral's too), `qwen2` or `qwen3`, its weights
     /// dequantized to `f32`.
@@ -26,12 +44,8 @@ impl Decoder {
     /// Names the file and what in it is torn, missing, or not supported.
     pub fn load_gguf(path: &Path, device: &Device) -> Result<Self> {
         let file = File::open(path)?;
-        let of_file = |error: Error| match error {
-            error @ (Error::In { .. } | Error::File { .. }) => error,
-            error => error.of_file(path),
-        };
-        let config = config(&file).map_err(of_file)?;
-        let places = places(&file, &config).map_err(of_file)?;
+        let config = file.config()?;
+        let places = places(&file, &config).map_err(|error| of_file(error, path))?;
         let permuted = config.model_type == "llama";
         let heads = config.heads();
         Self::build(config, device, |name, _| {
