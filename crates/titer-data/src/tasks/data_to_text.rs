@@ -15,7 +15,7 @@ use crate::items::part;
 use crate::{Error, Result, Stream, template};
 
 /// More names, values or records would be no small grammar.
-const MOST: usize = 100_000;
+const MOST: usize = 20_000;
 
 /// A grammar, and how many records are made of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
