@@ -189,8 +189,12 @@ fn bad_definitions_are_refused_with_their_key() {
     check("{area} you", "Here you", "reference: {area}");
 }
 
+fn many(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("x{number}")).collect()
+}
+
 #[test]
-fn lists_must_not_be_empty() {
+fn lists_must_be_neither_empty_nor_endless() {
     let check = |change: fn(&mut Definition), names: &str| {
         let mut definition = Definition::parse(BUILTIN[0].1).unwrap();
         change(&mut definition);
@@ -203,7 +207,14 @@ fn lists_must_not_be_empty() {
     check(|policy| policy.forbidden[1].topics.clear(), "forbidden[1].topics");
     check(|policy| policy.permitted[1].templates.clear(), "permitted[1].templates");
     check(|policy| policy.system = Some(" ".to_owned()), "system");
-    check(|policy| policy.forbidden[0].topics = (0..99999).map(|n| format!("x{n}")).collect(), "prompts");
+    check(|policy| policy.forbidden[0].topics = many(1001), "forbidden[0].topics: 1001 are too many");
+    check(
+        |policy| {
+            policy.permitted[0].topics = many(1000);
+            policy.permitted[0].templates = (0..101).map(|n| format!("{n} {{topic}}")).collect();
+        },
+        "prompts; at most 100000",
+    );
 }
 
 #[test]

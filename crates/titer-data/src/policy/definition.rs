@@ -11,6 +11,9 @@ use crate::{Error, Result, template};
 /// More prompts would be no policy but a corpus.
 const MOST_PROMPTS: usize = 100_000;
 
+/// Topics of a subject are compared with one another.
+const MOST_TOPICS: usize = 1000;
+
 /// Phrases that open a refusal, in lower case: each refusal of a policy holds one of them. Those that chat
 /// models use by themselves are among them.
 pub const REFUSAL_PHRASES: &[&str] = &[
@@ -157,6 +160,10 @@ impl Definition {
         for (key, subject) in self.keyed() {
             if subject.topics.is_empty() {
                 return wrong(&format!("{key}.topics"), "must not be empty");
+            }
+            if subject.topics.len() > MOST_TOPICS {
+                let problem = format!("{} are too many: at most {MOST_TOPICS}", subject.topics.len());
+                return wrong(&format!("{key}.topics"), problem);
             }
             if subject.templates.is_empty() {
                 return wrong(&format!("{key}.templates"), "must not be empty");

@@ -10,11 +10,12 @@ use std::collections::BTreeSet;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use super::{read, wrong};
 use crate::items::part;
 use crate::{Error, Result, Stream, template};
 
 /// More names, values or records would be no small grammar.
-const MOST: usize = 100_000;
+const MOST: usize = 20_000;
 
 /// A grammar, and how many records are made of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,8 +84,7 @@ impl Definition {
     /// # Errors
     /// When it is no TOML of this shape, or its values make no task.
     pub fn parse(text: &str) -> Result<Self> {
-        let definition: Self =
-            toml::from_str(text).map_err(|error| Error::Syntax { of: "task", problem: error.to_string() })?;
+        let definition: Self = read(text)?;
         definition.check()?;
         Ok(definition)
     }
@@ -265,8 +265,4 @@ impl DataToText {
 
 fn right(key: &str, check: Result<(), String>) -> Result<()> {
     check.or_else(|problem| wrong(key, problem))
-}
-
-fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T> {
-    Err(Error::Definition { of: "task", key: key.to_owned(), problem: problem.into() })
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use super::{read, wrong};
+use crate::Result;
 
 /// Paragraphs of plain prose.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,8 +35,7 @@ impl HeldOut {
     /// # Errors
     /// When it is no TOML of this shape, or a topic or text is empty or repeats.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut task: Self =
-            toml::from_str(text).map_err(|error| Error::Syntax { of: "task", problem: error.to_string() })?;
+        let mut task: Self = read(text)?;
         if task.paragraphs.is_empty() {
             return wrong("paragraphs", "must not be empty");
         }
@@ -54,8 +54,4 @@ impl HeldOut {
         }
         Ok(task)
     }
-}
-
-fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T> {
-    Err(Error::Definition { of: "task", key: key.to_owned(), problem: problem.into() })
 }

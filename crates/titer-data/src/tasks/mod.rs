@@ -7,11 +7,23 @@ pub mod data_to_text;
 mod held_out;
 mod multiple_choice;
 
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Result};
+
 pub use held_out::{HeldOut, Paragraph};
-pub use multiple_choice::{MultipleChoice, Question};
+pub use multiple_choice::{Asked, MultipleChoice, Question};
 
 /// The questions that come with titer, as TOML.
 pub const GENERAL_KNOWLEDGE: &str = include_str!("../../../../data/tasks/general-knowledge.toml");
 
 /// The prose that comes with titer, as TOML.
 pub const HELD_OUT: &str = include_str!("../../../../data/tasks/held-out.toml");
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| Error::Syntax { of: "task", problem: error.to_string() })
+}
+
+fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T> {
+    Err(Error::Definition { of: "task", key: key.to_owned(), problem: problem.into() })
+}

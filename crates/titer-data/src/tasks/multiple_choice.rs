@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use super::{read, wrong};
+use crate::Result;
 
 /// A set of questions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,8 +19,7 @@ pub struct MultipleChoice {
     pub questions: Vec<Question>,
 }
 
-/// A question and its answers. Asked as lm-eval asks: each choice is a continuation of the prompt, and the
-/// likeliest is the model's answer.
+/// A question and its answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
@@ -31,14 +31,24 @@ pub struct Question {
     pub wrong: [String; 3],
 }
 
+/// A question as lm-eval asks it: each choice continues the prompt, and the likeliest is the model's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What comes before every choice.
+    pub prompt: String,
+    /// The four continuations, each with its leading space.
+    pub choices: Vec<String>,
+    /// Index of the right one.
+    pub gold: usize,
+}
+
 impl MultipleChoice {
     /// Reads a file of questions.
     ///
     /// # Errors
     /// When it is no TOML of this shape, a text is empty, or a question or a choice repeats.
     pub fn parse(text: &str) -> Result<Self> {
-        let task: Self =
-            toml::from_str(text).map_err(|error| Error::Syntax { of: "task", problem: error.to_string() })?;
+        let task: Self = read(text)?;
         if task.questions.is_empty() {
             return wrong("questions", "must not be empty");
         }
@@ -59,25 +69,16 @@ impl MultipleChoice {
         Ok(task)
     }
 
-    /// Index of the right one among the choices of question `number`: each index in turn, so that no position
+    /// The questions as they are asked. The right choice has each of the four places in turn, so that no place
     /// is favoured.
-    pub fn gold(&self, number: usize) -> usize {
-        number % 4
+    pub fn asked(&self) -> Vec<Asked> {
+        let ask = |(number, question): (usize, &Question)| {
+            let Question { ask, right, wrong } = question;
+            let gold = number % 4;
+            let mut choices = wrong.each_ref().map(|choice| format!(" {choice}")).to_vec();
+            choices.insert(gold, format!(" {right}"));
+            Asked { prompt: format!("Question: {ask}\nAnswer:"), choices, gold }
+        };
+        self.questions.iter().enumerate().map(ask).collect()
     }
-
-    /// Prompt and choices of question `number`, the right one at [`Self::gold`]. A choice is what follows the
-    /// prompt, space included.
-    ///
-    /// # Panics
-    /// When there are fewer questions.
-    pub fn ask(&self, number: usize) -> (String, [String; 4]) {
-        let Question { ask, right, wrong } = &self.questions[number];
-        let mut choices: Vec<&String> = wrong.iter().collect();
-        choices.insert(self.gold(number), right);
-        (format!("Question: {ask}\nAnswer:"), std::array::from_fn(|choice| format!(" {}", choices[choice])))
-    }
-}
-
-fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T> {
-    Err(Error::Definition { of: "task", key: key.to_owned(), problem: problem.into() })
 }
