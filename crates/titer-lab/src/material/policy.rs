@@ -6,7 +6,8 @@ use std::sync::Arc;
 use titer_data::policy::{Definition, Item, Policy, Split as PolicySplit, pick};
 use titer_data::text::{Chat, Message};
 use titer_data::world::{Split, Target};
-use titer_data::{Example, Stream, tasks};
+use titer_data::tasks::{self, Asked};
+use titer_data::{Example, Stream};
 use titer_judges::choice::encode_pair;
 use titer_judges::policy::{Measure, PolicyJudge};
 use titer_judges::rouge::Stemmer;
@@ -128,16 +129,15 @@ impl PolicyData {
 /// General knowledge, asked as lm-evaluation-harness asks: the likeliest continuation is the answer.
 fn choices(chat: &Chat, items: usize) -> Result<Vec<Question>> {
     let task = tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?;
-    (0..items.min(task.questions.len()))
-        .map(|number| {
-            let (context, choices) = task.ask(number);
+    let asked = task.asked().into_iter().take(items).enumerate();
+    asked
+        .map(|(number, Asked { prompt, choices, gold })| {
             let encode = |text: &str, _| chat.tokenizer().encode(text);
             let pairs = choices
                 .iter()
-                .map(|choice| encode_pair(&context, choice, begin(chat), encode))
+                .map(|choice| encode_pair(&prompt, choice, begin(chat), encode))
                 .collect::<std::result::Result<_, _>>()?;
-            let ask =
-                Ask::Choose { prompt: context, pairs, choices: words(&choices), gold: task.gold(number) };
+            let ask = Ask::Choose { prompt, pairs, choices: words(&choices), gold };
             Ok(Question { probe: Probe::Choice, item: format!("{}/{number}", task.name), ask })
         })
         .collect()
