@@ -85,6 +85,12 @@ pub enum Error {
         /// Which of the prompts.
         index: usize,
     },
+    /// A continuation without tokens.
+    #[error("continuation {index} is empty: there is nothing to score")]
+    EmptyContinuation {
+        /// Which of the pairs.
+        index: usize,
+    },
     /// A prompt that leaves no room.
     #[error("prompt of {tokens} tokens and {new} new ones do not fit into the model's {positions} positions")]
     TooLong {

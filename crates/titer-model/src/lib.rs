@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod generate;
 mod parameters;
+mod score;
 
 pub use config::Config;
 pub use decoder::{Decoder, Hidden};
@@ -15,3 +16,4 @@ pub use error::{Error, Result};
 pub use files::{CONFIG, WEIGHTS, read_tensors, write_tensors};
 pub use generate::{Choice, Generate};
 pub use parameters::Parameters;
+pub use score::LogLikelihood;
