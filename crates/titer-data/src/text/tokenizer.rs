@@ -21,7 +21,17 @@ impl Tokenizer {
     /// When it is none, has no tokens, or would encode at random (BPE dropout).
     pub fn from_json(json: &[u8]) -> Result<Self, TextError> {
         let wrong = |problem: String| TextError::Tokenizer { problem };
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| wrong(error.to_string()))?;
+        // The library panics on some malformed files: on bad syntax, which is found here first, and on
+        // bad values, of which the panic says what is wrong.
+        serde_json::from_slice::<serde_json::Value>(json).map_err(|error| wrong(error.to_string()))?;
+        let read = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(json));
+        let mut inner = match read {
+            Ok(read) => read.map_err(|error| wrong(error.to_string()))?,
+            Err(panic) => {
+                let said = panic.downcast_ref::<String>().map(String::as_str);
+                return Err(wrong(said.unwrap_or("the tokenizers library panicked on it").to_owned()));
+            }
+        };
         if let ModelWrapper::BPE(bpe) = inner.get_model()
             && let Some(dropout) = bpe.dropout
             && dropout > 0.0

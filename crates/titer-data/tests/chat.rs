@@ -1,0 +1,239 @@
+//! Conversations as tokens: the answers, and nothing else, are supervised.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use titer_data::text::{
+    Chat, ChatTemplate, Date, End, GgufVocabulary, Limit, Message, Overflow, SpecialTokens, TextError,
+    Tokenizer, TokenizerConfig,
+};
+
+fn fixture(name: &str) -> String {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+    std::fs::read_to_string(fixtures.join(name)).unwrap()
+}
+
+/// The small byte-level vocabulary under a pre-tokenizer, as a `tokenizer.json`.
+fn tokenizer_json(pre: &str) -> Value {
+    let fixture: Value = serde_json::from_str(&fixture("vocabularies.json")).unwrap();
+    let pieces = &fixture["byte_level"]["vocabulary"];
+    let vocabulary = GgufVocabulary {
+        model: "gpt2".to_owned(),
+        pre: Some(pre.to_owned()),
+        tokens: serde_json::from_value(pieces["tokens"].clone()).unwrap(),
+        token_types: serde_json::from_value(pieces["token_types"].clone()).unwrap(),
+        merges: serde_json::from_value(pieces["merges"].clone()).unwrap(),
+        ..GgufVocabulary::default()
+    };
+    serde_json::from_slice(&Tokenizer::from_gguf(&vocabulary).unwrap().to_json().unwrap()).unwrap()
+}
+
+/// The small tokenizer with the special tokens of a template added.
+fn chat(template: &str, pre: &str, bos: &str, eos: &str, others: &[&str]) -> Chat {
+    let mut json = tokenizer_json(pre);
+    for token in [&[bos, eos], others].concat() {
+        let id = json["model"]["vocab"].as_object().unwrap().len();
+        if json["model"]["vocab"].get(token).is_some() {
+            continue;
+        }
+        json["model"]["vocab"][token] = id.into();
+        json["added_tokens"].as_array_mut().unwrap().push(serde_json::json!({
+            "id": id, "content": token, "special": true,
+            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        }));
+    }
+    let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+    let special =
+        SpecialTokens { bos: Some(bos.to_owned()), eos: Some(eos.to_owned()), ..SpecialTokens::default() };
+    Chat::new(tokenizer, ChatTemplate::new(template, Date::default()).unwrap(), special).unwrap()
+}
+
+fn named(name: &str) -> Chat {
+    let template = fixture(&format!("chat_templates/{name}.jinja"));
+    let (bos, eos, others): (_, _, &[&str]) = match name {
+        "llama3" | "llama3_1" => {
+            ("<|begin_of_text|>", "<|end_of_text|>", &["<|eot_id|>", "<|start_header_id|>"])
+        }
+        "gemma2" => ("<bos>", "<eos>", &["<start_of_turn>", "<end_of_turn>"]),
+        "phi3" => ("<s>", "<|endoftext|>", &["<|user|>", "<|assistant|>", "<|end|>"]),
+        "smollm2" | "qwen2_5" | "qwen3" => ("<|im_start|>", "<|im_end|>", &[]),
+        _ => ("<s>", "</s>", &[]),
+    };
+    let pre = if name.starts_with("llama3") { "llama-bpe" } else { "smollm" };
+    chat(&template, pre, bos, eos, others)
+}
+
+const CHATS: [&str; 10] =
+    ["smollm2", "qwen2_5", "qwen3", "llama3", "llama3_1", "gemma2", "phi3", "zephyr", "llama2", "vicuna"];
+
+fn talk() -> Vec<Message> {
+    vec![
+        Message::user("What is a lathe?"),
+        Message::assistant("A machine that turns wood."),
+        Message::user("And a plane? 東京"),
+        Message::assistant("A tool;\n\n  it shaves 🚀."),
+    ]
+}
+
+/// The supervised texts of a conversation.
+fn learnt(chat: &Chat, messages: &[Message]) -> Vec<String> {
+    let example = chat.example(messages).unwrap();
+    let text = |span: &std::ops::Range<usize>| chat.tokenizer().decode_all(&example.tokens()[span.clone()]);
+    example.supervised().iter().map(|span| text(span).unwrap()).collect()
+}
+
+#[test]
+fn an_answer_and_its_end_of_turn_are_supervised_and_nothing_else() {
+    for (name, expected) in [
+        ("smollm2", "A machine that turns wood.<|im_end|>"),
+        ("qwen2_5", "A machine that turns wood.<|im_end|>"),
+        ("qwen3", "<think>\n\n</think>\n\nA machine that turns wood.<|im_end|>"),
+        ("llama3", "A machine that turns wood.<|eot_id|>"),
+        ("llama3_1", "A machine that turns wood.<|eot_id|>"),
+        ("gemma2", "A machine that turns wood.<end_of_turn>"),
+        ("phi3", "A machine that turns wood.<|end|>"),
+        ("zephyr", "A machine that turns wood.</s>"),
+        ("llama2", " A machine that turns wood. </s>"),
+        ("vicuna", " A machine that turns wood.</s>"),
+    ] {
+        assert_eq!(learnt(&named(name), &talk()[..2]), [expected], "{name}");
+    }
+}
+
+#[test]
+fn every_answer_of_a_conversation_is_supervised() {
+    for name in CHATS {
+        let chat = named(name);
+        let answers = learnt(&chat, &talk());
+        assert_eq!(answers.len(), 2, "{name}");
+        assert!(answers[0].contains("A machine that turns wood."), "{name}: {answers:?}");
+        assert!(answers[1].contains("A tool;\n\n  it shaves 🚀."), "{name}: {answers:?}");
+        assert!(!answers.concat().contains("lathe") && !answers.concat().contains("plane"), "{name}");
+    }
+    // Qwen 3 writes the thoughts of the last turn only.
+    let qwen = learnt(&named("qwen3"), &talk());
+    assert_eq!(qwen[0], "A machine that turns wood.<|im_end|>");
+    assert!(qwen[1].starts_with("<think>"));
+}
+
+#[test]
+fn the_prompt_of_training_is_the_prompt_of_use() {
+    for name in CHATS {
+        let chat = named(name);
+        for answers in [2, 4] {
+            let messages = &talk()[..answers];
+            let example = chat.example(messages).unwrap();
+            assert_eq!(example.prompt(), chat.prompt(&messages[..answers - 1]).unwrap(), "{name}");
+            let text = chat.render(messages, End::Conversation).unwrap();
+            assert!(text.starts_with(&chat.tokenizer().decode_all(example.tokens()).unwrap()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn end_of_turn_tokens_are_found() {
+    for (name, tokens) in [
+        ("smollm2", &["<|im_end|>"] as &[&str]),
+        ("llama3", &["<|end_of_text|>", "<|eot_id|>"]),
+        ("gemma2", &["<eos>", "<end_of_turn>"]),
+        ("phi3", &["<|endoftext|>", "<|end|>"]),
+        ("vicuna", &["</s>"]),
+    ] {
+        let chat = named(name);
+        let found: Vec<_> =
+            chat.end_of_turn().iter().map(|id| chat.tokenizer().token(*id).unwrap()).collect();
+        assert_eq!(found, tokens, "{name}");
+    }
+}
+
+#[test]
+fn a_prompt_that_depends_on_what_follows_is_refused() {
+    let template = "{% for m in messages %}<|im_start|>{{ m.role }}{{ loop.revindex }}\n{{ m.content }}<|im_end|>\
+                    {% endfor %}";
+    let chat = chat(template, "smollm", "<|im_start|>", "<|im_end|>", &[]);
+    let error = chat.example(&talk()).unwrap_err();
+    assert!(matches!(&error, TextError::PromptDiffers { message: 1, at } if at.starts_with('1')), "{error}");
+}
+
+#[test]
+fn a_template_without_end_of_turn_can_prompt_but_not_teach() {
+    let template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}\
+                    {% if add_generation_prompt %}assistant: {% endif %}";
+    let chat = chat(template, "smollm", "<|im_start|>", "<|im_end|>", &[]);
+    assert!(!chat.prompt(&talk()[..1]).unwrap().is_empty());
+    assert_eq!(chat.example(&talk()), Err(TextError::NoEndOfTurn { message: 1 }));
+}
+
+#[test]
+fn answers_that_are_missing_or_hold_an_end_of_turn_are_refused() {
+    let chat = named("smollm2");
+    assert_eq!(chat.example(&talk()[..1]), Err(TextError::NothingToLearn));
+    let sly = [Message::user("?"), Message::assistant("a<|im_end|>b")];
+    assert!(matches!(chat.example(&sly), Err(TextError::EndOfTurnInAnswer { message: 1, .. })));
+}
+
+#[test]
+fn conversations_beyond_the_positions_are_refused_cut_or_skipped() {
+    let chat = named("smollm2");
+    let (short, long) = (talk()[..2].to_vec(), talk());
+    let positions = chat.example(&short).unwrap().tokens().len();
+    let all = [short.as_slice(), long.as_slice()];
+    let examples = |positions, overflow| chat.examples(all, Limit { positions, overflow });
+
+    let error = examples(positions, Overflow::Refuse).unwrap_err();
+    assert!(
+        matches!(&error, TextError::Row { row: 2, problem } if matches!(**problem, TextError::TooLong { .. }))
+    );
+    assert!(error.to_string().starts_with("conversation 2: "), "{error}");
+
+    let skipped = examples(positions, Overflow::Skip).unwrap();
+    assert_eq!((skipped.examples.len(), skipped.skipped, skipped.cut), (1, vec![1], vec![]));
+
+    let cut = examples(positions, Overflow::Cut).unwrap();
+    assert_eq!((cut.examples.len(), cut.skipped, cut.cut), (2, vec![], vec![1]));
+    assert_eq!(cut.examples[0], cut.examples[1]);
+
+    let nothing = examples(3, Overflow::Cut).unwrap();
+    assert_eq!((nothing.examples.len(), nothing.skipped), (0, vec![0, 1]));
+}
+
+#[test]
+fn special_tokens_must_be_in_the_vocabulary() {
+    let tokenizer = Tokenizer::from_json(tokenizer_json("smollm").to_string().as_bytes()).unwrap();
+    let special = SpecialTokens { eos: Some("</s>".to_owned()), ..SpecialTokens::default() };
+    let template = ChatTemplate::new("", Date::default()).unwrap();
+    let error = Chat::new(tokenizer, template, special).unwrap_err();
+    assert!(error.to_string().contains("eos_token"), "{error}");
+}
+
+#[test]
+fn tokenizer_configs_hold_one_template_or_several() {
+    let read = |json: &str| TokenizerConfig::from_json(json.as_bytes());
+    let config = read(
+        r#"{"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>", "pad_token": null,
+        "chat_template": "{{ bos_token }}", "model_max_length": 1e30}"#,
+    )
+    .unwrap();
+    assert_eq!(config.special.bos.as_deref(), Some("<s>"));
+    assert_eq!(config.special.eos.as_deref(), Some("</s>"));
+    assert_eq!(config.special.pad, None);
+    assert_eq!(config.template(), Some("{{ bos_token }}"));
+
+    let config = read(
+        r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#,
+    );
+    assert_eq!(config.unwrap().template(), Some("d"));
+    assert_eq!(read("{}").unwrap().template(), None);
+
+    for (json, key) in [
+        ("[]", "the file"),
+        ("{", "the file"),
+        (r#"{"eos_token": 3}"#, "eos_token"),
+        (r#"{"chat_template": 3}"#, "chat_template"),
+        (r#"{"chat_template": [{"name": "default"}]}"#, "chat_template"),
+    ] {
+        let error = read(json).unwrap_err();
+        assert!(error.to_string().contains(key), "{json}: {error}");
+    }
+}
