@@ -105,7 +105,7 @@ impl FromStr for Reference {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = |problem: &str| Error::BadReference { text: shortened(text), problem: problem.to_owned() };
+        let bad = |problem: &str| Error::BadReference { text: shortened(text), problem: shortened(problem) };
         if let Some(rest) = text.strip_prefix(SCHEME) {
             return remote(rest).map(Self::Hub).map_err(|problem| bad(&problem));
         }

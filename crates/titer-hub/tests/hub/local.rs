@@ -1,0 +1,103 @@
+//! Folders and files of this machine, and the identity of content.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::tempdir;
+use titer_hub::{Error, Hub, Reference, Resolved, Settings};
+
+use crate::server::Fake;
+use crate::{hub, names, noise, resolve};
+
+fn local(path: &Path) -> Result<Resolved, Error> {
+    let mut settings = Settings::new("/nowhere");
+    settings.endpoint = "not even an address".to_owned();
+    Hub::new(settings).resolve(&Reference::Local(path.to_owned()), &mut ())
+}
+
+fn write(folder: &Path, files: &[(&str, &[u8])]) {
+    for (name, body) in files {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, body).unwrap();
+    }
+}
+
+#[test]
+fn folders_and_files_need_no_hub() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), &[("config.json", b"{}"), ("model.safetensors", b"w"), ("notes.txt", b"n")]);
+    let found = local(folder.path()).unwrap();
+    assert_eq!(found.path, folder.path());
+    assert_eq!(found.commit, None);
+    assert_eq!(names(&found), ["config.json", "model.safetensors"]);
+    write(folder.path(), &[("m.gguf", b"GGUF")]);
+    let file = local(&folder.path().join("m.gguf")).unwrap();
+    assert_eq!((names(&file)[0], file.files[0].bytes), ("m.gguf", 4));
+}
+
+#[test]
+fn folders_of_records_are_data_sets() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), &[("a/x.jsonl", b"{}"), ("y.parquet", b"P"), ("z.py", b""), (".h/x.json", b"{}")]);
+    assert_eq!(names(&local(folder.path()).unwrap()), ["a/x.jsonl", "y.parquet"]);
+}
+
+#[test]
+fn what_is_missing_here_is_explained() {
+    let check = |files: &[(&str, &[u8])], expected: &str| {
+        let folder = tempdir().unwrap();
+        write(folder.path(), files);
+        let error = local(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(&[("m.gguf", b"")], "name one of its GGUF files: m.gguf");
+    check(&[("config.json", b"{}"), ("pytorch_model.bin", b"")], "pickled");
+    check(&[], "no safetensors weights here");
+    let index = br#"{"weight_map": {"a": "s1.safetensors"}}"#;
+    check(
+        &[("config.json", b"{}"), ("model.safetensors.index.json", index)],
+        "model.safetensors.index.json names it",
+    );
+    let index = br#"{"weight_map": {"a": "../s1.safetensors"}}"#;
+    check(&[("config.json", b"{}"), ("model.safetensors.index.json", index)], "is refused");
+    let error = local(Path::new("no/such/model")).unwrap_err();
+    assert!(matches!(error, Error::NoSuchPath { .. }), "{error:?}");
+    assert!(error.to_string().contains("write hf:OWNER/NAME"), "{error}");
+}
+
+#[test]
+fn identity_is_that_of_the_content() {
+    let body = noise(9_000_000);
+    let files: [(&str, &[u8]); 2] = [("config.json", b"{}"), ("model.safetensors", &body)];
+    let folder = tempdir().unwrap();
+    write(folder.path(), &files);
+    let identity = local(folder.path()).unwrap().identity().unwrap();
+    assert_eq!(identity.len(), 64);
+    let check = |files: &[(&str, &[u8])], same: bool| {
+        let other = tempdir().unwrap();
+        write(other.path(), files);
+        assert_eq!(local(other.path()).unwrap().identity().unwrap() == identity, same);
+    };
+    check(&files, true);
+    check(&[files[0], files[1], ("notes.md", b"x")], true);
+    check(&[("config.json", b"{ }"), files[1]], false);
+    check(&[files[0], files[1], ("tokenizer.json", b"")], false);
+    let mut changed = body.clone();
+    changed[8_999_999] ^= 1;
+    check(&[files[0], ("model.safetensors", &changed)], false);
+    // The hub's copy is the same content.
+    let fake = Fake::new(&[("config.json", b"{}".to_vec()), ("model.safetensors", body)]);
+    let cache = tempdir().unwrap();
+    let found = resolve(&hub(&fake, cache.path()), "hf:org/model").unwrap();
+    assert_eq!(found.identity().unwrap(), identity);
+}
+
+#[test]
+fn a_lone_file_counts_by_its_content() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), &[("a.gguf", b"one"), ("b.gguf", b"one"), ("c.gguf", b"two")]);
+    let identity = |name| local(&folder.path().join(name)).unwrap().identity().unwrap();
+    assert_eq!(identity("a.gguf"), identity("b.gguf"));
+    assert_ne!(identity("a.gguf"), identity("c.gguf"));
+}
