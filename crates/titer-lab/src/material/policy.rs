@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use titer_data::policy::{Definition, Item, Policy, Split as PolicySplit, pick};
+use titer_data::tasks::{self, Asked};
 use titer_data::text::{Chat, Message};
 use titer_data::world::{Split, Target};
-use titer_data::tasks::{self, Asked};
 use titer_data::{Example, Stream};
 use titer_judges::choice::encode_pair;
 use titer_judges::policy::{Measure, PolicyJudge};

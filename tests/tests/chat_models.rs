@@ -1,0 +1,130 @@
+//! The pipeline on a chat model in a Hugging Face directory, as a user runs it: a model with a handful of
+//! random weights, which is like a real one in everything but ability.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use candle_core::Device;
+use serde_json::{Value, json};
+use titer_data::Stream;
+use titer_model::{Config, Decoder};
+use titer_tests::{Place, read, root};
+
+const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/tiny-chat.toml");
+
+const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] \
+     }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/// A place with the model `tiny-chat` in it.
+fn place() -> Place {
+    let place = Place::new();
+    save_model(&place.path("tiny-chat"), 421, CHATML);
+    place
+}
+
+fn save_model(folder: &Path, vocabulary: usize, template: &str) {
+    fs::create_dir_all(folder).unwrap();
+    let config = Config { max_position_embeddings: 512, ..Config::llama(vocabulary, 16, 24, 2, 2, 1) };
+    let mut rng = Stream::new(0, "tiny-chat").at(0);
+    Decoder::initialize(config, 0.3, &mut rng, &Device::Cpu).unwrap().save(folder).unwrap();
+    let fixture: Value = serde_json::from_str(&read(root().join("tests/fixtures/vocabularies.json"))).unwrap();
+    let tokenizer = fixture["byte_level"]["tokenizer_json"].to_string();
+    fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
+    let config = json!({ "eos_token": "<|im_end|>", "chat_template": template });
+    fs::write(folder.join("tokenizer_config.json"), config.to_string()).unwrap();
+}
+
+#[test]
+fn a_policy_experiment_runs_from_a_directory_to_verdicts() {
+    let place = place();
+    let outcome = place.run(&["run", SPEC, "--json"]).ends(0).json();
+    assert_eq!(outcome["failed"], json!([]));
+    let defence = &outcome["verdicts"]["defences"][1];
+    let parts: Vec<&str> = defence["conditions"]["stability"]["parts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| part["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(parts, ["permitted", "choice", "text"]);
+    for condition in ["resistance", "generalization", "trainability"] {
+        assert!(defence["conditions"][condition]["verdict"].is_string(), "{condition}");
+    }
+
+    let again = place.run(&["run", SPEC, "--json"]).ends(0).json();
+    assert_eq!(again["computed"], 0);
+    assert_eq!(again["verdicts"], outcome["verdicts"]);
+
+    // What was trained is a chat model again, for titer as for Transformers.
+    let stages = place.stages(&[SPEC]);
+    let align = stages.iter().find(|stage| stage["kind"] == "align").unwrap();
+    let hash = align["hash"].as_str().unwrap();
+    let reference = format!("artifact:{}", &hash[..12]);
+    let answer = place.run(&["model", "generate", &reference, "--prompt", "Hello", "--json"]).ends(0).json();
+    assert_eq!(answer["prompt_token_ids"][0], 1, "begins with <|im_start|>");
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        assert!(place.artifact(hash).join("model").join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_changes_under_an_experiment_is_noticed() {
+    let place = place();
+    let none = ["run", SPEC, "--set", "attack.0.seeds=2"];
+    place.run(&["run", SPEC]).ends(0);
+    // Other weights under the same name: what was measured before and after would not be one model.
+    let config = place.path("tiny-chat/config.json");
+    let text = read(config.clone()).replace("10000.0", "20000.0");
+    fs::write(config, text).unwrap();
+    fs::remove_dir_all(place.artifact(&hash_of(&place, "align"))).unwrap();
+    place.run(&none).ends(3).says(&["is not the one that this experiment took in"]);
+}
+
+fn hash_of(place: &Place, kind: &str) -> String {
+    let stages = place.stages(&[SPEC]);
+    let stage = stages.iter().find(|stage| stage["kind"] == kind).unwrap();
+    stage["hash"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn models_that_cannot_be_measured_are_refused_before_anything_runs() {
+    let place = Place::new();
+    let run = || place.run(&["run", SPEC]);
+    run().ends(3).says(&["failed: checkpoint tiny-chat"]);
+    save_model(&place.path("tiny-chat"), 300, CHATML);
+    run().ends(3).says(&["has 300 rows"]);
+    save_model(&place.path("tiny-chat"), 421, "{{ raise_exception('no') }}");
+    run().ends(3).says(&["failed: checkpoint tiny-chat"]);
+    save_model(&place.path("tiny-chat"), 421, "{% for i in range(99999999) %}{{ i }}{% endfor %}");
+    run().ends(3).says(&["failed: checkpoint tiny-chat"]);
+    save_model(&place.path("tiny-chat"), 421, CHATML);
+    fs::remove_file(place.path("tiny-chat/tokenizer.json")).unwrap();
+    run().ends(3).says(&["has no tokenizer.json"]);
+}
+
+#[test]
+fn a_model_answers_and_is_saved_for_transformers() {
+    let place = place();
+    let generate = |model: &str, more: &[&str]| {
+        let base = ["model", "generate", model, "--prompt", "Hello", "--json", "--max-new-tokens", "6"];
+        place.run(&[&base[..], more].concat()).ends(0).json()
+    };
+    let answer = generate("tiny-chat", &["--logits"]);
+    let logits = answer["logits"].as_array().unwrap();
+    assert_eq!(logits.len(), 421);
+    let best = (0..421).max_by(|a, b| logits[*a].as_f64().unwrap().total_cmp(&logits[*b].as_f64().unwrap()));
+    assert_eq!(answer["token_ids"][0], json!(best.unwrap()));
+    let told = generate("tiny-chat", &["--system", "Be brief."]);
+    assert_ne!(told["prompt_token_ids"], answer["prompt_token_ids"]);
+    let sampled = |seed: &str| generate("tiny-chat", &["--temperature", "2", "--seed", seed]);
+    assert_eq!(sampled("1"), sampled("1"));
+    assert_ne!(sampled("1")["token_ids"], sampled("2")["token_ids"]);
+
+    place.run(&["model", "convert", "tiny-chat", "--out", "saved"]).ends(0);
+    let again = generate("saved", &["--logits"]);
+    assert_eq!(again["logits"], answer["logits"]);
+    place.run(&["model", "convert", "tiny-chat", "--out", "saved"]).ends(1).says(&["saved"]);
+    place.run(&["model", "info", "tiny-chat"]).ends(0);
+    place.run(&["model", "info", "nothing-here"]).ends(2).says(&["nothing-here"]);
+}
