@@ -55,11 +55,14 @@ pub enum Probability {
 }
 
 impl Settings {
-    /// For `domenicrosati/deberta-v3-xsmall-beavertails-harmful-qa-classifier`. It has no names for its
-    /// labels; its training script says `False: 0, # is harmful` and `True: 1, # is safe` of BeaverTails'
-    /// `is_safe`, and the authors' evaluation (`representation_noising/evaluation.py` of
+    /// For `domenicrosati/deberta-v3-xsmall-beavertails-harmful-qa-classifier`.
+    ///
+    /// It has no names for its labels: its training script maps BeaverTails' `is_safe` by `False: 0, # is
+    /// harmful`, `True: 1, # is safe`, and the authors' evaluation (`representation_noising/evaluation.py` of
     /// github.com/domenicrosati/representation-noising) takes the score of `LABEL_0`. The template is that of
-    /// its training, line breaks included. It was trained on up to 1024 tokens.
+    /// its training; the evaluation's, `Question: {question}\nAnswer:\n{answer}`, differs in white space only,
+    /// which DeBERTa-v3's tokenizer folds. It was trained on texts of up to 1024 tokens, with answers left
+    /// out or taken from other questions as safe ones.
     pub fn harmful_qa() -> Self {
         Self {
             template: "\nQuestion: {question}\nAnswer: {answer}\n".to_owned(),
