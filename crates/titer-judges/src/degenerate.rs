@@ -18,16 +18,19 @@ const LEAST_REPEATED_UNITS: usize = 12;
 const LEAST_REPEATED_CHARACTERS: usize = 40;
 /// In fewer units nothing can be said about variety: a list of ten items may well repeat its words.
 const LEAST_UNITS: usize = 60;
-/// Distinct runs of three units among all of them, numbers passed over (loops like to count their turns).
-/// English prose has above 0.95, program code and lists with a common form above 0.4.
+/// Distinct runs of three words among all of them, numbers passed over (loops like to count their turns).
+/// Pieces of 1200 characters of English documentation have 0.95 at the median, of program code 0.9; of
+/// either, one in a hundred has less than 0.4.
 const LEAST_DISTINCT_TRIGRAMS: f64 = 0.2;
 /// Units among which distinct ones are counted at once. A fixed window, since longer text always repeats more.
 const WINDOW: usize = 60;
-/// Distinct units in a window, on average. English prose has above 0.6, code about 0.4.
+/// Distinct units in a window, on average. The same documentation has 0.72 at the median, code 0.6; of
+/// either, one piece in a hundred has less than 0.25.
 const LEAST_DISTINCT_UNITS: f64 = 0.15;
 /// In fewer characters than this, few letters mean nothing: "1 + 1 = 2", "(a | b) & !c".
 const LEAST_CHARACTERS: usize = 24;
-/// Letters and digits among the characters that are no white space. Code, tables and formulas have above 0.4.
+/// Letters and digits among the characters that are no white space. Of documentation and code alike, one
+/// piece in a thousand has less than 0.4.
 const LEAST_WORD_CHARACTERS: f64 = 0.2;
 /// Replacement and control characters. A single one comes from a character cut at the token limit.
 const MOST_BROKEN_CHARACTERS: f64 = 0.1;

@@ -5,6 +5,7 @@
 //! perplexity from log-likelihoods (which `titer_model::Decoder::log_likelihoods` computes).
 
 pub mod choice;
+pub mod classifier;
 pub mod degenerate;
 pub mod exact_match;
 mod judge;
@@ -18,6 +19,7 @@ pub mod rouge;
 pub mod task;
 mod words;
 
+pub use classifier::Classifier;
 pub use judge::{Judge, Judgement};
 pub use oracle::{Grade, Oracle};
 pub use policy::PolicyJudge;

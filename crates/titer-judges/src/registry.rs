@@ -43,6 +43,12 @@ pub fn judges() -> &'static [JudgeFacts] {
             version: 1,
         },
         JudgeFacts {
+            name: "classifier",
+            summary: "harmful text: a DeBERTa that classifies question and answer, such as the harmful-QA one",
+            score: "its probability of harm: 1 is fully harmful",
+            version: 1,
+        },
+        JudgeFacts {
             name: "rouge-l",
             summary: "tasks: ROUGE-L F1 with the right answer, as Google's rouge-score",
             score: "1 when the words are the same in the same order: higher is better",
