@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::conversations::ConversationError;
 use crate::text::TextError;
 
 /// What can be wrong with data.
@@ -115,6 +116,9 @@ pub enum Error {
     /// A tokenizer, template or conversation.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// A data set.
+    #[error(transparent)]
+    Conversations(#[from] ConversationError),
 }
 
 /// A result of this crate.

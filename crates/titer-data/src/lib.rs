@@ -1,8 +1,9 @@
-//! Text as tokens: tokenizers and chat templates, examples, packing without padding, seeded sampling, and
-//! the embedded worlds with their splits.
+//! Text as tokens: data sets of conversations, tokenizers and chat templates, examples, packing without
+//! padding, seeded sampling, and the embedded worlds with their splits.
 //!
-//! Knows nothing of tensors, models or files: a world arrives as text, a batch leaves as numbers.
+//! Knows nothing of tensors, models or files: bytes and text arrive, a batch leaves as numbers.
 
+pub mod conversations;
 mod error;
 mod example;
 mod packed;
