@@ -53,6 +53,18 @@ pub enum Error {
         /// Examples asked for.
         batch: usize,
     },
+    /// A window of lengths that does not lie between batch and data.
+    #[error(
+        "a window of {window} must hold the batch of {batch} and be no larger than the {examples} examples"
+    )]
+    Window {
+        /// Neighbours in the order of length.
+        window: usize,
+        /// Examples asked for.
+        batch: usize,
+        /// Examples there are.
+        examples: usize,
+    },
     /// A world file that is no TOML of the right shape.
     #[error("world definition: {problem}")]
     Syntax {
