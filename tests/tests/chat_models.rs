@@ -93,7 +93,7 @@ fn models_that_cannot_be_measured_are_refused_before_anything_runs() {
     let run = || place.run(&["run", SPEC]);
     run().ends(3).says(&["failed: checkpoint tiny-chat"]);
     save_model(&place.path("tiny-chat"), 300, CHATML);
-    run().ends(3).says(&["has 300 rows"]);
+    run().ends(3).says(&["embedding of 300 rows"]);
     save_model(&place.path("tiny-chat"), 421, "{{ raise_exception('no') }}");
     run().ends(3).says(&["failed: checkpoint tiny-chat"]);
     save_model(&place.path("tiny-chat"), 421, "{% for i in range(99999999) %}{{ i }}{% endfor %}");

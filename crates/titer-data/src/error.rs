@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::conversations::ConversationError;
 use crate::text::TextError;
 
 /// What can be wrong with data.
@@ -51,6 +52,18 @@ pub enum Error {
         examples: usize,
         /// Examples asked for.
         batch: usize,
+    },
+    /// A window of lengths that does not lie between batch and data.
+    #[error(
+        "a window of {window} must hold the batch of {batch} and be no larger than the {examples} examples"
+    )]
+    Window {
+        /// Neighbours in the order of length.
+        window: usize,
+        /// Examples asked for.
+        batch: usize,
+        /// Examples there are.
+        examples: usize,
     },
     /// A world, policy or task file that is no TOML of the right shape.
     #[error("{of} definition: {problem}")]
@@ -129,6 +142,9 @@ pub enum Error {
     /// A tokenizer, template or conversation.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// A data set.
+    #[error(transparent)]
+    Conversations(#[from] ConversationError),
 }
 
 /// A result of this crate.

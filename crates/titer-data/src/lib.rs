@@ -1,8 +1,10 @@
-//! Text as tokens: tokenizers and chat templates, examples, packing without padding, seeded sampling,
-//! embedded worlds, policies for real models, and harmless tasks, all with their splits.
+//! Text as tokens: data sets of conversations, tokenizers and chat templates, examples, packing without
+//! padding, seeded sampling, embedded worlds, policies for real models, and harmless tasks, all with their
+//! splits.
 //!
-//! Knows nothing of tensors, models or files: a world or policy arrives as text, a batch leaves as numbers.
+//! Knows nothing of tensors, models or files: bytes and text arrive, a batch leaves as numbers.
 
+pub mod conversations;
 mod error;
 mod example;
 mod items;

@@ -14,6 +14,13 @@ pub enum Draw {
     WithReplacement,
     /// All of a batch distinct.
     WithoutReplacement,
+    /// All of a batch distinct and of similar length: drawn among `window` neighbours in the order of
+    /// length. The longest and the shortest are neighbours too, so that every example is as likely as any
+    /// other; a window as large as the data is [`Draw::WithoutReplacement`].
+    SimilarLength {
+        /// From the batch's size, for the most similar, to the number of examples.
+        window: usize,
+    },
 }
 
 /// Draws batches of examples; the batch of a step depends on nothing but the stream and the step.
@@ -23,14 +30,16 @@ pub struct Sampler {
     stream: Stream,
     batch: usize,
     draw: Draw,
+    /// Indices of the examples, shortest first; empty where lengths do not matter.
+    by_length: Vec<usize>,
 }
 
 impl Sampler {
     /// Draws `batch` of `examples` at each step.
     ///
     /// # Errors
-    /// When there are no examples, the batch is empty, or it is larger than the data that it must not
-    /// repeat.
+    /// When there are no examples, the batch is empty, it is larger than the data that it must not
+    /// repeat, or the window is smaller than the batch or larger than the data.
     pub fn new(
         examples: impl Into<Arc<[Example]>>,
         stream: Stream,
@@ -41,10 +50,18 @@ impl Sampler {
         if examples.is_empty() || batch == 0 {
             return Err(Error::NothingToSample { examples: examples.len(), batch });
         }
-        if draw == Draw::WithoutReplacement && batch > examples.len() {
+        if draw != Draw::WithReplacement && batch > examples.len() {
             return Err(Error::BatchAboveData { examples: examples.len(), batch });
         }
-        Ok(Self { examples, stream, batch, draw })
+        let mut by_length = Vec::new();
+        if let Draw::SimilarLength { window } = draw {
+            if window < batch || window > examples.len() {
+                return Err(Error::Window { window, batch, examples: examples.len() });
+            }
+            by_length.extend(0..examples.len());
+            by_length.sort_by_key(|at| examples[*at].tokens().len());
+        }
+        Ok(Self { examples, stream, batch, draw, by_length })
     }
 
     /// The batch of one step.
@@ -54,6 +71,11 @@ impl Sampler {
         let chosen: Vec<usize> = match self.draw {
             Draw::WithReplacement => (0..self.batch).map(|_| rng.random_range(0..count)).collect(),
             Draw::WithoutReplacement => index::sample(&mut rng, count, self.batch).into_vec(),
+            Draw::SimilarLength { window } => {
+                let start = rng.random_range(0..count);
+                let within = index::sample(&mut rng, window, self.batch);
+                within.into_iter().map(|at| self.by_length[(start + at) % count]).collect()
+            }
         };
         Packed::from_examples(chosen.iter().map(|at| &self.examples[*at]))
     }
@@ -90,6 +112,41 @@ mod tests {
         let mut targets = sampler(20, 20, Draw::WithoutReplacement).unwrap().batch(3).targets;
         targets.sort_unstable();
         assert_eq!(targets, (0..20).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn batches_of_similar_length_are_distinct_and_draw_every_example_equally_often() {
+        let (count, batch, window, steps) = (24, 4, 8, 6000);
+        // Lengths 2 to 25, in an order that is not theirs; the last token names the example.
+        let of_length =
+            |i: u32| Example::new([vec![0; 1 + (i as usize * 7) % 24], vec![i]].concat(), 1).unwrap();
+        let examples: Vec<_> = (0..count).map(of_length).collect();
+        let draw = Draw::SimilarLength { window };
+        let sampler = Sampler::new(examples, Stream::new(7, "test"), batch, draw).unwrap();
+        let mut drawn = vec![0_u32; count as usize];
+        let mut similar = 0;
+        for step in 0..steps {
+            let packed = sampler.batch(step);
+            assert_eq!(packed, sampler.batch(step));
+            let lengths: Vec<_> = packed.offsets.windows(2).map(|ends| ends[1] - ends[0]).collect();
+            let spread = lengths.iter().max().unwrap() - lengths.iter().min().unwrap();
+            similar += u32::from(spread < window);
+            for length in lengths {
+                drawn[length - 1] += 1;
+            }
+            assert_eq!(packed.sequences(), batch);
+        }
+        // Each is drawn 1000 times on average, with a standard deviation of about 29.
+        assert!(drawn.iter().all(|times| (850..1150).contains(times)), "{drawn:?}");
+        // Of 24 windows, 7 join the longest and the shortest; the others are similar.
+        assert!(similar > 6000 * 17 / 24 - 200, "{similar}");
+    }
+
+    #[test]
+    fn windows_lie_between_batch_and_data() {
+        for (window, good) in [(3, false), (4, true), (9, true), (10, false)] {
+            assert_eq!(sampler(9, 4, Draw::SimilarLength { window }).is_ok(), good, "{window}");
+        }
     }
 
     #[test]

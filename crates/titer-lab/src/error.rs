@@ -185,6 +185,7 @@ impl Error {
             || matches!(
                 self,
                 Self::Store(titer_store::Error::NoExperiment { .. } | titer_store::Error::BadName { .. })
+                    | Self::Hub(titer_hub::Error::BadReference { .. } | titer_hub::Error::NoSuchPath { .. })
             )
     }
 

@@ -1,0 +1,94 @@
+//! What can be wrong with a data set.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Where in a file, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// A line of text.
+    Line(usize),
+    /// A row of a list or table.
+    Row(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Row(row) => write!(f, "row {row}"),
+        }
+    }
+}
+
+/// What can be wrong with a data set.
+#[derive(Debug, Error, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ConversationError {
+    /// A file that is not of its format at all.
+    #[error("{format}: {problem}")]
+    Format {
+        /// The format.
+        format: &'static str,
+        /// What the parser says.
+        problem: String,
+    },
+    /// A compressed file.
+    #[error("the file is compressed: decompress it first (gzip -d, zstd -d)")]
+    Compressed,
+    /// A row that cannot be read.
+    #[error("{place}: {problem}")]
+    Row {
+        /// Where.
+        place: Place,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A column of a row that holds what it should not.
+    #[error("{place}, column {column}: {problem}")]
+    Column {
+        /// Where.
+        place: Place,
+        /// The column, with the way into it.
+        column: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// Columns of no shape that titer knows.
+    #[error(
+        "{place}: the columns {} are of no known shape (messages; conversations; prompt and response; \
+         instruction, input and output): name the columns of the prompt and the response",
+        .there.join(", ")
+    )]
+    UnknownShape {
+        /// Where.
+        place: Place,
+        /// The columns there are.
+        there: Vec<String>,
+    },
+    /// Columns that were named so that they make no conversation.
+    #[error("columns: {problem}")]
+    Columns {
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A domain asked for that no row has.
+    #[error("no row is of domain {domain}; there are {}", list(.there))]
+    UnknownDomain {
+        /// Asked for.
+        domain: String,
+        /// Those there are.
+        there: Vec<String>,
+    },
+    /// Nothing left.
+    #[error("none of the {rows} rows makes a conversation that passes the filters")]
+    Nothing {
+        /// Rows there were.
+        rows: usize,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
