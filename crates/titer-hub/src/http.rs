@@ -129,7 +129,7 @@ impl Client {
                 }
                 return Err(error);
             }
-            progress.waiting(&error.to_string(), pause);
+            progress.waiting(&error.brief(), pause);
             sleep(pause, file, progress)?;
         }
     }
