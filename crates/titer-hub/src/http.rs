@@ -153,8 +153,7 @@ impl Client {
                     .ok_or_else(|| self.bad_answer(request, "a redirect without a readable address"))?;
                 let next = joined(&uri, location);
                 let next_origin = next.parse().ok().as_ref().and_then(Origin::of);
-                if origin.scheme == "https" && next_origin.as_ref().is_some_and(|next| next.scheme == "http")
-                {
+                if next_origin.as_ref().is_some_and(|next| origin.is_weakened_by(next)) {
                     return Err(self.bad_answer(request, "a redirect from https to http").into());
                 }
                 if request.method == Method::Head && next_origin.is_some_and(|next| next != self.origin) {
