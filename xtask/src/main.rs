@@ -3,8 +3,10 @@
 mod bench;
 mod ci;
 mod command;
+mod model;
 mod reproduce;
 mod test;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,8 @@ struct Cli {
 enum Verb {
     /// Run the demonstration on the embedded world and write its report, offline
     Reproduce(reproduce::Arguments),
+    /// Get a model that titer knows by name into its cache, verified
+    Model(model::Arguments),
     /// Run every test
     Test(test::Arguments),
     /// Run every check, cheapest first
@@ -33,6 +37,7 @@ enum Verb {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Reproduce(arguments) => reproduce::reproduce(&arguments),
+        Verb::Model(arguments) => model::model(&arguments),
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Ci => ci::ci(),
         Verb::Bench(arguments) => bench::bench(&arguments),

@@ -136,7 +136,7 @@ pub enum Error {
     },
     /// The connection was cut, or the server fell silent, again and again.
     #[error(
-        "{file}: the connection to {host} was lost {attempts} times ({reason}); what came is kept, run again to go on"
+        "{file}: the connection to {host} was lost in each of {attempts} attempts, at last by `{reason}`; what came is kept, run again to go on"
     )]
     Cut {
         /// The file.
@@ -242,6 +242,16 @@ impl Error {
                 }
                 _ => Self::Io { path, action: "write", source },
             }
+        }
+    }
+
+    /// What went wrong, without what to do: for an attempt that others follow.
+    pub(crate) fn brief(&self) -> String {
+        match self {
+            Self::NoNetwork { host, reason } | Self::Cut { host, reason, .. } => format!("{host}: {reason}"),
+            Self::RateLimited { host, .. } => format!("{host} limits the rate of requests"),
+            Self::Server { host, status, .. } => format!("{host} answers with status {status}"),
+            _ => self.to_string(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Failed attempts: what went wrong, and whether another attempt may help.
 
+use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,50 +32,50 @@ impl From<Error> for Failure {
     }
 }
 
-/// What an error of the client means. Its text may hold a signed address only where that is left out.
+/// What an error of the client before a body means. An address is left out: it may be a signed one.
 pub(crate) fn failure(error: &ureq::Error, host: &str, file: &str) -> Failure {
-    use std::io::ErrorKind::{
-        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable,
-        PermissionDenied,
+    let unreachable = |reason: String| Failure {
+        error: Error::NoNetwork { host: host.to_owned(), reason },
+        again: Again::Once,
     };
-    let unreachable = match error {
-        ureq::Error::HostNotFound
+    match error {
+        ureq::Error::Io(io) if is_cut(io.kind()) => cut(error.to_string(), host, file),
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect)
+        | ureq::Error::Io(_)
+        | ureq::Error::HostNotFound
         | ureq::Error::ConnectionFailed
-        | ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect)
         | ureq::Error::Tls(_)
         | ureq::Error::Rustls(_)
-        | ureq::Error::Pem(_) => true,
-        ureq::Error::Io(error) => matches!(
-            error.kind(),
-            AddrNotAvailable
-                | ConnectionRefused
-                | HostUnreachable
-                | NetworkDown
-                | NetworkUnreachable
-                | PermissionDenied
-        ),
-        _ => false,
-    };
-    let host = host.to_owned();
-    let file = file.to_owned();
-    match error {
-        _ if unreachable => {
-            Failure { error: Error::NoNetwork { host, reason: error.to_string() }, again: Again::Once }
-        }
+        | ureq::Error::Pem(_) => unreachable(error.to_string()),
         ureq::Error::ConnectProxyFailed(_) | ureq::Error::InvalidProxyUrl => {
-            let reason = "the proxy of HTTPS_PROXY does not let it through".to_owned();
-            Failure { error: Error::NoNetwork { host, reason }, again: Again::Once }
+            unreachable("the proxy of HTTPS_PROXY does not let it through".to_owned())
         }
-        ureq::Error::Io(_)
-        | ureq::Error::Timeout(_)
-        | ureq::Error::Protocol(_)
-        | ureq::Error::BodyStalled => cut(error.to_string(), &host, &file),
-        _ => Error::BadAnswer { host, file, problem: "an answer that is not HTTP".to_owned() }.into(),
+        ureq::Error::Timeout(_) | ureq::Error::Protocol(_) | ureq::Error::BodyStalled => {
+            cut(error.to_string(), host, file)
+        }
+        _ => {
+            let problem = "an answer that is not HTTP".to_owned();
+            Error::BadAnswer { host: host.to_owned(), file: file.to_owned(), problem }.into()
+        }
     }
 }
 
+/// Whether a connection stood before it failed so; names that have no address, refusals and
+/// certificates come before that.
+fn is_cut(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+            | ErrorKind::NotConnected
+            | ErrorKind::UnexpectedEof
+    )
+}
+
 /// A body that ended before its time.
-pub(crate) fn lost(error: std::io::Error, host: &str, file: &str) -> Failure {
+pub(crate) fn lost(error: io::Error, host: &str, file: &str) -> Failure {
     cut(ureq::Error::from(error).to_string(), host, file)
 }
 
@@ -95,5 +96,21 @@ pub(crate) fn sleep(pause: Duration, file: &str, progress: &dyn Progress) -> Res
             None | Some(Duration::ZERO) => return Ok(()),
             Some(left) => thread::sleep(left.min(Duration::from_millis(100))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_stood_was_not_cut() {
+        let found = |error: io::Error| failure(&ureq::Error::Io(error), "h", "f").error;
+        let unreachable = |error| matches!(found(error), Error::NoNetwork { .. });
+        assert!(unreachable(io::Error::other("failed to lookup address information")));
+        assert!(unreachable(ErrorKind::ConnectionRefused.into()));
+        assert!(unreachable(io::Error::new(ErrorKind::InvalidData, "invalid peer certificate")));
+        assert!(matches!(found(ErrorKind::ConnectionReset.into()), Error::Cut { .. }));
+        assert!(matches!(found(ErrorKind::UnexpectedEof.into()), Error::Cut { .. }));
     }
 }

@@ -85,21 +85,8 @@ impl Client {
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(bad("holds a password, which would end in logs"));
         }
-        let proxy = if origin.is_loopback() { None } else { Proxy::try_from_env() };
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(proxy)
-            .tls_config(TlsConfig::builder().root_certs(roots()).build())
-            .user_agent(concat!("titer/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(settings.connect_timeout))
-            .timeout_connect(Some(settings.connect_timeout))
-            .timeout_send_request(Some(settings.silence_timeout))
-            .timeout_recv_response(Some(settings.silence_timeout))
-            .timeout_per_read(Some(settings.silence_timeout))
-            .build();
         Ok(Self {
-            agent: config.into(),
+            agent: agent(settings),
             endpoint: settings.endpoint.clone(),
             origin,
             token: settings.token.clone(),
@@ -142,7 +129,7 @@ impl Client {
                 }
                 return Err(error);
             }
-            progress.waiting(&error.to_string(), pause);
+            progress.waiting(&error.brief(), pause);
             sleep(pause, file, progress)?;
         }
     }
@@ -166,8 +153,7 @@ impl Client {
                     .ok_or_else(|| self.bad_answer(request, "a redirect without a readable address"))?;
                 let next = joined(&uri, location);
                 let next_origin = next.parse().ok().as_ref().and_then(Origin::of);
-                if origin.scheme == "https" && next_origin.as_ref().is_some_and(|next| next.scheme == "http")
-                {
+                if next_origin.as_ref().is_some_and(|next| origin.is_weakened_by(next)) {
                     return Err(self.bad_answer(request, "a redirect from https to http").into());
                 }
                 if request.method == Method::Head && next_origin.is_some_and(|next| next != self.origin) {
@@ -289,6 +275,27 @@ impl Stated {
         let own = || (status == 200).then(|| text("content-length")).flatten();
         self.size = self.size.take().or_else(|| linked.or_else(own)?.parse().ok());
     }
+}
+
+/// A client with the settings' timeouts, the environment's proxy and the system's certificates. It follows
+/// no redirects, takes every status for an answer, and knows no token.
+pub fn agent(settings: &Settings) -> Agent {
+    // What runs on this machine is not behind a proxy.
+    let local = settings.endpoint.parse().ok().as_ref().and_then(Origin::of);
+    let proxy = if local.is_some_and(|it| it.is_loopback()) { None } else { Proxy::try_from_env() };
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(proxy)
+        .tls_config(TlsConfig::builder().root_certs(roots()).build())
+        .user_agent(concat!("titer/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(settings.connect_timeout))
+        .timeout_connect(Some(settings.connect_timeout))
+        .timeout_send_request(Some(settings.silence_timeout))
+        .timeout_recv_response(Some(settings.silence_timeout))
+        .timeout_per_read(Some(settings.silence_timeout))
+        .build()
+        .into()
 }
 
 /// The system's certificates, so that a proxy's own authority is trusted as elsewhere on the machine

@@ -107,7 +107,7 @@ impl Hub {
             Ok(facts) => facts,
             Err(error) => match cached().filter(|_| error.is_unreachable()) {
                 Some(found) => {
-                    progress.fell_back(&error.to_string());
+                    progress.fell_back(&error.brief());
                     return lone(found);
                 }
                 None => return Err(error),
@@ -196,7 +196,7 @@ impl Hub {
                 Ok(Known { commit, names, barred: None })
             }
             Err(error) if error.is_unreachable() => {
-                let reason = error.to_string();
+                let reason = error.brief();
                 let known = cached(remote, folder, error)?;
                 progress.fell_back(&reason);
                 Ok(known)

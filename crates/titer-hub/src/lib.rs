@@ -38,6 +38,7 @@ mod resolved;
 mod settings;
 
 pub use error::{Error, Result};
+pub use http::agent;
 pub use hub::Hub;
 pub use known::{KNOWN, Known, known, known_model, known_model_in, models_dir, models_dir_from};
 pub use progress::Progress;

@@ -287,6 +287,18 @@ fn a_stopped_download_goes_on_later() {
 }
 
 #[test]
+fn a_pause_can_be_stopped() {
+    let fake = Fake::new(&[]);
+    let cache = tempdir().unwrap();
+    fake.hub_fault(|_| Some(Reply::new(429).with("Retry-After", "60")));
+    let mut patient = settings(&fake, cache.path());
+    patient.longest_wait = Duration::from_secs(100);
+    let mut events = Events { stop_after: Some(0), ..Events::default() };
+    let error = Hub::new(patient).resolve(&FILE.parse().unwrap(), &mut events).unwrap_err();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+}
+
+#[test]
 fn many_at_once_download_a_file_once() {
     let body = noise(2 << 20);
     let fake = Arc::new(Fake::new(&[("m.gguf", body.clone())]));
