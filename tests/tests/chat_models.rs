@@ -28,7 +28,8 @@ fn save_model(folder: &Path, vocabulary: usize, template: &str) {
     let config = Config { max_position_embeddings: 512, ..Config::llama(vocabulary, 16, 24, 2, 2, 1) };
     let mut rng = Stream::new(0, "tiny-chat").at(0);
     Decoder::initialize(config, 0.3, &mut rng, &Device::Cpu).unwrap().save(folder).unwrap();
-    let fixture: Value = serde_json::from_str(&read(root().join("tests/fixtures/vocabularies.json"))).unwrap();
+    let fixture: Value =
+        serde_json::from_str(&read(root().join("tests/fixtures/vocabularies.json"))).unwrap();
     let tokenizer = fixture["byte_level"]["tokenizer_json"].to_string();
     fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
     let config = json!({ "eos_token": "<|im_end|>", "chat_template": template });

@@ -22,7 +22,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the demonstration on the embedded world and write its report, offline
+    /// Run the demonstration on the embedded world, or another preset, and write its report
     Reproduce(reproduce::Arguments),
     /// Get a model that titer knows by name into its cache, verified
     Model(model::Arguments),

@@ -31,9 +31,16 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When no way leads to a file with the known hash.
 pub(crate) fn model(arguments: &Arguments) -> Result<()> {
+    obtain(&arguments.name)
+}
+
+/// Gets the model of that name, unless its file is there and right.
+///
+/// # Errors
+/// When no way leads to a file with the known hash.
+pub(crate) fn obtain(name: &str) -> Result<()> {
     let names: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
-    let known = known(&arguments.name)
-        .with_context(|| format!("no model `{}`; there are: {}", arguments.name, names.join(", ")))?;
+    let known = known(name).with_context(|| format!("no model `{name}`; there are: {}", names.join(", ")))?;
     let path = known.path()?;
     if path.exists() {
         match verify(known, &path) {

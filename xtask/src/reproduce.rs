@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce`: the paper's demonstration, from nothing to a report.
+//! `cargo xtask reproduce`: the paper's demonstration, or another preset, from nothing to a report.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,15 +8,19 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::command::{build_titer, root, run, say};
+use crate::model;
 
 const PRESET: &str = "apothecary";
+
+/// The presets that measure a model of `cargo xtask model`.
+const MODELS: [(&str, &str); 1] = [("smollm2-policy", "smollm2-135m")];
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Fewer steps, seeds and points: does everything work?
-    #[arg(long, conflicts_with = "preset")]
+    #[arg(long)]
     smoke: bool,
-    /// Another preset of `titer list presets`
+    /// Another preset of `titer list presets`; its model is obtained first
     #[arg(long, value_name = "NAME", default_value = PRESET)]
     preset: String,
     /// Folder for the store, which keeps the report as well
@@ -29,7 +33,11 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When one of the three does not end well.
 pub(crate) fn reproduce(arguments: &Arguments) -> Result<()> {
-    let preset = if arguments.smoke { format!("{PRESET}-smoke") } else { arguments.preset.clone() };
+    let chosen = &arguments.preset;
+    if let Some((_, model)) = MODELS.iter().find(|(preset, _)| preset == chosen) {
+        model::obtain(model)?;
+    }
+    let preset = if arguments.smoke { format!("{chosen}-smoke") } else { chosen.clone() };
     let titer = build_titer()?;
     let took = run_and_report(&titer, &preset, &root().join(&arguments.out))?;
     say(&format!("reproduced {preset} in {:.1} s, without the build", took.as_secs_f64()));
