@@ -10,7 +10,9 @@ mod files;
 mod generate;
 pub mod gguf;
 mod json;
+mod lora;
 mod parameters;
+mod recompute;
 mod weights;
 
 pub use config::{Config, FAMILIES};
@@ -18,4 +20,5 @@ pub use decoder::{Decoder, Hidden};
 pub use error::{Error, Result};
 pub use files::{CONFIG, INDEX, WEIGHTS, read_tensors, write_tensors};
 pub use generate::{Choice, Generate};
+pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec, PROJECTIONS};
 pub use parameters::Parameters;

@@ -70,7 +70,7 @@ pub(super) fn immunize(
     fit_boxed(work, method.schedule(), objective, || work.input_model())
 }
 
-/// Trains from the newest checkpoint, or else from `fresh`, and writes model and log.
+/// Trains from the newest checkpoint of `fresh`, or else from it, and writes model and log.
 fn fit(
     work: &Work<'_>,
     spec: TrainSpec,
@@ -86,12 +86,10 @@ fn fit_boxed(
     mut objective: Box<dyn Objective>,
     fresh: impl FnOnce() -> Result<Decoder>,
 ) -> Result<()> {
+    let model = fresh()?;
     let Resumed { mut trainer, model } = match work.writer.resume()? {
-        Some(checkpoint) => Trainer::resume(spec, objective.as_mut(), &checkpoint.folder, &Device::Cpu)?,
-        None => {
-            let model = fresh()?;
-            Resumed { trainer: Trainer::new(spec, &model)?, model }
-        }
+        Some(checkpoint) => Trainer::resume(spec, objective.as_mut(), &checkpoint.folder, model)?,
+        None => Resumed { trainer: Trainer::new(spec, &model)?, model },
     };
     trainer.fit(&model, objective.as_mut(), &mut Recorder::new(work, spec.steps, ()))?;
     work.writer.write(&format!("{MODEL}/{CONFIG}"), |path| model.save_config(path))?;
