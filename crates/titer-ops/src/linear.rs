@@ -229,7 +229,33 @@ unsafe fn multiply(out: *mut f32, add: bool, scale: f32, a: Matrix<'_>, b: Matri
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            // As many threads as rayon's pool has (one in the program, unless RAYON_NUM_THREADS says
+            // more). They divide rows and columns, never a sum, so that bits do not depend on them.
+            gemm::Parallelism::Rayon(0),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_have_the_same_bits_on_any_number_of_threads() {
+        for (m, k, n) in [(130, 576, 192), (512, 64, 1536), (33, 1000, 600)] {
+            let values = |count: usize| -> Vec<f32> {
+                (0..count).map(|i| ((i * 7919) % 1013) as f32 / 507.0 - 1.0).collect()
+            };
+            let (a, b) = (values(m * k), values(n * k));
+            let product = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let (a, b) = (Matrix::row_major(&a, m, k), Matrix::row_major(&b, n, k));
+                pool.install(|| product(a, b.transposed()))
+            };
+            let one = product(1);
+            for threads in [2, 3, 8] {
+                assert!(product(threads) == one, "{m} × {k} × {n} on {threads} threads");
+            }
+        }
     }
 }
