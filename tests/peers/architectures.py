@@ -71,16 +71,22 @@ CASES = {
 TOKENS = [int((value + 1) / 2 * VOCABULARY) for value in uniform(100, 40)]
 ROWS = [0, 1, 17, 39]
 
-cases = []
-for name, config in CASES.items():
-    model = fill(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        written = json.loads((Path(folder) / "config.json").read_text())
-    with torch.no_grad():
-        logits = model(torch.tensor([TOKENS])).logits[0, ROWS]
-    cases.append(dict(name=name, config=written, logits=[[float(f"{x:.7g}") for x in row] for row in logits.tolist()]))
 
-path = Path(__file__).parent.parent / "fixtures" / "architectures.json"
-path.write_text(json.dumps(dict(tokens=TOKENS, rows=ROWS, cases=cases)) + "\n")
-print(path, path.stat().st_size, "bytes")
+def main():
+    cases = []
+    for name, config in CASES.items():
+        model = fill(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)
+            written = json.loads((Path(folder) / "config.json").read_text())
+        with torch.no_grad():
+            logits = model(torch.tensor([TOKENS])).logits[0, ROWS]
+        cases.append(dict(name=name, config=written, logits=[[float(f"{x:.7g}") for x in row] for row in logits.tolist()]))
+
+    path = Path(__file__).parent.parent / "fixtures" / "architectures.json"
+    path.write_text(json.dumps(dict(tokens=TOKENS, rows=ROWS, cases=cases)) + "\n")
+    print(path, path.stat().st_size, "bytes")
+
+
+if __name__ == "__main__":
+    main()

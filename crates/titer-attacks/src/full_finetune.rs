@@ -92,7 +92,7 @@ impl Attack for FullFinetune {
         let sampler = Sampler::new(self.owned(context)?, stream, self.batch, Draw::WithoutReplacement)?;
         let mut objective = Supervised::new(sampler);
         let Resumed { mut trainer, model } = match &context.resume {
-            Some(folder) => Trainer::resume(self.train(), &mut objective, folder, victim.device())?,
+            Some(folder) => Trainer::resume(self.train(), &mut objective, folder, victim)?,
             None => Resumed { trainer: Trainer::new(self.train(), &victim)?, model: victim },
         };
         Ok(trainer.fit(&model, &mut objective, observer)?)

@@ -1,21 +1,27 @@
 //! The forward pass over packed sequences.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
-use titer_ops::{Rotary, Sequences, attention, linear, rms_norm, rotary, swiglu};
+use titer_ops::{Rotary, Sequences, attention, linear, rms_norm};
 
-use crate::weights::Weights;
-use crate::{Config, Error, Parameters, Result};
+use crate::recompute::{Aside, recomputed};
+use crate::weights::{Attend, Pass, Weights};
+use crate::{Config, Error, LoraSpec, Parameters, Result};
 
-/// A trainable decoder of the Llama family.
+/// A trainable decoder of the Llama, Mistral, Qwen2 or Qwen3 family, all of it or adapters beside it.
 #[derive(Debug)]
 pub struct Decoder {
     config: Config,
     parameters: Parameters,
+    /// What is held fixed while adapters are trained.
+    frozen: BTreeMap<String, Tensor>,
+    adapter: Option<LoraSpec>,
+    recompute: bool,
+    aside: Aside,
     rotary: Rotary,
     device: Device,
     /// Views of the parameters that track gradients, and others that do not: training uses the first,
@@ -30,9 +36,6 @@ pub struct Hidden {
     /// Shape `(tokens, hidden_size)`.
     pub states: Tensor,
 }
-
-/// Computes a layer's attention from its rotated queries and keys and its values.
-type Attend<'a> = dyn FnMut(usize, &Tensor, &Tensor, &Tensor) -> Result<Tensor> + 'a;
 
 impl Decoder {
     /// From a configuration and exactly the tensors that it asks for; their numbers are copied.
@@ -71,22 +74,63 @@ impl Decoder {
         let shapes = config.shapes();
         let tensors = shapes.iter().map(|(name, shape)| Ok((name.clone(), tensor(name, shape)?)));
         let parameters = Parameters::from_tensors(tensors)?;
+        if let Some((_, var)) = parameters.iter().next() {
+            config.torch_dtype = match var.dtype() {
+                DType::F16 => "float16",
+                DType::BF16 => "bfloat16",
+                DType::F64 => "float64",
+                _ => "float32",
+            }
+            .to_owned();
+        }
+        Self::assemble(config, device, parameters, BTreeMap::new(), None)
+    }
+
+    fn assemble(
+        config: Config,
+        device: &Device,
+        parameters: Parameters,
+        frozen: BTreeMap<String, Tensor>,
+        adapter: Option<LoraSpec>,
+    ) -> Result<Self> {
         let rotary = Rotary::scaled(
             config.heads().dim,
             config.max_position_embeddings,
             config.rope_theta,
             config.rope_scaling,
         )?;
-        let tracked = Weights::new(&config, &parameters, Tensor::clone)?;
-        let detached = Weights::new(&config, &parameters, Tensor::detach)?;
-        config.torch_dtype = match tracked.norm.dtype() {
-            DType::F16 => "float16",
-            DType::BF16 => "bfloat16",
-            DType::F64 => "float64",
-            _ => "float32",
+        let find = |name: &str| match parameters.get(name) {
+            Some(var) => Some(var.as_tensor().clone()),
+            None => frozen.get(name).cloned(),
+        };
+        let tracked = Weights::new(&config, adapter.as_ref(), &find)?;
+        let detached =
+            Weights::new(&config, adapter.as_ref(), &|name| find(name).map(|tensor| tensor.detach()))?;
+        Ok(Self {
+            config,
+            parameters,
+            frozen,
+            adapter,
+            recompute: false,
+            aside: Aside::default(),
+            rotary,
+            device: device.clone(),
+            tracked,
+            detached,
+        })
+    }
+
+    /// Holds all weights fixed and trains `parameters`, the adapters of `spec`, instead.
+    pub(crate) fn adapt(&mut self, spec: LoraSpec, parameters: Parameters) -> Result<()> {
+        if self.adapter.is_some() {
+            let problem = "the model has one already: merge it first".to_owned();
+            return Err(Error::Adapter { problem });
         }
-        .to_owned();
-        Ok(Self { config, parameters, rotary, device: device.clone(), tracked, detached })
+        let frozen = self.parameters.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().detach()));
+        let adapted =
+            Self::assemble(self.config.clone(), &self.device, parameters, frozen.collect(), Some(spec))?;
+        *self = Self { recompute: self.recompute, ..adapted };
+        Ok(())
     }
 
     /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms one, biases zero, in order of
@@ -114,15 +158,22 @@ impl Decoder {
         })
     }
 
-    /// An independent copy.
+    /// An independent copy. What is held fixed is shared, not copied.
     ///
     /// # Errors
     /// When the device has no room.
     pub fn duplicate(&self) -> Result<Self> {
-        Self::build(self.config.clone(), &self.device, |name, shape| {
-            let missing = || Error::Missing { name: name.to_owned(), shape: shape.to_vec() };
-            Ok(self.parameters.get(name).ok_or_else(missing)?.as_tensor().clone())
-        })
+        let copies = self.parameters.iter().map(|(name, var)| Ok((name.to_owned(), var.as_tensor().clone())));
+        let parameters = Parameters::from_tensors(copies)?;
+        let (frozen, adapter) = (self.frozen.clone(), self.adapter.clone());
+        let copy = Self::assemble(self.config.clone(), &self.device, parameters, frozen, adapter)?;
+        Ok(Self { recompute: self.recompute, ..copy })
+    }
+
+    /// Whether each layer's activations are computed again in the backward pass instead of kept: the same
+    /// gradients for a third more arithmetic and a fraction of the memory. Off at first.
+    pub fn checkpointing(&mut self, on: bool) {
+        self.recompute = on;
     }
 
     /// The shape.
@@ -130,7 +181,18 @@ impl Decoder {
         &self.config
     }
 
-    /// The trainable weights.
+    /// The adapters that are trained while all else is held fixed, if there are any.
+    pub fn adapter(&self) -> Option<&LoraSpec> {
+        self.adapter.as_ref()
+    }
+
+    /// A weight of the model, trainable or not, without gradient; adapters are not folded in.
+    pub(crate) fn weight(&self, name: &str) -> Option<Tensor> {
+        let frozen = || self.frozen.get(name).cloned();
+        self.parameters.get(name).map(|var| var.as_tensor().detach()).or_else(frozen)
+    }
+
+    /// The trainable weights: all of them, or the adapters'.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
@@ -145,15 +207,63 @@ impl Decoder {
         self.tracked.norm.dtype()
     }
 
+    /// Floating-point operations of one training step over `tokens` tokens of which `supervised` have
+    /// logits; see [`Config::training_flops`]. Weights held fixed need no gradient of their own: four per
+    /// weight and token instead of six. Layers that are computed again count once.
+    pub fn training_flops(&self, tokens: usize, supervised: usize) -> f64 {
+        let whole = self.config.training_flops(tokens, supervised);
+        if self.adapter.is_none() {
+            return whole;
+        }
+        let trained: usize = self.parameters.iter().map(|(_, var)| var.elem_count()).sum();
+        whole * 4.0 / 6.0 + 6.0 * trained as f64 * tokens as f64
+    }
+
     /// Runs the decoder over a packed batch, tracking gradients.
     ///
     /// # Errors
     /// When a token is outside the vocabulary or a sequence is longer than the model's positions.
     pub fn forward(&self, tokens: &[u32], sequences: &Sequences) -> Result<Hidden> {
         let heads = self.config.heads();
-        self.run(&self.tracked, tokens, sequences.positions().into(), &mut |_, q, k, v| {
-            Ok(attention(q, k, v, heads, sequences)?)
-        })
+        let positions = sequences.positions().into();
+        if !self.recompute {
+            return self.run(&self.tracked, tokens, positions, &mut |_, q, k, v| {
+                attention(q, k, v, heads, sequences)
+            });
+        }
+        let pass = self.pass(tokens, positions)?;
+        let mut x = self.tracked.embed(tokens)?;
+        for (tracked, detached) in self.tracked.layers.iter().zip(&self.detached.layers) {
+            let (layers, pass, sequences) =
+                ([detached.clone(), tracked.clone()], pass.clone(), sequences.clone());
+            let rerun = move |x: &Tensor, track: bool| {
+                let attend = &mut |_, q: &_, k: &_, v: &_| attention(q, k, v, heads, &sequences);
+                layers[usize::from(track)].forward(0, x, &pass, attend)
+            };
+            x = recomputed(&x, Box::new(rerun), tracked.variables(), &self.aside)?;
+        }
+        Ok(Hidden { states: x })
+    }
+
+    /// Back-propagates a scalar: the gradient of every trainable weight that it reaches, by name.
+    ///
+    /// # Errors
+    /// When an operator has no backward pass.
+    pub fn backward(&self, loss: &Tensor) -> Result<BTreeMap<String, Tensor>> {
+        let aside = || self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        aside().clear();
+        let mut store = loss.backward()?;
+        let mut aside = aside();
+        let mut gradients = BTreeMap::new();
+        for (name, var) in self.parameters.iter() {
+            let gradient = match (store.remove(var.as_tensor()), aside.remove(&var.id())) {
+                (Some(a), Some(b)) => (a + b)?,
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => continue,
+            };
+            gradients.insert(name.to_owned(), gradient);
+        }
+        Ok(gradients)
     }
 
     /// Logits of the chosen rows of hidden states: shape `(rows, vocab_size)`. Tracks gradients.
@@ -191,6 +301,16 @@ impl Decoder {
         positions: Arc<[u32]>,
         attend: &mut Attend<'_>,
     ) -> Result<Hidden> {
+        let pass = self.pass(tokens, positions)?;
+        let mut x = weights.embed(tokens)?;
+        for (index, layer) in weights.layers.iter().enumerate() {
+            x = layer.forward(index, &x, &pass, attend)?;
+        }
+        Ok(Hidden { states: x })
+    }
+
+    /// What all layers of one pass share, if tokens and positions are the model's.
+    fn pass(&self, tokens: &[u32], positions: Arc<[u32]>) -> Result<Pass> {
         let vocabulary = self.config.vocab_size;
         if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
             return Err(Error::Token { token: *token, vocabulary });
@@ -199,19 +319,7 @@ impl Decoder {
         if let Some(window) = self.config.sliding_window.filter(|window| longest > *window) {
             return Err(Error::Window { tokens: longest, window });
         }
-        let epsilon = self.config.rms_norm_eps;
-        let head_dim = self.config.heads().dim;
-        let mut x = weights.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)?;
-        for (index, layer) in weights.layers.iter().enumerate() {
-            let y = rms_norm(&x, &layer.attention_norm, epsilon)?;
-            let q = rotary(&layer.q.heads(&y, head_dim, epsilon)?, &self.rotary, &positions)?;
-            let k = rotary(&layer.k.heads(&y, head_dim, epsilon)?, &self.rotary, &positions)?;
-            let attended = attend(index, &q, &k, &layer.v.apply(&y)?)?;
-            x = (x + layer.o.apply(&attended)?)?;
-            let y = rms_norm(&x, &layer.mlp_norm, epsilon)?;
-            let y = swiglu(&layer.gate.apply(&y)?, &layer.up.apply(&y)?)?;
-            x = (x + layer.down.apply(&y)?)?;
-        }
-        Ok(Hidden { states: x })
+        let (rotary, epsilon) = (self.rotary.clone(), self.config.rms_norm_eps);
+        Ok(Pass { rotary, positions, epsilon, head_dim: self.config.heads().dim })
     }
 }

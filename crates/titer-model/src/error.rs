@@ -55,6 +55,12 @@ pub enum Error {
         /// What would be.
         remedy: String,
     },
+    /// An adapter where none may be, or none where one must be.
+    #[error("adapter: {problem}")]
+    Adapter {
+        /// What is wrong.
+        problem: String,
+    },
     /// Something wrong inside a file.
     #[error("{}: {cause}", path.display())]
     In {

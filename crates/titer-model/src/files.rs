@@ -53,7 +53,7 @@ impl Decoder {
         })
     }
 
-    /// Saves into an existing directory.
+    /// Saves into an existing directory, adapters folded into the weights.
     ///
     /// # Errors
     /// Names the file that cannot be written.
@@ -73,12 +73,21 @@ impl Decoder {
         fs::write(&path, config).map_err(|source| Error::File { path, action: "write", source })
     }
 
-    /// Saves what a directory calls `model.safetensors`.
+    /// Saves what a directory calls `model.safetensors`, adapters folded into the weights.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn save_weights(&self, path: &Path) -> Result<()> {
-        write_tensors(path, self.parameters().iter().map(|(name, var)| (name, var.as_tensor())))
+        let tensors = self
+            .config()
+            .shapes()
+            .into_iter()
+            .map(|(name, shape)| match self.merged(&name)? {
+                Some(weight) => Ok((name, weight)),
+                None => Err(Error::Missing { name, shape }),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        write_tensors(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }
 }
 

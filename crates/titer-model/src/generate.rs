@@ -142,7 +142,7 @@ impl Decoder {
         let hidden =
             self.run_detached(&prompts.concat(), sequences.positions().into(), &mut |layer, q, k, v| {
                 caches[layer].keep(k, v, &places)?;
-                Ok(attention(q, k, v, heads, &sequences)?)
+                attention(q, k, v, heads, &sequences)
             })?;
         let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
         self.detached_logits(&hidden, &last)
@@ -155,7 +155,7 @@ impl Decoder {
         let positions = lengths.iter().map(|length| *length as u32).collect();
         let hidden = self.run_detached(tokens, positions, &mut |layer, q, k, v| {
             caches[layer].keep(k, v, &places)?;
-            Ok(caches[layer].attend(q, &seen)?)
+            caches[layer].attend(q, &seen)
         })?;
         let rows: Vec<u32> = (0..tokens.len() as u32).collect();
         self.detached_logits(&hidden, &rows)

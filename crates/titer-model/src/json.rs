@@ -112,20 +112,20 @@ impl Defaults {
 }
 
 /// The keys not yet taken.
-struct Keys(Map<String, Value>);
+pub(crate) struct Keys(pub(crate) Map<String, Value>);
 
 impl Keys {
     /// The key's value; `None` when it is absent or null.
-    fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>> {
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>> {
         let value = self.0.remove(key).filter(|value| !value.is_null());
         value.map(|value| convert(key, value)).transpose()
     }
 
-    fn or<T: DeserializeOwned>(&mut self, key: &str, default: T) -> Result<T> {
+    pub(crate) fn or<T: DeserializeOwned>(&mut self, key: &str, default: T) -> Result<T> {
         Ok(self.take(key)?.unwrap_or(default))
     }
 
-    fn required<T: DeserializeOwned>(&mut self, key: &str) -> Result<T> {
+    pub(crate) fn required<T: DeserializeOwned>(&mut self, key: &str) -> Result<T> {
         self.take(key)?.ok_or_else(|| Error::Key { key: key.to_owned(), problem: "it is missing".to_owned() })
     }
 

@@ -10,7 +10,9 @@ mod files;
 mod generate;
 pub mod gguf;
 mod json;
+mod lora;
 mod parameters;
+mod recompute;
 mod score;
 mod weights;
 
@@ -19,5 +21,6 @@ pub use decoder::{Decoder, Hidden};
 pub use error::{Error, Result};
 pub use files::{CONFIG, INDEX, WEIGHTS, read_tensors, write_tensors};
 pub use generate::{Choice, Generate};
+pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec, PROJECTIONS};
 pub use parameters::Parameters;
 pub use score::LogLikelihood;

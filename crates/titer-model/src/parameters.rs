@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The trainable weights of a model: safetensors names, sorted, so that every loop over them has one
 /// order.
@@ -52,6 +52,32 @@ impl Parameters {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
+    }
+
+    /// Takes over the numbers of `tensors`, which must be named and shaped as these.
+    ///
+    /// # Errors
+    /// Names what is missing, unexpected or misshapen; then nothing has changed.
+    pub fn assign(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        for (name, var) in self.iter() {
+            let Some(tensor) = tensors.get(name) else {
+                return Err(Error::Missing { name: name.to_owned(), shape: var.dims().to_vec() });
+            };
+            if tensor.shape() != var.shape() {
+                return Err(Error::Shape {
+                    name: name.to_owned(),
+                    expected: var.dims().to_vec(),
+                    got: tensor.dims().to_vec(),
+                });
+            }
+        }
+        if let Some(name) = tensors.keys().find(|name| !self.by_name.contains_key(*name)) {
+            return Err(Error::Unexpected { name: name.clone() });
+        }
+        for (name, var) in self.iter() {
+            var.set(&tensors[name].to_dtype(var.dtype())?.to_device(var.device())?)?;
+        }
+        Ok(())
     }
 
     /// Copies of all numbers, unaffected by later training.

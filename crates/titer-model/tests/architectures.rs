@@ -25,6 +25,14 @@ fn every_family_computes_what_transformers_computes_before_and_after_a_save() {
         model.save(folder.path()).unwrap();
         let again = Decoder::open(folder.path(), &Device::Cpu).unwrap();
         assert_eq!(again.config(), model.config(), "{}", case.name);
+        // For `tests/peers/transformers_check.py families`.
+        if let Ok(peers) = std::env::var("TITER_FAMILIES") {
+            let folder = Path::new(&peers).join(&case.name);
+            fs::create_dir_all(&folder).unwrap();
+            model.save(&folder).unwrap();
+            let text = json!({"tokens": fixture.tokens, "rows": fixture.rows, "logits": got});
+            fs::write(folder.join("logits.json"), text.to_string()).unwrap();
+        }
         assert_eq!(logits(&again, &fixture.tokens, &fixture.rows), got, "{}", case.name);
     }
 }

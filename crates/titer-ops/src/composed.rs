@@ -10,7 +10,20 @@ use crate::{Heads, Rotary, Sequences};
 /// # Errors
 /// When the shapes do not match.
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() && x.dtype() == DType::BF16 {
+        // Candle multiplies no bf16 on the CPU.
+        let wide = x.to_dtype(DType::F32)?.matmul(&weight.to_dtype(DType::F32)?.t()?)?;
+        return wide.to_dtype(DType::BF16);
+    }
     x.matmul(&weight.t()?)
+}
+
+/// See [`crate::lora`].
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn lora(x: &Tensor, weight: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
+    linear(x, weight)? + (linear(&linear(x, a)?, b)? * scale)?
 }
 
 /// See [`crate::rms_norm`].

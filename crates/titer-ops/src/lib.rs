@@ -22,7 +22,7 @@ mod swiglu;
 
 pub use attention::{Heads, attention};
 pub use cross_entropy::cross_entropy;
-pub use linear::linear;
+pub use linear::{linear, lora};
 pub use rms_norm::rms_norm;
 pub use rotary::{Rotary, Scaling, rotary};
 pub use sequences::Sequences;

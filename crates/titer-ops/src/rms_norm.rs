@@ -57,7 +57,7 @@ impl CustomOp2 for RmsNorm {
             backward(xs, ws, gs, self.epsilon, &mut dx, &mut dw);
             let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
             let dw = Tensor::from_vec(dw, weight.shape(), x.device())?;
-            Ok((Some(dx), Some(dw)))
+            Ok((Some(dx), weight.track_op().then_some(dw)))
         })
     }
 }

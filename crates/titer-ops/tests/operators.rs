@@ -229,3 +229,16 @@ fn squared_norm_sums_all_elements() {
     let expected: f64 = values(&x).iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
     assert!((adamw::squared_norm(&x).unwrap() - expected).abs() < 1e-3);
 }
+
+#[test]
+fn lora() {
+    let weight = numbers(&[9, 5], 2).as_tensor().detach();
+    let inputs = [numbers(&[7, 5], 1), numbers(&[3, 5], 3), numbers(&[9, 3], 4)];
+    check(
+        "lora",
+        &inputs,
+        |x| titer_ops::lora(&x[0], &weight, &x[1], &x[2], 1.5),
+        |x| composed::lora(&x[0], &weight, &x[1], &x[2], 1.5),
+    );
+    assert!(titer_ops::lora(&inputs[0], &weight, &inputs[2], &inputs[1], 1.0).is_err());
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use titer_model::Decoder;
 use titer_ops::adamw::{Update, update};
 use titer_plan::stage::TrainSpec;
@@ -11,7 +11,8 @@ use crate::{Error, Gradient, Result, State};
 
 const EPSILON: f64 = 1e-8;
 
-/// The optimiser's state: both moments of every parameter and the number of updates.
+/// The optimiser's state: both moments of every parameter, in `f32` whatever the parameter's type, and the
+/// number of updates.
 #[derive(Debug)]
 pub struct AdamW {
     moments: BTreeMap<String, (Var, Var)>,
@@ -28,7 +29,7 @@ impl AdamW {
             .parameters()
             .iter()
             .map(|(name, var)| {
-                let zero = || Var::zeros(var.shape(), var.dtype(), var.device());
+                let zero = || Var::zeros(var.shape(), DType::F32, var.device());
                 Ok((name.to_owned(), (zero()?, zero()?)))
             })
             .collect::<Result<_>>()?;

@@ -1,5 +1,5 @@
-//! Everything that a resumed run needs, as a directory: `model/`, `optimizer.safetensors`,
-//! `objective.safetensors`, `trainer.json`.
+//! Everything that a resumed run needs beside the model that it began from, as a directory:
+//! `parameters.safetensors`, `optimizer.safetensors`, `objective.safetensors`, `trainer.json`.
 //!
 //! Sampling depends on the step alone, so the step is also the sampler's position and the state of all
 //! randomness.
@@ -7,7 +7,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use titer_model::{Decoder, read_tensors, write_tensors};
 use titer_plan::stage::TrainSpec;
@@ -29,12 +28,12 @@ struct Progress {
 pub struct Resumed {
     /// Goes on at the checkpoint's step.
     pub trainer: Trainer,
-    /// The weights of the checkpoint.
+    /// The model with the weights of the checkpoint.
     pub model: Decoder,
 }
 
 struct Files {
-    model: PathBuf,
+    parameters: PathBuf,
     optimizer: PathBuf,
     objective: PathBuf,
     progress: PathBuf,
@@ -43,7 +42,7 @@ struct Files {
 impl Files {
     fn of(folder: &Path) -> Self {
         Self {
-            model: folder.join("model"),
+            parameters: folder.join("parameters.safetensors"),
             optimizer: folder.join("optimizer.safetensors"),
             objective: folder.join("objective.safetensors"),
             progress: folder.join("trainer.json"),
@@ -59,8 +58,7 @@ pub(crate) fn save(
 ) -> Result<()> {
     let files = Files::of(folder);
     let failed = |path: &Path, problem: String| Error::Checkpoint { path: path.to_owned(), problem };
-    fs::create_dir_all(&files.model).map_err(|e| failed(&files.model, e.to_string()))?;
-    model.save(&files.model)?;
+    write_tensors(&files.parameters, model.parameters().iter().map(|(name, var)| (name, var.as_tensor())))?;
     write_state(&files.optimizer, &trainer.optimizer.state())?;
     write_state(&files.objective, &objective.state()?)?;
     let progress = Progress {
@@ -81,15 +79,16 @@ fn write_state(path: &Path, state: &State) -> Result<()> {
 
 impl Trainer {
     /// Takes up a run from the directory that [`crate::Point::save`] wrote: the same bits follow as without
-    /// the interruption.
+    /// the interruption. `model` is what the run began from, with the same adapters if it has any; its
+    /// trainable weights are overwritten.
     ///
     /// # Errors
-    /// When a file is missing or torn, or the checkpoint was made with other settings.
+    /// When a file is missing or torn, or the checkpoint was made with other settings or another model.
     pub fn resume(
         spec: TrainSpec,
         objective: &mut dyn Objective,
         folder: &Path,
-        device: &Device,
+        model: Decoder,
     ) -> Result<Resumed> {
         let files = Files::of(folder);
         let failed = |problem: String| Error::Checkpoint { path: files.progress.clone(), problem };
@@ -98,7 +97,12 @@ impl Trainer {
         if progress.spec != spec {
             return Err(failed("it was made with other training settings".to_owned()));
         }
-        let model = Decoder::load(&files.model, device)?;
+        let device = model.device();
+        let parameters = read_tensors(&files.parameters, device)?;
+        model
+            .parameters()
+            .assign(&parameters)
+            .map_err(|e| Error::Checkpoint { path: files.parameters.clone(), problem: e.to_string() })?;
         let moments = read_tensors(&files.optimizer, device)?;
         let optimizer = AdamW::restore(&model, &moments, progress.updates)
             .map_err(|problem| Error::Checkpoint { path: files.optimizer.clone(), problem })?;

@@ -37,7 +37,7 @@ impl Cost {
         Self {
             examples: batch.sequences() as u64,
             tokens: batch.tokens.len() as u64,
-            flops: model.config().training_flops(batch.tokens.len(), batch.rows.len()),
+            flops: model.training_flops(batch.tokens.len(), batch.rows.len()),
         }
     }
 }
@@ -56,15 +56,11 @@ impl Gradient {
     /// # Errors
     /// When a parameter receives no gradient: the optimiser would pass over it in silence.
     pub fn of(loss: &Tensor, model: &Decoder, cost: Cost) -> Result<Self> {
-        let mut store = loss.backward()?;
-        let by_parameter = model
-            .parameters()
-            .iter()
-            .map(|(name, var)| match store.remove(var.as_tensor()) {
-                Some(gradient) => Ok((name.to_owned(), gradient)),
-                None => Err(Error::NoGradient { parameter: name.to_owned() }),
-            })
-            .collect::<Result<_>>()?;
+        let by_parameter = model.backward(loss)?;
+        let mut names = model.parameters().iter().map(|(name, _)| name);
+        if let Some(name) = names.find(|name| !by_parameter.contains_key(*name)) {
+            return Err(Error::NoGradient { parameter: name.to_owned() });
+        }
         Ok(Self { by_parameter, terms: Vec::new(), cost })
     }
 

@@ -81,8 +81,7 @@ fn train_through(folder: &Path, stop: u64) -> (Vec<u32>, Cost) {
         Trainer::new(spec(12), &first).unwrap().fit(&first, &mut objective(), &mut observer).unwrap();
     assert_eq!(outcome, Outcome::Stopped { step: stop });
     let mut objective = objective();
-    let Resumed { mut trainer, model } =
-        Trainer::resume(spec(12), &mut objective, folder, &Device::Cpu).unwrap();
+    let Resumed { mut trainer, model } = Trainer::resume(spec(12), &mut objective, folder, model()).unwrap();
     struct Last(Cost);
     impl Observer for Last {
         fn between(&mut self, point: &Point<'_>) -> Result<ControlFlow<()>> {
@@ -132,7 +131,7 @@ fn training_lowers_the_loss() {
 fn a_checkpoint_of_other_settings_or_a_torn_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     train_through(folder.path(), 2);
-    let resume = |spec| Trainer::resume(spec, &mut objective(), folder.path(), &Device::Cpu).map(|_| ());
+    let resume = |spec| Trainer::resume(spec, &mut objective(), folder.path(), model()).map(|_| ());
     assert!(matches!(resume(spec(13)), Err(Error::Checkpoint { .. })));
     let optimizer = folder.path().join("optimizer.safetensors");
     let bytes = std::fs::read(&optimizer).unwrap();

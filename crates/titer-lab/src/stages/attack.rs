@@ -4,7 +4,6 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use titer_attacks::AttackContext;
@@ -92,12 +91,10 @@ pub(super) fn tune(
     let mut objective = Supervised::new(sampler);
     let checkpoint = work.writer.resume()?;
     let folder = checkpoint.as_ref().map(|checkpoint| checkpoint.folder.as_path());
+    let model = work.input_model()?;
     let Resumed { mut trainer, model } = match folder {
-        Some(folder) => Trainer::resume(train, &mut objective, folder, &Device::Cpu)?,
-        None => {
-            let model = work.input_model()?;
-            Resumed { trainer: Trainer::new(train, &model)?, model }
-        }
+        Some(folder) => Trainer::resume(train, &mut objective, folder, model)?,
+        None => Resumed { trainer: Trainer::new(train, &model)?, model },
     };
     let prober = Prober {
         work,

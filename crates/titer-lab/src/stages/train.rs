@@ -74,19 +74,17 @@ pub(super) fn immunize(
     fit(work, method.schedule(), objective.as_mut(), || work.input_model())
 }
 
-/// Trains from the newest checkpoint, or else from `fresh`, and writes model and log.
+/// Trains from the newest checkpoint of `fresh`, or else from it, and writes model and log.
 fn fit(
     work: &Work<'_>,
     spec: TrainSpec,
     objective: &mut dyn Objective,
     fresh: impl FnOnce() -> Result<Decoder>,
 ) -> Result<()> {
+    let model = fresh()?;
     let Resumed { mut trainer, model } = match work.writer.resume()? {
-        Some(checkpoint) => Trainer::resume(spec, objective, &checkpoint.folder, &Device::Cpu)?,
-        None => {
-            let model = fresh()?;
-            Resumed { trainer: Trainer::new(spec, &model)?, model }
-        }
+        Some(checkpoint) => Trainer::resume(spec, objective, &checkpoint.folder, model)?,
+        None => Resumed { trainer: Trainer::new(spec, &model)?, model },
     };
     trainer.fit(&model, objective, &mut Recorder::new(work, spec.steps, ()))?;
     work.writer.write(&format!("{MODEL}/{CONFIG}"), |path| model.save_config(path))?;

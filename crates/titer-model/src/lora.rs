@@ -1,0 +1,291 @@
+//! Low-rank adapters (LoRA, arXiv 2106.09685): y = x·Wᵀ + (alpha / rank)·(x·Aᵀ)·Bᵀ with W held fixed, in
+//! the names and files of PEFT.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::config::unsupported;
+use crate::files::{read_tensors, usable, write_tensors};
+use crate::json::Keys;
+use crate::weights::is_projection;
+use crate::{Config, Decoder, Error, Parameters, Result};
+
+/// The file of an adapter's directory that holds its configuration.
+pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+/// The file of an adapter's directory that holds its weights.
+pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
+
+/// The projections of a layer, by the names that PEFT targets.
+pub const PROJECTIONS: [&str; 7] =
+    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// Rank at most; beyond the width of the model a low rank is none.
+const HIGHEST_RANK: usize = 1 << 14;
+
+/// Which projections are adapted, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraSpec {
+    /// Rows of A, columns of B.
+    pub rank: usize,
+    /// The adapter's product is multiplied by `alpha / rank`.
+    pub alpha: f64,
+    /// Some of [`PROJECTIONS`].
+    pub targets: Vec<String>,
+}
+
+impl LoraSpec {
+    /// All projections of attention and MLP.
+    pub fn everywhere(rank: usize, alpha: f64) -> Self {
+        Self { rank, alpha, targets: PROJECTIONS.map(str::to_owned).to_vec() }
+    }
+
+    /// alpha / rank.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+
+    /// Refuses what cannot be attached.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn check(&self) -> Result<()> {
+        if self.rank == 0 || self.rank > HIGHEST_RANK {
+            return unsupported("lora rank", self.rank, &format!("1 to {HIGHEST_RANK} is"));
+        }
+        if !self.alpha.is_finite() || self.alpha == 0.0 {
+            return unsupported("lora alpha", self.alpha, "a finite number other than 0 is");
+        }
+        if self.targets.is_empty() {
+            return unsupported("lora targets", "none", &format!("some of {} are", PROJECTIONS.join(", ")));
+        }
+        match self.targets.iter().find(|target| !PROJECTIONS.contains(&target.as_str())) {
+            Some(target) => {
+                unsupported("lora targets", target, &format!("some of {} are", PROJECTIONS.join(", ")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the weight of this name has an adapter.
+    pub(crate) fn adapts(&self, weight: &str) -> bool {
+        is_projection(weight)
+            && weight.rsplit('.').nth(1).is_some_and(|part| self.targets.iter().any(|target| target == part))
+    }
+
+    /// The names, as PEFT saves them, and shapes of A and B for each adapted weight.
+    fn shapes(&self, config: &Config) -> BTreeMap<String, Vec<usize>> {
+        let adapted = config.shapes().into_iter().filter(|(name, _)| self.adapts(name));
+        adapted
+            .flat_map(|(name, shape)| {
+                let [a, b] = factors(&name);
+                [(a, vec![self.rank, shape[1]]), (b, vec![shape[0], self.rank])]
+            })
+            .collect()
+    }
+
+    fn from_json(object: Map<String, Value>) -> Result<Self> {
+        let mut keys = Keys(object);
+        let kind: String = keys.required("peft_type")?;
+        if kind != "LORA" {
+            return unsupported("peft_type", kind, "LORA is");
+        }
+        let (rank, alpha) = (keys.required("r")?, keys.required("lora_alpha")?);
+        let targets = match keys.0.remove("target_modules") {
+            Some(Value::String(all)) if all == "all-linear" => PROJECTIONS.map(str::to_owned).to_vec(),
+            Some(Value::Array(names)) => {
+                let mut targets = Vec::new();
+                for name in &names {
+                    let name = name.as_str().unwrap_or_default();
+                    match name.rsplit('.').next() {
+                        Some(last)
+                            if [last, &format!("self_attn.{last}"), &format!("mlp.{last}")]
+                                .contains(&name) =>
+                        {
+                            targets.push(last.to_owned());
+                        }
+                        _ => return unsupported("target_modules", name, "names such as q_proj are"),
+                    }
+                }
+                targets.sort();
+                targets.dedup();
+                targets
+            }
+            other => return unsupported("target_modules", other.unwrap_or_default(), "a list of names is"),
+        };
+        if keys.or("bias", "none".to_owned())? != "none" {
+            return unsupported("bias", "trained", "none is");
+        }
+        let initial = keys.0.remove("init_lora_weights").unwrap_or_default();
+        let plain =
+            [json!(true), json!(false), json!("gaussian"), json!("orthogonal"), json!("eva"), json!(null)];
+        if !plain.contains(&initial) {
+            return unsupported(
+                "init_lora_weights",
+                initial,
+                "an initialisation that leaves the base as it is, is",
+            );
+        }
+        // What says nothing of the mathematics. Dropout has no part in inference.
+        const HARMLESS: [&str; 11] = [
+            "auto_mapping",
+            "base_model_name_or_path",
+            "eva_config",
+            "inference_mode",
+            "lora_dropout",
+            "megatron_core",
+            "peft_version",
+            "qalora_group_size",
+            "revision",
+            "task_type",
+            "target_modules",
+        ];
+        let neutral = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(values) => values.is_empty(),
+            Value::Object(values) => values.is_empty(),
+            _ => false,
+        };
+        let mut rest = keys.0.iter();
+        if let Some((key, value)) =
+            rest.find(|(key, value)| !HARMLESS.contains(&key.as_str()) && !neutral(value))
+        {
+            return unsupported(key, value, "plain LoRA without it is");
+        }
+        let spec = Self { rank, alpha, targets };
+        spec.check()?;
+        Ok(spec)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": null,
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": 0.0,
+            "target_modules": self.targets,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "inference_mode": true,
+            "init_lora_weights": true,
+            "modules_to_save": null,
+            "use_rslora": false,
+            "use_dora": false,
+        })
+    }
+}
+
+/// The names of A and B for the weight of this name.
+pub(crate) fn factors(weight: &str) -> [String; 2] {
+    let module = weight.strip_suffix(".weight").unwrap_or(weight);
+    ["A", "B"].map(|factor| format!("base_model.model.{module}.lora_{factor}.weight"))
+}
+
+impl Decoder {
+    /// Holds the weights fixed and gives some projections fresh adapters, A uniform in ±1/√inputs and B
+    /// zero as PEFT has them, in order of their names; [`Decoder::parameters`] are then the adapters'.
+    ///
+    /// # Errors
+    /// When the specification cannot be, or the model has adapters already.
+    pub fn attach(&mut self, spec: &LoraSpec, rng: &mut impl Rng) -> Result<()> {
+        spec.check()?;
+        let (dtype, device) = (self.dtype(), self.device().clone());
+        let shapes = spec.shapes(self.config());
+        let tensors = shapes.into_iter().map(|(name, shape)| {
+            let count = shape.iter().product();
+            let values: Vec<f32> = if name.ends_with("lora_A.weight") {
+                let bound = 1.0 / (shape[1] as f32).sqrt();
+                (0..count).map(|_| (2.0 * rng.random::<f32>() - 1.0) * bound).collect()
+            } else {
+                vec![0.0; count]
+            };
+            Ok((name, Tensor::from_vec(values, shape, &device)?.to_dtype(dtype)?))
+        });
+        let parameters = Parameters::from_tensors(tensors)?;
+        self.adapt(spec.clone(), parameters)
+    }
+
+    /// Folds the adapters into the weights: the same function as a plain model, all of it trainable.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn merge(self) -> Result<Self> {
+        if self.adapter().is_none() {
+            return Ok(self);
+        }
+        let (config, device) = (self.config().clone(), self.device().clone());
+        Self::build(config, &device, |name, shape| {
+            self.merged(name)?.ok_or_else(|| Error::Missing { name: name.to_owned(), shape: shape.to_vec() })
+        })
+    }
+
+    /// The weight of this name with its adapter folded in.
+    pub(crate) fn merged(&self, name: &str) -> Result<Option<Tensor>> {
+        let Some(weight) = self.weight(name) else { return Ok(None) };
+        let Some(spec) = self.adapter().filter(|spec| spec.adapts(name)) else { return Ok(Some(weight)) };
+        let [a, b] =
+            factors(name).map(|name| self.parameters().get(&name).map(|var| var.as_tensor().detach()));
+        let (Some(a), Some(b)) = (a, b) else { return Ok(None) };
+        let wide = |tensor: &Tensor| tensor.to_dtype(DType::F32);
+        let product = (wide(&b)?.matmul(&wide(&a)?)? * spec.scale())?;
+        Ok(Some((wide(&weight)? + product)?.to_dtype(weight.dtype())?))
+    }
+
+    /// Saves the adapters, without the model, into an existing directory as PEFT does.
+    ///
+    /// # Errors
+    /// When the model has none or a file cannot be written.
+    pub fn save_adapter(&self, folder: &Path) -> Result<()> {
+        let Some(spec) = self.adapter() else {
+            return Err(Error::Adapter { problem: "the model has none to save".to_owned() });
+        };
+        let path = folder.join(ADAPTER_CONFIG);
+        let text = serde_json::to_vec_pretty(&spec.to_json())
+            .map_err(|source| Error::Json { path: path.clone(), source })?;
+        fs::write(&path, text).map_err(|source| Error::File { path, action: "write", source })?;
+        let tensors = self.parameters().iter().map(|(name, var)| (name, var.as_tensor()));
+        write_tensors(&folder.join(ADAPTER_WEIGHTS), tensors)
+    }
+
+    /// Holds the weights fixed and gives the model the adapters that PEFT or [`Decoder::save_adapter`]
+    /// saved.
+    ///
+    /// # Errors
+    /// Names the key that is more than plain LoRA, and the tensor that is missing or does not fit.
+    pub fn load_adapter(&mut self, folder: &Path) -> Result<()> {
+        let path = folder.join(ADAPTER_CONFIG);
+        let text =
+            fs::read(&path).map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
+        let object =
+            serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
+        let spec = LoraSpec::from_json(object).map_err(|error| error.of_file(&path))?;
+        let path = folder.join(ADAPTER_WEIGHTS);
+        let mut tensors = read_tensors(&path, &Device::Cpu)?;
+        let (dtype, device) = (self.dtype(), self.device().clone());
+        let shapes = spec.shapes(self.config());
+        let found = shapes.into_iter().map(|(name, shape)| {
+            let of_file = |error: Error| error.of_file(&path);
+            let Some(tensor) = tensors.remove(&name) else {
+                return Err(of_file(Error::Missing { name, shape }));
+            };
+            if tensor.dims() != shape {
+                let got = tensor.dims().to_vec();
+                return Err(of_file(Error::Shape { name, expected: shape, got }));
+            }
+            let tensor = usable(&name, &tensor, dtype, &device).map_err(of_file)?;
+            Ok((name, tensor))
+        });
+        let parameters = Parameters::from_tensors(found)?;
+        if let Some(name) = tensors.into_keys().next() {
+            return Err(Error::Unexpected { name }.of_file(&path));
+        }
+        self.adapt(spec, parameters)
+    }
+}

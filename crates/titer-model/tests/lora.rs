@@ -1,0 +1,129 @@
+//! Adapters: PEFT's files, merging, copies, refusals.
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use common::{assert_close, fixture, fixture_text, logits, model};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde_json::{Value, json};
+use titer_model::{Choice, Decoder, Generate, LoraSpec};
+use titer_ops::Sequences;
+
+fn base() -> Decoder {
+    model(&fixture().cases[0])
+}
+
+fn peft() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/peft")
+}
+
+fn adapted() -> Decoder {
+    let mut model = base();
+    model.load_adapter(&peft()).unwrap();
+    model
+}
+
+#[test]
+fn an_adapter_of_peft_computes_what_it_computes_there() {
+    let fixture = fixture();
+    let text: Value = serde_json::from_str(&fixture_text("peft/logits.json")).unwrap();
+    let expected: Vec<Vec<f32>> = serde_json::from_value(text["logits"].clone()).unwrap();
+    let model = adapted();
+    assert_eq!((model.adapter().unwrap().rank, model.adapter().unwrap().alpha), (2, 6.0));
+    assert_eq!(model.parameters().len(), 2 * 7 * 2);
+    let got = logits(&model, &fixture.tokens, &fixture.rows);
+    assert_close(&got, &expected, 1e-5, "adapted");
+    let plain = logits(&base(), &fixture.tokens, &fixture.rows);
+    assert!((plain[0][0] - got[0][0]).abs() > 1e-2, "the adapter has an effect");
+    // Saved whole, the adapters are folded in; saved alone, they come back.
+    let folder = tempfile::tempdir().unwrap();
+    model.save(folder.path()).unwrap();
+    let whole = Decoder::load(folder.path(), &Device::Cpu).unwrap();
+    assert_close(&logits(&whole, &fixture.tokens, &fixture.rows), &got, 1e-5, "saved");
+    model.save_adapter(folder.path()).unwrap();
+    let mut again = base();
+    again.load_adapter(folder.path()).unwrap();
+    assert_eq!(again.adapter(), model.adapter());
+    assert_eq!(logits(&again, &fixture.tokens, &fixture.rows), got);
+    assert_eq!(logits(&model.duplicate().unwrap(), &fixture.tokens, &fixture.rows), got);
+    let prompts = [fixture.tokens[..7].to_vec()];
+    let greedy = || Generate { max_new_tokens: 8, end: None, choice: Choice::Greedy };
+    let answer = model.generate(&prompts, greedy()).unwrap();
+    let merged = model.merge().unwrap();
+    assert!(merged.adapter().is_none() && merged.parameters().get("lm_head.weight").is_some());
+    assert_close(&logits(&merged, &fixture.tokens, &fixture.rows), &got, 1e-5, "merged");
+    assert_eq!(merged.generate(&prompts, greedy()).unwrap(), answer);
+}
+
+#[test]
+fn a_fresh_adapter_changes_nothing_and_alone_receives_gradients() {
+    let fixture = fixture();
+    let (plain, mut model) = (base(), base());
+    let spec = LoraSpec {
+        targets: vec!["q_proj".to_owned(), "down_proj".to_owned()],
+        ..LoraSpec::everywhere(3, 6.0)
+    };
+    model.attach(&spec, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+    let got = logits(&model, &fixture.tokens, &fixture.rows);
+    assert_close(&got, &logits(&plain, &fixture.tokens, &fixture.rows), 1e-6, "fresh");
+    let names: Vec<&str> = model.parameters().iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), 8);
+    assert_eq!(names[0], "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight");
+    let a = model.parameters().get(names[0]).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let bound = 1.0 / 32f32.sqrt();
+    assert!(a.iter().all(|value| value.abs() <= bound) && a.iter().any(|value| value.abs() > 0.8 * bound));
+    let hidden =
+        model.forward(&fixture.tokens, &Sequences::new(&[0, fixture.tokens.len()]).unwrap()).unwrap();
+    let loss = model.logits(&hidden, &[3]).unwrap().sqr().unwrap().sum_all().unwrap();
+    let store = loss.backward().unwrap();
+    // Beside the adapters, three activations of the first layer, and none of the weights.
+    assert_eq!(store.get_ids().count(), 8 + 3);
+    assert_eq!(model.backward(&loss).unwrap().len(), 8);
+    assert!(model.training_flops(10, 2) < plain.training_flops(10, 2));
+    assert!(
+        model
+            .attach(&spec, &mut ChaCha8Rng::seed_from_u64(1))
+            .unwrap_err()
+            .to_string()
+            .contains("merge it first")
+    );
+    assert!(plain.save_adapter(Path::new("/nowhere")).unwrap_err().to_string().contains("none to save"));
+}
+
+#[test]
+fn what_is_more_than_plain_lora_is_refused_by_key() {
+    let original: Value = serde_json::from_str(&fixture_text("peft/adapter_config.json")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(peft().join("adapter_model.safetensors"), folder.path().join("adapter_model.safetensors"))
+        .unwrap();
+    let check = |key: &str, value: Value, expected: &str| {
+        let mut config = original.clone();
+        config[key] = value;
+        fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
+        let error = base().load_adapter(folder.path()).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check("peft_type", json!("IA3"), "peft_type = IA3");
+    check("use_rslora", json!(true), "use_rslora");
+    check("use_dora", json!(true), "use_dora");
+    check("bias", json!("all"), "bias");
+    check("modules_to_save", json!(["lm_head"]), "modules_to_save");
+    check("rank_pattern", json!({"q_proj": 4}), "rank_pattern");
+    check("alpha_pattern", json!({"q_proj": 4}), "alpha_pattern");
+    check("layers_to_transform", json!([1]), "layers_to_transform");
+    check("fan_in_fan_out", json!(true), "fan_in_fan_out");
+    check("init_lora_weights", json!("pissa"), "init_lora_weights");
+    check("target_modules", json!(["lm_head"]), "lm_head");
+    check("target_modules", json!("model.*q_proj"), "target_modules");
+    check("some_later_invention", json!(3), "some_later_invention");
+    check("r", json!(0), "rank");
+    check("r", json!(1u64 << 60), "rank");
+    check("r", json!(3), "adapter_model.safetensors: tensor");
+    check("lora_alpha", json!("big"), "lora_alpha");
+    check("target_modules", json!(["q_proj"]), "does not belong");
+}
