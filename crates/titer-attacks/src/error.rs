@@ -34,6 +34,12 @@ pub enum Error {
     Train(#[from] titer_train::Error),
 }
 
+impl From<titer_model::Error> for Error {
+    fn from(error: titer_model::Error) -> Self {
+        Self::Train(error.into())
+    }
+}
+
 impl From<titer_data::Error> for Error {
     fn from(error: titer_data::Error) -> Self {
         Self::Train(error.into())

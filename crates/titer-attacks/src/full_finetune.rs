@@ -1,15 +1,14 @@
 //! `full-finetune`: supervised fine-tuning of all weights on harmful pairs, the attack of Rosati et al.,
 //! arXiv 2402.16382, section 3, and of Qi et al., arXiv 2310.03693.
 
-use rand::seq::index;
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::Decoder;
 use titer_plan::stage::{Schedule, TrainSpec};
-use titer_plan::{Method, MethodKind, Parameter, ThreatModel};
-use titer_train::{Observer, Outcome, Resumed, Supervised, Trainer};
+use titer_plan::{Method, MethodKind, ThreatModel};
+use titer_train::{Observer, Outcome};
 
-use crate::{Attack, AttackContext, Error, Result};
+use crate::supervised::{self, Pairs};
+use crate::{Attack, AttackContext, Result};
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,47 +37,20 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "supervised fine-tuning of all weights on harmful pairs (AdamW, betas 0.9 and 0.999)",
         citation: "Rosati et al., arXiv 2402.16382; Qi et al., arXiv 2310.03693",
-        parameters: vec![
-            Parameter::real("rate", "1/step", 1e-4, 1e-9..=1.0, "peak learning rate"),
-            Parameter::integer("steps", "steps", 200, 1..=10_000_000, "optimiser steps"),
-            Parameter::integer("examples", "examples", 64, 1..=10_000_000, "distinct harmful examples owned"),
-            Parameter::integer("batch", "examples", 16, 1..=65_536, "examples per step"),
-            Parameter::choice(
-                "schedule",
-                "constant",
-                &["constant", "cosine", "linear"],
-                "how the rate moves",
-            ),
-            Parameter::integer("warmup_steps", "steps", 0, 0..=10_000_000, "steps of linear warm-up"),
-            Parameter::real("weight_decay", "1", 0.0, 0.0..=1.0, "decoupled weight decay"),
-        ],
+        parameters: supervised::parameters(1e-4),
     }
 }
 
 impl FullFinetune {
     fn train(&self) -> TrainSpec {
-        TrainSpec {
-            steps: self.steps,
-            batch: self.batch,
-            rate: self.rate,
-            schedule: self.schedule,
-            warmup_steps: self.warmup_steps,
-            beta1: 0.9,
-            beta2: 0.999,
-            weight_decay: self.weight_decay,
-            clip: None,
-        }
-    }
-
-    /// The examples that this attacker owns, chosen by its seed.
-    fn owned(&self, context: &AttackContext) -> Result<Vec<Example>> {
-        let available = context.harmful.len();
-        if self.examples > available {
-            return Err(Error::Examples { examples: self.examples, available });
-        }
-        let mut rng = Stream::new(context.seed, "full-finetune/examples").at(0);
-        let chosen = index::sample(&mut rng, available, self.examples);
-        Ok(chosen.iter().map(|at| context.harmful[at].clone()).collect())
+        supervised::train(
+            self.steps,
+            self.batch,
+            self.rate,
+            self.schedule,
+            self.warmup_steps,
+            self.weight_decay,
+        )
     }
 }
 
@@ -88,13 +60,7 @@ impl Attack for FullFinetune {
     }
 
     fn run(&self, victim: Decoder, context: &AttackContext, observer: &mut dyn Observer) -> Result<Outcome> {
-        let stream = Stream::new(context.seed, "full-finetune/batches");
-        let sampler = Sampler::new(self.owned(context)?, stream, self.batch, Draw::WithoutReplacement)?;
-        let mut objective = Supervised::new(sampler);
-        let Resumed { mut trainer, model } = match &context.resume {
-            Some(folder) => Trainer::resume(self.train(), &mut objective, folder, victim)?,
-            None => Resumed { trainer: Trainer::new(self.train(), &victim)?, model: victim },
-        };
-        Ok(trainer.fit(&model, &mut objective, observer)?)
+        let pairs = Pairs { name: "full-finetune", examples: self.examples };
+        supervised::run(self.train(), pairs, victim, context, observer)
     }
 }

@@ -6,8 +6,11 @@
 mod attack;
 mod error;
 mod full_finetune;
+mod lora_finetune;
 pub mod registry;
+mod supervised;
 
 pub use attack::{Attack, AttackContext};
 pub use error::{Error, Result};
 pub use full_finetune::FullFinetune;
+pub use lora_finetune::LoraFinetune;

@@ -2,15 +2,17 @@
 
 use titer_plan::{Method, MethodSpec};
 
-use crate::{Attack, Error, Result, full_finetune};
+use crate::{Attack, Error, Result, full_finetune, lora_finetune};
 
 struct Entry {
     method: fn() -> Method,
     build: fn(&MethodSpec) -> Result<Box<dyn Attack>>,
 }
 
-const ATTACKS: &[Entry] =
-    &[Entry { method: full_finetune::method, build: decode::<full_finetune::FullFinetune> }];
+const ATTACKS: &[Entry] = &[
+    Entry { method: full_finetune::method, build: decode::<full_finetune::FullFinetune> },
+    Entry { method: lora_finetune::method, build: decode::<lora_finetune::LoraFinetune> },
+];
 
 fn decode<T>(spec: &MethodSpec) -> Result<Box<dyn Attack>>
 where

@@ -7,13 +7,13 @@
 
 use serde::Deserialize;
 use titer_data::Sampler;
-use titer_model::Decoder;
+use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{token_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
-use crate::immunizer::constant_rate;
+use crate::immunizer::{constant_rate, lora_parameters};
 use crate::{DefenceContext, Immunizer, Keep, Result};
 
 /// The settings.
@@ -38,6 +38,11 @@ pub struct AdversarialLoss {
     pub cap: f64,
     /// Largest global gradient norm.
     pub clip: f64,
+    /// Rank of the adapters that are trained instead of the weights and merged in the end; 0 trains the
+    /// weights.
+    pub lora_rank: usize,
+    /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
+    pub lora_alpha: f64,
 }
 
 pub(crate) fn method() -> Method {
@@ -63,7 +68,10 @@ pub(crate) fn method() -> Method {
             Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the adversarial term"),
             Parameter::real("cap", "nats", 8.0, 0.0..=1e3, "harmful loss above which the term is silent"),
             Parameter::real("clip", "1", 1.0, 1e-9..=1e9, "largest global gradient norm"),
-        ],
+        ]
+        .into_iter()
+        .chain(lora_parameters())
+        .collect(),
     }
 }
 
@@ -71,6 +79,10 @@ impl Immunizer for AdversarialLoss {
     fn schedule(&self) -> TrainSpec {
         let batch = self.batch_harmful + self.batch_refusal + self.batch_permitted;
         constant_rate(self.steps, batch, self.rate, Some(self.clip))
+    }
+
+    fn adapter(&self) -> Option<LoraSpec> {
+        (self.lora_rank > 0).then(|| LoraSpec::everywhere(self.lora_rank, self.lora_alpha))
     }
 
     fn objective(&self, context: &DefenceContext) -> Result<Box<dyn Objective>> {

@@ -1,5 +1,7 @@
 //! The alignment stage: what is done to a model before anyone gets it.
 
+use titer_model::LoraSpec;
+use titer_plan::Parameter;
 use titer_plan::stage::{Schedule, TrainSpec};
 use titer_train::Objective;
 
@@ -14,6 +16,9 @@ pub trait Immunizer {
     fn extra_examples_per_step(&self) -> f64 {
         0.0
     }
+
+    /// The adapters that are trained instead of the weights, if that is asked for.
+    fn adapter(&self) -> Option<LoraSpec>;
 
     /// What to follow, on the defender's data.
     ///
@@ -35,4 +40,24 @@ pub(crate) fn constant_rate(steps: u64, batch: usize, rate: f64, clip: Option<f6
         weight_decay: 0.0,
         clip,
     }
+}
+
+/// The parameters of [`Immunizer::adapter`].
+pub(crate) fn lora_parameters() -> [Parameter; 2] {
+    [
+        Parameter::integer(
+            "lora_rank",
+            "1",
+            0,
+            0..=4096,
+            "rank of adapters trained instead of the weights, and merged; 0 for none",
+        ),
+        Parameter::real(
+            "lora_alpha",
+            "1",
+            16.0,
+            1e-3..=1e6,
+            "the adapters' product is multiplied by alpha / rank",
+        ),
+    ]
 }

@@ -11,13 +11,13 @@
 use rand::RngExt;
 use serde::Deserialize;
 use titer_data::{Draw, Sampler, Stream};
-use titer_model::Decoder;
+use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{mean_entropy, token_losses, value};
 use titer_train::{Cost, Gradient, Objective, Observer, Point, StepRecord, Supervised, Trainer};
 
-use crate::immunizer::constant_rate;
+use crate::immunizer::{constant_rate, lora_parameters};
 use crate::{DefenceContext, Immunizer, Keep, Result};
 
 /// The settings.
@@ -46,6 +46,11 @@ pub struct Tar {
     pub adversary_rates: Vec<f64>,
     /// Largest global gradient norm of the outer step.
     pub clip: f64,
+    /// Rank of the adapters that are trained instead of the weights and merged in the end; 0 trains the
+    /// weights.
+    pub lora_rank: usize,
+    /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
+    pub lora_alpha: f64,
 }
 
 pub(crate) fn method() -> Method {
@@ -91,7 +96,10 @@ pub(crate) fn method() -> Method {
                 "rates of simulated attacks",
             ),
             Parameter::real("clip", "1", 1.0, 1e-9..=1e9, "largest global gradient norm of the outer step"),
-        ],
+        ]
+        .into_iter()
+        .chain(lora_parameters())
+        .collect(),
     }
 }
 
@@ -103,6 +111,10 @@ impl Immunizer for Tar {
 
     fn extra_examples_per_step(&self) -> f64 {
         self.adversary_batch as f64 * (self.inner_steps + 1) as f64 / 2.0
+    }
+
+    fn adapter(&self) -> Option<LoraSpec> {
+        (self.lora_rank > 0).then(|| LoraSpec::everywhere(self.lora_rank, self.lora_alpha))
     }
 
     fn objective(&self, context: &DefenceContext) -> Result<Box<dyn Objective>> {

@@ -166,6 +166,8 @@ fn adversarial(lambda: f64, cap: f64) -> AdversarialLoss {
         lambda,
         cap,
         clip: 1.0,
+        lora_rank: 0,
+        lora_alpha: 16.0,
     }
 }
 
@@ -198,6 +200,8 @@ fn tar_adds_the_gradient_at_attacked_weights() {
         adversary_batch: 4,
         adversary_rates: vec![1e-3],
         clip: 1.0,
+        lora_rank: 0,
+        lora_alpha: 16.0,
     };
     let gradient = method.objective(&context()).unwrap().gradient(&decoder(), 0).unwrap();
     // The first AdamW step is almost the gradient's sign, which f32 cannot tell where a gradient is nearly

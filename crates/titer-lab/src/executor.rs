@@ -15,8 +15,11 @@ use crate::{Error, Interrupt, Result};
 /// How to run.
 #[derive(Debug, Clone, Copy)]
 pub struct RunOptions {
-    /// Stages at once; each uses one thread.
+    /// Stages at once.
     pub jobs: usize,
+    /// Threads that they share: a stage that runs alone gets all of them for its large products. Results do
+    /// not depend on it.
+    pub threads: usize,
 }
 
 /// How a run went.
@@ -83,7 +86,8 @@ pub(crate) fn run_stages(
         for _ in 0..options.jobs.clamp(1, plan.stages.len().max(1)) {
             scope.spawn(|| {
                 while let Some(stage) = board.take(interrupt, progress) {
-                    board.report(stage, perform(stage, store, interrupt, progress), progress);
+                    let work = || perform(stage, store, interrupt, progress);
+                    board.report(stage, with_threads(board.share(options.threads), work), progress);
                 }
             });
         }
@@ -97,6 +101,15 @@ pub(crate) fn run_stages(
         failed: state.failed.into_values().collect(),
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Does work whose products may use so many threads.
+fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+        Ok(pool) => pool.install(work),
+        // A system without threads to spare still has this one.
+        Err(_) => work(),
+    }
 }
 
 fn perform(
@@ -176,6 +189,11 @@ impl<'a> Board<'a> {
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The threads of a stage that was just taken, of `threads` in all.
+    fn share(&self, threads: usize) -> usize {
+        (threads / self.lock().running.len().max(1)).max(1)
     }
 
     /// Stages whose inputs have failed fail too.

@@ -310,7 +310,7 @@ fn open_world(store: &Store, reference: &str, world: &str) -> Result<Opened> {
         return unknown(reference, "its preset trains no base model");
     };
     let only = Plan { stages: vec![pretrain.clone()], cells: Vec::new(), ..plan.clone() };
-    executor::run_stages(&only, store, &RunOptions { jobs: 1 }, &Interrupt::default(), &())?;
+    executor::run_stages(&only, store, &RunOptions { jobs: 1, threads: 1 }, &Interrupt::default(), &())?;
     open_sealed(store, &pretrain.hash, reference, &pretrain.spec)
 }
 

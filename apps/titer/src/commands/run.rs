@@ -21,7 +21,9 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     let (source, plan) = read_plan(&arguments.spec, &arguments.set)?;
     let store = open_or_create(store)?;
     let estimate = titer_lab::estimate(&plan, Some(&store));
-    let options = RunOptions { jobs: titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get))? };
+    let jobs = titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get))?;
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let options = RunOptions { jobs, threads };
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
     let summary = {

@@ -100,39 +100,54 @@ impl Workload {
             StageSpec::Immunize { defence, .. } => match titer_defences::registry::immunizer(defence) {
                 Ok(method) => {
                     let schedule = method.schedule();
-                    self.made(schedule.steps, schedule.batch as f64 + method.extra_examples_per_step())
+                    let batch = schedule.batch as f64 + method.extra_examples_per_step();
+                    let rank = method.adapter().map_or(0, |adapter| adapter.rank as u64);
+                    self.trained(schedule.steps, batch, 0.0, rank)
                 }
                 Err(_) => Cost::default(),
             },
             StageSpec::Measure { probes, .. } => self.measured(self.asked(probes)),
             StageSpec::Attack { attack, probes, cadence, .. } => {
                 let steps = cadence.last().copied().unwrap_or(0);
-                let batch = attack.parameters.get("batch").and_then(serde_json::Value::as_f64).unwrap_or(1.0);
+                let number = |key: &str| attack.parameters.get(key).and_then(serde_json::Value::as_f64);
+                let (batch, rank) = (number("batch").unwrap_or(1.0), number("rank").unwrap_or(0.0) as u64);
                 let asked = self.asked(probes) * cadence.len() as f64;
-                Cost { disk: 0.0, ..self.trained(steps, batch, asked) }
+                Cost { disk: 0.0, ..self.trained(steps, batch, asked, rank) }
             }
             StageSpec::Tune { train, probes, cadence, .. } => {
                 let asked = self.asked(probes) * cadence.len() as f64;
-                Cost { disk: 0.0, ..self.trained(train.steps, train.batch as f64, asked) }
+                Cost { disk: 0.0, ..self.trained(train.steps, train.batch as f64, asked, 0) }
             }
         }
     }
 
     /// A stage whose result is a model.
     fn made(&self, steps: u64, batch: f64) -> Cost {
-        self.trained(steps, batch, 0.0)
+        self.trained(steps, batch, 0.0, 0)
     }
 
-    fn trained(&self, steps: u64, batch: f64, asked: f64) -> Cost {
+    /// `rank`: of the adapters that are trained, 0 where all weights are.
+    fn trained(&self, steps: u64, batch: f64, asked: f64, rank: u64) -> Cost {
         let tokens = self.prompt + self.answer;
         let example = self.config.training_flops(tokens, self.answer);
         let parameters = self.config.parameter_count() as f64;
         Cost {
             steps,
             flops: steps as f64 * batch * example + asked,
-            memory: parameters * TRAINED + self.activations(batch),
+            memory: self.activations(batch)
+                + match rank {
+                    0 => parameters * TRAINED,
+                    rank => parameters * NUMBER + self.adapters(rank) * TRAINED,
+                },
             disk: self.weights(),
         }
+    }
+
+    /// Weights of adapters of that rank on all projections.
+    fn adapters(&self, rank: u64) -> f64 {
+        let shapes = self.config.shapes();
+        let adapted = shapes.iter().filter(|(name, _)| name.contains("_proj.weight"));
+        adapted.map(|(_, shape)| rank as f64 * shape.iter().sum::<usize>() as f64).sum()
     }
 
     fn measured(&self, flops: f64) -> Cost {

@@ -14,6 +14,8 @@ use crate::{Error, Result};
 
 /// How long a run may go without a checkpoint.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(15);
+/// Of a large model a checkpoint is gigabytes: no more than one part in so many of the time goes into them.
+const CHECKPOINT_SHARE: u32 = 20;
 /// How often a running stage shows where it is.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// One step in so many is logged, besides the first ones.
@@ -45,24 +47,35 @@ pub(super) struct Recorder<'a, P> {
     steps: u64,
     pub(super) probing: P,
     saved: Instant,
+    /// How long after that the next checkpoint comes.
+    patience: Duration,
     shown: Instant,
 }
 
 impl<'a, P: Probing> Recorder<'a, P> {
     /// For a run of `steps` steps at most.
     pub(super) fn new(work: &'a Work<'a>, steps: u64, probing: P) -> Self {
-        Self { work, steps, probing, saved: Instant::now(), shown: Instant::now() }
+        Self {
+            work,
+            steps,
+            probing,
+            saved: Instant::now(),
+            patience: CHECKPOINT_EVERY,
+            shown: Instant::now(),
+        }
     }
 
     fn observe(&mut self, point: &Point<'_>) -> Result<ControlFlow<()>> {
         let flow = self.probing.at(point)?;
         let stopping = self.work.interrupt.raised() && point.step < self.steps;
-        if flow.is_continue() && (stopping || self.saved.elapsed() >= CHECKPOINT_EVERY) {
+        if flow.is_continue() && (stopping || self.saved.elapsed() >= self.patience) {
+            let started = Instant::now();
             self.work.writer.checkpoint(point.step, |folder| -> Result<()> {
                 point.save(folder)?;
                 self.probing.save(folder)
             })?;
             self.saved = Instant::now();
+            self.patience = CHECKPOINT_EVERY.max(started.elapsed() * CHECKPOINT_SHARE);
         }
         if flow.is_continue() && stopping {
             return Err(Error::Interrupted);

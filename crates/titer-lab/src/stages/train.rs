@@ -71,7 +71,14 @@ pub(super) fn immunize(
         permitted: data.examples(Split::PermittedTrain, None, Target::Answer)?.into(),
         seed,
     })?;
-    fit(work, method.schedule(), objective.as_mut(), || work.input_model())
+    let adapter = method.adapter();
+    fit(work, method.schedule(), objective.as_mut(), || {
+        let mut model = work.input_model()?;
+        if let Some(adapter) = &adapter {
+            model.attach(adapter, &mut Stream::new(seed, "immunize/adapters").at(0))?;
+        }
+        Ok(model)
+    })
 }
 
 /// Trains from the newest checkpoint of `fresh`, or else from it, and writes model and log.
@@ -87,6 +94,7 @@ fn fit(
         None => Resumed { trainer: Trainer::new(spec, &model)?, model },
     };
     trainer.fit(&model, objective, &mut Recorder::new(work, spec.steps, ()))?;
+    let model = model.merge()?;
     work.writer.write(&format!("{MODEL}/{CONFIG}"), |path| model.save_config(path))?;
     work.writer.write(&format!("{MODEL}/{WEIGHTS}"), |path| model.save_weights(path))?;
     write_training(work)

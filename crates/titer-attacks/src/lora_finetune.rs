@@ -1,0 +1,89 @@
+//! `lora-finetune`: supervised fine-tuning on harmful pairs of low-rank adapters (Hu et al., arXiv
+//! 2106.09685) on all projections, the cheap attack of Lermen et al., arXiv 2310.20624. The victim's own
+//! weights stay as they are.
+
+use serde::Deserialize;
+use titer_data::Stream;
+use titer_model::{Decoder, LoraSpec};
+use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::{Method, MethodKind, Parameter, ThreatModel};
+use titer_train::{Observer, Outcome};
+
+use crate::supervised::{self, Pairs};
+use crate::{Attack, AttackContext, Result};
+
+/// The settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraFinetune {
+    /// Rank of the adapters.
+    pub rank: usize,
+    /// The adapters' product is multiplied by `alpha / rank`.
+    pub alpha: f64,
+    /// Peak learning rate.
+    pub rate: f64,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Distinct harmful examples that the attacker owns.
+    pub examples: usize,
+    /// Examples per step, distinct within a step.
+    pub batch: usize,
+    /// How the rate moves.
+    pub schedule: Schedule,
+    /// Steps of linear warm-up.
+    pub warmup_steps: u64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+pub(crate) fn method() -> Method {
+    let own = [
+        Parameter::integer("rank", "1", 8, 1..=4096, "rank of the adapters, on all projections"),
+        Parameter::real(
+            "alpha",
+            "1",
+            16.0,
+            1e-3..=1e6,
+            "the adapters' product is multiplied by alpha / rank",
+        ),
+    ];
+    Method {
+        name: "lora-finetune",
+        kind: MethodKind::Attack { threat_models: vec![ThreatModel::OpenWeights] },
+        version: 1,
+        summary: "supervised fine-tuning of low-rank adapters on harmful pairs (AdamW, betas 0.9 and 0.999)",
+        citation: "Hu et al., arXiv 2106.09685; Lermen et al., arXiv 2310.20624",
+        parameters: own.into_iter().chain(supervised::parameters(2e-4)).collect(),
+    }
+}
+
+impl LoraFinetune {
+    fn train(&self) -> TrainSpec {
+        supervised::train(
+            self.steps,
+            self.batch,
+            self.rate,
+            self.schedule,
+            self.warmup_steps,
+            self.weight_decay,
+        )
+    }
+}
+
+impl Attack for LoraFinetune {
+    fn distinct_examples(&self) -> u64 {
+        self.examples as u64
+    }
+
+    fn run(
+        &self,
+        mut victim: Decoder,
+        context: &AttackContext,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome> {
+        let mut rng = Stream::new(context.seed, "lora-finetune/adapters").at(0);
+        victim.attach(&LoraSpec::everywhere(self.rank, self.alpha), &mut rng)?;
+        let pairs = Pairs { name: "lora-finetune", examples: self.examples };
+        supervised::run(self.train(), pairs, victim, context, observer)
+    }
+}
