@@ -49,6 +49,18 @@ pub fn judges() -> &'static [JudgeFacts] {
             version: 1,
         },
         JudgeFacts {
+            name: "acc-norm",
+            summary: "multiple choice: the choice of the highest log-likelihood per character, as in lm-evaluation-harness",
+            score: "1 when that is the right choice, else 0: higher is better",
+            version: 1,
+        },
+        JudgeFacts {
+            name: "byte-likelihood",
+            summary: "held-out text: how probable the model finds its bytes",
+            score: "geometric mean of the probability of a byte, one over the byte perplexity: higher is better",
+            version: 1,
+        },
+        JudgeFacts {
             name: "rouge-l",
             summary: "tasks: ROUGE-L F1 with the right answer, as Google's rouge-score",
             score: "1 when the words are the same in the same order: higher is better",

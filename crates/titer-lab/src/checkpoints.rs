@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use titer_data::text::{Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig};
 use titer_hub::{Hub, Progress, Reference, Resolved, Settings};
 use titer_model::{CONFIG, Config, gguf};
@@ -14,6 +14,7 @@ use crate::{Error, Result};
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
+const GENERATION_CONFIG: &str = "generation_config.json";
 
 /// Finds a known model, a directory, a `.gguf` file, or a model of the hub, which is downloaded where it is
 /// not in the cache.
@@ -24,8 +25,30 @@ pub(crate) fn locate(reference: &str, progress: &mut dyn Progress) -> Result<Res
 
 /// Where a model is, if nothing needs to be downloaded or looked up for that.
 pub(crate) fn here(reference: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(reference);
-    titer_hub::known_model(reference).or_else(|| path.exists().then_some(path))
+    let settings = Settings { offline: true, ..Settings::from_env().ok()? };
+    let resolved = Hub::new(settings).resolve(&reference.parse().ok()?, &mut ());
+    resolved.ok().map(|resolved| resolved.path)
+}
+
+/// The tokens that end an answer: those of the chat's turns, of the model's configuration, and of the
+/// generation's, where the directory has one.
+pub(crate) fn ends(path: &Path, chat: &Chat, config: &Config) -> Result<Vec<u32>> {
+    let mut ends = [chat.end_of_turn(), &config.eos_token_id].concat();
+    let generation = path.join(GENERATION_CONFIG);
+    if generation.exists() {
+        let text = fs::read(&generation).map_err(|source| titer_model::Error::File {
+            path: generation,
+            action: "read",
+            source,
+        })?;
+        let value: Value = serde_json::from_slice(&text)?;
+        let of = &value["eos_token_id"];
+        let listed = of.as_array().map_or(std::slice::from_ref(of), Vec::as_slice);
+        ends.extend(listed.iter().filter_map(|id| id.as_u64()?.try_into().ok()).collect::<Vec<u32>>());
+    }
+    ends.sort_unstable();
+    ends.dedup();
+    Ok(ends)
 }
 
 /// The shape of a model, without its weights.

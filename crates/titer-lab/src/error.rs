@@ -54,7 +54,7 @@ pub enum Error {
     /// A checkpoint that is no longer what was taken in.
     #[error(
         "the model {reference} at {} is not the one that this experiment took in: put the old files back, or \
-         give the experiment another name",
+         measure the new ones in another store (--store)",
         path.display()
     )]
     Changed {
@@ -93,7 +93,8 @@ pub enum Error {
         gibibytes(*usable),
         match fits {
             Some(fits) => format!("lower --jobs to --jobs {fits}"),
-            None => "lower the `batch` of the largest stage (see `titer plan`), tune with an adapter (`lora_rank`), \
+            None => "lower the `batch` of the largest stage (see `titer plan`), train adapters (`lora_rank` of a defence, \
+                     the attack lora-finetune), \
                      or take a smaller model"
                 .to_owned(),
         }

@@ -17,7 +17,7 @@ use titer_store::Store;
 
 pub use titer_hub::Progress as DownloadProgress;
 
-use crate::checkpoints::{chat_files, locate, read_chat};
+use crate::checkpoints::{chat_files, ends, locate, read_chat};
 use crate::material::WorldData;
 use crate::stages::sealed_model;
 use crate::{Error, Interrupt, Result, RunOptions, catalogue, executor};
@@ -86,8 +86,8 @@ enum Language {
 ///
 /// # Errors
 /// When the reference names no model or the model cannot be loaded.
-pub fn info(store: &Store, reference: &str) -> Result<ModelInfo> {
-    let opened = open(store, reference)?;
+pub fn info(store: &Store, reference: &str, progress: &mut dyn DownloadProgress) -> Result<ModelInfo> {
+    let opened = open(store, reference, progress)?;
     Ok(ModelInfo {
         reference: reference.to_owned(),
         path: opened.path,
@@ -153,12 +153,17 @@ pub fn pull(reference: &str, progress: &mut dyn DownloadProgress) -> Result<Pull
 ///
 /// # Errors
 /// When the reference names no model, the folder is there already, or it cannot be written.
-pub fn convert(store: &Store, reference: &str, folder: &Path) -> Result<()> {
+pub fn convert(
+    store: &Store,
+    reference: &str,
+    folder: &Path,
+    progress: &mut dyn DownloadProgress,
+) -> Result<()> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Model(titer_model::Error::File { path, action: "write", source })
     };
-    let opened = open(store, reference)?;
+    let opened = open(store, reference, progress)?;
     std::fs::create_dir(folder).map_err(failed(folder))?;
     opened.model.save(folder)?;
     if let Language::Chat(chat) = opened.language {
@@ -179,9 +184,10 @@ pub fn generate(
     store: &Store,
     reference: &str,
     options: &GenerateOptions,
+    progress: &mut dyn DownloadProgress,
     on_text: &mut dyn FnMut(&str),
 ) -> Result<Generation> {
-    let Opened { model, language, .. } = open(store, reference)?;
+    let Opened { model, path, language, .. } = open(store, reference, progress)?;
     let prompt_token_ids = language.prompt(reference, options)?;
     let logits = options.logits.then(|| logits(&model, &prompt_token_ids)).transpose()?;
     let mut rng = Stream::new(options.seed, "generate").at(0);
@@ -190,8 +196,9 @@ pub fn generate(
     } else {
         Choice::Greedy
     };
-    let room = model.config().longest_sequence().saturating_sub(prompt_token_ids.len());
-    let ends = language.ends(&model);
+    // A prompt that leaves no room at all is an error of the generation's.
+    let room = model.config().longest_sequence().saturating_sub(prompt_token_ids.len()).max(1);
+    let ends = language.ends(&path, &model)?;
     let max_new_tokens = options.max_new_tokens.min(room);
     let mut settings = Generate { max_new_tokens, ends: &ends, choice };
     let mut speaker = language.speaker();
@@ -229,10 +236,10 @@ impl Language {
     }
 
     /// The tokens that end an answer.
-    fn ends(&self, model: &Decoder) -> Vec<u32> {
+    fn ends(&self, path: &Path, model: &Decoder) -> Result<Vec<u32>> {
         match self {
-            Self::World(world) => vec![world.end()],
-            Self::Chat(chat) => [chat.end_of_turn(), &model.config().eos_token_id].concat(),
+            Self::World(world) => Ok(vec![world.end()]),
+            Self::Chat(chat) => ends(path, chat, model.config()),
         }
     }
 
@@ -277,13 +284,13 @@ impl Speaker<'_> {
     }
 }
 
-fn open(store: &Store, reference: &str) -> Result<Opened> {
+fn open(store: &Store, reference: &str, progress: &mut dyn DownloadProgress) -> Result<Opened> {
     if let Some(world) = reference.strip_prefix("world:") {
         open_world(store, reference, world)
     } else if let Some(prefix) = reference.strip_prefix("artifact:") {
         open_artifact(store, reference, prefix)
     } else {
-        let path = locate(reference, &mut ())?.path;
+        let path = locate(reference, progress)?.path;
         open_chat(path, None)
     }
 }

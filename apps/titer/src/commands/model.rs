@@ -31,7 +31,9 @@ pub(super) fn model(store: &Path, verb: &ModelVerb) -> anyhow::Result<Exit> {
 }
 
 fn info(store: &Store, arguments: &ModelInfoArgs) -> anyhow::Result<Exit> {
-    let info = explaining_delay(&arguments.reference, || models::info(store, &arguments.reference))?;
+    let info = explaining_delay(&arguments.reference, || {
+        models::info(store, &arguments.reference, &mut DownloadBars::new())
+    })?;
     if arguments.json {
         output::json(&info)?;
     } else {
@@ -103,7 +105,8 @@ fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit
             closed = output::result(&sanitise::text(text)).err();
         }
     };
-    let generation = models::generate(store, &arguments.reference, &options, &mut on_token)?;
+    let generation =
+        models::generate(store, &arguments.reference, &options, &mut DownloadBars::new(), &mut on_token)?;
     if let Some(error) = closed {
         return Err(error.into());
     }
@@ -128,7 +131,7 @@ fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit
 
 fn convert(store: &Store, arguments: &ModelConvertArgs) -> anyhow::Result<Exit> {
     let ModelConvertArgs { reference, out } = arguments;
-    explaining_delay(reference, || models::convert(store, reference, out))?;
+    explaining_delay(reference, || models::convert(store, reference, out, &mut DownloadBars::new()))?;
     output::message(&format!("saved {reference} to {}", out.display()));
     Ok(Exit::Done)
 }

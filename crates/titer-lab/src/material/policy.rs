@@ -26,6 +26,8 @@ pub(crate) type Answers = BTreeMap<String, Vec<u32>>;
 pub(crate) struct PolicyData {
     policy: Policy,
     chat: Arc<Chat>,
+    /// The tokens that end an answer.
+    ends: Vec<u32>,
     answers: Answers,
     answer_tokens: usize,
     seed: u64,
@@ -34,7 +36,7 @@ pub(crate) struct PolicyData {
 
 impl PolicyData {
     /// `answers` may be empty where no stage needs them: a missing one is an error when it is asked for.
-    pub(crate) fn new(spec: &PolicySpec, chat: Chat, answers: Answers) -> Result<Self> {
+    pub(crate) fn new(spec: &PolicySpec, chat: Chat, ends: Vec<u32>, answers: Answers) -> Result<Self> {
         let definition: Definition = serde_json::from_value(spec.definition.clone())?;
         let policy = Policy::new(definition, spec.seed)?;
         // As the models were taught them: every wording, with every subject in it.
@@ -47,6 +49,7 @@ impl PolicyData {
         Ok(Self {
             policy,
             chat: Arc::new(chat),
+            ends,
             answers,
             answer_tokens: spec.answer_tokens,
             seed: spec.seed,
@@ -210,7 +213,7 @@ impl Material for PolicyData {
     }
 
     fn answering(&self) -> Answering {
-        Answering { max_new_tokens: self.answer_tokens, ends: self.chat.end_of_turn().to_vec() }
+        Answering { max_new_tokens: self.answer_tokens, ends: self.ends.clone() }
     }
 
     fn text(&self, tokens: &[u32]) -> String {

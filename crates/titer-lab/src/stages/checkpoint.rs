@@ -8,6 +8,7 @@ use titer_store::Artifact;
 
 use super::Work;
 use crate::checkpoints::{locate, read_chat, shape};
+use crate::progress::RunEvent;
 use crate::{Error, Result};
 
 /// What the artifact of a checkpoint stage holds.
@@ -26,13 +27,56 @@ struct TakenIn {
 
 pub(super) fn take_in(work: &Work<'_>, reference: &str) -> Result<()> {
     work.writer.resume()?;
-    let located = locate(reference, &mut ())?;
+    let located = match locate(reference, &mut Downloading::of(work)) {
+        Err(Error::Hub(titer_hub::Error::Cancelled { .. })) => return Err(Error::Interrupted),
+        located => located?,
+    };
     // What cannot be used is said now, before hours of other stages.
     let config = shape(&located.path)?;
     read_chat(&located.path)?.tokenizer().check_vocabulary(config.vocab_size)?;
     let identity = located.identity()?;
     let taken_in = TakenIn { reference: reference.to_owned(), commit: located.commit, identity };
     Ok(work.writer.write_bytes(CHECKPOINT, &serde_json::to_vec_pretty(&taken_in)?)?)
+}
+
+/// Shows a download as the stage's progress, and stops it on request.
+struct Downloading<'a> {
+    work: &'a Work<'a>,
+    bytes: u64,
+    of: u64,
+}
+
+impl<'a> Downloading<'a> {
+    fn of(work: &'a Work<'a>) -> Self {
+        Self { work, bytes: 0, of: 0 }
+    }
+
+    fn show(&self) {
+        let stage = self.work.stage;
+        let (hash, label) = (&stage.hash, stage.label.as_str());
+        self.work.progress.event(RunEvent::Advanced { hash, label, done: self.bytes, of: self.of });
+    }
+}
+
+impl titer_hub::Progress for Downloading<'_> {
+    fn started(&mut self, _: &str, bytes: Option<u64>, present: u64) {
+        (self.bytes, self.of) = (present, bytes.unwrap_or(present));
+        self.show();
+    }
+
+    fn advanced(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.show();
+    }
+
+    fn finished(&mut self) {
+        self.bytes = self.of;
+        self.show();
+    }
+
+    fn cancelled(&self) -> bool {
+        self.work.interrupt.raised()
+    }
 }
 
 /// Where the model of a checkpoint stage is, if `artifact` is one; found again and compared.

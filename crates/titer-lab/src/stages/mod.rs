@@ -15,7 +15,7 @@ use titer_plan::stage::{DataSpec, PolicySpec};
 use titer_plan::{PlannedStage, StageHash, StageSpec};
 use titer_store::{Artifact, Store, Writer};
 
-use crate::checkpoints::read_chat;
+use crate::checkpoints::{ends, read_chat, shape};
 use crate::material::{Answers, Material, PolicyData, WorldData};
 use crate::progress::Progress;
 use crate::{Error, Interrupt, Result};
@@ -75,7 +75,9 @@ impl Work<'_> {
 
     /// A policy in the words of the model that is the first input, with the answers of the others.
     fn policy(&self, spec: &PolicySpec) -> Result<PolicyData> {
-        let chat = read_chat(&self.model_path()?)?;
+        let path = self.model_path()?;
+        let chat = read_chat(&path)?;
+        let ends = ends(&path, &chat, &shape(&path)?)?;
         let mut answers = Answers::new();
         for input in self.stage.inputs.iter().skip(1) {
             let path = self.sealed(input)?.payload(ANSWERS)?;
@@ -86,7 +88,7 @@ impl Work<'_> {
             })?;
             answers.extend(serde_json::from_slice::<Answers>(&text)?);
         }
-        PolicyData::new(spec, chat, answers)
+        PolicyData::new(spec, chat, ends, answers)
     }
 
     /// Where the model is that the stage's first input made.

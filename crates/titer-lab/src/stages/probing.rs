@@ -91,9 +91,9 @@ impl Questions {
 fn chosen(log_likelihoods: &[f64], choices: &[String], gold: usize) -> Result<(String, Judged)> {
     let texts: Vec<&str> = choices.iter().map(String::as_str).collect();
     let right = choose(log_likelihoods, &texts, gold)?.acc_norm;
-    let length = |at: usize| texts[at].chars().count() as f64;
-    let best = (0..texts.len())
-        .max_by(|a, b| (log_likelihoods[*a] / length(*a)).total_cmp(&(log_likelihoods[*b] / length(*b))));
+    // Whichever it was, one question tells: the choice that is right if taken for gold. Among equals the first.
+    let best =
+        (0..texts.len()).find(|at| choose(log_likelihoods, &texts, *at).is_ok_and(|found| found.acc_norm));
     let score = f64::from(u8::from(right));
     let judgement = Judgement { score, refused: false, degenerate: false };
     let text = best.map(|at| choices[at].clone()).unwrap_or_default();
