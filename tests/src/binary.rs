@@ -18,10 +18,11 @@ pub fn titer() -> &'static PathBuf {
     BINARY.get_or_init(|| env::var_os("TITER_BIN").map_or_else(build, PathBuf::from))
 }
 
-/// Asks cargo, which builds only what has changed and knows where it puts the program.
+/// Asks cargo (for the whole workspace, whose features the tests are built with), which builds only what has changed and knows where it puts the program.
 fn build() -> PathBuf {
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--package", "titer", "--message-format=json-render-diagnostics"])
+        .args(["build", "--release", "--workspace", "--bin", "titer"])
+        .arg("--message-format=json-render-diagnostics")
         .current_dir(root())
         .stderr(Stdio::inherit())
         .output()

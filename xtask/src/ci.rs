@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::command::{build_titer, cargo, root, run, say};
+use crate::model;
 use crate::reproduce::run_and_report;
 use crate::test;
 
@@ -24,11 +25,12 @@ type Check = (&'static str, fn() -> Result<()>);
 /// # Errors
 /// What the first failing check says.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [Check; 6] = [
+    let checks: [Check; 7] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
         ("licences and advisories", dependencies),
+        ("the tests' chat model", chat_model),
         ("tests", || test::test(&test::Arguments::default())),
         ("smoke run, twice", smoke),
     ];
@@ -72,6 +74,14 @@ fn dependencies() -> Result<()> {
         say("not run: advisories, since their database cannot be fetched from here");
         Ok(())
     }
+}
+
+/// Without it the tests that compare it with Transformers say that they were not run.
+fn chat_model() -> Result<()> {
+    if let Err(problem) = model::obtain("smollm2-135m") {
+        say(&format!("not here: {problem:#}"));
+    }
+    Ok(())
 }
 
 fn smoke() -> Result<()> {

@@ -44,8 +44,16 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// # Errors
 /// When it does not build.
 pub(crate) fn build_titer() -> Result<PathBuf> {
-    let mut command =
-        cargo(&["build", "--release", "--package", "titer", "--message-format=json-render-diagnostics"]);
+    // Of the whole workspace, so that dependencies have the features that they have in its tests: with others
+    // they would be built a second time.
+    let mut command = cargo(&[
+        "build",
+        "--release",
+        "--workspace",
+        "--bin",
+        "titer",
+        "--message-format=json-render-diagnostics",
+    ]);
     let shown = shown(&command);
     say(&format!("$ {shown}"));
     let output =
