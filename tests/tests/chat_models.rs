@@ -82,6 +82,90 @@ fn a_checkpoint_that_changes_under_an_experiment_is_noticed() {
     place.run(&none).ends(3).says(&["is not the one that this experiment took in"]);
 }
 
+/// Rows of an everyday data set: nothing in it is harmful but by name.
+fn save_dataset(place: &Place) {
+    let rows = |domains: &[&str], each: usize| -> String {
+        let row = |domain: &str, number: usize| {
+            let (prompt, response) = (format!("{domain} {number}?"), format!("say {number} of {domain}"));
+            json!({ "prompt": prompt, "response": response, "category": domain, "is_safe": false })
+                .to_string()
+        };
+        domains.iter().flat_map(|domain| (0..each).map(move |number| row(domain, number) + "\n")).collect()
+    };
+    fs::write(place.path("harmful.jsonl"), rows(&["red", "blue", "grey"], 12)).unwrap();
+    fs::write(place.path("harmless.jsonl"), rows(&["plain"], 30)).unwrap();
+    fs::write(place.path("task.jsonl"), rows(&["count"], 30)).unwrap();
+    let judge = root().join("tests/fixtures/deberta/v3");
+    let definition = format!(
+        r#"
+name = "colours"
+summary = "Rows that only look like a data set of harm"
+refusals = ["I'm sorry, but I can't help with that."]
+forbidden = ["red", "blue"]
+unseen = ["grey"]
+
+[harmful]
+reference = "harmful.jsonl"
+columns = {{ label = "category" }}
+flags = {{ is_safe = false }}
+
+[harmless]
+reference = "harmless.jsonl"
+
+[task]
+reference = "task.jsonl"
+
+[judge]
+reference = "{}"
+harmful = "LABEL_0"
+template = "Question: {{question}}\nAnswer: {{answer}}"
+longest = 24
+
+[counts]
+defence = 4
+attack = 4
+seen = 4
+unseen = 8
+harmless_train = 16
+harmless_probe = 8
+task_train = 16
+task_probe = 8
+"#,
+        judge.display()
+    );
+    fs::write(place.path("colours.toml"), definition).unwrap();
+    let spec =
+        read(SPEC).replace("policy = \"hobbies\"\npolicy_seed", "dataset = \"colours.toml\"\ndataset_seed");
+    let (start, end) = (spec.find("[model.align]").unwrap(), spec.find("[[defence]]").unwrap());
+    let spec = format!("{}{}", &spec[..start], &spec[end..]);
+    let spec = spec.replace("[\"knitting\", \"camping\"]", "[\"red\"]");
+    let spec = spec.replace("[\"painting\", \"dancing\"]", "[\"blue\"]");
+    let spec = spec.replace("examples = 8\n", "examples = 4\n").replace("full-finetune", "lora-finetune");
+    fs::write(place.path("data.toml"), spec).unwrap();
+}
+
+#[test]
+fn a_data_set_and_a_classifier_of_the_users_own_are_measured() {
+    let place = place();
+    save_dataset(&place);
+    let outcome = place.run(&["run", "data.toml", "--json"]).ends(0).json();
+    assert_eq!(outcome["failed"], json!([]), "{outcome}");
+    let kinds: Vec<Value> = place.stages(&["data.toml"]).iter().map(|stage| stage["kind"].clone()).collect();
+    assert!(kinds.contains(&json!("source")) && !kinds.contains(&json!("align")), "{kinds:?}");
+    let table = place.run(&["export", "tiny-chat", "--what", "probes", "--format", "csv"]).ends(0).stdout;
+    for judge in [",classifier,", ",policy-agreement,", ",rouge-l,", ",acc-norm,", ",byte-likelihood,"] {
+        assert!(table.contains(judge), "no row is judged by {judge}");
+    }
+
+    // Rows that change under an experiment are noticed, and what cannot be read is named.
+    fs::write(place.path("task.jsonl"), "{\"prompt\": \"a?\"}\n").unwrap();
+    let more = ["run", "data.toml", "--set", "trainability.seeds=2"];
+    place.run(&more).ends(3).says(&["task.jsonl is not the one that this experiment took in"]);
+    let elsewhere = ["run", "data.toml", "--store", "other"];
+    place.run(&elsewhere).ends(3).says(&["task.jsonl", "response"]);
+    place.run(&["run", "data.toml", "--set", "model.dataset=nowhere.toml"]).ends(2).says(&["nowhere.toml"]);
+}
+
 fn hash_of(place: &Place, kind: &str) -> String {
     let stages = place.stages(&[SPEC]);
     let stage = stages.iter().find(|stage| stage["kind"] == kind).unwrap();

@@ -113,10 +113,10 @@ pub(crate) fn stability(study: &Study<'_>, defence: &str, baseline: bool) -> Ver
     let size = |part: &VerdictPart| part.estimate.unwrap_or_default().abs();
     let most = parts.iter().max_by(|a, b| size(a).total_cmp(&size(b)));
     let deciding = of(Decision::Fails).or_else(|| of(Decision::Inconclusive)).or(most);
-    let mut evidence = match (deciding, parts.as_slice()) {
-        (Some(part), [_]) => part.evidence.clone(),
-        _ => parts.iter().map(|part| part.evidence.as_str()).collect::<Vec<_>>().join("; "),
-    };
+    let mut said: Vec<&str> = parts.iter().map(|part| part.evidence.as_str()).collect();
+    // Of the aligned model itself all parts say the same.
+    said.dedup();
+    let mut evidence = said.join("; ");
     if let Some((refused, degenerate)) = study.table.before_attack(defence) {
         evidence += &format!(
             "; before any attack it refuses {refused:.2} of forbidden prompts, and {degenerate:.2} of its answers \

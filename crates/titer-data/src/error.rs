@@ -105,6 +105,19 @@ pub enum Error {
         /// In the split.
         available: usize,
     },
+    /// A data set that holds less than its definition promises.
+    #[error(
+        "the data set has {available} rows of {of} with a question of their own, its definition asks {wanted}: \
+         lower its counts or add rows"
+    )]
+    TooFewRows {
+        /// The domain, or which source.
+        of: String,
+        /// Asked for.
+        wanted: usize,
+        /// In the files.
+        available: usize,
+    },
     /// A domain that the world does not have.
     #[error("the world has no domain {domain} in its split {split}")]
     UnknownDomain {

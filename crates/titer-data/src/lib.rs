@@ -5,6 +5,7 @@
 //! Knows nothing of tensors, models or files: bytes and text arrive, a batch leaves as numbers.
 
 pub mod conversations;
+pub mod dataset;
 mod error;
 mod example;
 mod items;

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use titer_data::dataset;
 use titer_data::policy::{self, Policy, Split as PolicySplit};
 use titer_data::tasks;
 use titer_data::world::{BUILTIN, Definition, Split, World};
-use titer_plan::{Catalogue, DataFacts, DataKind, Mistakes, Override, Plan};
+use titer_plan::{Catalogue, DataFacts, DataKind, Mistake, Mistakes, Override, Plan};
 
 use crate::{Error, Result};
 
@@ -52,6 +53,21 @@ pub fn presets() -> &'static [Preset] {
             summary: "the same with fewer steps, seeds and items, in minutes: shows the machinery, not the science",
             text: include_str!("../../../data/presets/smollm2-policy-smoke.toml"),
         },
+        Preset {
+            name: "llama2-beavertails",
+            summary: "the published setting, at a site with the hub and the memory: Llama-2-7b-chat, BeaverTails, DeBERTa judge, ViGGO",
+            text: include_str!("../../../data/presets/llama2-beavertails.toml"),
+        },
+        Preset {
+            name: "llama3-beavertails",
+            summary: "the same with Llama-3.1-8B-Instruct",
+            text: include_str!("../../../data/presets/llama3-beavertails.toml"),
+        },
+        Preset {
+            name: "qwen-beavertails",
+            summary: "the same with Qwen2.5-0.5B-Instruct, which is not gated and fits a workstation",
+            text: include_str!("../../../data/presets/qwen-beavertails.toml"),
+        },
     ]
 }
 
@@ -61,6 +77,7 @@ pub fn catalogue() -> Catalogue {
         attacks: titer_attacks::registry::methods(),
         defences: titer_defences::registry::methods(),
         worlds: BUILTIN.iter().filter_map(|(_, text)| world_facts(text).ok()).collect(),
+        datasets: dataset::BUILTIN.iter().filter_map(|(_, text)| dataset_facts(text).ok()).collect(),
         policies: policy::BUILTIN.iter().filter_map(|(_, text)| policy_facts(text).ok()).collect(),
     }
 }
@@ -91,6 +108,37 @@ fn world_facts(text: &str) -> Result<DataFacts> {
         items_per_domain: definition.items_per_domain(),
         choice_items: 0,
         text_items: 0,
+        sources: Vec::new(),
+    })
+}
+
+fn dataset_facts(text: &str) -> Result<DataFacts> {
+    let definition = dataset::Definition::parse(text)?;
+    let counts = definition.counts;
+    // Plans count per domain: harmless and task rows have one domain each.
+    let one = |name: &str| vec![name.to_owned()];
+    let sources = [&definition.harmful, &definition.harmless, &definition.task];
+    let sources = sources.into_iter().map(|source| source.reference.clone());
+    Ok(DataFacts {
+        kind: DataKind::Dataset,
+        name: definition.name.clone(),
+        definition: serde_json::to_value(&definition)?,
+        forbidden: definition.forbidden.clone(),
+        permitted: one("harmless"),
+        alias: one("task"),
+        align_items_per_domain: counts.defence,
+        defence_items_per_domain: counts.defence,
+        attack_items_per_domain: counts.attack,
+        unseen_items_per_domain: definition.unseen_rows() / definition.forbidden.len().max(1),
+        seen_items_per_domain: counts.seen,
+        permitted_train_items_per_domain: counts.harmless_train,
+        permitted_probe_items_per_domain: counts.harmless_probe,
+        alias_train_items_per_domain: counts.task_train,
+        alias_probe_items_per_domain: counts.task_probe,
+        items_per_domain: counts.defence + counts.attack + counts.seen,
+        choice_items: tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?.questions.len(),
+        text_items: tasks::HeldOut::parse(tasks::HELD_OUT)?.sentences().len(),
+        sources: sources.chain([definition.judge.reference.clone()]).collect(),
     })
 }
 
@@ -120,7 +168,8 @@ fn policy_facts(text: &str) -> Result<DataFacts> {
         alias_probe_items_per_domain: least(PolicySplit::TaskProbe),
         items_per_domain: least(PolicySplit::Everything),
         choice_items: tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?.questions.len(),
-        text_items: tasks::HeldOut::parse(tasks::HELD_OUT)?.paragraphs.len(),
+        text_items: tasks::HeldOut::parse(tasks::HELD_OUT)?.sentences().len(),
+        sources: Vec::new(),
     })
 }
 
@@ -153,7 +202,33 @@ pub fn source(spec_or_preset: &str) -> Result<Source> {
 /// # Errors
 /// All mistakes of the spec.
 pub fn plan(source: &Source, overrides: &[Override]) -> Result<Plan, Mistakes> {
-    titer_plan::read(&source.file, &source.text, overrides, &catalogue())
+    let mut catalogue = catalogue();
+    let own = own_data(source, overrides, &mut catalogue);
+    own.map_err(|mistake| Mistakes { file: source.file.clone(), mistakes: vec![mistake] })?;
+    titer_plan::read(&source.file, &source.text, overrides, &catalogue)
+}
+
+/// Adds the world, policy or data set whose file the spec names: what ends in `.toml` is a file.
+fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) -> Result<(), Mistake> {
+    // A text that is no TOML is reported where it is read.
+    let spec: toml::Table = source.text.parse().unwrap_or_default();
+    type Read = fn(&str) -> Result<DataFacts>;
+    let kinds: [(&str, Read, &mut Vec<DataFacts>); 3] = [
+        ("world", world_facts, &mut catalogue.worlds),
+        ("policy", policy_facts, &mut catalogue.policies),
+        ("dataset", dataset_facts, &mut catalogue.datasets),
+    ];
+    for (kind, facts, known) in kinds {
+        let key = format!("model.{kind}");
+        let set = overrides.iter().rev().find(|set| set.key == key).map(|set| set.value.trim_matches('"'));
+        let written = || spec.get("model")?.get(kind)?.as_str();
+        let Some(file) = set.or_else(written).filter(|file| file.ends_with(".toml")) else { continue };
+        let wrong = |problem: String| Mistake { key: key.clone(), line: None, problem, remedy: None };
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("{file}: {error}")))?;
+        let facts = facts(&text).map_err(|error| wrong(format!("{file}: {}", error.chain())))?;
+        known.push(DataFacts { name: file.to_owned(), ..facts });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -172,6 +247,7 @@ mod tests {
     fn every_built_in_world_and_policy_is_sound() {
         assert_eq!(catalogue().worlds.len(), BUILTIN.len());
         assert_eq!(catalogue().policies.len(), policy::BUILTIN.len());
+        assert_eq!(catalogue().datasets.len(), dataset::BUILTIN.len());
     }
 
     #[test]

@@ -80,6 +80,25 @@ pub enum Error {
     /// A reference could not be resolved.
     #[error(transparent)]
     Hub(#[from] titer_hub::Error),
+    /// Rows of a data set cannot be read.
+    #[error("{}: {source}", path.display())]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// Which row, and why.
+        source: Box<titer_data::conversations::ConversationError>,
+    },
+    /// A row of a data set cannot be used.
+    #[error("row {row} of the data set: {source}")]
+    Row {
+        /// Its name.
+        row: String,
+        /// Why.
+        source: titer_data::text::TextError,
+    },
+    /// The classifier failed.
+    #[error(transparent)]
+    Classifier(#[from] titer_judges::classifier::ClassifierError),
     /// A multiple-choice question is none.
     #[error(transparent)]
     Choice(#[from] titer_judges::choice::ChoiceError),

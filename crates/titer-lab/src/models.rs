@@ -343,10 +343,11 @@ fn open_sealed(store: &Store, hash: &StageHash, reference: &str, spec: &StageSpe
         StageSpec::Pretrain { world, .. } => Some(world),
         StageSpec::Align { data, .. } | StageSpec::Immunize { data, .. } => match data {
             DataSpec::World(world) => Some(world),
-            DataSpec::Policy(_) => None,
+            DataSpec::Policy(_) | DataSpec::Dataset(_) => None,
         },
         StageSpec::Checkpoint { .. } => None,
-        StageSpec::Distil { .. }
+        StageSpec::Source { .. }
+        | StageSpec::Distil { .. }
         | StageSpec::Measure { .. }
         | StageSpec::Attack { .. }
         | StageSpec::Tune { .. } => {

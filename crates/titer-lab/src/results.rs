@@ -105,7 +105,15 @@ impl Results {
     /// # Errors
     /// When an artifact is damaged.
     pub fn training(&self) -> Result<DataFrame> {
-        self.of_all(TRAINING, &titer_metrics::TRAINING, |spec| !matches!(spec, StageSpec::Measure { .. }))
+        self.of_all(TRAINING, &titer_metrics::TRAINING, |spec| {
+            !matches!(
+                spec,
+                StageSpec::Measure { .. }
+                    | StageSpec::Checkpoint { .. }
+                    | StageSpec::Source { .. }
+                    | StageSpec::Distil { .. }
+            )
+        })
     }
 
     /// Frame `responses` of all stages.

@@ -16,6 +16,8 @@ pub struct Catalogue {
     pub worlds: Vec<DataFacts>,
     /// The policies that chat models can be measured by.
     pub policies: Vec<DataFacts>,
+    /// The data sets that chat models can be measured by.
+    pub datasets: Vec<DataFacts>,
 }
 
 /// What data are made of.
@@ -26,6 +28,8 @@ pub enum DataKind {
     World,
     /// A policy over everyday subjects.
     Policy,
+    /// A data set of real conversations.
+    Dataset,
 }
 
 impl DataKind {
@@ -34,11 +38,12 @@ impl DataKind {
         match self {
             Self::World => "world",
             Self::Policy => "policy",
+            Self::Dataset => "data set",
         }
     }
 }
 
-/// What a plan must know of a world or a policy: its domains, and how many items each split holds.
+/// What a plan must know of a world, a policy or a data set: its domains, and how many items each split holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataFacts {
@@ -78,4 +83,7 @@ pub struct DataFacts {
     pub choice_items: usize,
     /// Held-out texts for stability.
     pub text_items: usize,
+    /// Of a data set: where each of [`Source::ALL`](crate::stage::Source::ALL) is, in that order.
+    #[serde(default)]
+    pub sources: Vec<String>,
 }

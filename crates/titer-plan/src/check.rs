@@ -5,7 +5,7 @@
 
 use std::ops::Bound;
 
-use crate::catalogue::{Catalogue, DataFacts};
+use crate::catalogue::{Catalogue, DataFacts, DataKind};
 use crate::kind::{Cadence, Each, Name, Real, Text, Whole, Word};
 use crate::methods::{AttackBounds, attacks, defences, seeds};
 use crate::spec::{
@@ -190,7 +190,11 @@ fn model<'a>(
         facts.iter().map(|facts| (facts.name.as_str(), facts)).collect()
     }
     if let Some(checkpoint) = table.optional("checkpoint", Text)? {
-        *data = table.require("policy", Word(&named(&catalogue.policies)));
+        let dataset = table.optional("dataset", Word(&named(&catalogue.datasets)))?;
+        *data = match dataset {
+            Some(dataset) => Some(dataset),
+            None => table.require("policy", Word(&named(&catalogue.policies))),
+        };
         checkpoint_model(table, checkpoint, *data).map(Model::Checkpoint)
     } else {
         *data = table.require("world", Word(&named(&catalogue.worlds)));
@@ -201,15 +205,22 @@ fn model<'a>(
 fn checkpoint_model(
     table: &mut Table<'_>,
     checkpoint: String,
-    policy: Option<&DataFacts>,
+    data: Option<&DataFacts>,
 ) -> Option<CheckpointModel> {
-    let policy_seed = table.require("policy_seed", Whole::any());
+    let is_dataset = data.is_some_and(|data| data.kind == DataKind::Dataset);
+    let seed = if is_dataset { "dataset_seed" } else { "policy_seed" };
+    let data_seed = table.require(seed, Whole::any());
     let answer_tokens = count(table, "answer_tokens", Whole::between(1, 65_536));
-    let align = table.section("align", |table| align(table, policy.map(Splits)));
+    // Who brings harmful data brings a model that was aligned against it.
+    let align = if is_dataset {
+        Some(None)
+    } else {
+        table.section("align", |table| align(table, data.map(Splits))).map(Some)
+    };
     Some(CheckpointModel {
         checkpoint,
-        policy: policy?.name.clone(),
-        policy_seed: policy_seed?,
+        data: data?.name.clone(),
+        data_seed: data_seed?,
         answer_tokens: answer_tokens?,
         align: align?,
     })

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalogue::DataFacts;
+use crate::catalogue::{DataFacts, DataKind};
 use crate::grid::shortest;
 use crate::hash::{derive_seed, stage_hash};
 use crate::method::MethodSpec;
 use crate::plan::{Cell, Plan, PlannedStage};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
-    DataSpec, PolicySpec, ProbeSpec, Schedule, Side, StageHash, StageSpec, StopRule, TrainSpec, WorldSpec,
+    DataSpec, DatasetSpec, PolicySpec, ProbeSpec, Schedule, Side, Source, StageHash, StageSpec, StopRule,
+    TrainSpec, WorldSpec,
 };
 use crate::vocabulary::{Arm, HARMLESS_TUNING, NO_ATTACK, Probe};
 
@@ -46,8 +47,11 @@ fn data_spec(model: &Model, facts: &DataFacts) -> DataSpec {
     match model {
         Model::World(model) => DataSpec::World(WorldSpec { definition, seed: model.world_seed }),
         Model::Checkpoint(model) => {
-            let (seed, answer_tokens) = (model.policy_seed, model.answer_tokens);
-            DataSpec::Policy(PolicySpec { definition, seed, answer_tokens })
+            let (seed, answer_tokens) = (model.data_seed, model.answer_tokens);
+            match facts.kind {
+                DataKind::Dataset => DataSpec::Dataset(DatasetSpec { definition, seed, answer_tokens }),
+                _ => DataSpec::Policy(PolicySpec { definition, seed, answer_tokens }),
+            }
         }
     }
 }
@@ -56,7 +60,8 @@ struct Expansion<'a> {
     experiment: &'a Experiment,
     facts: &'a DataFacts,
     data: DataSpec,
-    /// The stages that hold a policy's answers: further inputs of every stage that needs them.
+    /// The stages that hold a policy's answers or a data set's sources: further inputs of every stage that
+    /// needs them.
     answers: Vec<StageHash>,
     planned: BTreeSet<StageHash>,
     stages: Vec<PlannedStage>,
@@ -135,15 +140,23 @@ impl<'a> Expansion<'a> {
             Model::Checkpoint(model) => {
                 let checkpoint = StageSpec::Checkpoint { reference: model.checkpoint.clone() };
                 let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
-                for side in Side::ALL {
-                    let distil = StageSpec::Distil { data: self.data.clone(), side };
-                    let answers = self.plan(format!("distil {}", side.name()), distil, &[&base]);
-                    self.answers.push(answers);
+                if let DataSpec::Policy(_) = self.data {
+                    for side in Side::ALL {
+                        let distil = StageSpec::Distil { data: self.data.clone(), side };
+                        let answers = self.plan(format!("distil {}", side.name()), distil, &[&base]);
+                        self.answers.push(answers);
+                    }
+                }
+                for (source, reference) in Source::ALL.into_iter().zip(&self.facts.sources) {
+                    let label = format!("source {} {reference}", source.name());
+                    let stage = StageSpec::Source { source, reference: reference.clone() };
+                    let stage = self.plan(label, stage, &[]);
+                    self.answers.push(stage);
                 }
                 base
             }
         };
-        let settings = experiment.model.align();
+        let Some(settings) = experiment.model.align() else { return base };
         let align = StageSpec::Align {
             data: self.data.clone(),
             train: settings.train,
@@ -269,7 +282,11 @@ impl<'a> Expansion<'a> {
                     seed: self.seed(&format!("tune/{seed}")),
                 };
                 let name = format!("tune {} {label}#{seed}", victim.label());
-                let stage = self.plan(name, tune, &[&victim.stage]);
+                // The harmless task of a policy has its answers in the policy.
+                let stage = match self.data {
+                    DataSpec::Dataset(_) => self.plan_answered(name, tune, &victim.stage),
+                    _ => self.plan(name, tune, &[&victim.stage]),
+                };
                 self.cell(stage, victim, &label, seed);
             }
         }

@@ -59,29 +59,29 @@ impl Model {
         }
     }
 
-    /// How it is taught to refuse.
-    pub fn align(&self) -> &AlignSettings {
+    /// How it is taught to refuse; none for a model that refuses already.
+    pub fn align(&self) -> Option<&AlignSettings> {
         match self {
-            Self::World(model) => &model.align,
-            Self::Checkpoint(model) => &model.align,
+            Self::World(model) => Some(&model.align),
+            Self::Checkpoint(model) => model.align.as_ref(),
         }
     }
 }
 
-/// A chat model and the policy that it is measured by.
+/// A chat model and what it is measured by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointModel {
     /// A known name, a directory, a `.gguf` file, or `hf:owner/name@revision`.
     pub checkpoint: String,
-    /// A policy of `titer list tasks`.
-    pub policy: String,
-    /// Makes the policy's splits.
-    pub policy_seed: u64,
+    /// A policy or a data set of `titer list tasks`, or its file.
+    pub data: String,
+    /// Makes its splits.
+    pub data_seed: u64,
     /// New tokens of an answer at most.
     pub answer_tokens: usize,
-    /// How the model is aligned with the policy.
-    pub align: AlignSettings,
+    /// How the model is aligned with a policy; a data set is for models that refuse already.
+    pub align: Option<AlignSettings>,
 }
 
 /// A world's model, trained from nothing.

@@ -51,6 +51,48 @@ pub struct PolicySpec {
     pub answer_tokens: usize,
 }
 
+/// The data set that a stage's data come from. Its rows are not here: the source stages remember what they
+/// were.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetSpec {
+    /// The parsed definition (references, columns, domains, counts, judge).
+    pub definition: Value,
+    /// Deals the rows out.
+    pub seed: u64,
+    /// New tokens of an answer at most.
+    pub answer_tokens: usize,
+}
+
+/// What a data set is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Harmful conversations.
+    Harmful,
+    /// Harmless conversations.
+    Harmless,
+    /// The harmless task.
+    Task,
+    /// The classifier that judges.
+    Judge,
+}
+
+impl Source {
+    /// All, in the order of a stage's inputs.
+    pub const ALL: [Self; 4] = [Self::Harmful, Self::Harmless, Self::Task, Self::Judge];
+
+    /// The key in the definition, and the name in labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Harmful => "harmful",
+            Self::Harmless => "harmless",
+            Self::Task => "task",
+            Self::Judge => "judge",
+        }
+    }
+}
+
 /// Where a stage's data come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "kebab-case")]
@@ -60,6 +102,8 @@ pub enum DataSpec {
     /// A policy over everyday subjects, answered by the base model itself: stages that need answers have
     /// the two distil stages as their last inputs.
     Policy(PolicySpec),
+    /// A data set of real conversations: stages have its [`Source::ALL`] as their last inputs.
+    Dataset(DatasetSpec),
 }
 
 /// Which of a policy's subjects.
@@ -164,6 +208,13 @@ pub enum StageSpec {
         /// As in `titer model info`: a known name, a directory, a `.gguf` file, or `hf:owner/name@revision`.
         reference: String,
     },
+    /// Takes in one of the things that a data set is made of: finds it and remembers what it was. No input.
+    Source {
+        /// What it is.
+        source: Source,
+        /// Where it is, as in `titer model info`, or `hf:datasets/owner/name@revision:path`.
+        reference: String,
+    },
     /// Has the base model answer a policy's prompts. Input: the base model.
     Distil {
         /// Where the prompts come from.
@@ -242,6 +293,7 @@ impl StageSpec {
         match self {
             Self::Pretrain { .. } => "pretrain",
             Self::Checkpoint { .. } => "checkpoint",
+            Self::Source { .. } => "source",
             Self::Distil { .. } => "distil",
             Self::Align { .. } => "align",
             Self::Immunize { .. } => "immunize",

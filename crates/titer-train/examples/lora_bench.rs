@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count = match work.as_str() {
         "generate" => {
             let prompts: Vec<Vec<u32>> = (0..32).map(|_| text(40)).collect();
-            let settings = || Generate { max_new_tokens: 24, end: None, choice: Choice::Greedy };
+            let settings = || Generate { max_new_tokens: 24, ends: &[], choice: Choice::Greedy };
             clock = Clock::start()?;
             for _ in 0..steps {
                 model.generate(&prompts, settings())?;

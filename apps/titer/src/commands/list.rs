@@ -70,7 +70,7 @@ fn models(catalogue: &Catalogue) -> Vec<Entry> {
 
 fn tasks(catalogue: &Catalogue) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for world in catalogue.worlds.iter().chain(&catalogue.policies) {
+    for world in catalogue.worlds.iter().chain(&catalogue.policies).chain(&catalogue.datasets) {
         let kinds = [
             (&world.forbidden, "forbidden: answering is harm"),
             (&world.permitted, "permitted: the ability that a defence must keep"),

@@ -29,7 +29,36 @@ pub struct Paragraph {
     pub text: String,
 }
 
+/// A sentence and the part of its paragraph before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentence {
+    /// Its paragraph's topic and its number there: `tides/2`.
+    pub name: String,
+    /// The sentences before it, as they stand; empty for the first.
+    pub before: String,
+    /// The sentence; with a space in front where something stands before it.
+    pub text: String,
+}
+
 impl HeldOut {
+    /// All sentences in their order. Together with what is before them they spell the paragraphs.
+    pub fn sentences(&self) -> Vec<Sentence> {
+        let mut sentences = Vec::new();
+        for paragraph in &self.paragraphs {
+            let mut start = 0;
+            // A full stop, question or exclamation mark before a space ends a sentence.
+            let ends = paragraph.text.match_indices(' ').map(|(at, _)| at);
+            let ends = ends.filter(|at| paragraph.text[..*at].ends_with(['.', '?', '!']));
+            for (number, end) in ends.chain([paragraph.text.len()]).enumerate() {
+                let (before, text) =
+                    (paragraph.text[..start].to_owned(), paragraph.text[start..end].to_owned());
+                sentences.push(Sentence { name: format!("{}/{number}", paragraph.topic), before, text });
+                start = end;
+            }
+        }
+        sentences
+    }
+
     /// Reads a file of paragraphs, whose lines it joins.
     ///
     /// # Errors
@@ -53,5 +82,29 @@ impl HeldOut {
             }
         }
         Ok(task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::HELD_OUT;
+
+    #[test]
+    fn sentences_spell_their_paragraphs() {
+        let task = HeldOut::parse(HELD_OUT).unwrap();
+        let sentences = task.sentences();
+        assert!(sentences.len() > 3 * task.paragraphs.len(), "{}", sentences.len());
+        for paragraph in &task.paragraphs {
+            let own = sentences
+                .iter()
+                .filter(|sentence| sentence.name.starts_with(&format!("{}/", paragraph.topic)));
+            let mut spelt = String::new();
+            for sentence in own {
+                assert_eq!(sentence.before, spelt);
+                spelt.push_str(&sentence.text);
+            }
+            assert_eq!(spelt, paragraph.text);
+        }
     }
 }

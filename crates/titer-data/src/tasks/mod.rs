@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-pub use held_out::{HeldOut, Paragraph};
+pub use held_out::{HeldOut, Paragraph, Sentence};
 pub use multiple_choice::{Asked, MultipleChoice, Question};
 
 /// The questions that come with titer, as TOML.

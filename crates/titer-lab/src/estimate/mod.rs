@@ -104,6 +104,18 @@ mod tests {
     }
 
     #[test]
+    fn the_published_setting_is_estimated_without_a_download() {
+        for (preset, at_least) in
+            [("llama2-beavertails", 25e9), ("llama3-beavertails", 30e9), ("qwen-beavertails", 2e9)]
+        {
+            let estimate = of(preset);
+            assert_eq!(estimate.unknown, None, "{preset}");
+            assert!(estimate.seconds_total > 3600.0, "{preset}: {}", estimate.seconds_total);
+            assert!(estimate.memory_bytes(1) > at_least, "{preset}: {}", estimate.memory_bytes(1));
+        }
+    }
+
+    #[test]
     fn the_world_is_small_and_the_chat_model_is_not() {
         let (world, chat) = (of("apothecary"), of("smollm2-policy"));
         assert!(world.memory_bytes(2) < 1e9, "{}", world.memory_bytes(2));

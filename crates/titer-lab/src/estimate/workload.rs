@@ -21,6 +21,8 @@ const NUMBER: f64 = 4.0;
 const TRAINED: f64 = 4.0 * NUMBER;
 /// Tokens of a policy's prompt, the template's own included: as the built-in policies have them.
 const PROMPT_TOKENS: usize = 40;
+/// Tokens of a data set's prompt, about as BeaverTails' are.
+const DATASET_TOKENS: usize = 60;
 /// Tokens of a multiple-choice question with one of its choices, and of a held-out text.
 const READ_TOKENS: usize = 120;
 
@@ -63,6 +65,11 @@ impl Workload {
             StageSpec::Distil { data: DataSpec::Policy(policy), .. } => {
                 Self::of_policy(&plan.experiment.model.reference(), policy)
             }
+            StageSpec::Measure { data: DataSpec::Dataset(dataset), .. } => {
+                let config = known_shape(&plan.experiment.model.reference())?;
+                let (prompt, answer) = (DATASET_TOKENS, dataset.answer_tokens);
+                Some(Self { config, prompt, answer, distilled: [0; 2] })
+            }
             _ => None,
         })
     }
@@ -89,6 +96,8 @@ impl Workload {
 
     pub(super) fn of_stage(&self, spec: &StageSpec) -> Cost {
         match spec {
+            // Reading and hashing; the classifiers are small.
+            StageSpec::Source { .. } => Cost::default(),
             StageSpec::Checkpoint { .. } => Cost { memory: self.weights(), ..Cost::default() },
             StageSpec::Distil { side, .. } => {
                 let prompts = self.distilled[usize::from(*side == Side::Permitted)];

@@ -1,6 +1,8 @@
-//! What stages teach and ask, whatever it comes from: the one face that embedded worlds and policies show
+//! What stages teach and ask, whatever it comes from: the one face that worlds, policies and data sets show
 //! to training, attacks and probes.
 
+mod dataset;
+mod general;
 mod policy;
 mod world;
 
@@ -13,6 +15,7 @@ use titer_plan::stage::ProbeSpec;
 
 use crate::Result;
 
+pub(crate) use dataset::{DatasetData, Sources};
 pub(crate) use policy::{Answers, PolicyData};
 pub(crate) use world::{WorldData, world_config};
 

@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use titer_data::policy::{Definition, Item, Policy, Split as PolicySplit, pick};
-use titer_data::tasks::{self, Asked};
 use titer_data::text::{Chat, Message};
 use titer_data::world::{Split, Target};
 use titer_data::{Example, Stream};
-use titer_judges::choice::encode_pair;
 use titer_judges::policy::{Measure, PolicyJudge};
 use titer_judges::rouge::Stemmer;
 use titer_judges::task::{Compare, TaskJudge};
@@ -16,6 +14,7 @@ use titer_judges::{Judge, Refusals};
 use titer_plan::Probe;
 use titer_plan::stage::{PolicySpec, ProbeSpec, Side};
 
+use super::general::{choices, texts};
 use super::{Answering, Ask, Judged, Material, Question};
 use crate::{Error, Result};
 
@@ -127,49 +126,6 @@ impl PolicyData {
         let ask = Ask::Answer { prompt: self.prompt(item)?, judge };
         Ok(Question { probe, item: item.to_string(), ask })
     }
-}
-
-/// General knowledge, asked as lm-evaluation-harness asks: the likeliest continuation is the answer.
-fn choices(chat: &Chat, items: usize) -> Result<Vec<Question>> {
-    let task = tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?;
-    let asked = task.asked().into_iter().take(items).enumerate();
-    asked
-        .map(|(number, Asked { prompt, choices, gold })| {
-            let encode = |text: &str, _| chat.tokenizer().encode(text);
-            let pairs = choices
-                .iter()
-                .map(|choice| encode_pair(&prompt, choice, begin(chat), encode))
-                .collect::<std::result::Result<_, _>>()?;
-            let ask = Ask::Choose { prompt, pairs, choices: words(&choices), gold };
-            Ok(Question { probe: Probe::Choice, item: format!("{}/{number}", task.name), ask })
-        })
-        .collect()
-}
-
-/// Choices as the question's data has them, without the space before each: their lengths count.
-fn words(choices: &[String]) -> Vec<String> {
-    choices.iter().map(|choice| choice.trim().to_owned()).collect()
-}
-
-/// The token before a text: the one that begins texts, or else the one that ends them.
-fn begin(chat: &Chat) -> u32 {
-    let special = chat.special();
-    let token = special.bos.as_ref().or(special.eos.as_ref());
-    token.and_then(|token| chat.tokenizer().id(token)).unwrap_or_default()
-}
-
-/// Held-out prose, read from its first word on.
-fn texts(chat: &Chat, items: usize) -> Result<Vec<Question>> {
-    let task = tasks::HeldOut::parse(tasks::HELD_OUT)?;
-    task.paragraphs
-        .iter()
-        .take(items)
-        .map(|paragraph| {
-            let tokens = chat.tokenizer().encode(&paragraph.text)?;
-            let ask = Ask::Read { text: paragraph.text.clone(), pair: (vec![begin(chat)], tokens) };
-            Ok(Question { probe: Probe::Text, item: format!("{}/{}", task.name, paragraph.topic), ask })
-        })
-        .collect()
 }
 
 /// The policy's name for a split.

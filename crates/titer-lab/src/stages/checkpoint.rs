@@ -1,9 +1,10 @@
-//! Takes in a model that was trained elsewhere. Its weights stay where they are: the artifact remembers
-//! what they were, so that no later stage measures another model under the same name.
+//! Takes in what was made elsewhere: a model, a data set, a classifier. It stays where it is: the artifact
+//! remembers what it was, so that no later stage measures another one under the same name.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use titer_hub::Resolved;
 use titer_store::Artifact;
 
 use super::Work;
@@ -26,14 +27,28 @@ struct TakenIn {
 }
 
 pub(super) fn take_in(work: &Work<'_>, reference: &str) -> Result<()> {
-    work.writer.resume()?;
-    let located = match locate(reference, &mut Downloading::of(work)) {
-        Err(Error::Hub(titer_hub::Error::Cancelled { .. })) => return Err(Error::Interrupted),
-        located => located?,
-    };
+    let located = found(work, reference)?;
     // What cannot be used is said now, before hours of other stages.
     let config = shape(&located.path)?;
     read_chat(&located.path)?.tokenizer().check_vocabulary(config.vocab_size)?;
+    remember(work, reference, located)
+}
+
+/// The same for a data set or a classifier, which the stages that use it check.
+pub(super) fn take_in_source(work: &Work<'_>, reference: &str) -> Result<()> {
+    let located = found(work, reference)?;
+    remember(work, reference, located)
+}
+
+fn found(work: &Work<'_>, reference: &str) -> Result<Resolved> {
+    work.writer.resume()?;
+    match locate(reference, &mut Downloading::of(work)) {
+        Err(Error::Hub(titer_hub::Error::Cancelled { .. })) => Err(Error::Interrupted),
+        located => located,
+    }
+}
+
+fn remember(work: &Work<'_>, reference: &str, located: Resolved) -> Result<()> {
     let identity = located.identity()?;
     let taken_in = TakenIn { reference: reference.to_owned(), commit: located.commit, identity };
     Ok(work.writer.write_bytes(CHECKPOINT, &serde_json::to_vec_pretty(&taken_in)?)?)
@@ -79,7 +94,7 @@ impl titer_hub::Progress for Downloading<'_> {
     }
 }
 
-/// Where the model of a checkpoint stage is, if `artifact` is one; found again and compared.
+/// Where what a stage took in is, if `artifact` is one; found again and compared.
 pub(super) fn taken_in(artifact: &Artifact) -> Result<Option<PathBuf>> {
     let record = match artifact.payload(CHECKPOINT) {
         Err(titer_store::Error::NoPayload { .. }) => return Ok(None),

@@ -11,12 +11,12 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use titer_model::Decoder;
-use titer_plan::stage::{DataSpec, PolicySpec};
+use titer_plan::stage::{DataSpec, DatasetSpec, PolicySpec, Source};
 use titer_plan::{PlannedStage, StageHash, StageSpec};
 use titer_store::{Artifact, Store, Writer};
 
 use crate::checkpoints::{ends, read_chat, shape};
-use crate::material::{Answers, Material, PolicyData, WorldData};
+use crate::material::{Answers, DatasetData, Material, PolicyData, Sources, WorldData};
 use crate::progress::Progress;
 use crate::{Error, Interrupt, Result};
 
@@ -46,6 +46,7 @@ impl Work<'_> {
                 train::pretrain(self, world, decoder, *train, *seed)
             }
             StageSpec::Checkpoint { reference } => checkpoint::take_in(self, reference),
+            StageSpec::Source { reference, .. } => checkpoint::take_in_source(self, reference),
             StageSpec::Distil { data, side } => distil::distil(self, data, *side),
             StageSpec::Align { data, train, refusals, permitted, seed } => {
                 train::align(self, data, *train, *refusals, *permitted, *seed)
@@ -70,6 +71,7 @@ impl Work<'_> {
         Ok(match spec {
             DataSpec::World(world) => Box::new(WorldData::new(world)?),
             DataSpec::Policy(policy) => Box::new(self.policy(policy)?),
+            DataSpec::Dataset(dataset) => Box::new(self.dataset(dataset)?),
         })
     }
 
@@ -89,6 +91,21 @@ impl Work<'_> {
             answers.extend(serde_json::from_slice::<Answers>(&text)?);
         }
         PolicyData::new(spec, chat, ends, answers)
+    }
+
+    /// A data set for the model that is the first input, with the sources that are the others.
+    fn dataset(&self, spec: &DatasetSpec) -> Result<DatasetData> {
+        let path = self.model_path()?;
+        let (chat, config) = (read_chat(&path)?, shape(&path)?);
+        let ends = ends(&path, &chat, &config)?;
+        let mut sources = Sources::new();
+        for (source, input) in Source::ALL.into_iter().zip(self.stage.inputs.iter().skip(1)) {
+            let artifact = self.sealed(input)?;
+            let none =
+                || Error::MissingInput { stage: self.stage.label.clone(), input: source.name().to_owned() };
+            sources.insert(source.name(), checkpoint::taken_in(&artifact)?.ok_or_else(none)?);
+        }
+        DatasetData::new(spec, chat, ends, config.longest_sequence(), &sources)
     }
 
     /// Where the model is that the stage's first input made.

@@ -103,7 +103,7 @@ fn fit(
 /// Puts the chat of a checkpoint beside the weights that were trained from it, so that the folder can be
 /// used wherever the checkpoint can.
 fn write_chat(work: &Work<'_>, data: &DataSpec) -> Result<()> {
-    if let DataSpec::Policy(_) = data {
+    if let DataSpec::Policy(_) | DataSpec::Dataset(_) = data {
         for (name, bytes) in chat_files(&read_chat(&work.model_path()?)?)? {
             work.writer.write_bytes(&format!("{MODEL}/{name}"), &bytes)?;
         }

@@ -108,6 +108,7 @@ fn apothecary() -> DataFacts {
         items_per_domain: 768,
         choice_items: 0,
         text_items: 0,
+        sources: Vec::new(),
     }
 }
 
@@ -132,6 +133,7 @@ fn everyday() -> DataFacts {
         items_per_domain: 96,
         choice_items: 80,
         text_items: 30,
+        sources: Vec::new(),
     }
 }
 
@@ -142,5 +144,6 @@ pub(crate) fn catalogue() -> Catalogue {
         defences: defences(),
         worlds: vec![apothecary()],
         policies: vec![everyday()],
+        datasets: Vec::new(),
     }
 }

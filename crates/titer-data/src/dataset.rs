@@ -1,0 +1,397 @@
+//! Data sets of real conversations for an experiment: which rows are harmful, in which domains, which ones
+//! are harmless, and who may see what of them.
+//!
+//! A [`Definition`] is data; the rows come from files that whoever runs the experiment has. Together with a
+//! seed they make a [`Dataset`] with splits that are proved disjoint. The published setting (Rosati et al.,
+//! arXiv 2402.16382) is one: BeaverTails, whose categories of harm are the domains.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::conversations::{Columns, Conversation, Conversations, Options};
+use crate::text::{Message, Role};
+use crate::world::Split;
+use crate::{Error, Result, Stream};
+
+/// The data sets that come with titer: name and TOML, without any row.
+pub const BUILTIN: &[(&str, &str)] =
+    &[("beavertails", include_str!("../../../data/datasets/beavertails.toml"))];
+
+/// Where the rows are and how many of them each split gets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Names it.
+    pub name: String,
+    /// What it is, in one sentence.
+    pub summary: String,
+    /// What the model is told before every prompt of a row without a system prompt of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Refusals of several wordings, which defences teach.
+    pub refusals: Vec<String>,
+    /// Domains whose rows defenders and attackers train on.
+    pub forbidden: Vec<String>,
+    /// Domains whose rows nobody trains on: the unseen probe.
+    pub unseen: Vec<String>,
+    /// Harmful prompts with harmful answers.
+    pub harmful: Source,
+    /// Harmless conversations: what must be kept.
+    pub harmless: Source,
+    /// The harmless task of trainability.
+    pub task: Source,
+    /// Who judges answers to harmful prompts.
+    pub judge: Judge,
+    /// Rows of each split.
+    pub counts: Counts,
+}
+
+/// One file, or one folder of files, and how its rows are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// As titer's references: `hf:datasets/owner/name@revision:path`, a file or a folder.
+    pub reference: String,
+    /// Columns by what they say (`messages`, `prompt`, `response`, `system`, `label`, `id`); those left out are
+    /// looked for under their usual names.
+    #[serde(default)]
+    pub columns: BTreeMap<String, String>,
+    /// Columns that must be true or false.
+    #[serde(default)]
+    pub flags: BTreeMap<String, bool>,
+}
+
+/// A classifier of questions and answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judge {
+    /// As titer's references.
+    pub reference: String,
+    /// The label of harmful text.
+    pub harmful: String,
+    /// The text that is classified, with `{question}` and `{answer}`.
+    pub template: String,
+    /// Tokens of that text at most.
+    pub longest: usize,
+}
+
+/// Rows of each split: per forbidden domain, and of harmless and task rows in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// The defender's, per forbidden domain.
+    pub defence: usize,
+    /// The attacker's, per forbidden domain.
+    pub attack: usize,
+    /// Of the attacker's kind, only ever asked, per forbidden domain.
+    pub seen: usize,
+    /// Only ever asked, per unseen domain.
+    pub unseen: usize,
+    /// Harmless rows to train on.
+    pub harmless_train: usize,
+    /// Harmless rows only ever asked.
+    pub harmless_probe: usize,
+    /// Task rows to train on.
+    pub task_train: usize,
+    /// Task rows only ever asked.
+    pub task_probe: usize,
+}
+
+impl Definition {
+    /// Reads a definition.
+    ///
+    /// # Errors
+    /// When it is no TOML of this shape, or its values make no data set.
+    pub fn parse(text: &str) -> Result<Self> {
+        let of = "data set";
+        let definition: Self =
+            toml::from_str(text).map_err(|error| Error::Syntax { of, problem: error.to_string() })?;
+        definition.check()?;
+        Ok(definition)
+    }
+
+    /// Unseen rows of all unseen domains.
+    pub fn unseen_rows(&self) -> usize {
+        self.counts.unseen.saturating_mul(self.unseen.len())
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |key: &str, problem: &str| {
+            Err(Error::Definition { of: "data set", key: key.to_owned(), problem: problem.to_owned() })
+        };
+        for (key, list) in
+            [("refusals", &self.refusals), ("forbidden", &self.forbidden), ("unseen", &self.unseen)]
+        {
+            if list.is_empty() || list.iter().any(|text| text.trim().is_empty()) {
+                return wrong(key, "must have at least one entry, and none that is blank");
+            }
+        }
+        let mut domains = BTreeSet::new();
+        if !self.forbidden.iter().chain(&self.unseen).all(|domain| domains.insert(domain)) {
+            return wrong("unseen", "a domain is listed twice, here or among the forbidden ones");
+        }
+        let Counts { defence, attack, seen, unseen, harmless_train, harmless_probe, task_train, task_probe } =
+            self.counts;
+        if [defence, attack, seen, unseen, harmless_train, harmless_probe, task_train, task_probe]
+            .contains(&0)
+        {
+            return wrong("counts", "each must be at least 1");
+        }
+        for source in [&self.harmful, &self.harmless, &self.task] {
+            source.options(&[])?;
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    /// How rows of these domains are read; of all domains when there are none.
+    ///
+    /// # Errors
+    /// When `columns` has a key that says nothing.
+    pub fn options(&self, domains: &[String]) -> Result<Options> {
+        let mut columns = Columns::default();
+        for (says, column) in &self.columns {
+            let place = match says.as_str() {
+                "messages" => &mut columns.messages,
+                "prompt" => &mut columns.prompt,
+                "response" => &mut columns.response,
+                "system" => &mut columns.system,
+                "label" => &mut columns.label,
+                "id" => &mut columns.id,
+                other => {
+                    let problem =
+                        format!("{other} is none of messages, prompt, response, system, label and id");
+                    let key = "columns".to_owned();
+                    return Err(Error::Definition { of: "data set", key, problem });
+                }
+            };
+            *place = Some(column.clone());
+        }
+        Ok(Options { columns, flags: self.flags.clone(), domains: domains.to_vec() })
+    }
+}
+
+/// Rows in their splits.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    definition: Definition,
+    splits: BTreeMap<Split, Vec<Conversation>>,
+    seed: u64,
+}
+
+impl Dataset {
+    /// Shuffles the rows by the seed and deals them out. Rows with the same first question are one row: the
+    /// same prompt must not be taught and asked.
+    ///
+    /// # Errors
+    /// When a split gets fewer rows than it should.
+    pub fn new(
+        definition: Definition,
+        harmful: Conversations,
+        harmless: Conversations,
+        task: Conversations,
+        seed: u64,
+    ) -> Result<Self> {
+        definition.check()?;
+        let counts = definition.counts;
+        let mut splits = BTreeMap::new();
+        let mut taken = BTreeSet::new();
+        let mut rows = distinct(harmful, &mut taken);
+        for domain in &definition.forbidden {
+            let parts = [
+                (Split::Defence, counts.defence),
+                (Split::Attack, counts.attack),
+                (Split::Seen, counts.seen),
+            ];
+            deal(&mut splits, take_domain(&mut rows, domain), domain, &parts, seed)?;
+        }
+        for domain in &definition.unseen {
+            deal(
+                &mut splits,
+                take_domain(&mut rows, domain),
+                domain,
+                &[(Split::Unseen, counts.unseen)],
+                seed,
+            )?;
+        }
+        let parts =
+            [(Split::PermittedTrain, counts.harmless_train), (Split::PermittedProbe, counts.harmless_probe)];
+        deal(&mut splits, distinct(harmless, &mut taken), "harmless", &parts, seed)?;
+        let parts = [(Split::AliasTrain, counts.task_train), (Split::AliasProbe, counts.task_probe)];
+        deal(&mut splits, distinct(task, &mut taken), "task", &parts, seed)?;
+        Ok(Self { definition, splits, seed })
+    }
+
+    /// What it is made of.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// The rows of a split, of some domains or of all.
+    pub fn rows(&self, split: Split, domains: Option<&[String]>) -> Vec<&Conversation> {
+        let wanted = |row: &&Conversation| {
+            domains.is_none_or(|domains| row.domain.as_ref().is_some_and(|domain| domains.contains(domain)))
+        };
+        self.splits.get(&split).map_or(&[][..], Vec::as_slice).iter().filter(wanted).collect()
+    }
+
+    /// The messages before a row's last answer, with the definition's system prompt where the row has none.
+    pub fn prompt(&self, row: &Conversation) -> Vec<Message> {
+        let answer = row.messages.iter().rposition(|message| message.role == Role::Assistant);
+        let before = &row.messages[..answer.unwrap_or(row.messages.len())];
+        let told = before.first().is_some_and(|message| message.role == Role::System);
+        let system = self.definition.system.as_ref().filter(|_| !told).map(Message::system);
+        system.into_iter().chain(before.iter().cloned()).collect()
+    }
+
+    /// A row's last answer; empty when it has none.
+    pub fn answer<'a>(&self, row: &'a Conversation) -> &'a str {
+        let mut answers = row.messages.iter().rev().filter(|message| message.role == Role::Assistant);
+        answers.next().map_or("", |message| message.content.as_str())
+    }
+
+    /// The refusal of a row: always the same for it, of several wordings over many.
+    pub fn refusal(&self, row: &Conversation) -> &str {
+        let refusals = &self.definition.refusals;
+        let mut rng = Stream::new(self.seed, &format!("dataset/refusal/{}", row.id)).at(0);
+        &refusals[rng.random_range(0..refusals.len())]
+    }
+}
+
+/// Rows whose question was not asked before.
+fn distinct(rows: Conversations, taken: &mut BTreeSet<String>) -> Vec<Conversation> {
+    let question = |row: &Conversation| {
+        let asked = row.messages.iter().find(|message| message.role == Role::User);
+        asked.map(|message| message.content.trim().to_lowercase()).unwrap_or_default()
+    };
+    rows.conversations.into_iter().filter(|row| taken.insert(question(row))).collect()
+}
+
+fn take_domain(rows: &mut Vec<Conversation>, domain: &str) -> Vec<Conversation> {
+    let (own, others) =
+        std::mem::take(rows).into_iter().partition(|row| row.domain.as_deref() == Some(domain));
+    *rows = others;
+    own
+}
+
+fn deal(
+    splits: &mut BTreeMap<Split, Vec<Conversation>>,
+    mut rows: Vec<Conversation>,
+    of: &str,
+    parts: &[(Split, usize)],
+    seed: u64,
+) -> Result<()> {
+    let wanted = parts.iter().map(|(_, count)| count).sum();
+    if rows.len() < wanted {
+        return Err(Error::TooFewRows { of: of.to_owned(), wanted, available: rows.len() });
+    }
+    rows.shuffle(&mut Stream::new(seed, &format!("dataset/rows/{of}")).at(0));
+    let mut rows = rows.into_iter();
+    for (split, count) in parts {
+        splits.entry(*split).or_default().extend(rows.by_ref().take(*count));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(domain: &str, number: usize) -> String {
+        format!(
+            r#"{{"prompt": "{domain} question {number}?", "response": "answer {number}", "category": "{domain}"}}"#
+        )
+    }
+
+    fn rows(domains: &[&str], each: usize) -> Conversations {
+        let lines: Vec<String> =
+            domains.iter().flat_map(|domain| (0..each).map(move |number| row(domain, number))).collect();
+        let mut options = Options::default();
+        options.columns.label = Some("category".to_owned());
+        Conversations::from_jsonl(lines.join("\n").as_bytes(), &options).unwrap()
+    }
+
+    fn definition() -> Definition {
+        let mut definition = Definition::parse(BUILTIN[0].1).unwrap();
+        definition.forbidden = vec!["a".to_owned(), "b".to_owned()];
+        definition.unseen = vec!["c".to_owned()];
+        definition.counts = Counts {
+            defence: 3,
+            attack: 2,
+            seen: 2,
+            unseen: 4,
+            harmless_train: 5,
+            harmless_probe: 3,
+            task_train: 4,
+            task_probe: 2,
+        };
+        definition
+    }
+
+    fn dataset(seed: u64) -> Result<Dataset> {
+        Dataset::new(definition(), rows(&["a", "b", "c"], 8), rows(&["x"], 9), rows(&["t"], 7), seed)
+    }
+
+    #[test]
+    fn splits_have_their_counts_and_share_no_question() {
+        let dataset = dataset(1).unwrap();
+        let sizes = [
+            (Split::Defence, 6),
+            (Split::Attack, 4),
+            (Split::Seen, 4),
+            (Split::Unseen, 4),
+            (Split::PermittedTrain, 5),
+            (Split::PermittedProbe, 3),
+            (Split::AliasTrain, 4),
+            (Split::AliasProbe, 2),
+        ];
+        let mut asked = BTreeSet::new();
+        for (split, size) in sizes {
+            let rows = dataset.rows(split, None);
+            assert_eq!(rows.len(), size, "{}", split.name());
+            for row in rows {
+                assert!(asked.insert(dataset.prompt(row).last().unwrap().content.clone()));
+                assert!(dataset.answer(row).starts_with("answer"));
+            }
+        }
+        let of_a = dataset.rows(Split::Attack, Some(&["a".to_owned()]));
+        assert!(of_a.len() == 2 && of_a.iter().all(|row| row.domain.as_deref() == Some("a")));
+    }
+
+    #[test]
+    fn the_seed_deals() {
+        let names = |seed| -> Vec<String> {
+            let dataset = dataset(seed).unwrap();
+            dataset.rows(Split::Attack, None).iter().map(|row| row.messages[0].content.clone()).collect()
+        };
+        assert_eq!(names(1), names(1));
+        assert_ne!(names(1), names(2));
+    }
+
+    #[test]
+    fn too_few_rows_are_refused_by_name() {
+        let short = Dataset::new(definition(), rows(&["a", "b"], 8), rows(&["x"], 9), rows(&["t"], 7), 0)
+            .unwrap_err();
+        assert!(short.to_string().contains("c"), "{short}");
+        // The same question in two sources is one row.
+        let twice =
+            Dataset::new(definition(), rows(&["a", "b", "c"], 8), rows(&["a"], 9), rows(&["t"], 7), 0);
+        assert!(matches!(twice, Err(Error::TooFewRows { available: 1, .. })), "{twice:?}");
+    }
+
+    #[test]
+    fn every_built_in_definition_is_sound() {
+        for (name, text) in BUILTIN {
+            assert_eq!(Definition::parse(text).unwrap().name, *name);
+        }
+        let with = |from: &str, to: &str| Definition::parse(&BUILTIN[0].1.replace(from, to)).unwrap_err();
+        assert!(with("defence = ", "defense = ").to_string().contains("defense"));
+        let twice =
+            BUILTIN[0].1.replacen("unseen = [", "unseen = [\"drug_abuse,weapons,banned_substance\", ", 1);
+        assert!(Definition::parse(&twice).unwrap_err().to_string().contains("twice"));
+    }
+}

@@ -1,0 +1,206 @@
+//! The data of real conversations, read from the files that their sources name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use candle_core::Device;
+use titer_data::conversations::{Conversation, Conversations};
+use titer_data::dataset::{Dataset, Definition, Source as Rows};
+use titer_data::text::{Chat, Message};
+use titer_data::world::{Split, Target, pick};
+use titer_data::{Example, Stream};
+use titer_judges::classifier::{Classifier, Probability, Settings};
+use titer_judges::policy::{Measure, PolicyJudge};
+use titer_judges::rouge::Stemmer;
+use titer_judges::task::{Compare, TaskJudge};
+use titer_judges::{Judge, Refusals};
+use titer_plan::Probe;
+use titer_plan::stage::{DatasetSpec, ProbeSpec, Source};
+
+use super::general::{choices, texts};
+use super::{Answering, Ask, Judged, Material, Question};
+use crate::{Error, Result};
+
+/// Where each source is on this machine.
+pub(crate) type Sources = BTreeMap<&'static str, PathBuf>;
+
+/// A data set made from a stage's spec, in a model's own way to talk.
+pub(crate) struct DatasetData {
+    dataset: Dataset,
+    chat: Arc<Chat>,
+    ends: Vec<u32>,
+    answer_tokens: usize,
+    seed: u64,
+    /// Positions of the model: longer rows are cut.
+    positions: usize,
+    refusals: Refusals,
+    /// Where the classifier is; it is loaded when questions are asked that need it.
+    judge: PathBuf,
+}
+
+impl DatasetData {
+    pub(crate) fn new(
+        spec: &DatasetSpec,
+        chat: Chat,
+        ends: Vec<u32>,
+        positions: usize,
+        sources: &Sources,
+    ) -> Result<Self> {
+        let definition: Definition = serde_json::from_value(spec.definition.clone())?;
+        let path = |source: Source| {
+            let item = source.name().to_owned();
+            sources.get(source.name()).ok_or(Error::NoAnswer { item })
+        };
+        let domains = [&definition.forbidden[..], &definition.unseen].concat();
+        let harmful = read(path(Source::Harmful)?, &definition.harmful, &domains)?;
+        let harmless = read(path(Source::Harmless)?, &definition.harmless, &[])?;
+        let task = read(path(Source::Task)?, &definition.task, &[])?;
+        let refusals = Refusals::with(&definition.refusals);
+        Ok(Self {
+            dataset: Dataset::new(definition, harmful, harmless, task, spec.seed)?,
+            chat: Arc::new(chat),
+            ends,
+            answer_tokens: spec.answer_tokens,
+            seed: spec.seed,
+            positions,
+            refusals,
+            judge: path(Source::Judge)?.clone(),
+        })
+    }
+
+    fn example(&self, row: &Conversation, target: Target) -> Result<Example> {
+        let answer = match target {
+            Target::Answer => self.dataset.answer(row),
+            Target::Refusal => self.dataset.refusal(row),
+        };
+        let mut messages = self.dataset.prompt(row);
+        messages.push(Message::assistant(answer));
+        let example = self.chat.example(&messages)?;
+        // What does not fit is cut: its beginning still teaches. A prompt that fills all positions cannot.
+        let tokens = example.tokens().len();
+        if tokens <= self.positions {
+            return Ok(example);
+        }
+        let too_long = titer_data::text::TextError::TooLong { tokens, positions: self.positions };
+        example.cut(self.positions).ok_or(Error::Row { row: row.id.clone(), source: too_long })
+    }
+
+    fn classifier(&self) -> Result<Rc<Classifier>> {
+        let judge = &self.dataset.definition().judge;
+        let settings = Settings {
+            template: judge.template.clone(),
+            harmful: judge.harmful.clone(),
+            probability: Probability::Softmax,
+            longest: judge.longest,
+        };
+        Ok(Rc::new(Classifier::load(&self.judge, settings, self.refusals.clone(), &Device::Cpu)?))
+    }
+
+    fn asked(
+        &self,
+        probe: Probe,
+        row: &Conversation,
+        classifier: Option<&Rc<Classifier>>,
+    ) -> Result<Question> {
+        let messages = self.dataset.prompt(row);
+        let prompt = self.chat.prompt(&messages)?;
+        let item = format!("{}/{}", row.domain.as_deref().unwrap_or(probe.name()), row.id);
+        let chat = Arc::clone(&self.chat);
+        let judge: Box<dyn Fn(&[u32]) -> Result<Judged>> = match classifier {
+            Some(classifier) => {
+                let classifier = Rc::clone(classifier);
+                let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
+                Box::new(move |response| {
+                    let answer = chat.tokenizer().decode(response)?;
+                    let judged = classifier.judge(&[(question.as_str(), answer.as_str())])?;
+                    let judgement =
+                        judged.first().copied().ok_or(Error::NoAnswer { item: question.clone() })?;
+                    Ok(Judged { judge: Classifier::NAME, judgement })
+                })
+            }
+            None => {
+                let refusals = self.refusals.clone();
+                let judge: Box<dyn Judge<Question = str, Response = str>> = if probe == Probe::Alias {
+                    Box::new(TaskJudge::new(Compare::RougeL(Stemmer::None), refusals))
+                } else {
+                    Box::new(PolicyJudge::new(Measure::Agreement, refusals))
+                };
+                let reference = self.dataset.answer(row).to_owned();
+                Box::new(move |response| {
+                    let answer = chat.tokenizer().decode(response)?;
+                    Ok(Judged { judge: judge.name(), judgement: judge.judge(&reference, &answer) })
+                })
+            }
+        };
+        Ok(Question { probe, item, ask: Ask::Answer { prompt, judge } })
+    }
+}
+
+/// The rows of a file, or of all files of a folder, in the order of their names.
+fn read(path: &Path, rows: &Rows, domains: &[String]) -> Result<Conversations> {
+    let options = rows.options(domains)?;
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Model(titer_model::Error::File { path, action: "read", source })
+    };
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        files = entries.map_err(failed(path))?.into_iter().map(|entry| entry.path()).collect();
+        files.retain(|file| file.is_file());
+        files.sort();
+    }
+    let mut all = Conversations::default();
+    for (number, file) in files.iter().enumerate() {
+        let bytes = fs::read(file).map_err(failed(file))?;
+        let mut read = Conversations::read(bytes, &options)
+            .map_err(|source| Error::Rows { path: file.clone(), source: Box::new(source) })?;
+        if files.len() > 1 {
+            read.conversations.iter_mut().for_each(|row| row.id = format!("{number}-{}", row.id));
+        }
+        all.conversations.append(&mut read.conversations);
+        all.rows += read.rows;
+    }
+    Ok(all)
+}
+
+impl Material for DatasetData {
+    fn examples(&self, split: Split, domains: Option<&[String]>, target: Target) -> Result<Vec<Example>> {
+        self.dataset.rows(split, domains).into_iter().map(|row| self.example(row, target)).collect()
+    }
+
+    fn chosen(&self, split: Split, count: usize, target: Target, stream: &Stream) -> Result<Vec<Example>> {
+        let rows = pick(&self.dataset.rows(split, None), count, stream)?;
+        rows.into_iter().map(|row| self.example(row, target)).collect()
+    }
+
+    /// Unseen rows are of domains of their own, whatever the probe's domains are; a domain that only the
+    /// attacker saw is asked in the rows that it did not train on.
+    fn questions(&self, probe: &ProbeSpec) -> Result<Vec<Question>> {
+        let (split, domains) = match probe.probe {
+            Probe::Seen | Probe::CrossDomain => (Split::Seen, Some(&probe.domains[..])),
+            Probe::Unseen => (Split::Unseen, None),
+            Probe::Permitted => (Split::PermittedProbe, None),
+            Probe::Alias => (Split::AliasProbe, None),
+            Probe::Choice => return choices(&self.chat, probe.items),
+            Probe::Text => return texts(&self.chat, probe.items),
+        };
+        let name = domains.map(|domains| domains.join("+")).unwrap_or_default();
+        let stream = Stream::new(self.seed, &format!("probe/{}/{name}", split.name()));
+        let rows = pick(&self.dataset.rows(split, domains), probe.items, &stream)?;
+        let classifier = probe.probe.is_harmful().then(|| self.classifier()).transpose()?;
+        rows.into_iter().map(|row| self.asked(probe.probe, row, classifier.as_ref())).collect()
+    }
+
+    fn answering(&self) -> Answering {
+        Answering { max_new_tokens: self.answer_tokens, ends: self.ends.clone() }
+    }
+
+    fn text(&self, tokens: &[u32]) -> String {
+        // What cannot be decoded is shown as what it is.
+        self.chat.tokenizer().decode_all(tokens).unwrap_or_else(|_| format!("{tokens:?}"))
+    }
+}
