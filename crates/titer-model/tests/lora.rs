@@ -52,7 +52,7 @@ fn an_adapter_of_peft_computes_what_it_computes_there() {
     assert_eq!(logits(&again, &fixture.tokens, &fixture.rows), got);
     assert_eq!(logits(&model.duplicate().unwrap(), &fixture.tokens, &fixture.rows), got);
     let prompts = [fixture.tokens[..7].to_vec()];
-    let greedy = || Generate { max_new_tokens: 8, end: None, choice: Choice::Greedy };
+    let greedy = || Generate { max_new_tokens: 8, ends: &[], choice: Choice::Greedy };
     let answer = model.generate(&prompts, greedy()).unwrap();
     let merged = model.merge().unwrap();
     assert!(merged.adapter().is_none() && merged.parameters().get("lm_head.weight").is_some());
