@@ -35,8 +35,8 @@ fn bad_command_lines_are_refused_and_say_what_would_do() {
     refused(&["plan", "apothecary-smok"], &["did you mean apothecary-smoke?"]);
     refused(&["run", "quite-another"], &["there is no preset and no file called quite-another"]);
     refused(&["run", "."], &[".: cannot be read"]);
-    refused(&["run", TINY, "--device", "cuda"], &["CPU only"]);
-    refused(&["run", TINY, "--device", "cuda:0,1"], &["CPU only"]);
+    refused(&["run", TINY, "--device", "cuda"], &["--features cuda"]);
+    refused(&["run", TINY, "--device", "cuda:0,1"], &["--features cuda"]);
     refused(&["run", TINY, "--on", "slurm"], &["Slurm is not supported"]);
     refused(&["run", TINY, "--jobs", "0"], &["--jobs"]);
     refused(&["run", TINY, "--set", "phi"], &["KEY=VALUE"]);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use titer_lab::Compute;
 use titer_plan::Override;
 
 /// The store where nothing else is said.
@@ -83,8 +84,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "local", default_value = "local", value_parser = parse_place)]
     pub(crate) on: Place,
     /// What the stages compute on
-    #[arg(long, value_name = "cpu", default_value = "cpu", value_parser = parse_device)]
-    pub(crate) device: Device,
+    #[arg(long, value_name = "cpu|cuda[:N,…]|metal", default_value = "cpu")]
+    pub(crate) device: Compute,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
@@ -95,13 +96,6 @@ pub(crate) struct RunArgs {
 pub(crate) enum Place {
     /// In this process.
     Local,
-}
-
-/// What stages compute on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Device {
-    /// The processor.
-    Cpu,
 }
 
 /// Of `titer show`.
@@ -367,14 +361,6 @@ fn parse_place(text: &str) -> Result<Place, String> {
     }
 }
 
-fn parse_device(text: &str) -> Result<Device, String> {
-    match text.split(':').next().unwrap_or(text) {
-        "cpu" if text == "cpu" => Ok(Device::Cpu),
-        "cuda" | "metal" => Err("this version computes on the CPU only; GPUs are not supported yet".into()),
-        _ => Err("expected cpu".into()),
-    }
-}
-
 fn parse_temperature(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(temperature) if (0.0..=100.0).contains(&temperature) => Ok(temperature),
@@ -399,8 +385,8 @@ mod tests {
             let error = Cli::try_parse_from(arguments).expect_err("refused").to_string();
             assert!(error.contains(word), "{error}");
         };
-        refused(&["titer", "run", "x", "--device", "cuda:0"], "CPU only");
-        refused(&["titer", "run", "x", "--device", "metal"], "CPU only");
+        refused(&["titer", "run", "x", "--device", "cuda:0"], "--features cuda");
+        refused(&["titer", "run", "x", "--device", "metal"], "--features metal");
         refused(&["titer", "run", "x", "--on", "slurm"], "Slurm");
         refused(&["titer", "run", "x", "--set", "phi"], "KEY=VALUE");
         refused(&["titer", "run", "x", "--jobs", "0"], "--jobs");

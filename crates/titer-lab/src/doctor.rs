@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::Compute;
 use crate::catalogue::{catalogue, plan, presets, source};
 
 /// One thing that was looked at.
@@ -19,7 +20,7 @@ pub struct Check {
 
 /// Looks at the machine and the binary; changes nothing.
 pub fn doctor() -> Vec<Check> {
-    vec![version(), threads(), vector_units(), devices(), registries()]
+    vec![version(), threads(), vector_units(), memory(), devices(), models(), hub(), registries()]
 }
 
 fn check(name: &'static str, ok: bool, finding: String, advice: Option<&str>) -> Check {
@@ -56,8 +57,59 @@ fn vector_units() -> Check {
 }
 
 fn devices() -> Check {
-    let finding = "cpu; this binary was built without cuda and metal".to_owned();
-    check("devices", true, finding, None)
+    let built = Compute::built_with();
+    let others = [("cuda", Compute::Cuda(vec![0])), ("metal", Compute::Metal)];
+    let looked = others
+        .iter()
+        .filter(|(name, _)| built.contains(name))
+        .map(|(name, compute)| (*name, compute.open().err().map(|error| error.chain())));
+    let looked: Vec<(&str, Option<String>)> = looked.collect();
+    let mut finding = format!("built for {}", built.join(", "));
+    for (name, problem) in &looked {
+        finding.push_str(&format!("; {name}: {}", problem.as_deref().unwrap_or("works")));
+    }
+    let ok = looked.iter().all(|(_, problem)| problem.is_none());
+    let advice = if ok {
+        (built.len() == 1).then_some("for GPUs build with --features cuda (needs the CUDA toolkit) or metal")
+    } else {
+        Some("install the driver, or take a binary that was built without")
+    };
+    check("devices", ok, finding, advice)
+}
+
+fn memory() -> Check {
+    match crate::memory::free() {
+        Some(bytes) => check("memory", true, format!("{:.1} GiB free", bytes / f64::from(1 << 30)), None),
+        None => check(
+            "memory",
+            false,
+            "unknown".to_owned(),
+            Some("runs cannot be refused that do not fit: choose --jobs with care"),
+        ),
+    }
+}
+
+fn models() -> Check {
+    let (here, missing): (Vec<&str>, Vec<&str>) = titer_hub::KNOWN
+        .iter()
+        .map(|known| known.name)
+        .partition(|name| titer_hub::known_model(name).is_some());
+    let finding = if here.is_empty() { "none of titer's own".to_owned() } else { here.join(", ") };
+    let advice = (!missing.is_empty()).then_some("get one: cargo xtask model smollm2-135m");
+    check("models", true, finding, advice)
+}
+
+/// What the environment says of the hub. Never the token, and no request.
+fn hub() -> Check {
+    match titer_hub::Settings::from_env() {
+        Ok(settings) => {
+            let token = if settings.token.is_some() { "a token" } else { "no token" };
+            let mode = if settings.offline { ", offline (HF_HUB_OFFLINE)" } else { "" };
+            let finding = format!("cache {}, {token}{mode}", settings.cache.display());
+            check("hub", true, finding, None)
+        }
+        Err(error) => check("hub", false, error.to_string(), Some("mend the variable that it names")),
+    }
 }
 
 fn registries() -> Check {
@@ -70,10 +122,12 @@ fn registries() -> Check {
         })
         .collect();
     let finding = format!(
-        "{} attacks, {} defences, {} worlds, {} presets",
+        "{} attacks, {} defences, {} worlds, {} policies, {} data sets, {} presets",
         catalogue.attacks.len(),
         catalogue.defences.len(),
         catalogue.worlds.len(),
+        catalogue.policies.len(),
+        catalogue.datasets.len(),
         presets().len()
     );
     if broken.is_empty() {

@@ -167,6 +167,15 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] titer_store::Error),
+    /// A device that cannot be computed on.
+    #[error("{device} cannot be used; `titer doctor` says what this machine has")]
+    Device {
+        /// As it was asked for.
+        device: String,
+        /// Why.
+        #[source]
+        source: candle_core::Error,
+    },
     /// The tensor library failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),

@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use candle_core::Device;
 use titer_plan::{Plan, PlannedStage, StageHash};
 use titer_store::{Begin, Description, Store};
 
 use crate::catalogue::Source;
+use crate::compute::Compute;
 use crate::progress::{Progress, RunEvent};
 use crate::stages::Work;
 use crate::{Error, Interrupt, Result};
 
 /// How to run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct RunOptions {
+    /// What they compute on.
+    pub compute: Compute,
     /// Stages at once.
     pub jobs: usize,
     /// Threads that they share: a stage that runs alone gets all of them for its large products. Results do
@@ -79,14 +83,17 @@ pub(crate) fn run_stages(
     progress: &dyn Progress,
 ) -> Result<RunSummary> {
     let started = Instant::now();
+    let devices = options.compute.open()?;
     let board = Board::new(plan, store);
     let cached = board.lock().done.len();
     progress.event(RunEvent::Planned { stages: plan.stages.len(), cached });
     std::thread::scope(|scope| {
-        for _ in 0..options.jobs.clamp(1, plan.stages.len().max(1)) {
-            scope.spawn(|| {
+        let workers = options.jobs.clamp(1, plan.stages.len().max(1));
+        for device in devices.iter().cycle().take(workers) {
+            let board = &board;
+            scope.spawn(move || {
                 while let Some(stage) = board.take(interrupt, progress) {
-                    let work = || perform(stage, store, interrupt, progress);
+                    let work = || perform(stage, store, device, interrupt, progress);
                     board.report(stage, with_threads(board.share(options.threads), work), progress);
                 }
             });
@@ -115,6 +122,7 @@ fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send
 fn perform(
     stage: &PlannedStage,
     store: &Store,
+    device: &Device,
     interrupt: &Interrupt,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -128,7 +136,7 @@ fn perform(
     match store.begin(&stage.hash, &description)? {
         Begin::Sealed(_) => Ok(()),
         Begin::Writer(writer) => {
-            Work { stage, store, writer: &writer, interrupt, progress }.perform()?;
+            Work { stage, store, device, writer: &writer, interrupt, progress }.perform()?;
             writer.seal(serde_json::Value::Null)?;
             Ok(())
         }

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod checkpoints;
+mod compute;
 mod doctor;
 mod error;
 mod estimate;
@@ -18,6 +19,7 @@ mod results;
 mod stages;
 
 pub use catalogue::{Preset, Source, catalogue, plan, presets, source};
+pub use compute::Compute;
 pub use doctor::{Check, doctor};
 pub use error::{Error, Result};
 pub use estimate::{Estimate, StageEstimate, estimate};

@@ -2,7 +2,7 @@
 
 use sysinfo::System;
 
-use crate::{Error, Estimate, Result};
+use crate::{Compute, Error, Estimate, Result};
 
 /// The share of what is free that a run may plan with: estimates are no guarantees.
 const USABLE: f64 = 0.9;
@@ -21,7 +21,11 @@ pub(crate) fn free() -> Option<f64> {
 ///
 /// # Errors
 /// When what was asked for, or a single stage, does not fit into memory.
-pub fn jobs(estimate: &Estimate, asked: Option<usize>) -> Result<usize> {
+pub fn jobs(estimate: &Estimate, asked: Option<usize>, compute: &Compute) -> Result<usize> {
+    // A GPU's memory is not looked at: it says itself when it is full.
+    if let Some(jobs) = compute.jobs() {
+        return Ok(asked.unwrap_or(jobs));
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     match free() {
         Some(free) => within(estimate, asked, cores, free * USABLE),

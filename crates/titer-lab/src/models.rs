@@ -20,7 +20,7 @@ pub use titer_hub::Progress as DownloadProgress;
 use crate::checkpoints::{chat_files, ends, locate, read_chat};
 use crate::material::WorldData;
 use crate::stages::sealed_model;
-use crate::{Error, Interrupt, Result, RunOptions, catalogue, executor};
+use crate::{Compute, Error, Interrupt, Result, RunOptions, catalogue, executor};
 
 /// What is worth knowing of a model.
 #[derive(Debug, Clone, Serialize)]
@@ -317,7 +317,13 @@ fn open_world(store: &Store, reference: &str, world: &str) -> Result<Opened> {
         return unknown(reference, "its preset trains no base model");
     };
     let only = Plan { stages: vec![pretrain.clone()], cells: Vec::new(), ..plan.clone() };
-    executor::run_stages(&only, store, &RunOptions { jobs: 1, threads: 1 }, &Interrupt::default(), &())?;
+    executor::run_stages(
+        &only,
+        store,
+        &RunOptions { compute: Compute::Cpu, jobs: 1, threads: 1 },
+        &Interrupt::default(),
+        &(),
+    )?;
     open_sealed(store, &pretrain.hash, reference, &pretrain.spec)
 }
 

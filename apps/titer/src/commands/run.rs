@@ -8,7 +8,7 @@ use titer_lab::{Interrupt, Results, RunOptions, RunSummary, Source};
 use titer_plan::{Override, Plan};
 use titer_store::Store;
 
-use crate::cli::{DEFAULT_STORE, Device, Place, RunArgs};
+use crate::cli::{DEFAULT_STORE, Place, RunArgs};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress;
@@ -16,14 +16,14 @@ use crate::verdict_text;
 use crate::wording;
 
 pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
-    // The only places and devices that there are; named here so that a new one must be dealt with.
-    let (Place::Local, Device::Cpu) = (arguments.on, arguments.device);
+    // The only place that there is; named here so that a new one must be dealt with.
+    let Place::Local = arguments.on;
     let (source, plan) = read_plan(&arguments.spec, &arguments.set)?;
     let store = open_or_create(store)?;
     let estimate = titer_lab::estimate(&plan, Some(&store));
-    let jobs = titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get))?;
+    let jobs = titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get), &arguments.device)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let options = RunOptions { jobs, threads };
+    let options = RunOptions { compute: arguments.device.clone(), jobs, threads };
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
     let summary = {

@@ -39,6 +39,7 @@ pub(crate) struct DatasetData {
     refusals: Refusals,
     /// Where the classifier is; it is loaded when questions are asked that need it.
     judge: PathBuf,
+    device: Device,
 }
 
 impl DatasetData {
@@ -48,6 +49,7 @@ impl DatasetData {
         ends: Vec<u32>,
         positions: usize,
         sources: &Sources,
+        device: &Device,
     ) -> Result<Self> {
         let definition: Definition = serde_json::from_value(spec.definition.clone())?;
         let path = |source: Source| {
@@ -68,6 +70,7 @@ impl DatasetData {
             positions,
             refusals,
             judge: path(Source::Judge)?.clone(),
+            device: device.clone(),
         })
     }
 
@@ -96,7 +99,7 @@ impl DatasetData {
             probability: Probability::Softmax,
             longest: judge.longest,
         };
-        Ok(Rc::new(Classifier::load(&self.judge, settings, self.refusals.clone(), &Device::Cpu)?))
+        Ok(Rc::new(Classifier::load(&self.judge, settings, self.refusals.clone(), &self.device)?))
     }
 
     fn asked(

@@ -33,6 +33,8 @@ pub(crate) const RESPONSES: &str = "responses.parquet";
 pub(crate) struct Work<'a> {
     pub(crate) stage: &'a PlannedStage,
     pub(crate) store: &'a Store,
+    /// What models are computed on.
+    pub(crate) device: &'a Device,
     pub(crate) writer: &'a Writer,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) progress: &'a dyn Progress,
@@ -105,7 +107,7 @@ impl Work<'_> {
                 || Error::MissingInput { stage: self.stage.label.clone(), input: source.name().to_owned() };
             sources.insert(source.name(), checkpoint::taken_in(&artifact)?.ok_or_else(none)?);
         }
-        DatasetData::new(spec, chat, ends, config.longest_sequence(), &sources)
+        DatasetData::new(spec, chat, ends, config.longest_sequence(), &sources, self.device)
     }
 
     /// Where the model is that the stage's first input made.
@@ -122,7 +124,7 @@ impl Work<'_> {
 
     /// The model that the stage's first input made.
     fn input_model(&self) -> Result<Decoder> {
-        Ok(Decoder::open(&self.model_path()?, &Device::Cpu)?)
+        Ok(Decoder::open(&self.model_path()?, self.device)?)
     }
 }
 

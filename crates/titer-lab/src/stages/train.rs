@@ -1,6 +1,5 @@
 //! The stages that make a model: pretrain, align, immunize.
 
-use candle_core::Device;
 use titer_data::world::{Split, Target};
 use titer_data::{Draw, Sampler, Stream};
 use titer_defences::DefenceContext;
@@ -28,7 +27,7 @@ pub(super) fn pretrain(
         Sampler::new(examples, Stream::new(seed, "pretrain/batches"), train.batch, Draw::WithReplacement)?;
     fit(work, train, &mut Supervised::new(sampler), || {
         let mut rng = Stream::new(seed, "pretrain/weights").at(0);
-        Ok(Decoder::initialize(world_config(&data, decoder), decoder.init_std, &mut rng, &Device::Cpu)?)
+        Ok(Decoder::initialize(world_config(&data, decoder), decoder.init_std, &mut rng, work.device)?)
     })
 }
 
