@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::Device;
 use serde_json::{Value, json};
 use titer_data::Stream;
-use titer_model::{Config, Decoder};
+use titer_model::{Config, Decoder, LoraSpec};
 use titer_tests::{Place, read, root};
 
 const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/tiny-chat.toml");
@@ -188,6 +188,10 @@ fn models_that_cannot_be_measured_are_refused_before_anything_runs() {
     run().ends(3).says(&["has no tokenizer.json"]);
 }
 
+fn numbers(list: &Value) -> impl Iterator<Item = f64> {
+    list.as_array().unwrap().iter().map(|number| number.as_f64().unwrap())
+}
+
 #[test]
 fn a_model_answers_and_is_saved_for_transformers() {
     let place = place();
@@ -211,5 +215,21 @@ fn a_model_answers_and_is_saved_for_transformers() {
     assert_eq!(again["logits"], answer["logits"]);
     place.run(&["model", "convert", "tiny-chat", "--out", "saved"]).ends(1).says(&["saved"]);
     place.run(&["model", "info", "tiny-chat"]).ends(0);
+
+    // An adapter changes the model, and folded in it changes it as much.
+    let mut model = Decoder::open(&place.path("tiny-chat"), &Device::Cpu).unwrap();
+    model.attach(&LoraSpec::everywhere(2, 4.0), &mut Stream::new(1, "adapter").at(0)).unwrap();
+    for (name, var) in model.parameters().iter().filter(|(name, _)| name.contains("lora_B")) {
+        var.set(&(var.ones_like().unwrap() * 0.1).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    fs::create_dir(place.path("adapter")).unwrap();
+    model.save_adapter(&place.path("adapter")).unwrap();
+    let adapted = generate("tiny-chat", &["--adapter", "adapter", "--logits"]);
+    assert_ne!(adapted["logits"], answer["logits"]);
+    place.run(&["model", "convert", "tiny-chat", "--adapter", "adapter", "--out", "merged"]).ends(0);
+    let merged = generate("merged", &["--logits"]);
+    for (merged, adapted) in numbers(&merged["logits"]).zip(numbers(&adapted["logits"])) {
+        assert!((merged - adapted).abs() < 1e-4, "{merged} {adapted}");
+    }
     place.run(&["model", "info", "nothing-here"]).ends(2).says(&["nothing-here"]);
 }

@@ -281,6 +281,9 @@ pub(crate) struct ModelGenerateArgs {
     /// Instructions above the conversation
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
+    /// A LoRA adapter on top of it: a folder as PEFT saves it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
     /// Most tokens of the answer
     #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) max_new_tokens: NonZeroUsize,
@@ -305,6 +308,9 @@ pub(crate) struct ModelConvertArgs {
     /// The model
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
+    /// A LoRA adapter to fold into it: a folder as PEFT saves it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
     /// The folder to make; it must not be there yet
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,

@@ -44,6 +44,8 @@ pub struct GenerateOptions {
     pub prompt: String,
     /// Instructions above the conversation, for models that take them.
     pub system: Option<String>,
+    /// A folder with a LoRA adapter as PEFT saves it.
+    pub adapter: Option<PathBuf>,
     /// New tokens at most.
     pub max_new_tokens: usize,
     /// 0 for the most likely token each time.
@@ -149,13 +151,16 @@ pub fn pull(reference: &str, progress: &mut dyn DownloadProgress) -> Result<Pull
     Ok(Pulled { reference: reference.to_owned(), path: resolved.path, commit: resolved.commit, bytes })
 }
 
-/// Saves a model as a new folder that Transformers loads, its tokenizer and template with it.
+/// Saves a model as a new folder that Transformers loads, its tokenizer and template with it. An adapter is
+/// folded into the weights.
 ///
 /// # Errors
-/// When the reference names no model, the folder is there already, or it cannot be written.
+/// When the reference names no model, the adapter does not fit it, the folder is there already, or it cannot
+/// be written.
 pub fn convert(
     store: &Store,
     reference: &str,
+    adapter: Option<&Path>,
     folder: &Path,
     progress: &mut dyn DownloadProgress,
 ) -> Result<()> {
@@ -163,7 +168,10 @@ pub fn convert(
         let path = path.to_owned();
         move |source| Error::Model(titer_model::Error::File { path, action: "write", source })
     };
-    let opened = open(store, reference, progress)?;
+    let mut opened = open(store, reference, progress)?;
+    if let Some(adapter) = adapter {
+        opened.model.load_adapter(adapter)?;
+    }
     std::fs::create_dir(folder).map_err(failed(folder))?;
     opened.model.save(folder)?;
     if let Language::Chat(chat) = opened.language {
@@ -187,7 +195,10 @@ pub fn generate(
     progress: &mut dyn DownloadProgress,
     on_text: &mut dyn FnMut(&str),
 ) -> Result<Generation> {
-    let Opened { model, path, language, .. } = open(store, reference, progress)?;
+    let Opened { mut model, path, language, .. } = open(store, reference, progress)?;
+    if let Some(adapter) = &options.adapter {
+        model.load_adapter(adapter)?;
+    }
     let prompt_token_ids = language.prompt(reference, options)?;
     let logits = options.logits.then(|| logits(&model, &prompt_token_ids)).transpose()?;
     let mut rng = Stream::new(options.seed, "generate").at(0);

@@ -93,6 +93,7 @@ fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit
     let options = GenerateOptions {
         prompt: arguments.prompt.clone(),
         system: arguments.system.clone(),
+        adapter: arguments.adapter.clone(),
         logits: arguments.logits,
         max_new_tokens: arguments.max_new_tokens.get(),
         temperature: arguments.temperature,
@@ -130,8 +131,10 @@ fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit
 }
 
 fn convert(store: &Store, arguments: &ModelConvertArgs) -> anyhow::Result<Exit> {
-    let ModelConvertArgs { reference, out } = arguments;
-    explaining_delay(reference, || models::convert(store, reference, out, &mut DownloadBars::new()))?;
+    let ModelConvertArgs { reference, adapter, out } = arguments;
+    explaining_delay(reference, || {
+        models::convert(store, reference, adapter.as_deref(), out, &mut DownloadBars::new())
+    })?;
     output::message(&format!("saved {reference} to {}", out.display()));
     Ok(Exit::Done)
 }
