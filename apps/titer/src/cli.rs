@@ -324,7 +324,7 @@ pub(crate) struct ModelConvertArgs {
   HF_ENDPOINT     another hub
   HF_HUB_OFFLINE  1 to use only what was downloaded before")]
 pub(crate) struct ModelPullArgs {
-    /// The model: hf:OWNER/NAME[@REV] or hf:OWNER/NAME[@REV]:FILE.gguf
+    /// The model: `hf:OWNER/NAME[@REV]` or `hf:OWNER/NAME[@REV]:FILE.gguf`
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
     /// Print one JSON document

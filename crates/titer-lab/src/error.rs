@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// A reference could not be resolved.
     #[error(transparent)]
-    Hub(#[from] titer_hub::Error),
+    Hub(Box<titer_hub::Error>),
     /// Rows of a data set cannot be read.
     #[error("{}: {source}", path.display())]
     Rows {
@@ -98,7 +98,7 @@ pub enum Error {
     },
     /// The classifier failed.
     #[error(transparent)]
-    Classifier(#[from] titer_judges::classifier::ClassifierError),
+    Classifier(Box<titer_judges::classifier::ClassifierError>),
     /// A multiple-choice question is none.
     #[error(transparent)]
     Choice(#[from] titer_judges::choice::ChoiceError),
@@ -181,6 +181,19 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
+// Rare and large: kept out of the way of the others.
+impl From<titer_hub::Error> for Error {
+    fn from(error: titer_hub::Error) -> Self {
+        Self::Hub(Box::new(error))
+    }
+}
+
+impl From<titer_judges::classifier::ClassifierError> for Error {
+    fn from(error: titer_judges::classifier::ClassifierError) -> Self {
+        Self::Classifier(Box::new(error))
+    }
+}
+
 /// An observer's error comes back as what it was before it went through the training loop.
 impl From<titer_train::Error> for Error {
     fn from(error: titer_train::Error) -> Self {
@@ -214,8 +227,11 @@ impl Error {
             || matches!(
                 self,
                 Self::Store(titer_store::Error::NoExperiment { .. } | titer_store::Error::BadName { .. })
-                    | Self::Hub(titer_hub::Error::BadReference { .. } | titer_hub::Error::NoSuchPath { .. })
             )
+            || matches!(self, Self::Hub(error) if matches!(
+                **error,
+                titer_hub::Error::BadReference { .. } | titer_hub::Error::NoSuchPath { .. }
+            ))
     }
 
     /// The error with its causes on one line.

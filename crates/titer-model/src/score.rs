@@ -89,7 +89,7 @@ impl Decoder {
         let tokens: Vec<u32> = inputs.iter().flat_map(|input| input.tokens).copied().collect();
         let heads = self.config().heads();
         let hidden = self.run_detached(&tokens, sequences.positions().into(), &mut |_, q, k, v| {
-            Ok(attention(q, k, v, heads, &sequences)?)
+            attention(q, k, v, heads, &sequences)
         })?;
         // Row of hidden states, its target, and the pair that it is for.
         let rows: Vec<(u32, u32, usize)> = inputs

@@ -21,7 +21,7 @@ use titer_plan::Probe;
 use titer_plan::stage::{DatasetSpec, ProbeSpec, Source};
 
 use super::general::{choices, texts};
-use super::{Answering, Ask, Judged, Material, Question};
+use super::{Answering, Ask, Judged, Judging, Material, Question};
 use crate::{Error, Result};
 
 /// Where each source is on this machine.
@@ -112,7 +112,7 @@ impl DatasetData {
         let prompt = self.chat.prompt(&messages)?;
         let item = format!("{}/{}", row.domain.as_deref().unwrap_or(probe.name()), row.id);
         let chat = Arc::clone(&self.chat);
-        let judge: Box<dyn Fn(&[u32]) -> Result<Judged>> = match classifier {
+        let judge: Judging = match classifier {
             Some(classifier) => {
                 let classifier = Rc::clone(classifier);
                 let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();

@@ -49,12 +49,15 @@ pub(crate) struct Question {
 /// How a model is asked.
 pub(crate) enum Ask {
     /// To answer a prompt; the judge knows the question.
-    Answer { prompt: Vec<u32>, judge: Box<dyn Fn(&[u32]) -> Result<Judged>> },
+    Answer { prompt: Vec<u32>, judge: Judging },
     /// To say which continuation of a text is likeliest: the tokens before and of each.
     Choose { prompt: String, pairs: Vec<Pair>, choices: Vec<String>, gold: usize },
     /// To read a text: what comes before it and its tokens.
     Read { text: String, pair: Pair },
 }
+
+/// Judges an answer's tokens; knows the question.
+pub(crate) type Judging = Box<dyn Fn(&[u32]) -> Result<Judged>>;
 
 /// Context and continuation, as tokens.
 pub(crate) type Pair = (Vec<u32>, Vec<u32>);

@@ -43,7 +43,9 @@ pub(super) fn take_in_source(work: &Work<'_>, reference: &str) -> Result<()> {
 fn found(work: &Work<'_>, reference: &str) -> Result<Resolved> {
     work.writer.resume()?;
     match locate(reference, &mut Downloading::of(work)) {
-        Err(Error::Hub(titer_hub::Error::Cancelled { .. })) => Err(Error::Interrupted),
+        Err(Error::Hub(error)) if matches!(*error, titer_hub::Error::Cancelled { .. }) => {
+            Err(Error::Interrupted)
+        }
         located => located,
     }
 }
