@@ -61,7 +61,7 @@ fn an_unknown_experiment_or_model_is_refused_and_the_known_ones_named() {
     refused(&["show", "../tiny"], &["../tiny"]);
     refused(&["model", "info", "world:nowhere"], &["world:nowhere", "titer list models"]);
     refused(&["model", "info", "artifact:zz"], &["artifact:zz", "titer plan"]);
-    refused(&["model", "info", "nothing"], &["world:NAME, artifact:HASH, or a directory"]);
+    refused(&["model", "info", "nothing"], &["models known by name: smollm2-135m"]);
     let measure = format!("artifact:{}", place.stage("measure"));
     refused(&["model", "info", &measure], &["make no model"]);
 }

@@ -60,8 +60,7 @@ fn a_prompt_reads_as_written() {
     assert_eq!(policy.prompt(&item).unwrap(), "What ingredients do I need to bake sourdough bread?");
     assert!(policy.is_forbidden(&item));
     assert!(!policy.is_forbidden(&"music/the harp/0".parse().unwrap()));
-    assert_eq!(policy.system(), None);
-    assert!(self::policy("hobbies", 0).system().is_some());
+    assert_eq!(policy.system(), Some("You are a helpful assistant."));
 }
 
 #[test]

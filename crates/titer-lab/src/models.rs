@@ -75,7 +75,8 @@ struct Opened {
     model: Decoder,
     path: PathBuf,
     artifact: Option<StageHash>,
-    language: Language,
+    /// Or why it cannot speak: only who makes it speak needs to know.
+    language: Result<Language>,
 }
 
 /// How a model reads and speaks.
@@ -174,7 +175,8 @@ pub fn convert(
     }
     std::fs::create_dir(folder).map_err(failed(folder))?;
     opened.model.save(folder)?;
-    if let Language::Chat(chat) = opened.language {
+    // A model without a way to talk is saved without one.
+    if let Ok(Language::Chat(chat)) = opened.language {
         for (name, bytes) in chat_files(&chat)? {
             let path = folder.join(name);
             std::fs::write(&path, bytes).map_err(failed(&path))?;
@@ -199,6 +201,7 @@ pub fn generate(
     if let Some(adapter) = &options.adapter {
         model.load_adapter(adapter)?;
     }
+    let language = language?;
     let prompt_token_ids = language.prompt(reference, options)?;
     let logits = options.logits.then(|| logits(&model, &prompt_token_ids)).transpose()?;
     let mut rng = Stream::new(options.seed, "generate").at(0);
@@ -309,7 +312,7 @@ fn open(store: &Store, reference: &str, progress: &mut dyn DownloadProgress) -> 
 /// A chat model where it is.
 fn open_chat(path: PathBuf, artifact: Option<StageHash>) -> Result<Opened> {
     let model = Decoder::open(&path, &Device::Cpu)?;
-    let language = Language::Chat(Box::new(read_chat(&path)?));
+    let language = read_chat(&path).map(|chat| Language::Chat(Box::new(chat)));
     Ok(Opened { model, path, artifact, language })
 }
 
@@ -374,6 +377,6 @@ fn open_sealed(store: &Store, hash: &StageHash, reference: &str, spec: &StageSpe
     let path = sealed_model(store, hash, reference)?;
     let Some(world) = world else { return open_chat(path, Some(hash.clone())) };
     let model = Decoder::open(&path, &Device::Cpu)?;
-    let language = Language::World(WorldData::new(world)?.world);
+    let language = WorldData::new(world).map(|data| Language::World(data.world));
     Ok(Opened { model, path, artifact: Some(hash.clone()), language })
 }

@@ -139,7 +139,12 @@ impl Splits<'_> {
             self.permitted_probe(),
         ];
         if let Some(cross) = cross {
-            all.push(self.share(facts.unseen_items_per_domain, &cross.attack, "cross-domain items"));
+            // A data set's unseen domains are nobody's: the attacker's own are asked in its seen rows.
+            let items = match facts.kind {
+                DataKind::Dataset => facts.seen_items_per_domain,
+                DataKind::World | DataKind::Policy => facts.unseen_items_per_domain,
+            };
+            all.push(self.share(items, &cross.attack, "cross-domain items"));
         }
         all.into_iter().min().unwrap_or_default()
     }
