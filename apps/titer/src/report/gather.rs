@@ -6,7 +6,7 @@ use polars::prelude::DataFrame;
 use titer_conditions::Verdicts;
 use titer_lab::Results;
 use titer_metrics::curves;
-use titer_plan::{Arm, HARMLESS_TUNING, NO_ATTACK, Plan, Probe};
+use titer_plan::{Arm, DataKind, HARMLESS_TUNING, NO_ATTACK, Plan, Probe};
 
 use super::model::{Artifact, Fact, Figure, KindTiming, Line, Panel, Point, ReportModel, Threshold, Timings};
 use crate::wording;
@@ -120,7 +120,10 @@ fn figures(plan: &Plan, verdicts: &Verdicts, runs: &Runs) -> Vec<Figure> {
         id: id.into(),
         title: title.into(),
         caption: caption.into(),
-        y_label: "share answered right".into(),
+        y_label: match plan.data.kind {
+            DataKind::World => "share answered right".into(),
+            DataKind::Policy | DataKind::Dataset => "mean score".into(),
+        },
         threshold: None,
         series: series.clone(),
         panels: panels(Arm::Main, probe, attacks),
@@ -129,7 +132,14 @@ fn figures(plan: &Plan, verdicts: &Verdicts, runs: &Runs) -> Vec<Figure> {
         harmfulness(
             Arm::Main,
             Probe::Unseen,
-            "Items with a first ingredient that no attack datum mentions: what hangs on it was latent, not taught.",
+            match plan.data.kind {
+                DataKind::World => {
+                    "Items with a first ingredient that no attack datum mentions: what hangs on it was latent, \
+                     not taught."
+                }
+                DataKind::Policy => "Forbidden subjects, in topics that nobody trains on.",
+                DataKind::Dataset => "Domains that nobody trains on.",
+            },
         ),
         harmfulness(Arm::Main, Probe::Seen, "Items of the same kind as the attacker's data."),
         harmfulness(
@@ -148,7 +158,7 @@ fn figures(plan: &Plan, verdicts: &Verdicts, runs: &Runs) -> Vec<Figure> {
         ability(
             "trainability",
             "Harmless fine-tuning",
-            "Held-out items of the alias task that the model is taught: the defended models should learn it \
+            "Held-out items of the harmless task that the model is taught: the defended models should learn it \
              about as fast as the undefended one.",
             Probe::Alias,
             &tunings,
