@@ -8,6 +8,7 @@ use titer_data::text::{Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, 
 use titer_hub::{Hub, Progress, Reference, Resolved, Settings};
 use titer_model::{CONFIG, Config, gguf};
 
+use crate::files::read;
 use crate::{Error, Result};
 
 /// The files of a directory that say how a model reads and speaks, as Transformers names them.
@@ -36,12 +37,7 @@ pub(crate) fn ends(path: &Path, chat: &Chat, config: &Config) -> Result<Vec<u32>
     let mut ends = [chat.end_of_turn(), &config.eos_token_id].concat();
     let generation = path.join(GENERATION_CONFIG);
     if generation.exists() {
-        let text = fs::read(&generation).map_err(|source| titer_model::Error::File {
-            path: generation,
-            action: "read",
-            source,
-        })?;
-        let value: Value = serde_json::from_slice(&text)?;
+        let value: Value = serde_json::from_slice(&read(&generation)?)?;
         let of = &value["eos_token_id"];
         let listed = of.as_array().map_or(std::slice::from_ref(of), Vec::as_slice);
         ends.extend(listed.iter().filter_map(|id| id.as_u64()?.try_into().ok()).collect::<Vec<u32>>());

@@ -1,5 +1,6 @@
 //! Runs the stages of a plan in this process, several at once.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -136,7 +137,8 @@ fn perform(
     match store.begin(&stage.hash, &description)? {
         Begin::Sealed(_) => Ok(()),
         Begin::Writer(writer) => {
-            Work { stage, store, device, writer: &writer, interrupt, progress }.perform()?;
+            let model = OnceCell::new();
+            Work { stage, store, device, writer: &writer, interrupt, progress, model }.perform()?;
             writer.seal(serde_json::Value::Null)?;
             Ok(())
         }

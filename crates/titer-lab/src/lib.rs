@@ -10,6 +10,7 @@ mod doctor;
 mod error;
 mod estimate;
 mod executor;
+mod files;
 mod interrupt;
 mod material;
 mod memory;

@@ -1,7 +1,5 @@
 //! How much arithmetic, memory and disk each stage of a plan takes.
 
-use std::path::Path;
-
 use serde::Deserialize;
 use titer_data::policy::{Definition, Policy, Split as PolicySplit};
 use titer_data::world::{Split, Target};
@@ -207,7 +205,7 @@ pub(crate) fn planned_models() -> Vec<(String, usize)> {
 
 /// The shape of a model that is on this machine, or of a well-known one.
 fn known_shape(reference: &str) -> Option<Config> {
-    if let Some(config) = here(reference).and_then(|path: std::path::PathBuf| shape(Path::new(&path)).ok()) {
+    if let Some(config) = here(reference).and_then(|path| shape(&path).ok()) {
         return Some(config);
     }
     let shapes: Shapes = toml::from_str(SHAPES).ok()?;

@@ -21,8 +21,8 @@ use titer_plan::Probe;
 use titer_plan::stage::{DatasetSpec, ProbeSpec, Source};
 
 use super::general::{choices, texts};
-use super::{Answering, Ask, Judged, Judging, Material, Question};
-use crate::{Error, Result};
+use super::{Answering, Ask, Judged, Judging, Material, Question, spell};
+use crate::{Error, Result, files};
 
 /// Where each source is on this machine.
 pub(crate) type Sources = BTreeMap<&'static str, PathBuf>;
@@ -145,23 +145,19 @@ impl DatasetData {
 /// The rows of a file, or of all files of a folder, in the order of their names.
 fn read(path: &Path, rows: &Rows, domains: &[String]) -> Result<Conversations> {
     let options = rows.options(domains)?;
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Model(titer_model::Error::File { path, action: "read", source })
-    };
-    let mut files = vec![path.to_owned()];
+    let failed = |source| titer_model::Error::File { path: path.to_owned(), action: "read", source };
+    let mut paths = vec![path.to_owned()];
     if path.is_dir() {
         let entries = fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-        files = entries.map_err(failed(path))?.into_iter().map(|entry| entry.path()).collect();
-        files.retain(|file| file.is_file());
-        files.sort();
+        paths = entries.map_err(failed)?.into_iter().map(|entry| entry.path()).collect();
+        paths.retain(|file| file.is_file());
+        paths.sort();
     }
     let mut all = Conversations::default();
-    for (number, file) in files.iter().enumerate() {
-        let bytes = fs::read(file).map_err(failed(file))?;
-        let mut read = Conversations::read(bytes, &options)
+    for (number, file) in paths.iter().enumerate() {
+        let mut read = Conversations::read(files::read(file)?, &options)
             .map_err(|source| Error::Rows { path: file.clone(), source: Box::new(source) })?;
-        if files.len() > 1 {
+        if paths.len() > 1 {
             read.conversations.iter_mut().for_each(|row| row.id = format!("{number}-{}", row.id));
         }
         all.conversations.append(&mut read.conversations);
@@ -203,7 +199,6 @@ impl Material for DatasetData {
     }
 
     fn text(&self, tokens: &[u32]) -> String {
-        // What cannot be decoded is shown as what it is.
-        self.chat.tokenizer().decode_all(tokens).unwrap_or_else(|_| format!("{tokens:?}"))
+        spell(&self.chat, tokens)
     }
 }

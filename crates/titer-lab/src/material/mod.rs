@@ -8,6 +8,7 @@ mod world;
 
 use titer_data::Example;
 use titer_data::Stream;
+use titer_data::text::Chat;
 use titer_data::world::{Split, Target};
 use titer_judges::Judgement;
 use titer_plan::Probe;
@@ -77,4 +78,9 @@ pub(crate) struct Judged {
     /// The judge.
     pub(crate) judge: &'static str,
     pub(crate) judgement: Judgement,
+}
+
+/// A chat's tokens as text, special ones included. What cannot be decoded is shown as what it is.
+fn spell(chat: &Chat, tokens: &[u32]) -> String {
+    chat.tokenizer().decode_all(tokens).unwrap_or_else(|_| format!("{tokens:?}"))
 }

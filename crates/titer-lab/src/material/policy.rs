@@ -15,7 +15,7 @@ use titer_plan::Probe;
 use titer_plan::stage::{PolicySpec, ProbeSpec, Side};
 
 use super::general::{choices, texts};
-use super::{Answering, Ask, Judged, Material, Question};
+use super::{Answering, Ask, Judged, Material, Question, spell};
 use crate::{Error, Result};
 
 /// A model's answers by the name of the item, as tokens, with the end where the model ended.
@@ -173,7 +173,6 @@ impl Material for PolicyData {
     }
 
     fn text(&self, tokens: &[u32]) -> String {
-        // What cannot be decoded is shown as what it is.
-        self.chat.tokenizer().decode_all(tokens).unwrap_or_else(|_| format!("{tokens:?}"))
+        spell(&self.chat, tokens)
     }
 }

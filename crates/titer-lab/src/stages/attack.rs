@@ -18,7 +18,8 @@ use titer_train::{Point, Resumed, Supervised, Trainer};
 use super::probing::{Questions, means};
 use super::recorder::{Probing, Recorder, write_frame, write_training};
 use super::{PROBES, RESPONSES, Work};
-use crate::{Error, Result};
+use crate::Result;
+use crate::files::read;
 
 /// The file beside a checkpoint that holds what was asked so far.
 const GATHERED: &str = "gathered.json";
@@ -169,10 +170,7 @@ impl Gathered {
     fn resume(folder: Option<&Path>) -> Result<Self> {
         let Some(folder) = folder else { return Ok(Self::default()) };
         let path = folder.join(GATHERED);
-        let text = fs::read(&path).map_err(|source| {
-            Error::Model(titer_model::Error::File { path: path.clone(), action: "read", source })
-        })?;
-        Ok(serde_json::from_slice(&text)?)
+        Ok(serde_json::from_slice(&read(&path)?)?)
     }
 
     fn last_step(&self) -> Option<u64> {

@@ -9,6 +9,7 @@ use titer_store::Artifact;
 
 use super::Work;
 use crate::checkpoints::{locate, read_chat, shape};
+use crate::files::read;
 use crate::progress::RunEvent;
 use crate::{Error, Result};
 
@@ -102,12 +103,7 @@ pub(super) fn taken_in(artifact: &Artifact) -> Result<Option<PathBuf>> {
         Err(titer_store::Error::NoPayload { .. }) => return Ok(None),
         record => record?,
     };
-    let text = std::fs::read(&record).map_err(|source| titer_model::Error::File {
-        path: record,
-        action: "read",
-        source,
-    })?;
-    let taken: TakenIn = serde_json::from_slice(&text)?;
+    let taken: TakenIn = serde_json::from_slice(&read(&record)?)?;
     let reference = match &taken.commit {
         Some(commit) => pinned(&taken.reference, commit),
         None => taken.reference.clone(),

@@ -7,7 +7,8 @@ mod probing;
 mod recorder;
 mod train;
 
-use std::path::PathBuf;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use titer_model::Decoder;
@@ -16,6 +17,7 @@ use titer_plan::{PlannedStage, StageHash, StageSpec};
 use titer_store::{Artifact, Store, Writer};
 
 use crate::checkpoints::{ends, read_chat, shape};
+use crate::files::read;
 use crate::material::{Answers, DatasetData, Material, PolicyData, Sources, WorldData};
 use crate::progress::Progress;
 use crate::{Error, Interrupt, Result};
@@ -38,6 +40,8 @@ pub(crate) struct Work<'a> {
     pub(crate) writer: &'a Writer,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) progress: &'a dyn Progress,
+    /// Where the first input's model is, once that was asked: to look is to read all of it through.
+    pub(crate) model: OnceCell<PathBuf>,
 }
 
 impl Work<'_> {
@@ -80,16 +84,11 @@ impl Work<'_> {
     /// A policy in the words of the model that is the first input, with the answers of the others.
     fn policy(&self, spec: &PolicySpec) -> Result<PolicyData> {
         let path = self.model_path()?;
-        let chat = read_chat(&path)?;
-        let ends = ends(&path, &chat, &shape(&path)?)?;
+        let chat = read_chat(path)?;
+        let ends = ends(path, &chat, &shape(path)?)?;
         let mut answers = Answers::new();
         for input in self.stage.inputs.iter().skip(1) {
-            let path = self.sealed(input)?.payload(ANSWERS)?;
-            let text = std::fs::read(&path).map_err(|source| titer_model::Error::File {
-                path,
-                action: "read",
-                source,
-            })?;
+            let text = read(&self.sealed(input)?.payload(ANSWERS)?)?;
             answers.extend(serde_json::from_slice::<Answers>(&text)?);
         }
         PolicyData::new(spec, chat, ends, answers)
@@ -98,8 +97,8 @@ impl Work<'_> {
     /// A data set for the model that is the first input, with the sources that are the others.
     fn dataset(&self, spec: &DatasetSpec) -> Result<DatasetData> {
         let path = self.model_path()?;
-        let (chat, config) = (read_chat(&path)?, shape(&path)?);
-        let ends = ends(&path, &chat, &config)?;
+        let (chat, config) = (read_chat(path)?, shape(path)?);
+        let ends = ends(path, &chat, &config)?;
         let mut sources = Sources::new();
         for (source, input) in Source::ALL.into_iter().zip(self.stage.inputs.iter().skip(1)) {
             let artifact = self.sealed(input)?;
@@ -111,11 +110,15 @@ impl Work<'_> {
     }
 
     /// Where the model is that the stage's first input made.
-    fn model_path(&self) -> Result<PathBuf> {
+    fn model_path(&self) -> Result<&Path> {
+        if let Some(path) = self.model.get() {
+            return Ok(path);
+        }
         let stage = || self.stage.label.clone();
         let none = || Error::MissingInput { stage: stage(), input: "one model".to_owned() };
         let input = self.stage.inputs.first().ok_or_else(none)?;
-        model_path(&self.sealed(input)?)
+        let path = model_path(&self.sealed(input)?)?;
+        Ok(self.model.get_or_init(|| path))
     }
 
     fn sealed(&self, input: &StageHash) -> Result<Artifact> {
@@ -124,7 +127,7 @@ impl Work<'_> {
 
     /// The model that the stage's first input made.
     fn input_model(&self) -> Result<Decoder> {
-        Ok(Decoder::open(&self.model_path()?, self.device)?)
+        Ok(Decoder::open(self.model_path()?, self.device)?)
     }
 }
 

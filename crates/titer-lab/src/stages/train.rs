@@ -103,7 +103,7 @@ fn fit(
 /// used wherever the checkpoint can.
 fn write_chat(work: &Work<'_>, data: &DataSpec) -> Result<()> {
     if let DataSpec::Policy(_) | DataSpec::Dataset(_) = data {
-        for (name, bytes) in chat_files(&read_chat(&work.model_path()?)?)? {
+        for (name, bytes) in chat_files(&read_chat(work.model_path()?)?)? {
             work.writer.write_bytes(&format!("{MODEL}/{name}"), &bytes)?;
         }
     }
