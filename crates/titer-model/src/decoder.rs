@@ -10,7 +10,7 @@ use titer_ops::{Rotary, Sequences, attention, linear, rms_norm};
 
 use crate::recompute::{Aside, recomputed};
 use crate::weights::{Attend, Pass, Weights};
-use crate::{Config, Error, LoraSpec, Parameters, Result};
+use crate::{Config, Error, LoraSpec, Parameters, Result, Trace, View};
 
 /// A trainable decoder of the Llama, Mistral, Qwen2 or Qwen3 family, all of it or adapters beside it.
 #[derive(Debug)]
@@ -245,6 +245,45 @@ impl Decoder {
         Ok(Hidden { states: x })
     }
 
+    /// Runs the decoder over a packed batch and keeps what its layers computed. `added`, one tensor of shape
+    /// `(tokens, hidden_size)` per layer or none at all, is added to the outputs of the attention blocks;
+    /// variables among them receive gradients in either view.
+    ///
+    /// # Errors
+    /// When a token is outside the vocabulary, a sequence is longer than the model's positions, or `added`
+    /// does not fit.
+    pub fn trace(
+        &self,
+        tokens: &[u32],
+        sequences: &Sequences,
+        view: View,
+        added: &[Tensor],
+    ) -> Result<Trace> {
+        let weights = self.weights(view);
+        if !added.is_empty() && added.len() != weights.layers.len() {
+            let (got, expected) = (vec![added.len()], vec![weights.layers.len()]);
+            return Err(Error::Shape { name: "added to attention, per layer".to_owned(), expected, got });
+        }
+        let heads = self.config.heads();
+        let pass = self.pass(tokens, sequences.positions().into())?;
+        let mut x = weights.embed(tokens)?;
+        let mut layers = Vec::with_capacity(weights.layers.len());
+        for (index, layer) in weights.layers.iter().enumerate() {
+            let attend = &mut |_, q: &_, k: &_, v: &_| attention(q, k, v, heads, sequences);
+            let trace = layer.trace(index, &x, &pass, attend, added.get(index))?;
+            x = trace.output.clone();
+            layers.push(trace);
+        }
+        Ok(Trace { layers, hidden: Hidden { states: x } })
+    }
+
+    fn weights(&self, view: View) -> &Weights {
+        match view {
+            View::Tracked => &self.tracked,
+            View::Detached => &self.detached,
+        }
+    }
+
     /// Back-propagates a scalar: the gradient of every trainable weight that it reaches, by name.
     ///
     /// # Errors
@@ -274,7 +313,11 @@ impl Decoder {
         self.head(&self.tracked, hidden, rows)
     }
 
-    pub(crate) fn detached_logits(&self, hidden: &Hidden, rows: &[u32]) -> Result<Tensor> {
+    /// The same through weights that track no gradients.
+    ///
+    /// # Errors
+    /// When a row does not exist.
+    pub fn detached_logits(&self, hidden: &Hidden, rows: &[u32]) -> Result<Tensor> {
         self.head(&self.detached, hidden, rows)
     }
 

@@ -14,6 +14,7 @@ mod lora;
 mod parameters;
 mod recompute;
 mod score;
+mod trace;
 mod weights;
 
 pub use config::{Config, FAMILIES};
@@ -24,3 +25,4 @@ pub use generate::{Choice, Generate};
 pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec, PROJECTIONS};
 pub use parameters::Parameters;
 pub use score::LogLikelihood;
+pub use trace::{LayerTrace, Trace, View};

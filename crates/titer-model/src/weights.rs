@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use titer_ops::{Rotary, linear, lora, rms_norm, rotary, swiglu};
 
 use crate::lora::{PROJECTIONS, factors};
-use crate::{Config, Error, LoraSpec, Result};
+use crate::{Config, Error, LayerTrace, LoraSpec, Result};
 
 /// One view of all weights.
 #[derive(Debug)]
@@ -99,14 +99,33 @@ impl Layer {
         pass: &Pass,
         attend: &mut Attend<'_>,
     ) -> candle_core::Result<Tensor> {
-        let y = rms_norm(x, &self.attention_norm, pass.epsilon)?;
-        let q = rotary(&self.q.heads(&y, pass)?, &pass.rotary, &pass.positions)?;
-        let k = rotary(&self.k.heads(&y, pass)?, &pass.rotary, &pass.positions)?;
-        let attended = attend(index, &q, &k, &self.v.apply(&y)?)?;
-        let x = (x + self.o.apply(&attended)?)?;
-        let y = rms_norm(&x, &self.mlp_norm, pass.epsilon)?;
-        let y = swiglu(&self.gate.apply(&y)?, &self.up.apply(&y)?)?;
-        &x + self.down.apply(&y)?
+        Ok(self.trace(index, x, pass, attend, None)?.output)
+    }
+
+    /// All that the layer computes on the way. `added` is added to the attention block's output.
+    pub(crate) fn trace(
+        &self,
+        index: usize,
+        x: &Tensor,
+        pass: &Pass,
+        attend: &mut Attend<'_>,
+        added: Option<&Tensor>,
+    ) -> candle_core::Result<LayerTrace> {
+        let attention_input = rms_norm(x, &self.attention_norm, pass.epsilon)?;
+        let q = rotary(&self.q.heads(&attention_input, pass)?, &pass.rotary, &pass.positions)?;
+        let k = rotary(&self.k.heads(&attention_input, pass)?, &pass.rotary, &pass.positions)?;
+        let attended = attend(index, &q, &k, &self.v.apply(&attention_input)?)?;
+        let mut attention = self.o.apply(&attended)?;
+        if let Some(added) = added {
+            attention = (attention + added)?;
+        }
+        let middle = (x + &attention)?;
+        let mlp_input = rms_norm(&middle, &self.mlp_norm, pass.epsilon)?;
+        let mlp_inner = swiglu(&self.gate.apply(&mlp_input)?, &self.up.apply(&mlp_input)?)?;
+        let mlp = self.down.apply(&mlp_inner)?;
+        let output = (&middle + &mlp)?;
+        let input = x.clone();
+        Ok(LayerTrace { input, attention_input, attended, attention, mlp_input, mlp_inner, mlp, output })
     }
 
     /// The tensors that are trained.
