@@ -1,18 +1,20 @@
 //! Methods that make a model resist harmful fine-tuning.
 //!
-//! One file per method, named as in its paper: what it is, its settings with units and defaults, and the
-//! gradient that it follows. A new method is a new file and a line in [`registry`].
+//! One folder per stage of the survey (arXiv 2409.18169), one trait for each: an [`Immunizer`] trains the
+//! model before anyone gets it, a [`Guard`] changes how a user's data is trained on, a [`Repair`] edits the
+//! tuned weights. One file per method, named as in its paper: what it is, its settings with units and
+//! defaults, and the gradient that it follows or the edit that it makes. A new method is a new file and a
+//! line in its folder's list.
 
-mod adversarial_loss;
+mod alignment;
 mod context;
 mod error;
-mod immunizer;
-mod none;
+mod fine_tuning;
+mod post_fine_tuning;
 pub mod registry;
-mod tar;
 
-pub use adversarial_loss::AdversarialLoss;
+pub use alignment::{AdversarialLoss, Immunizer, Tar, Training};
 pub use context::{DefenceContext, Keep};
 pub use error::{Error, Result};
-pub use immunizer::Immunizer;
-pub use tar::Tar;
+pub use fine_tuning::{Guard, UserTraining};
+pub use post_fine_tuning::{Repair, RepairContext, RepairReport};

@@ -1,61 +1,144 @@
 //! Every defence: one list, many faces (`titer list`, the book, checks of specs, execution).
 
+use serde::de::DeserializeOwned;
 use titer_plan::{Method, MethodSpec};
 
-use crate::{Error, Immunizer, Result, adversarial_loss, none, tar};
+use crate::{Error, Guard, Immunizer, Repair, Result, alignment, fine_tuning, post_fine_tuning};
 
-struct Entry {
+/// One defence: what the registry says of it, and how it is made from a spec.
+#[derive(Clone, Copy)]
+pub struct Entry {
     method: fn() -> Method,
     build: Build,
 }
 
+#[derive(Clone, Copy)]
 enum Build {
     /// Nothing is trained.
     Baseline,
-    /// Trained before release.
     Immunizer(fn(&MethodSpec) -> Result<Box<dyn Immunizer>>),
+    Guard(fn(&MethodSpec) -> Result<Box<dyn Guard>>),
+    Repair(fn(&MethodSpec) -> Result<Box<dyn Repair>>),
 }
 
-const DEFENCES: &[Entry] = &[
-    Entry { method: none::method, build: Build::Baseline },
-    Entry {
-        method: adversarial_loss::method,
-        build: Build::Immunizer(decode::<adversarial_loss::AdversarialLoss>),
-    },
-    Entry { method: tar::method, build: Build::Immunizer(decode::<tar::Tar>) },
-];
+/// A defence made from its spec.
+pub enum Defence {
+    /// The aligned model itself.
+    Baseline,
+    /// Trained before release.
+    Immunizer(Box<dyn Immunizer>),
+    /// Followed while a user's data is trained on.
+    Guard(Box<dyn Guard>),
+    /// Applied to the tuned weights.
+    Repair(Box<dyn Repair>),
+}
 
-fn decode<T>(spec: &MethodSpec) -> Result<Box<dyn Immunizer>>
-where
-    T: Immunizer + serde::de::DeserializeOwned + 'static,
-{
-    match spec.decode::<T>() {
-        Ok(method) => Ok(Box::new(method)),
-        Err(source) => Err(Error::Parameters { name: spec.name.clone(), source }),
+impl Entry {
+    pub(crate) const fn baseline(method: fn() -> Method) -> Self {
+        Self { method, build: Build::Baseline }
+    }
+
+    /// An alignment-stage defence whose settings are `T`.
+    pub const fn immunizer<T: Immunizer + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
+        Self { method, build: Build::Immunizer(|spec| Ok(Box::new(decode::<T>(spec)?))) }
+    }
+
+    /// A fine-tuning-stage defence whose settings are `T`.
+    pub const fn guard<T: Guard + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
+        Self { method, build: Build::Guard(|spec| Ok(Box::new(decode::<T>(spec)?))) }
+    }
+
+    /// A post-fine-tuning-stage defence whose settings are `T`.
+    pub const fn repair<T: Repair + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
+        Self { method, build: Build::Repair(|spec| Ok(Box::new(decode::<T>(spec)?))) }
+    }
+
+    /// What the registry says of it.
+    pub fn method(&self) -> Method {
+        (self.method)()
+    }
+
+    /// The defence with the settings of a resolved spec.
+    ///
+    /// # Errors
+    /// When the parameters are not exactly the method's own.
+    pub fn build(&self, spec: &MethodSpec) -> Result<Defence> {
+        let method = self.method();
+        let known = |name: &str| method.parameters.iter().any(|parameter| parameter.name == name);
+        if let Some(parameter) = spec.parameters.keys().find(|name| !known(name)) {
+            let (name, parameter) = (method.name.to_owned(), parameter.clone());
+            return Err(Error::UnknownParameter { name, parameter });
+        }
+        Ok(match self.build {
+            Build::Baseline => Defence::Baseline,
+            Build::Immunizer(build) => Defence::Immunizer(build(spec)?),
+            Build::Guard(build) => Defence::Guard(build(spec)?),
+            Build::Repair(build) => Defence::Repair(build(spec)?),
+        })
     }
 }
 
-/// What the registry says of every defence.
+fn decode<T: DeserializeOwned>(spec: &MethodSpec) -> Result<T> {
+    spec.decode().map_err(|source| Error::Parameters { name: spec.name.clone(), source })
+}
+
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    alignment::METHODS.iter().chain(fine_tuning::METHODS).chain(post_fine_tuning::METHODS)
+}
+
+/// What the registry says of every defence, stage by stage.
 pub fn methods() -> Vec<Method> {
-    DEFENCES.iter().map(|entry| (entry.method)()).collect()
+    entries().map(Entry::method).collect()
+}
+
+/// The defence that a resolved spec names.
+///
+/// # Errors
+/// When there is none of that name, or the parameters are not its own.
+pub fn defence(spec: &MethodSpec) -> Result<Defence> {
+    match entries().find(|entry| entry.method().name == spec.name) {
+        Some(entry) => entry.build(spec),
+        None => Err(Error::Unknown { name: spec.name.clone() }),
+    }
 }
 
 /// The alignment-stage defence that a resolved spec names.
 ///
 /// # Errors
-/// When there is none of that name, it trains nothing, or the parameters are not its own.
+/// As [`defence`], and when it acts at another stage or trains nothing.
 pub fn immunizer(spec: &MethodSpec) -> Result<Box<dyn Immunizer>> {
-    let Some(entry) = DEFENCES.iter().find(|entry| (entry.method)().name == spec.name) else {
-        return Err(Error::Unknown { name: spec.name.clone() });
-    };
-    match entry.build {
-        Build::Immunizer(build) => build(spec),
-        Build::Baseline => Err(Error::NotTrained { name: spec.name.clone() }),
+    match defence(spec)? {
+        Defence::Immunizer(immunizer) => Ok(immunizer),
+        _ => Err(Error::Stage { name: spec.name.clone(), expected: "alignment" }),
+    }
+}
+
+/// The fine-tuning-stage defence that a resolved spec names.
+///
+/// # Errors
+/// As [`defence`], and when it acts at another stage.
+pub fn guard(spec: &MethodSpec) -> Result<Box<dyn Guard>> {
+    match defence(spec)? {
+        Defence::Guard(guard) => Ok(guard),
+        _ => Err(Error::Stage { name: spec.name.clone(), expected: "fine-tuning" }),
+    }
+}
+
+/// The post-fine-tuning-stage defence that a resolved spec names.
+///
+/// # Errors
+/// As [`defence`], and when it acts at another stage.
+pub fn repair(spec: &MethodSpec) -> Result<Box<dyn Repair>> {
+    match defence(spec)? {
+        Defence::Repair(repair) => Ok(repair),
+        _ => Err(Error::Stage { name: spec.name.clone(), expected: "post-fine-tuning" }),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use titer_plan::{DefenceStage, MethodKind};
+
     use super::*;
 
     fn with_defaults(method: &Method) -> MethodSpec {
@@ -68,16 +151,14 @@ mod tests {
 
     #[test]
     fn every_method_takes_exactly_the_parameters_that_it_lists() {
-        for entry in DEFENCES {
-            let method = (entry.method)();
-            let Build::Immunizer(build) = entry.build else { continue };
+        for method in methods() {
             let spec = with_defaults(&method);
-            assert!(build(&spec).is_ok(), "{}: its own defaults are refused", method.name);
+            assert!(defence(&spec).is_ok(), "{}: its own defaults are refused", method.name);
             for parameter in &method.parameters {
                 let mut without = spec.clone();
                 without.parameters.remove(parameter.name);
                 assert!(
-                    build(&without).is_err(),
+                    defence(&without).is_err(),
                     "{}: {} is listed but not read",
                     method.name,
                     parameter.name
@@ -85,7 +166,19 @@ mod tests {
             }
             let mut with_more = spec.clone();
             with_more.parameters.insert("not_listed".to_owned(), 1.into());
-            assert!(build(&with_more).is_err(), "{}: takes a parameter that it does not list", method.name);
+            assert!(defence(&with_more).is_err(), "{}: takes a parameter that it does not list", method.name);
+        }
+    }
+
+    #[test]
+    fn every_method_is_what_its_stage_says() {
+        for method in methods() {
+            let stage = match defence(&with_defaults(&method)).unwrap() {
+                Defence::Baseline | Defence::Immunizer(_) => DefenceStage::Alignment,
+                Defence::Guard(_) => DefenceStage::FineTuning,
+                Defence::Repair(_) => DefenceStage::PostFineTuning,
+            };
+            assert_eq!(method.kind, MethodKind::Defence { stage }, "{}", method.name);
         }
     }
 
@@ -94,7 +187,7 @@ mod tests {
         let mut names: Vec<_> = methods().iter().map(|method| method.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), DEFENCES.len());
+        assert_eq!(names.len(), entries().count());
         let spec = MethodSpec { name: "nothing".to_owned(), version: 1, parameters: Default::default() };
         assert!(matches!(immunizer(&spec), Err(Error::Unknown { .. })));
     }

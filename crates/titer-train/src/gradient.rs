@@ -64,6 +64,21 @@ impl Gradient {
         Ok(Self { by_parameter, terms: Vec::new(), cost })
     }
 
+    /// The same for a loss that is known to reach only some parameters, such as one on the hidden states of
+    /// one layer: the others' gradient is zero.
+    ///
+    /// # Errors
+    /// When an operator has no backward pass or the device has no room.
+    pub fn partial(loss: &Tensor, model: &Decoder, cost: Cost) -> Result<Self> {
+        let mut by_parameter = model.backward(loss)?;
+        for (name, var) in model.parameters().iter() {
+            if !by_parameter.contains_key(name) {
+                by_parameter.insert(name.to_owned(), var.zeros_like()?);
+            }
+        }
+        Ok(Self { by_parameter, terms: Vec::new(), cost })
+    }
+
     /// The same with one more named value to log.
     #[must_use]
     pub fn with_term(mut self, name: &'static str, value: f64) -> Self {

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use titer_data::Packed;
-use titer_model::Decoder;
+use titer_model::{Decoder, Trace, View};
 use titer_ops::{Sequences, composed, cross_entropy};
 
 use crate::Result;
@@ -14,6 +14,14 @@ use crate::Result;
 pub fn supervised_logits(model: &Decoder, batch: &Packed) -> Result<Tensor> {
     let hidden = model.forward(&batch.tokens, &Sequences::new(&batch.offsets)?)?;
     Ok(model.logits(&hidden, &batch.rows)?)
+}
+
+/// Runs `batch` and keeps what the layers computed; its hidden states go to [`Decoder::logits`].
+///
+/// # Errors
+/// When the batch does not fit the model.
+pub fn trace(model: &Decoder, batch: &Packed, view: View) -> Result<Trace> {
+    Ok(model.trace(&batch.tokens, &Sequences::new(&batch.offsets)?, view, &[])?)
 }
 
 /// Cross-entropy in nats of each supervised token: shape `(targets)`.

@@ -11,31 +11,22 @@
 use rand::RngExt;
 use serde::Deserialize;
 use titer_data::{Draw, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
+use titer_model::Decoder;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{mean_entropy, token_losses, value};
 use titer_train::{Cost, Gradient, Objective, Observer, Point, StepRecord, Supervised, Trainer};
 
-use crate::immunizer::{constant_rate, lora_parameters};
-use crate::{DefenceContext, Immunizer, Keep, Result};
+use super::{Immunizer, Training, constant_rate};
+use crate::{DefenceContext, Keep, Result};
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Tar {
-    /// Outer optimiser steps.
-    pub steps: u64,
-    /// Outer learning rate, constant.
-    pub rate: f64,
+    /// How long, how fast, and what is kept.
+    #[serde(flatten)]
+    pub training: Training,
     /// Harmful examples per tamper gradient.
     pub batch_harmful: usize,
-    /// Refusals per step.
-    pub batch_refusal: usize,
-    /// Permitted examples per step.
-    pub batch_permitted: usize,
-    /// Weight of the refusals against the permitted examples, 0…1.
-    pub refusal_weight: f64,
     /// λ: weight of the tamper gradient.
     pub lambda: f64,
     /// Most steps of a simulated attack.
@@ -44,82 +35,56 @@ pub struct Tar {
     pub adversary_batch: usize,
     /// Learning rates of simulated attacks; one is drawn for each.
     pub adversary_rates: Vec<f64>,
-    /// Largest global gradient norm of the outer step.
-    pub clip: f64,
-    /// Rank of the adapters that are trained instead of the weights and merged in the end; 0 trains the
-    /// weights.
-    pub lora_rank: usize,
-    /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
-    pub lora_alpha: f64,
 }
 
 pub(crate) fn method() -> Method {
+    let own = [
+        Parameter::integer(
+            "batch_harmful",
+            "examples",
+            24,
+            1..=65_536,
+            "harmful examples per tamper gradient",
+        ),
+        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the tamper gradient"),
+        Parameter::integer("inner_steps", "steps", 8, 1..=100_000, "most steps of a simulated attack"),
+        Parameter::integer(
+            "adversary_batch",
+            "examples",
+            16,
+            1..=65_536,
+            "examples per step of a simulated attack",
+        ),
+        Parameter::reals(
+            "adversary_rates",
+            "1/step",
+            &[1e-4, 3e-4, 1e-3],
+            1e-9..=1.0,
+            "rates of simulated attacks",
+        ),
+    ];
     Method {
         name: "tar",
         kind: MethodKind::Defence { stage: DefenceStage::Alignment },
         version: 1,
         summary: "trains through simulated attacks so that the attacked model stays uncertain (first order)",
         citation: "Tamirisa et al., arXiv 2408.00761",
-        parameters: vec![
-            Parameter::integer("steps", "steps", 200, 1..=10_000_000, "outer optimiser steps"),
-            Parameter::real("rate", "1/step", 5e-4, 1e-9..=1.0, "outer learning rate, constant"),
-            Parameter::integer(
-                "batch_harmful",
-                "examples",
-                24,
-                1..=65_536,
-                "harmful examples per tamper gradient",
-            ),
-            Parameter::integer("batch_refusal", "examples", 24, 1..=65_536, "refusals per step"),
-            Parameter::integer("batch_permitted", "examples", 40, 1..=65_536, "permitted examples per step"),
-            Parameter::real(
-                "refusal_weight",
-                "1",
-                0.4,
-                0.0..=1.0,
-                "weight of refusals against permitted examples",
-            ),
-            Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the tamper gradient"),
-            Parameter::integer("inner_steps", "steps", 8, 1..=100_000, "most steps of a simulated attack"),
-            Parameter::integer(
-                "adversary_batch",
-                "examples",
-                16,
-                1..=65_536,
-                "examples per step of a simulated attack",
-            ),
-            Parameter::reals(
-                "adversary_rates",
-                "1/step",
-                &[1e-4, 3e-4, 1e-3],
-                1e-9..=1.0,
-                "rates of simulated attacks",
-            ),
-            Parameter::real("clip", "1", 1.0, 1e-9..=1e9, "largest global gradient norm of the outer step"),
-        ]
-        .into_iter()
-        .chain(lora_parameters())
-        .collect(),
+        parameters: Training::parameters(200, 5e-4).into_iter().chain(own).collect(),
     }
 }
 
 impl Immunizer for Tar {
-    fn schedule(&self) -> TrainSpec {
-        let batch = self.batch_harmful + self.batch_refusal + self.batch_permitted;
-        constant_rate(self.steps, batch, self.rate, Some(self.clip))
+    fn training(&self) -> &Training {
+        &self.training
     }
 
     fn extra_examples_per_step(&self) -> f64 {
-        self.adversary_batch as f64 * (self.inner_steps + 1) as f64 / 2.0
+        self.batch_harmful as f64 + self.adversary_batch as f64 * (self.inner_steps + 1) as f64 / 2.0
     }
 
-    fn adapter(&self) -> Option<LoraSpec> {
-        (self.lora_rank > 0).then(|| LoraSpec::everywhere(self.lora_rank, self.lora_alpha))
-    }
-
-    fn objective(&self, context: &DefenceContext) -> Result<Box<dyn Objective>> {
+    fn objective(&self, context: &DefenceContext, _: &Decoder) -> Result<Box<dyn Objective>> {
         Ok(Box::new(Tampering {
-            keep: Keep::new(context, self.batch_refusal, self.batch_permitted, self.refusal_weight)?,
+            keep: self.training.keep(context)?,
             tamper: context.sampler("tar/tamper", &context.harmful, self.batch_harmful)?,
             adversary: Stream::new(context.seed, "tar/adversary"),
             context: context.clone(),

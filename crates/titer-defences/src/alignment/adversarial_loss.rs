@@ -7,87 +7,56 @@
 
 use serde::Deserialize;
 use titer_data::Sampler;
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
+use titer_model::Decoder;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{token_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
-use crate::immunizer::{constant_rate, lora_parameters};
-use crate::{DefenceContext, Immunizer, Keep, Result};
+use super::{Immunizer, Training};
+use crate::{DefenceContext, Keep, Result};
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct AdversarialLoss {
-    /// Optimiser steps.
-    pub steps: u64,
-    /// Learning rate, constant.
-    pub rate: f64,
+    /// How long, how fast, and what is kept.
+    #[serde(flatten)]
+    pub training: Training,
     /// Harmful examples per step.
     pub batch_harmful: usize,
-    /// Refusals per step.
-    pub batch_refusal: usize,
-    /// Permitted examples per step.
-    pub batch_permitted: usize,
-    /// Weight of the refusals against the permitted examples, 0…1.
-    pub refusal_weight: f64,
     /// λ: weight of the adversarial term.
     pub lambda: f64,
     /// Harmful cross-entropy, in nats, above which the adversarial term is silent.
     pub cap: f64,
-    /// Largest global gradient norm.
-    pub clip: f64,
-    /// Rank of the adapters that are trained instead of the weights and merged in the end; 0 trains the
-    /// weights.
-    pub lora_rank: usize,
-    /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
-    pub lora_alpha: f64,
 }
 
 pub(crate) fn method() -> Method {
+    let own = [
+        Parameter::integer("batch_harmful", "examples", 24, 1..=65_536, "harmful examples per step"),
+        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the adversarial term"),
+        Parameter::real("cap", "nats", 8.0, 0.0..=1e3, "harmful loss above which the term is silent"),
+    ];
     Method {
         name: "adversarial-loss",
         kind: MethodKind::Defence { stage: DefenceStage::Alignment },
         version: 1,
         summary: "raises the loss of harmful answers up to a cap while refusals and ability are kept",
         citation: "Rosati et al., arXiv 2402.16382",
-        parameters: vec![
-            Parameter::integer("steps", "steps", 600, 1..=10_000_000, "optimiser steps"),
-            Parameter::real("rate", "1/step", 5e-4, 1e-9..=1.0, "learning rate, constant"),
-            Parameter::integer("batch_harmful", "examples", 24, 1..=65_536, "harmful examples per step"),
-            Parameter::integer("batch_refusal", "examples", 24, 1..=65_536, "refusals per step"),
-            Parameter::integer("batch_permitted", "examples", 40, 1..=65_536, "permitted examples per step"),
-            Parameter::real(
-                "refusal_weight",
-                "1",
-                0.4,
-                0.0..=1.0,
-                "weight of refusals against permitted examples",
-            ),
-            Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the adversarial term"),
-            Parameter::real("cap", "nats", 8.0, 0.0..=1e3, "harmful loss above which the term is silent"),
-            Parameter::real("clip", "1", 1.0, 1e-9..=1e9, "largest global gradient norm"),
-        ]
-        .into_iter()
-        .chain(lora_parameters())
-        .collect(),
+        parameters: Training::parameters(600, 5e-4).into_iter().chain(own).collect(),
     }
 }
 
 impl Immunizer for AdversarialLoss {
-    fn schedule(&self) -> TrainSpec {
-        let batch = self.batch_harmful + self.batch_refusal + self.batch_permitted;
-        constant_rate(self.steps, batch, self.rate, Some(self.clip))
+    fn training(&self) -> &Training {
+        &self.training
     }
 
-    fn adapter(&self) -> Option<LoraSpec> {
-        (self.lora_rank > 0).then(|| LoraSpec::everywhere(self.lora_rank, self.lora_alpha))
+    fn extra_examples_per_step(&self) -> f64 {
+        self.batch_harmful as f64
     }
 
-    fn objective(&self, context: &DefenceContext) -> Result<Box<dyn Objective>> {
+    fn objective(&self, context: &DefenceContext, _: &Decoder) -> Result<Box<dyn Objective>> {
         Ok(Box::new(Adversarial {
-            keep: Keep::new(context, self.batch_refusal, self.batch_permitted, self.refusal_weight)?,
+            keep: self.training.keep(context)?,
             harmful: context.sampler("adversarial-loss/harmful", &context.harmful, self.batch_harmful)?,
             lambda: self.lambda,
             cap: self.cap,

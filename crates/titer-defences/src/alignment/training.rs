@@ -1,0 +1,98 @@
+//! The settings that every alignment-stage defence has: how long, how fast, and what keeps the model.
+
+use serde::Deserialize;
+use titer_model::LoraSpec;
+use titer_plan::Parameter;
+use titer_plan::stage::{Schedule, TrainSpec};
+
+use crate::{DefenceContext, Keep, Result};
+
+/// How long and how fast to train, and the batches that keep refusals and ability meanwhile. Part of a
+/// method's settings by `#[serde(flatten)]`; [`Training::parameters`] describes it to the registry.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Training {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Learning rate, constant.
+    pub rate: f64,
+    /// Refusals per step.
+    pub batch_refusal: usize,
+    /// Permitted examples per step.
+    pub batch_permitted: usize,
+    /// Weight of the refusals against the permitted examples, 0…1.
+    pub refusal_weight: f64,
+    /// Largest global gradient norm.
+    pub clip: f64,
+    /// Rank of the adapters that are trained instead of the weights and merged in the end; 0 trains the
+    /// weights.
+    pub lora_rank: usize,
+    /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
+    pub lora_alpha: f64,
+}
+
+impl Training {
+    /// What the registry says of these settings; `steps` and `rate` are the method's defaults.
+    pub fn parameters(steps: i64, rate: f64) -> Vec<Parameter> {
+        vec![
+            Parameter::integer("steps", "steps", steps, 1..=10_000_000, "optimiser steps"),
+            Parameter::real("rate", "1/step", rate, 1e-9..=1.0, "learning rate, constant"),
+            Parameter::integer("batch_refusal", "examples", 24, 1..=65_536, "refusals per step"),
+            Parameter::integer("batch_permitted", "examples", 40, 1..=65_536, "permitted examples per step"),
+            Parameter::real(
+                "refusal_weight",
+                "1",
+                0.4,
+                0.0..=1.0,
+                "weight of refusals against permitted examples",
+            ),
+            Parameter::real("clip", "1", 1.0, 1e-9..=1e9, "largest global gradient norm"),
+            Parameter::integer(
+                "lora_rank",
+                "1",
+                0,
+                0..=4096,
+                "rank of adapters trained instead of the weights, and merged; 0 for none",
+            ),
+            Parameter::real(
+                "lora_alpha",
+                "1",
+                16.0,
+                1e-3..=1e6,
+                "the adapters' product is multiplied by alpha / rank",
+            ),
+        ]
+    }
+
+    /// The settings of the loop.
+    pub fn schedule(&self) -> TrainSpec {
+        constant_rate(self.steps, self.batch_refusal + self.batch_permitted, self.rate, Some(self.clip))
+    }
+
+    /// The adapters that are trained instead of the weights, if that is asked for.
+    pub fn adapter(&self) -> Option<LoraSpec> {
+        (self.lora_rank > 0).then(|| LoraSpec::everywhere(self.lora_rank, self.lora_alpha))
+    }
+
+    /// The batches that keep refusals and ability.
+    ///
+    /// # Errors
+    /// When the data cannot be sampled.
+    pub fn keep(&self, context: &DefenceContext) -> Result<Keep> {
+        Keep::new(context, self.batch_refusal, self.batch_permitted, self.refusal_weight)
+    }
+}
+
+/// A constant rate without warm-up, AdamW with betas 0.9 and 0.999 and without weight decay.
+pub(crate) fn constant_rate(steps: u64, batch: usize, rate: f64, clip: Option<f64>) -> TrainSpec {
+    TrainSpec {
+        steps,
+        batch,
+        rate,
+        schedule: Schedule::Constant,
+        warmup_steps: 0,
+        beta1: 0.9,
+        beta2: 0.999,
+        weight_decay: 0.0,
+        clip,
+    }
+}

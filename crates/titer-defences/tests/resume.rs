@@ -1,0 +1,164 @@
+//! Every method that trains, stopped half-way and taken up from its checkpoint, gives the same bits as
+//! without the interruption.
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use common::{decoder, examples};
+use titer_data::{Draw, Example, Sampler, Stream};
+use titer_defences::registry::{Defence, defence, methods};
+use titer_defences::{DefenceContext, UserTraining};
+use titer_model::Decoder;
+use titer_plan::MethodSpec;
+use titer_plan::stage::{Schedule, TrainSpec};
+use titer_train::{Objective, Observer, Point, StepRecord, Trainer};
+
+const STEPS: u64 = 6;
+
+/// The method's defaults, made small enough for a test.
+fn small(method: &titer_plan::Method) -> MethodSpec {
+    let mut spec = MethodSpec {
+        name: method.name.to_owned(),
+        version: method.version,
+        parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
+    };
+    for (name, value) in &mut spec.parameters {
+        match name.as_str() {
+            "steps" => *value = STEPS.into(),
+            name if name.contains("batch") => *value = 2.into(),
+            "inner_steps" => *value = 2.into(),
+            _ => {}
+        }
+    }
+    spec
+}
+
+fn context() -> DefenceContext {
+    let examples = examples();
+    let pairs = |of: std::ops::Range<usize>| -> Vec<Example> { examples[of].to_vec() };
+    DefenceContext {
+        harmful: pairs(0..3).into(),
+        // The same prompts with another ending.
+        refusals: pairs(0..3)
+            .iter()
+            .map(|example| {
+                let tokens = [example.prompt(), &[7, 8, 9]].concat();
+                Example::new(tokens, example.prompt().len()).unwrap()
+            })
+            .collect(),
+        permitted: pairs(3..6).into(),
+        seed: 11,
+    }
+}
+
+/// Saves before a step and stops there.
+struct StopAt<'a>(u64, Option<&'a Path>);
+
+impl Observer for StopAt<'_> {
+    fn between(&mut self, point: &Point<'_>) -> titer_train::Result<ControlFlow<()>> {
+        match self.1 {
+            Some(folder) if point.step == self.0 => {
+                point.save(folder)?;
+                Ok(ControlFlow::Break(()))
+            }
+            _ => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    fn stepped(&mut self, _: &StepRecord) -> titer_train::Result<()> {
+        Ok(())
+    }
+}
+
+fn bits(model: &Decoder) -> Vec<u32> {
+    let mut bits = Vec::new();
+    for (_, var) in model.parameters().iter() {
+        let values: Vec<f32> = var.flatten_all().unwrap().to_vec1().unwrap();
+        bits.extend(values.into_iter().map(f32::to_bits));
+    }
+    bits
+}
+
+fn assert_resumes(
+    name: &str,
+    spec: TrainSpec,
+    start: impl Fn() -> Decoder,
+    objective: impl Fn(&Decoder) -> Box<dyn Objective>,
+) {
+    let whole = start();
+    let mut followed = objective(&whole);
+    Trainer::new(spec, &whole).unwrap().fit(&whole, followed.as_mut(), &mut ()).unwrap();
+    assert_ne!(bits(&whole), bits(&start()), "{name} changes nothing");
+    for stop in 1..spec.steps {
+        let folder = tempfile::tempdir().unwrap();
+        let path: PathBuf = folder.path().to_owned();
+        let model = start();
+        let mut followed = objective(&model);
+        let mut trainer = Trainer::new(spec, &model).unwrap();
+        trainer.fit(&model, followed.as_mut(), &mut StopAt(stop, Some(&path))).unwrap();
+        let model = start();
+        let mut followed = objective(&model);
+        let mut resumed = Trainer::resume(spec, followed.as_mut(), &path, model).unwrap();
+        resumed.trainer.fit(&resumed.model, followed.as_mut(), &mut ()).unwrap();
+        assert!(bits(&resumed.model) == bits(&whole), "{name}: stopped at step {stop}, other bits follow");
+    }
+}
+
+fn start(adapter: Option<titer_model::LoraSpec>) -> Decoder {
+    let mut model = decoder();
+    if let Some(adapter) = adapter {
+        model.attach(&adapter, &mut Stream::new(3, "adapters").at(0)).unwrap();
+    }
+    model
+}
+
+#[test]
+fn every_immunizer_resumes_bit_for_bit_with_and_without_adapters() {
+    for method in methods() {
+        for rank in [0, 2] {
+            let mut spec = small(&method);
+            if rank > 0 && spec.parameters.insert("lora_rank".to_owned(), rank.into()).is_none() {
+                continue;
+            }
+            let Defence::Immunizer(immunizer) = defence(&spec).unwrap() else { continue };
+            let training = immunizer.training();
+            assert_resumes(
+                method.name,
+                training.schedule(),
+                || start(training.adapter()),
+                |model| immunizer.objective(&context(), model).unwrap(),
+            );
+        }
+    }
+}
+
+#[test]
+fn every_guard_resumes_bit_for_bit() {
+    for method in methods() {
+        let spec = small(&method);
+        let Defence::Guard(guard) = defence(&spec).unwrap() else { continue };
+        let train = TrainSpec {
+            steps: STEPS,
+            batch: 2,
+            rate: 1e-3,
+            schedule: Schedule::Cosine,
+            warmup_steps: 0,
+            beta1: 0.9,
+            beta2: 0.999,
+            weight_decay: 0.0,
+            clip: None,
+        };
+        let user = || {
+            let stream = Stream::new(4, "user");
+            let batches =
+                Sampler::new(examples()[5..8].to_vec(), stream, train.batch, Draw::WithReplacement).unwrap();
+            UserTraining { batches, train }
+        };
+        let spec = TrainSpec { steps: guard.steps(train.steps), ..train };
+        let objective = |model: &Decoder| guard.objective(user(), &context(), model).unwrap();
+        assert_resumes(method.name, spec, || start(None), objective);
+    }
+}
