@@ -106,9 +106,9 @@ impl Workload {
             }
             StageSpec::Immunize { defence, .. } => match titer_defences::registry::immunizer(defence) {
                 Ok(method) => {
-                    let schedule = method.schedule();
+                    let schedule = method.training().schedule();
                     let batch = schedule.batch as f64 + method.extra_examples_per_step();
-                    let rank = method.adapter().map_or(0, |adapter| adapter.rank as u64);
+                    let rank = method.training().lora_rank as u64;
                     self.trained(schedule.steps, batch, 0.0, rank)
                 }
                 Err(_) => Cost::default(),

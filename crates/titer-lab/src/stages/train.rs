@@ -64,19 +64,22 @@ pub(super) fn immunize(
     write_chat(work, data)?;
     let data = work.material(data)?;
     let method = titer_defences::registry::immunizer(defence)?;
-    let mut objective = method.objective(&DefenceContext {
+    let context = defender(data.as_ref(), domains, seed)?;
+    let mut start = work.input_model()?;
+    if let Some(adapter) = method.training().adapter() {
+        start.attach(&adapter, &mut Stream::new(seed, "immunize/adapters").at(0))?;
+    }
+    let mut objective = method.objective(&context, &start)?;
+    fit(work, method.training().schedule(), objective.as_mut(), || Ok(start))
+}
+
+/// What a defender has: its own split, in the domains that it may see.
+pub(super) fn defender(data: &dyn Material, domains: &[String], seed: u64) -> Result<DefenceContext> {
+    Ok(DefenceContext {
         harmful: data.examples(Split::Defence, Some(domains), Target::Answer)?.into(),
         refusals: data.examples(Split::Defence, Some(domains), Target::Refusal)?.into(),
         permitted: data.examples(Split::PermittedTrain, None, Target::Answer)?.into(),
         seed,
-    })?;
-    let adapter = method.adapter();
-    fit(work, method.schedule(), objective.as_mut(), || {
-        let mut model = work.input_model()?;
-        if let Some(adapter) = &adapter {
-            model.attach(adapter, &mut Stream::new(seed, "immunize/adapters").at(0))?;
-        }
-        Ok(model)
     })
 }
 
