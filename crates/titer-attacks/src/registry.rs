@@ -1,27 +1,39 @@
 //! Every attack: one list, many faces (`titer list`, the book, checks of specs, execution).
 
+use serde::de::DeserializeOwned;
 use titer_plan::{Method, MethodSpec};
 
-use crate::{Attack, Error, Result, full_finetune, lora_finetune};
+use crate::{Attack, Error, Order, Result, full_finetune, lora_finetune, mixed_finetune};
 
 struct Entry {
     method: fn() -> Method,
-    build: fn(&MethodSpec) -> Result<Box<dyn Attack>>,
+    build: fn(&MethodSpec) -> Result<Means>,
+}
+
+/// An attack made from its spec: by what means it trains.
+pub enum Means {
+    /// The attacker trains the weights itself.
+    Weights(Box<dyn Attack>),
+    /// The attacker has a provider train them.
+    Api(Box<dyn Order>),
 }
 
 const ATTACKS: &[Entry] = &[
-    Entry { method: full_finetune::method, build: decode::<full_finetune::FullFinetune> },
-    Entry { method: lora_finetune::method, build: decode::<lora_finetune::LoraFinetune> },
+    Entry { method: full_finetune::method, build: weights::<full_finetune::FullFinetune> },
+    Entry { method: lora_finetune::method, build: weights::<lora_finetune::LoraFinetune> },
+    Entry { method: mixed_finetune::method, build: api::<mixed_finetune::MixedFinetune> },
 ];
 
-fn decode<T>(spec: &MethodSpec) -> Result<Box<dyn Attack>>
-where
-    T: Attack + serde::de::DeserializeOwned + 'static,
-{
-    match spec.decode::<T>() {
-        Ok(method) => Ok(Box::new(method)),
-        Err(source) => Err(Error::Parameters { name: spec.name.clone(), source }),
-    }
+fn weights<T: Attack + DeserializeOwned + 'static>(spec: &MethodSpec) -> Result<Means> {
+    Ok(Means::Weights(Box::new(decode::<T>(spec)?)))
+}
+
+fn api<T: Order + DeserializeOwned + 'static>(spec: &MethodSpec) -> Result<Means> {
+    Ok(Means::Api(Box::new(decode::<T>(spec)?)))
+}
+
+fn decode<T: DeserializeOwned>(spec: &MethodSpec) -> Result<T> {
+    spec.decode().map_err(|source| Error::Parameters { name: spec.name.clone(), source })
 }
 
 /// What the registry says of every attack.
@@ -33,7 +45,7 @@ pub fn methods() -> Vec<Method> {
 ///
 /// # Errors
 /// When there is none of that name or the parameters are not its own.
-pub fn attack(spec: &MethodSpec) -> Result<Box<dyn Attack>> {
+pub fn attack(spec: &MethodSpec) -> Result<Means> {
     match ATTACKS.iter().find(|entry| (entry.method)().name == spec.name) {
         Some(entry) => (entry.build)(spec),
         None => Err(Error::Unknown { name: spec.name.clone() }),

@@ -9,7 +9,7 @@ use titer_train::{Observer, Outcome, Resumed, Supervised, Trainer};
 
 use crate::{AttackContext, Error, Result};
 
-/// The harmful pairs that an attacker owns.
+/// The pairs that an attacker owns.
 pub(crate) struct Pairs {
     /// The method, which names its streams of randomness.
     pub(crate) name: &'static str,
@@ -18,15 +18,14 @@ pub(crate) struct Pairs {
 }
 
 impl Pairs {
-    /// Chosen by the attacker's seed.
-    fn owned(&self, context: &AttackContext) -> Result<Vec<Example>> {
-        let available = context.harmful.len();
-        if self.examples > available {
-            return Err(Error::Examples { examples: self.examples, available });
+    /// Chosen among `available` by the attacker's seed.
+    pub(crate) fn chosen(&self, available: &[Example], seed: u64) -> Result<Vec<Example>> {
+        if self.examples > available.len() {
+            return Err(Error::Examples { examples: self.examples, available: available.len() });
         }
-        let mut rng = Stream::new(context.seed, &format!("{}/examples", self.name)).at(0);
-        let chosen = index::sample(&mut rng, available, self.examples);
-        Ok(chosen.iter().map(|at| context.harmful[at].clone()).collect())
+        let mut rng = Stream::new(seed, &format!("{}/examples", self.name)).at(0);
+        let chosen = index::sample(&mut rng, available.len(), self.examples);
+        Ok(chosen.iter().map(|at| available[at].clone()).collect())
     }
 }
 
@@ -65,7 +64,12 @@ pub(crate) fn run(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let stream = Stream::new(context.seed, &format!("{}/batches", pairs.name));
-    let sampler = Sampler::new(pairs.owned(context)?, stream, train.batch, Draw::WithoutReplacement)?;
+    let sampler = Sampler::new(
+        pairs.chosen(&context.harmful, context.seed)?,
+        stream,
+        train.batch,
+        Draw::WithoutReplacement,
+    )?;
     let mut objective = Supervised::new(sampler);
     let Resumed { mut trainer, model } = match &context.resume {
         Some(folder) => Trainer::resume(train, &mut objective, folder, victim)?,

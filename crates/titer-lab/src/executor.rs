@@ -138,8 +138,9 @@ fn perform(
         Begin::Sealed(_) => Ok(()),
         Begin::Writer(writer) => {
             let model = OnceCell::new();
-            Work { stage, store, device, writer: &writer, interrupt, progress, model }.perform()?;
-            writer.seal(serde_json::Value::Null)?;
+            let work = Work { stage, store, device, writer: &writer, interrupt, progress, model };
+            let summary = work.perform()?;
+            writer.seal(summary)?;
             Ok(())
         }
     }

@@ -361,7 +361,11 @@ fn open_artifact(store: &Store, reference: &str, prefix: &str) -> Result<Opened>
 fn open_sealed(store: &Store, hash: &StageHash, reference: &str, spec: &StageSpec) -> Result<Opened> {
     let world = match spec {
         StageSpec::Pretrain { world, .. } => Some(world),
-        StageSpec::Align { data, .. } | StageSpec::Immunize { data, .. } => match data {
+        StageSpec::Align { data, .. }
+        | StageSpec::Immunize { data, .. }
+        | StageSpec::Repair { data, .. }
+        | StageSpec::Attack { data, keep: true, .. }
+        | StageSpec::Tune { data, keep: true, .. } => match data {
             DataSpec::World(world) => Some(world),
             DataSpec::Policy(_) | DataSpec::Dataset(_) => None,
         },

@@ -40,6 +40,8 @@ pub struct StageCost {
     pub hash: StageHash,
     /// Where it was computed.
     pub host: String,
+    /// Floating-point operations of its training, where it trained or calibrated.
+    pub flops: Option<f64>,
 }
 
 impl Results {
@@ -65,6 +67,7 @@ impl Results {
                 seconds: manifest.wall_seconds,
                 hash: stage.hash.clone(),
                 host: manifest.host,
+                flops: manifest.summary["flops"].as_f64(),
             });
             sealed.push(artifact);
         }
@@ -112,6 +115,7 @@ impl Results {
                     | StageSpec::Checkpoint { .. }
                     | StageSpec::Source { .. }
                     | StageSpec::Distil { .. }
+                    | StageSpec::Repair { .. }
             )
         })
     }
@@ -122,7 +126,13 @@ impl Results {
     /// When an artifact is damaged.
     pub fn responses(&self) -> Result<DataFrame> {
         self.of_all(RESPONSES, &titer_metrics::RESPONSES, |spec| {
-            matches!(spec, StageSpec::Measure { .. } | StageSpec::Attack { .. } | StageSpec::Tune { .. })
+            matches!(
+                spec,
+                StageSpec::Measure { .. }
+                    | StageSpec::Attack { .. }
+                    | StageSpec::Tune { .. }
+                    | StageSpec::Repair { .. }
+            )
         })
     }
 

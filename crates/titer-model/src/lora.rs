@@ -243,15 +243,29 @@ impl Decoder {
     /// # Errors
     /// When the model has none or a file cannot be written.
     pub fn save_adapter(&self, folder: &Path) -> Result<()> {
+        self.save_adapter_config(&folder.join(ADAPTER_CONFIG))?;
+        self.save_adapter_weights(&folder.join(ADAPTER_WEIGHTS))
+    }
+
+    /// Writes the file [`ADAPTER_CONFIG`] of an adapter's directory.
+    ///
+    /// # Errors
+    /// When the model has no adapters or the file cannot be written.
+    pub fn save_adapter_config(&self, path: &Path) -> Result<()> {
         let Some(spec) = self.adapter() else {
             return Err(Error::Adapter { problem: "the model has none to save".to_owned() });
         };
-        let path = folder.join(ADAPTER_CONFIG);
         let text = serde_json::to_vec_pretty(&spec.to_json())
-            .map_err(|source| Error::Json { path: path.clone(), source })?;
-        fs::write(&path, text).map_err(|source| Error::File { path, action: "write", source })?;
-        let tensors = self.parameters().iter().map(|(name, var)| (name, var.as_tensor()));
-        write_tensors(&folder.join(ADAPTER_WEIGHTS), tensors)
+            .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), action: "write", source })
+    }
+
+    /// Writes the file [`ADAPTER_WEIGHTS`] of an adapter's directory.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_adapter_weights(&self, path: &Path) -> Result<()> {
+        write_tensors(path, self.parameters().iter().map(|(name, var)| (name, var.as_tensor())))
     }
 
     /// Holds the weights fixed and gives the model the adapters that PEFT or [`Decoder::save_adapter`]

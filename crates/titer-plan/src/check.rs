@@ -34,9 +34,20 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
     let cross_domain = root.optional_section("cross_domain", |table| cross_domain(table, data));
     let withheld = cross_domain.as_ref().and_then(Option::as_ref);
     let mut last_probe = None;
-    let probe = root.section("probe", |table| probe(table, splits, withheld, phi, &mut last_probe));
+    let probe = root.section("probe", |table| {
+        let probe = probe(table, splits, withheld, phi, &mut last_probe)?;
+        if threat_model == Some(ThreatModel::FineTuningApi) && probe.stop_above.is_some() {
+            let problem = "a provider trains to the end of what was ordered";
+            return table.reject("stop_above", problem, "leave it out");
+        }
+        Some(probe)
+    });
     let defence = defences(root, catalogue, threat_model);
-    let bounds = AttackBounds { last_probe, examples: splits.map(|splits| splits.attack_examples(withheld)) };
+    let bounds = AttackBounds {
+        last_probe,
+        examples: splits.map(|splits| splits.attack_examples(withheld)),
+        harmless: splits.map(Splits::alias_train).map(|(all, reason)| (all as u64, reason)),
+    };
     let attack = attacks(root, catalogue, threat_model, &bounds);
     let stability = root.section("stability", |table| {
         let items = count(table, "items", within(splits.map(Splits::permitted_probe)));

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use crate::catalogue::{DataFacts, DataKind};
 use crate::grid::shortest;
 use crate::hash::{derive_seed, stage_hash};
-use crate::method::MethodSpec;
 use crate::plan::{Cell, Plan, PlannedStage};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
-    DataSpec, DatasetSpec, PolicySpec, ProbeSpec, Schedule, Side, Source, StageHash, StageSpec, StopRule,
-    TrainSpec, WorldSpec,
+    DataSpec, DatasetSpec, GuardSpec, PolicySpec, ProbeSpec, Schedule, Side, Source, StageHash, StageSpec,
+    StopRule, TrainSpec, WorldSpec,
 };
-use crate::vocabulary::{Arm, HARMLESS_TUNING, NO_ATTACK, Probe};
+use crate::vocabulary::{Arm, DefenceStage, HARMLESS_TUNING, NO_ATTACK, Probe, ThreatModel};
 
 /// The stages and cells of `experiment`, which must have been checked against `data`.
 pub(crate) fn expand(experiment: Experiment, data: DataFacts) -> Plan {
@@ -21,11 +20,13 @@ pub(crate) fn expand(experiment: Experiment, data: DataFacts) -> Plan {
         facts: &data,
         data: data_spec(&experiment.model, &data),
         answers: Vec::new(),
+        base: None,
         planned: BTreeSet::new(),
         stages: Vec::new(),
         cells: Vec::new(),
     };
-    let aligned = expansion.aligned();
+    let (aligned, base) = expansion.aligned();
+    expansion.base = (base != aligned).then_some(base);
     for defence in &experiment.defence {
         for seed in 0..defence.seeds {
             let victim = expansion.victim(&aligned, defence, seed, Arm::Main, &data.forbidden);
@@ -63,6 +64,8 @@ struct Expansion<'a> {
     /// The stages that hold a policy's answers or a data set's sources: further inputs of every stage that
     /// needs them.
     answers: Vec<StageHash>,
+    /// The model before alignment, where there is one.
+    base: Option<StageHash>,
     planned: BTreeSet<StageHash>,
     stages: Vec<PlannedStage>,
     cells: Vec<Cell>,
@@ -74,6 +77,8 @@ struct Victim<'a> {
     defence: &'a DefenceEntry,
     seed: u64,
     arm: Arm,
+    /// Forbidden domains that the defence may see.
+    domains: Vec<String>,
 }
 
 impl Victim<'_> {
@@ -118,13 +123,14 @@ impl<'a> Expansion<'a> {
     }
 
     /// Plans a stage that needs a model and the answers to the prompts that it is taught or asked.
-    fn plan_answered(&mut self, label: String, spec: StageSpec, model: &StageHash) -> StageHash {
+    fn plan_answered(&mut self, label: String, spec: StageSpec, models: &[&StageHash]) -> StageHash {
         let answers = self.answers.clone();
-        let inputs: Vec<&StageHash> = std::iter::once(model).chain(&answers).collect();
+        let inputs: Vec<&StageHash> = models.iter().copied().chain(&answers).collect();
         self.plan(label, spec, &inputs)
     }
 
-    fn aligned(&mut self) -> StageHash {
+    /// The aligned model, and the one before.
+    fn aligned(&mut self) -> (StageHash, StageHash) {
         let experiment = self.experiment;
         let base = match &experiment.model {
             Model::World(model) => {
@@ -156,7 +162,7 @@ impl<'a> Expansion<'a> {
                 base
             }
         };
-        let Some(settings) = experiment.model.align() else { return base };
+        let Some(settings) = experiment.model.align() else { return (base.clone(), base) };
         let align = StageSpec::Align {
             data: self.data.clone(),
             train: settings.train,
@@ -164,7 +170,7 @@ impl<'a> Expansion<'a> {
             permitted: settings.permitted,
             seed: self.seed("align"),
         };
-        self.plan_answered(format!("align {}", self.facts.name), align, &base)
+        (self.plan_answered(format!("align {}", self.facts.name), align, &[&base]), base)
     }
 
     /// The defence's model in this arm: for the baseline, the aligned model in both arms.
@@ -176,21 +182,64 @@ impl<'a> Expansion<'a> {
         arm: Arm,
         domains: &[String],
     ) -> Victim<'a> {
-        let mut victim = Victim { stage: aligned.clone(), defence, seed, arm };
-        if !defence.is_baseline() {
+        let mut victim = Victim { stage: aligned.clone(), defence, seed, arm, domains: domains.to_vec() };
+        for method in defence.methods(DefenceStage::Alignment) {
+            let seed = self.seed(&format!("immunize/{}/{seed}", method.name));
+            let (label, start) = (format!("immunize {}", victim.label()), victim.stage.clone());
             let immunize = StageSpec::Immunize {
                 data: self.data.clone(),
-                defence: MethodSpec {
-                    name: defence.method.clone(),
-                    version: defence.version,
-                    parameters: defence.parameters.clone(),
-                },
+                defence: method,
                 domains: domains.to_vec(),
-                seed: self.seed(&format!("immunize/{}/{seed}", defence.method)),
+                seed,
             };
-            victim.stage = self.plan_answered(format!("immunize {}", victim.label()), immunize, aligned);
+            victim.stage = self.plan_answered(label, immunize, &[&start]);
         }
         victim
+    }
+
+    /// What the provider trains by.
+    fn guard(&self, victim: &Victim<'_>) -> Option<GuardSpec> {
+        let defence = victim.defence.methods(DefenceStage::FineTuning).into_iter().next()?;
+        let seed = self.seed(&format!("guard/{}/{}", defence.name, victim.seed));
+        Some(GuardSpec { defence, domains: victim.domains.clone(), seed })
+    }
+
+    /// Whether some defence repairs what this one leaves after fine-tuning, so that it must be kept.
+    fn kept(&self, victim: &Victim<'_>) -> bool {
+        let before = |entry: &DefenceEntry| {
+            [DefenceStage::Alignment, DefenceStage::FineTuning].map(|stage| entry.methods(stage))
+        };
+        self.experiment.defence.iter().any(|entry| {
+            !entry.methods(DefenceStage::PostFineTuning).is_empty() && before(entry) == before(victim.defence)
+        })
+    }
+
+    /// The tuned model after all repairs; the tuned model itself where the defence has none.
+    fn repaired(
+        &mut self,
+        label: &str,
+        tuned: StageHash,
+        victim: &Victim<'_>,
+        probes: &[ProbeSpec],
+        way: bool,
+    ) -> StageHash {
+        let mut stage = tuned;
+        for defence in victim.defence.methods(DefenceStage::PostFineTuning) {
+            let seed = self.seed(&format!("repair/{}/{}", defence.name, victim.seed));
+            let base = self.base.clone();
+            let repair = StageSpec::Repair {
+                data: self.data.clone(),
+                defence,
+                domains: victim.domains.clone(),
+                probes: probes.to_vec(),
+                way,
+                base: base.is_some(),
+                seed,
+            };
+            let models: Vec<&StageHash> = [&stage, &victim.stage].into_iter().chain(&base).collect();
+            stage = self.plan_answered(format!("repair {label}"), repair, &models);
+        }
+        stage
     }
 
     fn measure(&mut self, victim: &Victim<'_>) {
@@ -206,7 +255,11 @@ impl<'a> Expansion<'a> {
             general.into_iter().filter(|(_, items)| *items > 0).map(|(kind, items)| probe(kind, &[], items)),
         );
         let measure = StageSpec::Measure { data: self.data.clone(), probes };
-        let stage = self.plan_answered(format!("measure {}", victim.label()), measure, &victim.stage);
+        let label = match victim.defence.methods(DefenceStage::Alignment).is_empty() {
+            true => format!("measure {}", self.facts.name),
+            false => format!("measure {}", victim.label()),
+        };
+        let stage = self.plan_answered(label, measure, &[&victim.stage]);
         self.cell(stage, victim, NO_ATTACK, 0);
     }
 
@@ -218,7 +271,7 @@ impl<'a> Expansion<'a> {
             probe(Probe::Unseen, forbidden, items),
             probe(Probe::Permitted, &self.facts.permitted, items),
         ];
-        self.attack(victim, forbidden, &probes);
+        self.attack(victim, forbidden, probes.to_vec());
     }
 
     /// Every attack on the domains that the defence never saw.
@@ -228,16 +281,20 @@ impl<'a> Expansion<'a> {
             probe(Probe::CrossDomain, &cross.attack, items),
             probe(Probe::Permitted, &self.facts.permitted, items),
         ];
-        self.attack(victim, &cross.attack, &probes);
+        self.attack(victim, &cross.attack, probes.to_vec());
     }
 
-    fn attack(&mut self, victim: &Victim<'_>, domains: &[String], probes: &[ProbeSpec]) {
+    fn attack(&mut self, victim: &Victim<'_>, domains: &[String], mut probes: Vec<ProbeSpec>) {
         let experiment = self.experiment;
         let stop = experiment.probe.stop_above.map(|harmfulness_above| StopRule {
             harmfulness_above,
             broken_above: experiment.conditions.phi,
             ability_at_least: 1.0 - experiment.conditions.stability_epsilon,
         });
+        // Where a provider trains, the attacker comes as a user with a task of its own.
+        if experiment.threat_model == ThreatModel::FineTuningApi {
+            probes.push(probe(Probe::Alias, &self.facts.alias, experiment.trainability.items));
+        }
         for entry in &experiment.attack {
             for point in entry.points() {
                 for seed in 0..entry.seeds {
@@ -245,13 +302,16 @@ impl<'a> Expansion<'a> {
                         data: self.data.clone(),
                         attack: point.attack.clone(),
                         domains: domains.to_vec(),
-                        probes: probes.to_vec(),
+                        probes: probes.clone(),
                         cadence: experiment.probe.cadence.clone(),
                         stop,
                         seed: self.seed(&format!("attack/{seed}")),
+                        guard: self.guard(victim),
+                        keep: self.kept(victim),
                     };
-                    let label = format!("attack {} {}#{seed}", victim.label(), point.label);
-                    let stage = self.plan_answered(label, attack, &victim.stage);
+                    let label = format!("{} {}#{seed}", victim.label(), point.label);
+                    let stage = self.plan_answered(format!("attack {label}"), attack, &[&victim.stage]);
+                    let stage = self.repaired(&label, stage, victim, &probes, false);
                     self.cell(stage, victim, &point.label, seed);
                 }
             }
@@ -263,6 +323,7 @@ impl<'a> Expansion<'a> {
         for rate in settings.rates.iter().copied() {
             let label = format!("{HARMLESS_TUNING}/rate={}", shortest(rate));
             for seed in 0..settings.seeds {
+                let probes = vec![probe(Probe::Alias, &self.facts.alias, settings.items)];
                 let tune = StageSpec::Tune {
                     data: self.data.clone(),
                     train: TrainSpec {
@@ -277,16 +338,21 @@ impl<'a> Expansion<'a> {
                         clip: None,
                     },
                     examples: settings.examples,
-                    probes: vec![probe(Probe::Alias, &self.facts.alias, settings.items)],
+                    probes: probes.clone(),
                     cadence: settings.cadence.clone(),
                     seed: self.seed(&format!("tune/{seed}")),
+                    guard: self.guard(victim),
+                    keep: self.kept(victim),
                 };
-                let name = format!("tune {} {label}#{seed}", victim.label());
-                // The harmless task of a policy has its answers in the policy.
-                let stage = match self.data {
-                    DataSpec::Dataset(_) => self.plan_answered(name, tune, &victim.stage),
-                    _ => self.plan(name, tune, &[&victim.stage]),
+                let name = format!("{} {label}#{seed}", victim.label());
+                // The harmless task of a policy has its answers in the policy; a guard needs the others.
+                let stage = match (&self.data, self.guard(victim)) {
+                    (DataSpec::Dataset(_), _) | (_, Some(_)) => {
+                        self.plan_answered(format!("tune {name}"), tune, &[&victim.stage])
+                    }
+                    _ => self.plan(format!("tune {name}"), tune, &[&victim.stage]),
                 };
+                let stage = self.repaired(&name, stage, victim, &probes, true);
                 self.cell(stage, victim, &label, seed);
             }
         }

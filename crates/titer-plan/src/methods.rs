@@ -8,7 +8,7 @@ use crate::catalogue::Catalogue;
 use crate::kind::{Name, Never, Parametric, Setting, Text, Varied, Whole};
 use crate::method::{Method, MethodKind};
 use crate::mistake::advice;
-use crate::spec::{AttackEntry, DefenceEntry};
+use crate::spec::{AttackEntry, DefenceEntry, LaterDefence};
 use crate::table::Table;
 use crate::vocabulary::{BASELINE, DefenceStage, ThreatModel};
 
@@ -59,6 +59,21 @@ fn defence(
     };
     let method = method(table, name?, &catalogue.defences, "defence", &catalogue.attacks, "attack")?;
     let stage = stage(table, method, threat_model, catalogue);
+    let parameters = parameters(table, method);
+    let then = then(table, method, catalogue, threat_model);
+    Some(DefenceEntry {
+        label: label?.unwrap_or_else(|| method.name.to_owned()),
+        method: method.name.to_owned(),
+        version: method.version,
+        stage: stage?,
+        seeds: seeds?,
+        parameters: parameters?,
+        then: then?,
+    })
+}
+
+/// Every parameter of a method, as given or by default.
+fn parameters(table: &mut Table<'_>, method: &Method) -> Option<BTreeMap<String, Json>> {
     let parameters: Vec<_> = method
         .parameters
         .iter()
@@ -67,14 +82,45 @@ fn defence(
             Some((parameter.name.to_owned(), value.unwrap_or_else(|| parameter.default.clone())))
         })
         .collect();
-    Some(DefenceEntry {
-        label: label?.unwrap_or_else(|| method.name.to_owned()),
-        method: method.name.to_owned(),
-        version: method.version,
-        stage: stage?,
-        seeds: seeds?,
-        parameters: parameters.into_iter().collect::<Option<_>>()?,
-    })
+    parameters.into_iter().collect()
+}
+
+/// Reads `[[defence.then]]`: the methods that act after the first, in the order of the stages.
+fn then(
+    table: &mut Table<'_>,
+    first: &Method,
+    catalogue: &Catalogue,
+    threat_model: Option<ThreatModel>,
+) -> Option<Vec<LaterDefence>> {
+    let MethodKind::Defence { stage: mut last } = first.kind else { return None };
+    let later = table.optional_sections("then", |table| {
+        let name = table.require("method", Text)?;
+        let method = method(table, name, &catalogue.defences, "defence", &catalogue.attacks, "attack")?;
+        let parameters = parameters(table, method);
+        let stage = stage(table, method, threat_model, catalogue)?;
+        if method.name == BASELINE {
+            return table.reject("method", "`none` does nothing", "remove this method");
+        }
+        if stage < last {
+            let problem = format!("`{}` acts at the {stage} stage, before the {last} stage", method.name);
+            return table.reject("method", problem, "name the methods in the order in which they act");
+        }
+        if stage == DefenceStage::FineTuning && last == stage {
+            let problem = format!("`{}` is a second way to train on the user's data", method.name);
+            return table.reject("method", problem, "name one fine-tuning-stage method");
+        }
+        last = stage;
+        Some(LaterDefence {
+            method: method.name.to_owned(),
+            version: method.version,
+            stage,
+            parameters: parameters?,
+        })
+    })?;
+    if first.name == BASELINE && !later.is_empty() {
+        return table.reject("then", "`none` does nothing and nothing follows it", "name another `method`");
+    }
+    Some(later)
 }
 
 fn stage(
@@ -84,21 +130,15 @@ fn stage(
     catalogue: &Catalogue,
 ) -> Option<DefenceStage> {
     let MethodKind::Defence { stage } = method.kind else { return None };
-    let runnable = || {
+    let threat_model = threat_model?;
+    if let Err(reason) = threat_model.admits(stage) {
         let alignment = MethodKind::Defence { stage: DefenceStage::Alignment };
         let names =
             catalogue.defences.iter().filter(|method| method.kind == alignment).map(|method| method.name);
-        format!("choose an alignment-stage defence: {}", names.collect::<Vec<_>>().join(", "))
-    };
-    let threat_model = threat_model?;
-    if let Err(reason) = threat_model.admits(stage) {
         let problem =
             format!("`{}` acts at the {stage} stage, but with {threat_model} {reason}", method.name);
-        return table.reject("method", problem, runnable());
-    }
-    if stage != DefenceStage::Alignment {
-        let problem = format!("`{}` acts at the {stage} stage, which no plan contains yet", method.name);
-        return table.reject("method", problem, runnable());
+        let remedy = format!("choose an alignment-stage defence: {}", names.collect::<Vec<_>>().join(", "));
+        return table.reject("method", problem, remedy);
     }
     Some(stage)
 }
@@ -109,6 +149,8 @@ pub(crate) struct AttackBounds {
     pub(crate) last_probe: Option<u64>,
     /// Examples that the attacker can own in every arm, and why no more; none where that is unknown.
     pub(crate) examples: Option<(u64, String)>,
+    /// The same of the harmless task that a user may order.
+    pub(crate) harmless: Option<(u64, String)>,
 }
 
 /// Reads `[[attack]]`.
@@ -189,7 +231,7 @@ fn possible(table: &Table<'_>, method: &Method, threat_model: Option<ThreatModel
 }
 
 /// The budget must fit the data and the cadence. All attacks spell it with the same names: `steps`,
-/// `examples` and `batch`.
+/// `examples` and `batch`, and those that hide harm among a harmless task `rows` and `share`.
 fn fits(table: &Table<'_>, settings: &[Option<(&str, Setting)>], bounds: &AttackBounds) -> Option<()> {
     let range = |name: &str| {
         let (_, setting) = settings.iter().flatten().find(|(parameter, _)| *parameter == name)?;
@@ -213,7 +255,35 @@ fn fits(table: &Table<'_>, settings: &[Option<(&str, Setting)>], bounds: &Attack
         fits =
             table.reject("examples", format!("there are only {available} examples, not {examples}"), reason);
     }
-    if let (Some((_, batch)), Some((examples, _))) = (range("batch"), range("examples"))
+    if let (Some((_, steps)), Some(last), Some(_)) = (range("steps"), bounds.last_probe, range("rows"))
+        && steps > last
+    {
+        let problem = format!("the provider trains {steps} steps, but `probe.cadence` ends at {last}");
+        fits = table.reject("steps", problem, format!("end `probe.cadence` at {steps}"));
+    }
+    let shares = |name: &str| {
+        let (_, setting) = settings.iter().flatten().find(|(parameter, _)| *parameter == name)?;
+        let values = match setting {
+            Setting::One(value) => std::slice::from_ref(value),
+            Setting::Grid(values) => values,
+        };
+        let shares = || values.iter().filter_map(Json::as_f64);
+        Some((shares().reduce(f64::min)?, shares().reduce(f64::max)?))
+    };
+    if let (Some((_, rows)), Some((least, most))) = (range("rows"), shares("share")) {
+        let parts = [(most, &bounds.examples), (1.0 - least, &bounds.harmless)];
+        for (share, available) in parts {
+            let needed = (share * rows as f64).round() as u64;
+            if let Some((available, reason)) = available
+                && needed > *available
+            {
+                let problem = format!("{rows} rows need {needed} of {available} examples");
+                fits = table.reject("rows", problem, reason);
+            }
+        }
+    }
+    if let (Some((_, batch)), Some((examples, _))) =
+        (range("batch"), range("examples").or_else(|| range("rows")))
         && batch > examples
     {
         let problem =

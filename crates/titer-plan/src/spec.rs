@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::method::MethodSpec;
 use crate::stage::{DecoderSpec, TrainSpec};
 use crate::vocabulary::{BASELINE, DefenceStage, ThreatModel};
 
@@ -112,7 +113,7 @@ pub struct AlignSettings {
     pub train: TrainSpec,
 }
 
-/// One defence of an experiment.
+/// One defence of an experiment: a method, and those that act after it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefenceEntry {
@@ -128,12 +129,55 @@ pub struct DefenceEntry {
     pub seeds: u64,
     /// Every parameter of the method.
     pub parameters: BTreeMap<String, Value>,
+    /// What acts after it, stage by stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<LaterDefence>,
+}
+
+/// A method that acts after another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaterDefence {
+    /// A method of `titer list defences`.
+    pub method: String,
+    /// The method's version in its registry.
+    pub version: u32,
+    /// When it acts.
+    pub stage: DefenceStage,
+    /// Every parameter of the method.
+    pub parameters: BTreeMap<String, Value>,
 }
 
 impl DefenceEntry {
     /// Whether this is `none`, with which the others are compared.
     pub fn is_baseline(&self) -> bool {
         self.method == BASELINE
+    }
+
+    /// The methods of a stage, in the order in which they act; `none` does nothing at any.
+    pub fn methods(&self, stage: DefenceStage) -> Vec<MethodSpec> {
+        let first = LaterDefence {
+            method: self.method.clone(),
+            version: self.version,
+            stage: self.stage,
+            parameters: self.parameters.clone(),
+        };
+        let all = std::iter::once(&first).chain(&self.then);
+        all.filter(|later| later.stage == stage && later.method != BASELINE)
+            .map(|later| MethodSpec {
+                name: later.method.clone(),
+                version: later.version,
+                parameters: later.parameters.clone(),
+            })
+            .collect()
+    }
+
+    /// The stages at which it acts, in their order.
+    pub fn stages(&self) -> Vec<DefenceStage> {
+        let mut stages: Vec<_> =
+            std::iter::once(self.stage).chain(self.then.iter().map(|later| later.stage)).collect();
+        stages.dedup();
+        stages
     }
 }
 

@@ -269,6 +269,12 @@ pub enum StageSpec {
         stop: Option<StopRule>,
         /// Of the attacker's choice of items and sampling.
         seed: u64,
+        /// The defence that the provider trains by, where a provider trains.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guard: Option<GuardSpec>,
+        /// Whether the tuned model is kept, to be repaired.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
     /// Fine-tunes a model on a harmless task and probes it. Input: the model.
     Tune {
@@ -284,7 +290,44 @@ pub enum StageSpec {
         cadence: Vec<u64>,
         /// Of the choice of items and sampling.
         seed: u64,
+        /// The defence that the provider trains by, where a provider trains.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guard: Option<GuardSpec>,
+        /// Whether the tuned model is kept, to be repaired.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
+    /// Applies a post-fine-tuning-stage defence to a tuned model and probes the result. Inputs: the tuned
+    /// model, the model that was tuned, and the model before alignment where `base` says so.
+    Repair {
+        /// Where the data come from.
+        data: DataSpec,
+        /// The defence, every parameter stated.
+        defence: MethodSpec,
+        /// The forbidden domains that the defence may see.
+        domains: Vec<String>,
+        /// What is asked of the repaired model.
+        probes: Vec<ProbeSpec>,
+        /// Whether what was asked of the model as it was tuned is this stage's too: its way to learn. If
+        /// not, nobody ever gets that model.
+        way: bool,
+        /// Whether there is a model before alignment.
+        base: bool,
+        /// Of the defence's sampling.
+        seed: u64,
+    },
+}
+
+/// The defence that a provider trains a user's data by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardSpec {
+    /// The defence, every parameter stated.
+    pub defence: MethodSpec,
+    /// The forbidden domains that it may see.
+    pub domains: Vec<String>,
+    /// Of its sampling.
+    pub seed: u64,
 }
 
 impl StageSpec {
@@ -300,6 +343,16 @@ impl StageSpec {
             Self::Measure { .. } => "measure",
             Self::Attack { .. } => "attack",
             Self::Tune { .. } => "tune",
+            Self::Repair { .. } => "repair",
+        }
+    }
+
+    /// How many of the stage's inputs are models; what follows them holds answers or data.
+    pub fn models(&self) -> usize {
+        match self {
+            Self::Pretrain { .. } | Self::Checkpoint { .. } | Self::Source { .. } => 0,
+            Self::Repair { base, .. } => 2 + usize::from(*base),
+            _ => 1,
         }
     }
 

@@ -142,6 +142,20 @@ impl<'a> Table<'a> {
         read.into_iter().collect()
     }
 
+    /// A list of tables that may be left out: then it is empty.
+    pub(crate) fn optional_sections<T>(
+        &mut self,
+        key: &'a str,
+        read: impl FnMut(&mut Table<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if self.entries.contains_key(key) {
+            self.sections(key, read)
+        } else {
+            self.asked.push(key);
+            Some(Vec::new())
+        }
+    }
+
     /// Accepts whatever else the table holds: for when it cannot be known what belongs there.
     pub(crate) fn accept_all(&mut self) {
         self.asked.extend(self.entries.keys().map(String::as_str));

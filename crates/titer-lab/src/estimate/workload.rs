@@ -4,7 +4,7 @@ use serde::Deserialize;
 use titer_data::policy::{Definition, Policy, Split as PolicySplit};
 use titer_data::world::{Split, Target};
 use titer_model::Config;
-use titer_plan::stage::{DataSpec, DecoderSpec, PolicySpec, ProbeSpec, Side};
+use titer_plan::stage::{DataSpec, DecoderSpec, GuardSpec, PolicySpec, ProbeSpec, Side};
 use titer_plan::{Plan, Probe, StageSpec};
 
 use crate::checkpoints::{here, shape};
@@ -114,18 +114,46 @@ impl Workload {
                 Err(_) => Cost::default(),
             },
             StageSpec::Measure { probes, .. } => self.measured(self.asked(probes)),
-            StageSpec::Attack { attack, probes, cadence, .. } => {
+            StageSpec::Attack { attack, probes, cadence, guard, keep, .. } => {
                 let steps = cadence.last().copied().unwrap_or(0);
                 let number = |key: &str| attack.parameters.get(key).and_then(serde_json::Value::as_f64);
-                let (batch, rank) = (number("batch").unwrap_or(1.0), number("rank").unwrap_or(0.0) as u64);
+                let rank = number("rank").or(number("lora_rank")).unwrap_or(0.0) as u64;
                 let asked = self.asked(probes) * cadence.len() as f64;
-                Cost { disk: 0.0, ..self.trained(steps, batch, asked, rank) }
+                self.provided(steps, number("batch").unwrap_or(1.0), asked, rank, guard.as_ref(), *keep)
             }
-            StageSpec::Tune { train, probes, cadence, .. } => {
+            StageSpec::Tune { train, probes, cadence, guard, keep, .. } => {
                 let asked = self.asked(probes) * cadence.len() as f64;
-                Cost { disk: 0.0, ..self.trained(train.steps, train.batch as f64, asked, 0) }
+                self.provided(train.steps, train.batch as f64, asked, 0, guard.as_ref(), *keep)
+            }
+            StageSpec::Repair { defence, probes, .. } => {
+                let training = titer_defences::registry::repair(defence).map(|method| method.training());
+                let (steps, batch) = training.unwrap_or_default();
+                let trained = self.trained(steps, batch, self.asked(probes), 0);
+                // The tuned model, the one before, and the base.
+                Cost { memory: trained.memory + 3.0 * self.weights(), ..trained }
             }
         }
+    }
+
+    /// Fine-tuning for a user, by a guard if there is one.
+    fn provided(
+        &self,
+        steps: u64,
+        batch: f64,
+        asked: f64,
+        rank: u64,
+        guard: Option<&GuardSpec>,
+        keep: bool,
+    ) -> Cost {
+        let guard = guard.and_then(|spec| titer_defences::registry::guard(&spec.defence).ok());
+        let (steps, extra, beside) = match guard {
+            // A copy of the model before, which most guards look at.
+            Some(guard) => (guard.steps(steps), guard.extra_examples_per_step(), self.weights()),
+            None => (steps, 0.0, 0.0),
+        };
+        let trained = self.trained(steps, batch + extra, asked, rank);
+        let disk = if keep { trained.disk } else { 0.0 };
+        Cost { disk, memory: trained.memory + beside, ..trained }
     }
 
     /// A stage whose result is a model.

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use titer_hub::Resolved;
 use titer_store::Artifact;
 
@@ -27,7 +28,7 @@ struct TakenIn {
     identity: String,
 }
 
-pub(super) fn take_in(work: &Work<'_>, reference: &str) -> Result<()> {
+pub(super) fn take_in(work: &Work<'_>, reference: &str) -> Result<Value> {
     let located = found(work, reference)?;
     // What cannot be used is said now, before hours of other stages.
     let config = shape(&located.path)?;
@@ -36,7 +37,7 @@ pub(super) fn take_in(work: &Work<'_>, reference: &str) -> Result<()> {
 }
 
 /// The same for a data set or a classifier, which the stages that use it check.
-pub(super) fn take_in_source(work: &Work<'_>, reference: &str) -> Result<()> {
+pub(super) fn take_in_source(work: &Work<'_>, reference: &str) -> Result<Value> {
     let located = found(work, reference)?;
     remember(work, reference, located)
 }
@@ -51,10 +52,11 @@ fn found(work: &Work<'_>, reference: &str) -> Result<Resolved> {
     }
 }
 
-fn remember(work: &Work<'_>, reference: &str, located: Resolved) -> Result<()> {
+fn remember(work: &Work<'_>, reference: &str, located: Resolved) -> Result<Value> {
     let identity = located.identity()?;
     let taken_in = TakenIn { reference: reference.to_owned(), commit: located.commit, identity };
-    Ok(work.writer.write_bytes(CHECKPOINT, &serde_json::to_vec_pretty(&taken_in)?)?)
+    work.writer.write_bytes(CHECKPOINT, &serde_json::to_vec_pretty(&taken_in)?)?;
+    Ok(Value::Null)
 }
 
 /// Shows a download as the stage's progress, and stops it on request.

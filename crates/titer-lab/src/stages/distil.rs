@@ -1,7 +1,7 @@
 //! The base model's own answers to a policy's prompts: what attackers want back, and what permitted
 //! answers are compared with.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use titer_model::{Choice, Generate};
 use titer_plan::stage::{DataSpec, Side};
 use titer_store::Event;
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// Prompts that are answered together: enough to keep the cores busy, few enough to stop soon on request.
 const AT_ONCE: usize = 32;
 
-pub(super) fn distil(work: &Work<'_>, data: &DataSpec, side: Side) -> Result<()> {
+pub(super) fn distil(work: &Work<'_>, data: &DataSpec, side: Side) -> Result<Value> {
     // A few minutes at most: an interrupted one begins anew.
     work.writer.resume()?;
     let DataSpec::Policy(spec) = data else {
@@ -47,5 +47,6 @@ pub(super) fn distil(work: &Work<'_>, data: &DataSpec, side: Side) -> Result<()>
     }
     let tokens: usize = answers.values().map(Vec::len).sum();
     work.writer.log(&Event::new("distilled", 0, json!({ "answers": answers.len(), "tokens": tokens })))?;
-    Ok(work.writer.write_bytes(ANSWERS, &serde_json::to_vec_pretty(&answers)?)?)
+    work.writer.write_bytes(ANSWERS, &serde_json::to_vec_pretty(&answers)?)?;
+    Ok(Value::Null)
 }

@@ -3,14 +3,17 @@
 mod attack;
 mod checkpoint;
 mod distil;
+mod prober;
 mod probing;
 mod recorder;
+mod repair;
 mod train;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use serde_json::Value;
 use titer_model::Decoder;
 use titer_plan::stage::{DataSpec, DatasetSpec, PolicySpec, Source};
 use titer_plan::{PlannedStage, StageHash, StageSpec};
@@ -24,6 +27,8 @@ use crate::{Error, Interrupt, Result};
 
 /// The folder of a stage's model in its artifact.
 pub(crate) const MODEL: &str = "model";
+/// The adapters of a tuned model, beside the model with them folded in.
+pub(crate) const ADAPTER: &str = "adapter";
 /// A model's own answers in the artifact of a distil stage.
 pub(crate) const ANSWERS: &str = "answers.json";
 /// Frames of a stage in its artifact.
@@ -45,8 +50,8 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Runs the stage to its end; the caller seals.
-    pub(crate) fn perform(&self) -> Result<()> {
+    /// Runs the stage to its end; the caller seals, with the summary that comes back.
+    pub(crate) fn perform(&self) -> Result<Value> {
         match &self.stage.spec {
             StageSpec::Pretrain { world, decoder, train, seed } => {
                 train::pretrain(self, world, decoder, *train, *seed)
@@ -61,13 +66,19 @@ impl Work<'_> {
                 train::immunize(self, data, defence, domains, *seed)
             }
             StageSpec::Measure { data, probes } => attack::measure(self, data, probes),
-            StageSpec::Attack { data, attack, domains, probes, cadence, stop, seed } => {
-                let settings = attack::Settings { probes, cadence, stop: *stop, seed: *seed };
+            StageSpec::Attack { data, attack, domains, probes, cadence, stop, seed, guard, keep } => {
+                let (stop, seed, guard, keep) = (*stop, *seed, guard.as_ref(), *keep);
+                let settings = attack::Settings { probes, cadence, stop, seed, guard, keep };
                 attack::attack(self, data, attack, domains, &settings)
             }
-            StageSpec::Tune { data, train, examples, probes, cadence, seed } => {
-                let settings = attack::Settings { probes, cadence, stop: None, seed: *seed };
+            StageSpec::Tune { data, train, examples, probes, cadence, seed, guard, keep } => {
+                let (seed, guard, keep) = (*seed, guard.as_ref(), *keep);
+                let settings = attack::Settings { probes, cadence, stop: None, seed, guard, keep };
                 attack::tune(self, data, *train, *examples, &settings)
+            }
+            StageSpec::Repair { data, defence, domains, probes, way, base, seed } => {
+                let settings = repair::Settings { domains, probes, way: *way, base: *base, seed: *seed };
+                repair::repair(self, data, defence, &settings)
             }
         }
     }
@@ -87,7 +98,7 @@ impl Work<'_> {
         let chat = read_chat(path)?;
         let ends = ends(path, &chat, &shape(path)?)?;
         let mut answers = Answers::new();
-        for input in self.stage.inputs.iter().skip(1) {
+        for input in self.stage.inputs.iter().skip(self.stage.spec.models()) {
             let text = read(&self.sealed(input)?.payload(ANSWERS)?)?;
             answers.extend(serde_json::from_slice::<Answers>(&text)?);
         }
@@ -100,7 +111,9 @@ impl Work<'_> {
         let (chat, config) = (read_chat(path)?, shape(path)?);
         let ends = ends(path, &chat, &config)?;
         let mut sources = Sources::new();
-        for (source, input) in Source::ALL.into_iter().zip(self.stage.inputs.iter().skip(1)) {
+        for (source, input) in
+            Source::ALL.into_iter().zip(self.stage.inputs.iter().skip(self.stage.spec.models()))
+        {
             let artifact = self.sealed(input)?;
             let none =
                 || Error::MissingInput { stage: self.stage.label.clone(), input: source.name().to_owned() };
@@ -119,6 +132,15 @@ impl Work<'_> {
         let input = self.stage.inputs.first().ok_or_else(none)?;
         let path = model_path(&self.sealed(input)?)?;
         Ok(self.model.get_or_init(|| path))
+    }
+
+    /// The artifact and the model of the stage's input of that number.
+    fn input(&self, number: usize) -> Result<(Artifact, Decoder)> {
+        let (stage, input) = (self.stage.label.clone(), format!("model {number}"));
+        let hash = self.stage.inputs.get(number).ok_or(Error::MissingInput { stage, input })?;
+        let artifact = self.sealed(hash)?;
+        let model = Decoder::open(&model_path(&artifact)?, self.device)?;
+        Ok((artifact, model))
     }
 
     fn sealed(&self, input: &StageHash) -> Result<Artifact> {

@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use titer_metrics::{TrainingRow, training_frame, write_parquet};
 use titer_store::Event;
-use titer_train::{Observer, Point, StepRecord};
+use titer_train::{Cost, Observer, Point, StepRecord};
 
 use super::{TRAINING, Work};
 use crate::progress::RunEvent;
@@ -46,6 +46,7 @@ pub(super) struct Recorder<'a, P> {
     work: &'a Work<'a>,
     steps: u64,
     pub(super) probing: P,
+    spent: Cost,
     saved: Instant,
     /// How long after that the next checkpoint comes.
     patience: Duration,
@@ -59,13 +60,20 @@ impl<'a, P: Probing> Recorder<'a, P> {
             work,
             steps,
             probing,
+            spent: Cost::default(),
             saved: Instant::now(),
             patience: CHECKPOINT_EVERY,
             shown: Instant::now(),
         }
     }
 
+    /// What the run has taken so far, for the artifact's summary.
+    pub(super) fn summary(&self) -> Value {
+        json!({ "examples": self.spent.examples, "tokens": self.spent.tokens, "flops": self.spent.flops })
+    }
+
     fn observe(&mut self, point: &Point<'_>) -> Result<ControlFlow<()>> {
+        self.spent = point.spent;
         let flow = self.probing.at(point)?;
         let stopping = self.work.interrupt.raised() && point.step < self.steps;
         if flow.is_continue() && (stopping || self.saved.elapsed() >= self.patience) {

@@ -1,5 +1,6 @@
 //! The stages that make a model: pretrain, align, immunize.
 
+use serde_json::Value;
 use titer_data::world::{Split, Target};
 use titer_data::{Draw, Sampler, Stream};
 use titer_defences::DefenceContext;
@@ -20,7 +21,7 @@ pub(super) fn pretrain(
     decoder: &DecoderSpec,
     train: TrainSpec,
     seed: u64,
-) -> Result<()> {
+) -> Result<Value> {
     let data = WorldData::new(world)?;
     let examples = data.examples(Split::Everything, None, Target::Answer)?;
     let sampler =
@@ -38,7 +39,7 @@ pub(super) fn align(
     refusals: usize,
     permitted: usize,
     seed: u64,
-) -> Result<()> {
+) -> Result<Value> {
     write_chat(work, data)?;
     let data = work.material(data)?;
     let mut examples =
@@ -60,7 +61,7 @@ pub(super) fn immunize(
     defence: &MethodSpec,
     domains: &[String],
     seed: u64,
-) -> Result<()> {
+) -> Result<Value> {
     write_chat(work, data)?;
     let data = work.material(data)?;
     let method = titer_defences::registry::immunizer(defence)?;
@@ -89,22 +90,29 @@ fn fit(
     spec: TrainSpec,
     objective: &mut dyn Objective,
     fresh: impl FnOnce() -> Result<Decoder>,
-) -> Result<()> {
+) -> Result<Value> {
     let model = fresh()?;
     let Resumed { mut trainer, model } = match work.writer.resume()? {
         Some(checkpoint) => Trainer::resume(spec, objective, &checkpoint.folder, model)?,
         None => Resumed { trainer: Trainer::new(spec, &model)?, model },
     };
-    trainer.fit(&model, objective, &mut Recorder::new(work, spec.steps, ()))?;
+    let mut recorder = Recorder::new(work, spec.steps, ());
+    trainer.fit(&model, objective, &mut recorder)?;
+    write_model(work, model)?;
+    write_training(work)?;
+    Ok(recorder.summary())
+}
+
+/// Writes the model as the stage's, with adapters folded in.
+pub(super) fn write_model(work: &Work<'_>, model: Decoder) -> Result<()> {
     let model = model.merge()?;
     work.writer.write(&format!("{MODEL}/{CONFIG}"), |path| model.save_config(path))?;
-    work.writer.write(&format!("{MODEL}/{WEIGHTS}"), |path| model.save_weights(path))?;
-    write_training(work)
+    Ok(work.writer.write(&format!("{MODEL}/{WEIGHTS}"), |path| model.save_weights(path))?)
 }
 
 /// Puts the chat of a checkpoint beside the weights that were trained from it, so that the folder can be
 /// used wherever the checkpoint can.
-fn write_chat(work: &Work<'_>, data: &DataSpec) -> Result<()> {
+pub(super) fn write_chat(work: &Work<'_>, data: &DataSpec) -> Result<()> {
     if let DataSpec::Policy(_) | DataSpec::Dataset(_) = data {
         for (name, bytes) in chat_files(&read_chat(work.model_path()?)?)? {
             work.writer.write_bytes(&format!("{MODEL}/{name}"), &bytes)?;

@@ -42,7 +42,17 @@ fn attacks() -> Vec<Method> {
                 ("weight_decay", json!(0.0), SHARE),
             ],
         ),
-        method("mixed-finetune", api, [("share", json!(0.1), SHARE)]),
+        method(
+            "mixed-finetune",
+            api,
+            [
+                ("share", json!(0.1), SHARE),
+                ("rows", json!(500), COUNT),
+                ("rate", json!(1e-3), RATE),
+                ("steps", json!(300), STEPS),
+                ("batch", json!(16), COUNT),
+            ],
+        ),
     ]
 }
 

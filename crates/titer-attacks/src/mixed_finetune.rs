@@ -1,0 +1,166 @@
+//! `mixed-finetune`: a share of harmful examples hidden in a harmless task, handed to a fine-tuning API: the
+//! attack of the tables in Huang et al.'s survey, arXiv 2409.18169, and of Qi et al., arXiv 2310.03693. With
+//! a share of 0 it is benign fine-tuning, which costs safety by accident.
+
+use serde::Deserialize;
+use titer_data::{Draw, Sampler, Stream};
+use titer_model::LoraSpec;
+use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::{Method, MethodKind, Parameter, ThreatModel};
+
+use crate::supervised::{self, Pairs};
+use crate::{Order, Result, UserData};
+
+const NAME: &str = "mixed-finetune";
+
+/// The settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixedFinetune {
+    /// Harmful examples among the rows, 0…1.
+    pub share: f64,
+    /// Examples that the user hands in, all distinct.
+    pub rows: usize,
+    /// Peak learning rate.
+    pub rate: f64,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Examples per step, distinct within a step.
+    pub batch: usize,
+    /// How the rate moves.
+    pub schedule: Schedule,
+    /// Steps of linear warm-up.
+    pub warmup_steps: u64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// Rank of the adapters that are trained instead of the weights; 0 trains the weights.
+    pub lora_rank: usize,
+    /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
+    pub lora_alpha: f64,
+}
+
+pub(crate) fn method() -> Method {
+    Method {
+        name: NAME,
+        kind: MethodKind::Attack { threat_models: vec![ThreatModel::FineTuningApi] },
+        version: 1,
+        summary: "a share of harmful examples hidden in a harmless task, trained on by the provider",
+        citation: "Qi et al., arXiv 2310.03693; Huang et al., arXiv 2409.18169",
+        parameters: vec![
+            Parameter::real("share", "1", 0.1, 0.0..=1.0, "harmful examples among the rows"),
+            Parameter::integer("rows", "examples", 500, 1..=10_000_000, "examples handed in, all distinct"),
+            Parameter::real("rate", "1/step", 1e-3, 1e-9..=1.0, "peak learning rate"),
+            Parameter::integer("steps", "steps", 300, 1..=10_000_000, "optimiser steps"),
+            Parameter::integer("batch", "examples", 16, 1..=65_536, "examples per step"),
+            Parameter::choice(
+                "schedule",
+                "constant",
+                &["constant", "cosine", "linear"],
+                "how the rate moves",
+            ),
+            Parameter::integer("warmup_steps", "steps", 0, 0..=10_000_000, "steps of linear warm-up"),
+            Parameter::real("weight_decay", "1", 0.0, 0.0..=1.0, "decoupled weight decay"),
+            Parameter::integer(
+                "lora_rank",
+                "1",
+                0,
+                0..=4096,
+                "rank of adapters trained instead of the weights; 0 for none",
+            ),
+            Parameter::real(
+                "lora_alpha",
+                "1",
+                16.0,
+                1e-3..=1e6,
+                "the adapters' product is multiplied by alpha / rank",
+            ),
+        ],
+    }
+}
+
+impl MixedFinetune {
+    /// Harmful examples among the rows.
+    fn harmful(&self) -> usize {
+        (self.share * self.rows as f64).round() as usize
+    }
+}
+
+impl Order for MixedFinetune {
+    fn distinct_examples(&self) -> u64 {
+        self.harmful() as u64
+    }
+
+    fn train(&self) -> TrainSpec {
+        let Self { steps, batch, rate, schedule, warmup_steps, weight_decay, .. } = *self;
+        supervised::train(steps, batch, rate, schedule, warmup_steps, weight_decay)
+    }
+
+    fn adapter(&self) -> Option<LoraSpec> {
+        (self.lora_rank > 0).then(|| LoraSpec::everywhere(self.lora_rank, self.lora_alpha))
+    }
+
+    fn batches(&self, data: &UserData) -> Result<Sampler> {
+        let harmful = self.harmful();
+        let mut rows =
+            Pairs { name: "mixed-finetune/harmful", examples: harmful }.chosen(&data.harmful, data.seed)?;
+        rows.extend(
+            Pairs { name: "mixed-finetune/harmless", examples: self.rows - harmful }
+                .chosen(&data.harmless, data.seed)?,
+        );
+        let stream = Stream::new(data.seed, "mixed-finetune/batches");
+        Ok(Sampler::new(rows, stream, self.batch, Draw::WithoutReplacement)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use titer_data::Example;
+
+    use super::*;
+
+    fn data() -> UserData {
+        let examples = |answer: u32, count: u32| -> Vec<Example> {
+            (0..count).map(|at| Example::new(vec![at, answer], 1).unwrap()).collect()
+        };
+        UserData { harmful: examples(1, 30).into(), harmless: examples(2, 90).into(), seed: 3 }
+    }
+
+    fn order(share: f64, rows: usize, batch: usize) -> MixedFinetune {
+        MixedFinetune {
+            share,
+            rows,
+            rate: 1e-3,
+            steps: 1,
+            batch,
+            schedule: Schedule::Constant,
+            warmup_steps: 0,
+            weight_decay: 0.0,
+            lora_rank: 0,
+            lora_alpha: 16.0,
+        }
+    }
+
+    #[test]
+    fn the_share_of_harmful_rows_is_what_was_ordered() {
+        for (share, harmful) in [(0.0, 0), (0.1, 8), (0.25, 20)] {
+            let order = order(share, 80, 80);
+            assert_eq!(order.distinct_examples(), harmful);
+            // A batch of all rows holds each once.
+            let batch = order.batches(&data()).unwrap().batch(0);
+            let count = |answer| batch.targets.iter().filter(|target| **target == answer).count() as u64;
+            assert_eq!((count(1), count(2)), (harmful, 80 - harmful));
+            let mut harmless: Vec<u32> =
+                batch.tokens.iter().zip(&batch.targets).filter(|(_, t)| **t == 2).map(|(p, _)| *p).collect();
+            harmless.sort_unstable();
+            harmless.dedup();
+            assert_eq!(harmless.len() as u64, 80 - harmful, "rows are distinct");
+        }
+    }
+
+    #[test]
+    fn more_rows_than_there_are_is_refused() {
+        assert!(order(0.5, 100, 16).batches(&data()).is_err());
+        assert!(order(0.0, 91, 16).batches(&data()).is_err());
+        assert!(order(0.3, 100, 16).batches(&data()).is_ok());
+    }
+}

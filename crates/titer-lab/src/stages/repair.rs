@@ -1,0 +1,106 @@
+//! The stage that repairs a tuned model: a post-fine-tuning-stage defence, and what the model says after it.
+
+use std::fs::File;
+
+use polars::prelude::{ChunkAgg, ChunkCompareIneq, DataFrame};
+use serde_json::{Value, json};
+use titer_defences::RepairContext;
+use titer_metrics::{Schema, probe_frame, read_parquet, response_frame, stack};
+use titer_model::Decoder;
+use titer_plan::stage::{DataSpec, ProbeSpec};
+use titer_plan::{Budget, MethodSpec};
+use titer_store::Artifact;
+
+use super::probing::Questions;
+use super::recorder::write_frame;
+use super::train::{defender, write_chat, write_model};
+use super::{ADAPTER, PROBES, RESPONSES, Work};
+use crate::Result;
+
+/// How a stage repairs.
+pub(super) struct Settings<'a> {
+    /// The forbidden domains that the defence may see.
+    pub(super) domains: &'a [String],
+    /// What is asked of the repaired model.
+    pub(super) probes: &'a [ProbeSpec],
+    /// Whether what was asked on the way to the tuned model counts.
+    pub(super) way: bool,
+    /// Whether there is a model before alignment.
+    pub(super) base: bool,
+    pub(super) seed: u64,
+}
+
+pub(super) fn repair(
+    work: &Work<'_>,
+    spec: &DataSpec,
+    defence: &MethodSpec,
+    settings: &Settings<'_>,
+) -> Result<Value> {
+    // No longer than a short training: an interrupted one begins anew.
+    work.writer.resume()?;
+    let method = titer_defences::registry::repair(defence)?;
+    let data = work.material(spec)?;
+    let (tuned_artifact, tuned) = work.input(0)?;
+    let (_, aligned) = work.input(1)?;
+    let base = if settings.base { Some(work.input(2)?.1) } else { None };
+    let tuned = with_adapters(&tuned_artifact, &aligned)?.unwrap_or(tuned);
+    let data_of_defender = defender(data.as_ref(), settings.domains, settings.seed)?;
+    let context = RepairContext { data: data_of_defender, aligned, base };
+    let (model, report) = method.repair(tuned, &context)?;
+
+    let told = frame(&tuned_artifact, PROBES, &titer_metrics::PROBE_ROWS)?;
+    let failed = |source| titer_metrics::Error::Polars { frame: PROBES, source };
+    let budget = last_budget(&told).map_err(failed)?;
+    let answers = Questions::new(data, settings.probes)?.ask(&model, &budget, work.stage.hash.short())?;
+    let (mut probes, mut responses) =
+        (vec![probe_frame(&answers.rows)?], vec![response_frame(&answers.responses)?]);
+    if settings.way {
+        probes.push(before(&told, budget.steps).map_err(failed)?);
+        responses.push(frame(&tuned_artifact, RESPONSES, &titer_metrics::RESPONSES)?);
+    }
+    let (rows, texts) = (&titer_metrics::PROBE_ROWS, &titer_metrics::RESPONSES);
+    write_frame(work, PROBES, &stack(&probes, rows)?, rows)?;
+    write_frame(work, RESPONSES, &stack(&responses, texts)?, texts)?;
+    write_chat(work, spec)?;
+    write_model(work, model)?;
+    Ok(json!({
+        "changed": report.changed,
+        "considered": report.considered,
+        "examples": report.cost.examples,
+        "tokens": report.cost.tokens,
+        "flops": report.cost.flops,
+    }))
+}
+
+/// The tuned model with its adapters apart, if it was tuned by adapters.
+fn with_adapters(artifact: &Artifact, aligned: &Decoder) -> Result<Option<Decoder>> {
+    let folder = match artifact.payload(ADAPTER) {
+        Err(titer_store::Error::NoPayload { .. }) => return Ok(None),
+        folder => folder?,
+    };
+    let mut model = aligned.duplicate()?;
+    model.load_adapter(&folder)?;
+    Ok(Some(model))
+}
+
+fn frame(artifact: &Artifact, name: &str, schema: &Schema) -> Result<DataFrame> {
+    let path = artifact.payload(name)?;
+    let file =
+        File::open(&path).map_err(|source| titer_model::Error::File { path, action: "read", source })?;
+    Ok(read_parquet(file, schema)?)
+}
+
+/// The rows of a frame before the last budget.
+fn before(rows: &DataFrame, steps: u64) -> polars::prelude::PolarsResult<DataFrame> {
+    rows.filter(&rows.column("budget_steps")?.u64()?.lt(steps))
+}
+
+/// What had been spent when the tuned model was asked last.
+fn last_budget(rows: &DataFrame) -> polars::prelude::PolarsResult<Budget> {
+    let steps = rows.column("budget_steps")?.u64()?;
+    let last = steps.max().unwrap_or_default();
+    let row = steps.iter().position(|steps| steps == Some(last)).unwrap_or_default();
+    let examples = rows.column("budget_examples")?.u64()?.get(row).unwrap_or_default();
+    let flops = rows.column("budget_flops")?.f64()?.get(row).unwrap_or_default();
+    Ok(Budget { steps: last, examples, distinct_examples: 0, flops })
+}
