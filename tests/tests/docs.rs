@@ -153,3 +153,21 @@ fn every_chore_in_the_documentation_exists() {
     }
     assert!(count > 3, "only {count} chores were found");
 }
+
+/// A block below `<!-- from: FILE -->` is that file, word for word.
+#[test]
+fn every_program_in_the_documentation_is_one_that_is_built() {
+    let mut count = 0;
+    for path in files(root().join("docs/src"), "md") {
+        let text = read(&path);
+        for (_, rest) in text.match_indices("<!-- from: ").map(|(at, start)| (at, &text[at + start.len()..])) {
+            let (file, rest) = rest.split_once(" -->\n").expect("a closed comment");
+            let (_, rest) = rest.split_once("```rust\n").expect("a block of Rust");
+            let (shown, _) = rest.split_once("\n```").expect("a closed block");
+            let program = read(root().join(file));
+            assert_eq!(shown, program.trim_end(), "{}: {file} is shown otherwise", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 0, "the documents show no program");
+}

@@ -23,7 +23,10 @@ pub struct DefenceContext {
 
 impl DefenceContext {
     /// A sampler of this defence's, named after its purpose.
-    pub(crate) fn sampler(&self, name: &str, examples: &Arc<[Example]>, batch: usize) -> Result<Sampler> {
+    ///
+    /// # Errors
+    /// When there are no examples or the batch is empty.
+    pub fn sampler(&self, name: &str, examples: &Arc<[Example]>, batch: usize) -> Result<Sampler> {
         Ok(Sampler::new(examples.clone(), Stream::new(self.seed, name), batch, Draw::WithReplacement)?)
     }
 }
