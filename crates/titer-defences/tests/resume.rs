@@ -11,7 +11,7 @@ use common::{decoder, examples};
 use titer_data::{Draw, Example, Sampler, Stream};
 use titer_defences::registry::{Defence, defence, methods};
 use titer_defences::{DefenceContext, UserTraining};
-use titer_model::Decoder;
+use titer_model::{Decoder, LoraSpec};
 use titer_plan::MethodSpec;
 use titer_plan::stage::{Schedule, TrainSpec};
 use titer_train::{Objective, Observer, Point, StepRecord, Trainer};
@@ -29,7 +29,7 @@ fn small(method: &titer_plan::Method) -> MethodSpec {
         match name.as_str() {
             "steps" => *value = STEPS.into(),
             name if name.contains("batch") => *value = 2.into(),
-            "inner_steps" => *value = 2.into(),
+            "inner_steps" | "alignment_steps" | "user_steps" => *value = 2.into(),
             _ => {}
         }
     }
@@ -107,7 +107,7 @@ fn assert_resumes(
     }
 }
 
-fn start(adapter: Option<titer_model::LoraSpec>) -> Decoder {
+fn start(adapter: Option<LoraSpec>) -> Decoder {
     let mut model = decoder();
     if let Some(adapter) = adapter {
         model.attach(&adapter, &mut Stream::new(3, "adapters").at(0)).unwrap();
@@ -136,7 +136,7 @@ fn every_immunizer_resumes_bit_for_bit_with_and_without_adapters() {
 }
 
 #[test]
-fn every_guard_resumes_bit_for_bit() {
+fn every_guard_resumes_bit_for_bit_with_and_without_adapters() {
     for method in methods() {
         let spec = small(&method);
         let Defence::Guard(guard) = defence(&spec).unwrap() else { continue };
@@ -159,6 +159,8 @@ fn every_guard_resumes_bit_for_bit() {
         };
         let spec = TrainSpec { steps: guard.steps(train.steps), ..train };
         let objective = |model: &Decoder| guard.objective(user(), &context(), model).unwrap();
-        assert_resumes(method.name, spec, || start(None), objective);
+        for adapter in [None, Some(LoraSpec::everywhere(2, 4.0))] {
+            assert_resumes(method.name, spec, || start(adapter.clone()), objective);
+        }
     }
 }

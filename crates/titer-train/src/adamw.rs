@@ -36,8 +36,8 @@ impl AdamW {
         Ok(Self { moments, updates: 0 })
     }
 
-    /// Updates every parameter of `model` in place, in order of their names. `scale` multiplies the
-    /// gradient first.
+    /// Updates every parameter of `model` in place, in order of their names, but for those that the gradient
+    /// holds: these keep their weights and moments. `scale` multiplies the gradient first.
     ///
     /// # Errors
     /// When a parameter has no gradient.
@@ -59,7 +59,7 @@ impl AdamW {
             step: self.updates,
             gradient_scale: scale,
         };
-        for (name, var) in model.parameters().iter() {
+        for (name, var) in model.parameters().iter().filter(|(name, _)| !gradient.held.contains(*name)) {
             let missing = || Error::NoGradient { parameter: name.to_owned() };
             let gradient = gradient.by_parameter.get(name).ok_or_else(missing)?;
             let (m, v) = self.moments.get(name).ok_or_else(missing)?;

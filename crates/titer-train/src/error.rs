@@ -32,6 +32,12 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// Numbers for an anchor that are not of its weights.
+    #[error("the importance of weights does not fit the anchor: {problem}")]
+    Anchor {
+        /// What is wrong.
+        problem: String,
+    },
     /// State for an objective that keeps none, or not the state that it keeps.
     #[error("the objective cannot take up the checkpoint's state: {problem}")]
     ObjectiveState {

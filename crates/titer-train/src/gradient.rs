@@ -1,6 +1,6 @@
 //! A gradient as a value: what objectives return and combine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
 use titer_data::Packed;
@@ -18,6 +18,9 @@ pub struct Gradient {
     pub terms: Vec<(&'static str, f64)>,
     /// What computing it took.
     pub cost: Cost,
+    /// Parameters that this step leaves as they are, bit for bit: the optimiser passes over them, so that
+    /// weight decay does not move them either. See [`Gradient::holding`].
+    pub held: BTreeSet<String>,
 }
 
 /// What computing a gradient took.
@@ -61,7 +64,13 @@ impl Gradient {
         if let Some(name) = names.find(|name| !by_parameter.contains_key(*name)) {
             return Err(Error::NoGradient { parameter: name.to_owned() });
         }
-        Ok(Self { by_parameter, terms: Vec::new(), cost })
+        Ok(Self { by_parameter, cost, ..Self::none() })
+    }
+
+    /// No direction, no terms, no cost.
+    pub(crate) fn none() -> Self {
+        let (by_parameter, held) = (BTreeMap::new(), BTreeSet::new());
+        Self { by_parameter, terms: Vec::new(), cost: Cost::default(), held }
     }
 
     /// The same for a loss that is known to reach only some parameters, such as one on the hidden states of
@@ -76,7 +85,7 @@ impl Gradient {
                 by_parameter.insert(name.to_owned(), var.zeros_like()?);
             }
         }
-        Ok(Self { by_parameter, terms: Vec::new(), cost })
+        Ok(Self { by_parameter, cost, ..Self::none() })
     }
 
     /// The same with one more named value to log.
@@ -86,12 +95,28 @@ impl Gradient {
         self
     }
 
-    /// self + factor · other; terms and costs of both are kept.
+    /// The same with the parameters of these names held: they do not move, and their gradient, zero now, no
+    /// longer counts in the norm.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn holding(mut self, held: impl Fn(&str) -> bool) -> Result<Self> {
+        for (name, gradient) in self.by_parameter.iter_mut().filter(|(name, _)| held(name)) {
+            *gradient = gradient.zeros_like()?;
+            self.held.insert(name.clone());
+        }
+        Ok(self)
+    }
+
+    /// self + factor · other; terms and costs of both are kept. What self holds stays held.
     ///
     /// # Errors
     /// When the two are of different models.
     pub fn add_scaled(mut self, factor: f64, other: &Self) -> Result<Self> {
         for (name, gradient) in &mut self.by_parameter {
+            if self.held.contains(name) {
+                continue;
+            }
             let Some(added) = other.by_parameter.get(name) else {
                 return Err(Error::NoGradient { parameter: name.clone() });
             };

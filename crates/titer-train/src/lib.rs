@@ -5,6 +5,7 @@
 //! and attacks alike.
 
 mod adamw;
+mod anchor;
 mod checkpoint;
 mod error;
 mod gradient;
@@ -14,6 +15,7 @@ pub mod schedule;
 mod trainer;
 
 pub use adamw::AdamW;
+pub use anchor::Anchor;
 pub use checkpoint::Resumed;
 pub use error::{Error, Result};
 pub use gradient::{Cost, Gradient};

@@ -43,6 +43,21 @@ pub(crate) fn decoder() -> Decoder {
     Decoder::new(config, &tensors).unwrap()
 }
 
+/// The decoder after it has left its start: `moved` of fine_tuning.py.
+pub(crate) fn moved() -> Decoder {
+    let model = decoder();
+    let weights = model.parameters().snapshot().unwrap().into_iter().zip(1001..);
+    let weights: BTreeMap<String, Tensor> = weights
+        .map(|((name, weight), seed)| {
+            let away: Vec<f32> = uniform(seed, weight.elem_count()).into_iter().map(|v| v / 64.0).collect();
+            let away = Tensor::from_vec(away, weight.shape(), &Device::Cpu).unwrap();
+            (name, (weight + away).unwrap())
+        })
+        .collect();
+    model.parameters().assign(&weights).unwrap();
+    model
+}
+
 pub(crate) fn examples() -> Vec<Example> {
     (0..8)
         .map(|i| {
