@@ -160,7 +160,8 @@ fn every_program_in_the_documentation_is_one_that_is_built() {
     let mut count = 0;
     for path in files(root().join("docs/src"), "md") {
         let text = read(&path);
-        for (_, rest) in text.match_indices("<!-- from: ").map(|(at, start)| (at, &text[at + start.len()..])) {
+        for (_, rest) in text.match_indices("<!-- from: ").map(|(at, start)| (at, &text[at + start.len()..]))
+        {
             let (file, rest) = rest.split_once(" -->\n").expect("a closed comment");
             let (_, rest) = rest.split_once("```rust\n").expect("a block of Rust");
             let (shown, _) = rest.split_once("\n```").expect("a closed block");

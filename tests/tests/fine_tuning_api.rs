@@ -1,0 +1,94 @@
+//! A provider fine-tunes on a user's data, with defences of all stages in the way.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+use titer_tests::{Outcome, Place};
+
+const TINY_API: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/tiny-api.toml");
+
+/// The probes of a finished run: one object per row.
+fn probes(place: &Place) -> Vec<Value> {
+    let exported = place.run(&["export", "tiny-api", "--what", "probes", "--format", "json"]).ends(0);
+    exported.json().as_array().expect("a list of rows").clone()
+}
+
+/// The steps at which a defence's model was asked under attack, and what it was asked.
+fn asked(rows: &[Value], defence: &str, key: &str) -> Vec<String> {
+    let of = |row: &&Value| row["defence"] == defence && row["attack"].to_string().contains("mixed");
+    let mut found: Vec<String> =
+        rows.iter().filter(of).map(|row| row[key].to_string().replace('"', "")).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn every_stage_acts_where_it_can() {
+    let place = Place::new();
+    let plan = place.run(&["plan", TINY_API, "--json"]).ends(0).json();
+    let stages = plan["stages"].as_array().expect("a list");
+    let count = |kind: &str| stages.iter().filter(|stage| stage["kind"] == kind).count();
+    // Lisa and Antidote work on the same aligned model; Antidote on what came out without a guard.
+    assert_eq!((count("immunize"), count("measure")), (1, 2));
+    assert_eq!(count("attack"), 4 * 3, "four orders; no guard, Lisa, and Lisa on the immunized model");
+    assert_eq!(count("tune"), 3);
+    assert_eq!(count("repair"), (4 + 1) * 3, "Antidote, and Antidote with noise after it");
+
+    let first = place.run(&["run", TINY_API, "--json"]).ends(0).json();
+    assert_eq!(first["failed"].as_array().map(Vec::len), Some(0), "{first:#}");
+    place.run(&["run", TINY_API]).ends(0).says(&["0 computed"]);
+
+    let rows = probes(&place);
+    for defence in ["none", "lisa", "antidote", "all-stages"] {
+        // Whoever repairs hands out the repaired model only.
+        let repaired = ["antidote", "all-stages"].contains(&defence);
+        let steps: &[&str] = if repaired { &["8"] } else { &["0", "1", "2", "4", "8"] };
+        assert_eq!(asked(&rows, defence, "budget_steps"), steps, "{defence}");
+        assert_eq!(asked(&rows, defence, "probe"), ["alias", "permitted", "seen", "unseen"]);
+        assert_eq!(asked(&rows, defence, "attack").len(), 4);
+    }
+    // How fast the harmless task is learnt is seen on the way there, repaired in the end.
+    let on_the_way = |defence: &str| {
+        let of = |row: &&Value| row["defence"] == defence && row["attack"].to_string().contains("alias");
+        let mut steps: Vec<u64> =
+            rows.iter().filter(of).filter_map(|row| row["budget_steps"].as_u64()).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        steps
+    };
+    assert_eq!(on_the_way("all-stages"), [0, 4, 8]);
+
+    // A repaired model is a model like any other.
+    let repair = stages.iter().rfind(|stage| stage["kind"] == "repair").expect("a repair");
+    let hash = repair["hash"].as_str().expect("stages have hashes");
+    place.run(&["model", "info", &format!("artifact:{hash}")]).ends(0).says(&["llama"]);
+}
+
+#[test]
+fn killed_at_any_moment_it_ends_as_if_nothing_had_happened() {
+    let whole = Place::new();
+    whole.run(&["run", TINY_API]).ends(0);
+    let place = Place::new();
+    for milliseconds in [300, 700, 1100, 1500, 1900, 2300] {
+        let mut run = place.start(&["run", TINY_API]);
+        sleep(Duration::from_millis(milliseconds));
+        // A run that was over before is killed in vain.
+        run.kill().expect("a child of this process");
+        run.wait().expect("a child of this process");
+    }
+    place.run(&["run", TINY_API]).ends(0);
+    Outcome::of(&place, "tiny-api").assert_same(&Outcome::of(&whole, "tiny-api"));
+}
+
+#[test]
+fn open_weights_admit_no_guard_and_no_repair() {
+    let place = Place::new();
+    for (defence, reason) in
+        [("1", "would simply leave the guard out"), ("2", "would never hand them back for repair")]
+    {
+        let refused = place.run(&["plan", TINY_API, "--set", "threat_model=open-weights"]);
+        refused.ends(2).says(&[&format!("defence.{defence}.method"), reason]);
+    }
+}
