@@ -13,8 +13,8 @@ use common::{
 };
 use titer_data::{Draw, Sampler, Stream};
 use titer_defences::{
-    ConstrainedSft, Error, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa, Part,
-    SafeInstruct, UserTraining,
+    ConstrainedSft, DefenceContext, Error, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa,
+    Part, SafeInstruct, UserTraining,
 };
 use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::{Schedule, TrainSpec};
@@ -105,6 +105,17 @@ fn assert_follows(guard: &dyn Guard, expected: &serde_json::Value, name: &str) {
 
 fn constrained(floor: f64) -> ConstrainedSft {
     ConstrainedSft { beta_first: 0.5, beta_early: 2.0, beta_late: 0.1, early_tokens: 5, floor }
+}
+
+#[test]
+fn only_the_alignment_data_that_is_asked_for_must_be_there() {
+    let context = DefenceContext { permitted: Vec::new().into(), ..context() };
+    let begins = |permitted_share| {
+        let guard = KlAnchor { guide: Guide { batch: 4, permitted_share }, beta: 1.0 };
+        guard.objective(user(10, 1), &context, &decoder()).map(|_| ())
+    };
+    assert!(begins(0.0).is_ok() && begins(0.1).is_ok(), "a tenth of 4 is no example");
+    assert!(matches!(begins(0.5), Err(Error::Data(_))));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //! β·KL(p_start ‖ p_w), the mean over the supervised positions of alignment examples.
 //!
 //! Source: the KL baseline of Huang et al., *Vaccine*, arXiv 2402.01109 (git-disl/Vaccine@8937f68
-//! `KLTrainer`), on alignment data as Qi et al., arXiv 2406.05946, have it. The public trainer takes the
-//! softmax over positions instead of the vocabulary, and takes it on the user's batch; here it is the
-//! divergence of next-token distributions.
+//! `KLTrainer`). That trainer takes its softmax over positions instead of the vocabulary, and on the user's
+//! batch; here it is the divergence of next-token distributions on alignment data, by which Qi et al.,
+//! arXiv 2406.05946, measure what fine-tuning does to a model.
 
 use serde::Deserialize;
 use titer_data::Sampler;
