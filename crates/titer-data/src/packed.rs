@@ -47,6 +47,32 @@ impl Packed {
         self
     }
 
+    /// The first `count` sequences, or all where there are not so many.
+    #[must_use]
+    pub fn first(mut self, count: usize) -> Self {
+        if count >= self.sequences() {
+            return self;
+        }
+        let end = self.offsets[count];
+        self.tokens.truncate(end);
+        self.offsets.truncate(count + 1);
+        let rows = self.rows.partition_point(|row| (*row as usize) < end);
+        self.rows.truncate(rows);
+        self.targets.truncate(rows);
+        self
+    }
+
+    /// Where each of `targets` stands within its answer, from 0. An answer is a run of supervised tokens.
+    pub fn positions(&self) -> Vec<usize> {
+        let mut positions: Vec<usize> = Vec::with_capacity(self.rows.len());
+        for (at, row) in self.rows.iter().enumerate() {
+            let begins = self.offsets.binary_search(&(*row as usize)).is_ok();
+            let follows = !begins && at > 0 && self.rows[at - 1] + 1 == *row;
+            positions.push(if follows { positions[at - 1] + 1 } else { 0 });
+        }
+        positions
+    }
+
     /// Number of sequences.
     pub fn sequences(&self) -> usize {
         self.offsets.len().saturating_sub(1)
@@ -75,6 +101,22 @@ mod tests {
         let (a, b) = ([example(&[1, 2, 3], 1)], [example(&[4, 5, 6, 7], 3), example(&[8, 9], 1)]);
         let joined = Packed::from_examples(&a).followed_by(&Packed::from_examples(&b));
         assert_eq!(joined, Packed::from_examples(a.iter().chain(&b)));
+    }
+
+    #[test]
+    fn the_first_of_a_batch_equal_a_batch_of_the_first() {
+        let all = [example(&[1, 2, 3], 1), example(&[4, 5, 6, 7], 3), example(&[8, 9], 1)];
+        for count in 0..5 {
+            let first = Packed::from_examples(all.iter().take(count));
+            assert_eq!(Packed::from_examples(&all).first(count), first);
+        }
+    }
+
+    #[test]
+    fn positions_begin_anew_with_every_answer() {
+        let two = Example::from_spans(vec![1, 2, 3, 4, 5, 6], vec![1..3, 5..6]).unwrap();
+        let packed = Packed::from_examples(&[example(&[8, 9, 9], 1), example(&[1, 2], 1), two]);
+        assert_eq!(packed.positions(), [0, 1, 0, 0, 1, 0]);
     }
 
     #[test]

@@ -16,5 +16,8 @@ pub mod registry;
 pub use alignment::{AdversarialLoss, Immunizer, Tar, Training};
 pub use context::{DefenceContext, Keep};
 pub use error::{Error, Result};
-pub use fine_tuning::{Guard, Guide, Lisa, UserTraining};
+pub use fine_tuning::{
+    ConstrainedSft, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa, Part, SafeInstruct,
+    UserTraining,
+};
 pub use post_fine_tuning::{Repair, RepairContext, RepairReport};

@@ -43,6 +43,22 @@ impl Cost {
             flops: model.training_flops(batch.tokens.len(), batch.rows.len()),
         }
     }
+
+    /// What a fixed reference adds that only reads a batch which is trained on: a forward pass, two
+    /// operations per weight and token where training has six, and no further examples or tokens.
+    pub fn of_reading(model: &Decoder, batch: &Packed) -> Self {
+        let flops = model.config().training_flops(batch.tokens.len(), batch.rows.len()) / 3.0;
+        Self { flops, ..Self::default() }
+    }
+}
+
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
 }
 
 impl std::ops::AddAssign for Cost {

@@ -11,8 +11,8 @@ use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::{Config, Decoder};
 use titer_plan::stage::{Schedule, TrainSpec};
 use titer_train::{
-    Cost, Error, Gradient, Objective, Observer, Outcome, Point, Result, Resumed, StepRecord, Supervised,
-    Trainer, loss,
+    Anchor, Cost, Error, Gradient, Objective, Observer, Outcome, Point, Result, Resumed, StepRecord,
+    Supervised, Trainer, loss,
 };
 
 fn model() -> Decoder {
@@ -194,4 +194,48 @@ fn gradients_combine_linearly() {
     let sum = gradient(1.0).add_scaled(0.5, &gradient(2.0)).unwrap();
     assert!((sum.norm().unwrap() - gradient(2.0).norm().unwrap()).abs() < 1e-5);
     assert_eq!(sum.cost.examples, 2);
+}
+
+/// Pulls to an anchor and nothing else; the norms are held.
+struct Pulled(Anchor);
+
+impl Objective for Pulled {
+    fn gradient(&mut self, model: &Decoder, _: u64) -> Result<Gradient> {
+        self.0.pull(model, 1.0)?.holding(|name| name.contains("norm"))
+    }
+}
+
+#[test]
+fn an_anchor_pulls_back_and_held_weights_do_not_move() {
+    let model = model();
+    let anchor = Anchor::at(&model).unwrap();
+    Trainer::new(spec(5), &model).unwrap().fit(&model, &mut objective(), &mut ()).unwrap();
+    let distance = |model: &Decoder| anchor.pull(model, 2.0).unwrap().terms[0].1;
+    let left = model.parameters().snapshot().unwrap();
+    let before = distance(&model);
+    let decaying = TrainSpec { weight_decay: 0.1, ..spec(5) };
+    let mut trainer = Trainer::new(decaying, &model).unwrap();
+    trainer.fit(&model, &mut Pulled(anchor.clone()), &mut ()).unwrap();
+    assert!(distance(&model) < before, "from {before} to {}", distance(&model));
+    for (name, var) in model.parameters().iter() {
+        let moved = (var.as_tensor() - &left[name]).unwrap().abs().unwrap().sum_all().unwrap();
+        assert_eq!(moved.to_scalar::<f32>().unwrap() == 0.0, name.contains("norm"), "{name}");
+    }
+}
+
+#[test]
+fn an_anchor_takes_up_its_own_state_only() {
+    let model = model();
+    let mut anchor = Anchor::at(&model).unwrap();
+    Trainer::new(spec(2), &model).unwrap().fit(&model, &mut objective(), &mut ()).unwrap();
+    let there = Anchor::at(&model).unwrap();
+    for broken in [there.state("other"), Default::default()] {
+        let error = anchor.restore("anchor", broken).unwrap_err();
+        assert!(matches!(error, Error::ObjectiveState { .. }), "{error}");
+        assert!(anchor.pull(&model, 1.0).unwrap().terms[0].1 > 0.0, "nothing has changed");
+    }
+    anchor.restore("anchor", there.state("anchor")).unwrap();
+    assert_eq!(anchor.pull(&model, 1.0).unwrap().terms, [("anchor", 0.0)]);
+    let few = there.state("x").into_iter().take(1).collect();
+    assert!(matches!(there.weighted(few), Err(Error::Anchor { .. })));
 }

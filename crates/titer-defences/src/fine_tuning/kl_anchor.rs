@@ -1,0 +1,81 @@
+//! `kl-anchor`: keep the model's answers to alignment prompts where they were: min f_user(w) +
+//! β·KL(p_start ‖ p_w), the mean over the supervised positions of alignment examples.
+//!
+//! Source: the KL baseline of Huang et al., *Vaccine*, arXiv 2402.01109 (git-disl/Vaccine@8937f68
+//! `KLTrainer`). That trainer takes its softmax over positions instead of the vocabulary, and on the user's
+//! batch; here it is the divergence of next-token distributions on alignment data, by which Qi et al.,
+//! arXiv 2406.05946, measure what fine-tuning does to a model.
+
+use serde::Deserialize;
+use titer_data::Sampler;
+use titer_model::Decoder;
+use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_train::loss::{constant_logits, mean_cross_entropy, mean_divergence, supervised_logits, value};
+use titer_train::{Cost, Gradient, Objective};
+
+use super::guide::GuideSampler;
+use super::{Guard, Guide, UserTraining};
+use crate::{DefenceContext, Result};
+
+/// The settings.
+#[derive(Debug, Clone, Deserialize)]
+pub struct KlAnchor {
+    /// The alignment data.
+    #[serde(flatten)]
+    pub guide: Guide,
+    /// β: weight of the divergence.
+    pub beta: f64,
+}
+
+pub(crate) fn method() -> Method {
+    let own = [Parameter::real("beta", "1", 1.0, 0.0..=1e6, "weight of the divergence from the start")];
+    Method {
+        name: "kl-anchor",
+        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        version: 1,
+        summary: "holds the next-token distributions on alignment data near the aligned model's",
+        citation: "Huang et al., arXiv 2402.01109 (baseline KL)",
+        parameters: own.into_iter().chain(Guide::parameters(16)).collect(),
+    }
+}
+
+impl Guard for KlAnchor {
+    fn extra_examples_per_step(&self) -> f64 {
+        self.guide.batch as f64
+    }
+
+    fn objective(
+        &self,
+        user: UserTraining,
+        context: &DefenceContext,
+        start: &Decoder,
+    ) -> Result<Box<dyn Objective>> {
+        Ok(Box::new(Anchored {
+            user: user.batches,
+            guide: self.guide.sampler("kl-anchor", context)?,
+            start: start.duplicate()?,
+            beta: self.beta,
+        }))
+    }
+}
+
+struct Anchored {
+    user: Sampler,
+    guide: GuideSampler,
+    start: Decoder,
+    beta: f64,
+}
+
+impl Objective for Anchored {
+    fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
+        let (user, guide) = (self.user.batch(step), self.guide.batch(step));
+        let cross_entropy = mean_cross_entropy(model, &user)?;
+        let reference = constant_logits(&self.start, &guide)?;
+        let divergence = mean_divergence(&supervised_logits(model, &guide)?, &reference)?;
+        let loss = (&cross_entropy + (&divergence * self.beta)?)?;
+        let cost = Cost::of(model, &user) + Cost::of(model, &guide) + Cost::of_reading(model, &guide);
+        Ok(Gradient::of(&loss, model, cost)?
+            .with_term("cross_entropy", value(&cross_entropy)?)
+            .with_term("divergence", value(&divergence)?))
+    }
+}
