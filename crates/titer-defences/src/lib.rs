@@ -17,4 +17,7 @@ pub use alignment::{AdversarialLoss, Immunizer, Tar, Training};
 pub use context::{DefenceContext, Keep};
 pub use error::{Error, Result};
 pub use fine_tuning::{Guard, UserTraining};
-pub use post_fine_tuning::{Repair, RepairContext, RepairReport};
+pub use post_fine_tuning::{
+    Antidote, Form, Interpolation, NoiseUnit, Normalization, Panacea, RandomPerturbation, Repair,
+    RepairContext, RepairReport, Resta, SafeLora, SparedBy,
+};

@@ -109,6 +109,11 @@ impl Trainer {
         self.step
     }
 
+    /// What they took.
+    pub fn spent(&self) -> Cost {
+        self.spent
+    }
+
     /// Follows the objective's gradient until all steps are made or the observer says stop.
     ///
     /// # Errors
