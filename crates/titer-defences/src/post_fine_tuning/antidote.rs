@@ -3,9 +3,9 @@
 //! in each row of each matrix the highest share goes.
 //!
 //! Source: Huang et al., *Antidote: Post-fine-tuning safety alignment for large language models against
-//! harmful fine-tuning*, arXiv 2408.09600, Algorithm 1, and its public code (git-disl/Antidote), from which
-//! come the rounding and the form in which each factor of an adapter is a matrix of its own. Sparing what
-//! matters to refusals is a mask that the code of one group has beside it, there made on the aligned model.
+//! harmful fine-tuning*, arXiv 2408.09600, and its public code (git-disl/Antidote), from which come the
+//! rounding and the form in which each factor of an adapter is a matrix of its own. Sparing what matters to
+//! refusals is a mask that the code of the same group subtracts in places, there made on the aligned model.
 
 use candle_core::{Device, Tensor};
 use rand::seq::index;

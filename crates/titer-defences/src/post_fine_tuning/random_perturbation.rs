@@ -1,6 +1,6 @@
 //! `random-perturbation`: add Gaussian noise to the tuned weights: w + σ·z.
 //!
-//! Source: Wang et al., *Panacea*, arXiv 2501.18100, section 3: the simple remedy that the paper finds strong
+//! Source: Wang et al., *Panacea*, arXiv 2501.18100: the simple remedy that the paper finds strong
 //! against harm and costly for the task. Its public code gives σ as a number, the same for all trained
 //! matrices (the adapters' factors); here σ may also be relative to each matrix.
 

@@ -2,9 +2,9 @@
 //! fine-tuned on the defender's harmful text.
 //!
 //! Source: Bhardwaj et al., *Language models are Homer Simpson! Safety re-alignment of fine-tuned language
-//! models through task arithmetic*, arXiv 2402.11746, section 3. Before the vector is added, the user's
-//! update may be thinned by DARE (Yu et al., arXiv 2311.03099): each entry of w − w_aligned is dropped with
-//! probability p and the others are divided by 1 − p.
+//! models through task arithmetic*, arXiv 2402.11746. Before the vector is added, the user's update may be
+//! thinned by DARE (Yu et al., arXiv 2311.03099): each entry of w − w_aligned is dropped with probability p
+//! and the others are divided by 1 − p.
 
 use candle_core::{Device, Tensor};
 use rand::RngExt;

@@ -3,9 +3,9 @@
 //! threshold, ΔW becomes C·ΔW.
 //!
 //! Source: Hsu et al., *Safe LoRA: the silver lining of reducing safety risks when fine-tuning large language
-//! models*, arXiv 2405.16833, equations 1 to 3, and its public code (IBM/SafeLoRA). There ΔW = B·A is a LoRA
-//! product and C multiplies B; the product is the same, and any other update can be taken for ΔW. C is no
-//! projection: it grows with ‖V‖_F, so the code's normalisation has the scale-free V·Vᵀ / ‖V‖_F² beside it.
+//! models*, arXiv 2405.16833, and its public code (IBM/SafeLoRA). There ΔW = B·A is a LoRA product and C
+//! multiplies B; the product is the same, and any other update can be taken for ΔW. C is no projection, for it
+//! grows with ‖V‖_F: the scale-free V·Vᵀ / ‖V‖_F² is offered beside it.
 
 use std::collections::BTreeMap;
 
