@@ -20,4 +20,7 @@ pub use fine_tuning::{
     ConstrainedSft, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa, Part, SafeInstruct,
     UserTraining,
 };
-pub use post_fine_tuning::{Repair, RepairContext, RepairReport};
+pub use post_fine_tuning::{
+    Antidote, Form, Interpolation, NoiseUnit, Normalization, Panacea, RandomPerturbation, Repair,
+    RepairContext, RepairReport, Resta, SafeLora, SparedBy,
+};

@@ -226,8 +226,12 @@ impl Decoder {
         })
     }
 
-    /// The weight of this name with its adapter folded in.
-    pub(crate) fn merged(&self, name: &str) -> Result<Option<Tensor>> {
+    /// The weight of this name with its adapter folded in, without gradient; none where the model has no
+    /// such weight.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn merged(&self, name: &str) -> Result<Option<Tensor>> {
         let Some(weight) = self.weight(name) else { return Ok(None) };
         let Some(spec) = self.adapter().filter(|spec| spec.adapts(name)) else { return Ok(Some(weight)) };
         let [a, b] =

@@ -12,6 +12,7 @@ mod gradient;
 pub mod loss;
 mod objective;
 pub mod schedule;
+mod select;
 mod trainer;
 
 pub use adamw::AdamW;
@@ -20,4 +21,5 @@ pub use checkpoint::Resumed;
 pub use error::{Error, Result};
 pub use gradient::{Cost, Gradient};
 pub use objective::{Objective, State, Supervised};
+pub use select::{Matrices, Selection};
 pub use trainer::{Observer, Outcome, Point, StepRecord, Trainer};
