@@ -258,7 +258,8 @@ impl Observer for Watch<'_> {
     fn between(&mut self, point: &Point<'_>) -> titer_train::Result<ControlFlow<()>> {
         self.spent = point.spent;
         let Tar { tamper_every, tamper_growth, .. } = self.tampering.settings;
-        if tamper_every == 0 || point.step == 0 || point.step % tamper_every != 0 {
+        // Every 0 steps is never: 0 alone is a multiple of 0.
+        if point.step == 0 || !point.step.is_multiple_of(tamper_every) {
             return Ok(ControlFlow::Continue(()));
         }
         let gradient = self.tampering.tamper_gradient(point.model, self.step)?;
