@@ -13,7 +13,9 @@ mod fine_tuning;
 mod post_fine_tuning;
 pub mod registry;
 
-pub use alignment::{AdversarialLoss, Immunizer, Tar, Training};
+pub use alignment::{
+    AdversarialLoss, CircuitBreakers, ConditionNumber, Immunizer, Npo, Rmu, Sdd, Tamper, Tar, Training,
+};
 pub use context::{DefenceContext, Keep};
 pub use error::{Error, Result};
 pub use fine_tuning::{

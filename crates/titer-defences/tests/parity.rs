@@ -6,7 +6,7 @@ mod common;
 
 use common::{assert_gradient, assert_picture, close, context, decoder, examples, fixture, training};
 use titer_data::{Draw, Packed, Sampler, Stream};
-use titer_defences::{AdversarialLoss, Immunizer, Tar};
+use titer_defences::{AdversarialLoss, Immunizer, Tamper, Tar};
 use titer_plan::stage::{Schedule, TrainSpec};
 use titer_train::loss::{mean_cross_entropy, supervised_logits, value};
 use titer_train::{Cost, Gradient, Observer, Point, StepRecord, Supervised, Trainer};
@@ -93,6 +93,11 @@ fn tar_adds_the_gradient_at_attacked_weights() {
         inner_steps: 1,
         adversary_batch: 4,
         adversary_rates: vec![1e-3],
+        inner_least: 1,
+        tamper_every: 0,
+        tamper_growth: 0.0625,
+        tamper_loss: Tamper::Entropy,
+        retain: 0.0,
     };
     let gradient = method.objective(&context(), &decoder()).unwrap().gradient(&decoder(), 0).unwrap();
     // The first AdamW step is almost the gradient's sign, which f32 cannot tell where a gradient is nearly

@@ -104,6 +104,16 @@ impl Gradient {
         Ok(Self { by_parameter, cost, ..Self::none() })
     }
 
+    /// Nothing yet, to add gradients of the same model to.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn zeros(&self) -> Result<Self> {
+        let zeros =
+            self.by_parameter.iter().map(|(name, gradient)| Ok((name.clone(), gradient.zeros_like()?)));
+        Ok(Self { by_parameter: zeros.collect::<Result<_>>()?, terms: Vec::new(), cost: Cost::default() })
+    }
+
     /// The same with one more named value to log.
     #[must_use]
     pub fn with_term(mut self, name: &'static str, value: f64) -> Self {

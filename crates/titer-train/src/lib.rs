@@ -4,6 +4,7 @@
 //! (clipping, AdamW, the schedule, checkpoints, stopping) is [`Trainer::fit`], for pre-training, defences
 //! and attacks alike.
 
+pub mod activations;
 mod adamw;
 mod anchor;
 mod checkpoint;

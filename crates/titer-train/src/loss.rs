@@ -33,6 +33,48 @@ pub fn trace(model: &Decoder, batch: &Packed, view: View) -> Result<Trace> {
     Ok(model.trace(&batch.tokens, &Sequences::new(&batch.offsets)?, view, &[])?)
 }
 
+/// One pass of `batch`: what the layers computed, and the cross-entropy in nats of each supervised token, of
+/// shape `(targets)`.
+///
+/// # Errors
+/// When the batch does not fit the model.
+pub fn traced_losses(model: &Decoder, batch: &Packed, view: View) -> Result<(Trace, Tensor)> {
+    let trace = trace(model, batch, view)?;
+    let logits = match view {
+        View::Tracked => model.logits(&trace.hidden, &batch.rows)?,
+        View::Detached => model.detached_logits(&trace.hidden, &batch.rows)?,
+    };
+    let losses = cross_entropy(&logits, &batch.targets)?;
+    Ok((trace, losses))
+}
+
+/// Sums over the targets of each sequence: shape `(sequences)` from one value per target.
+///
+/// # Errors
+/// When there is not one value per target.
+pub fn per_sequence(values: &Tensor, batch: &Packed) -> Result<Tensor> {
+    let (targets, sequences) = (batch.rows.len(), batch.sequences());
+    let mut belongs = vec![0f32; sequences * targets];
+    let mut sequence = 0;
+    for (target, row) in batch.rows.iter().enumerate() {
+        while *row as usize >= batch.offsets[sequence + 1] {
+            sequence += 1;
+        }
+        belongs[sequence * targets + target] = 1.0;
+    }
+    let belongs =
+        Tensor::from_vec(belongs, (sequences, targets), values.device())?.to_dtype(values.dtype())?;
+    Ok(belongs.matmul(&values.unsqueeze(1)?)?.squeeze(1)?)
+}
+
+/// log(1 + eˣ) of each element, without overflow; −log σ(−x).
+///
+/// # Errors
+/// When the tensor library fails.
+pub fn softplus(x: &Tensor) -> Result<Tensor> {
+    Ok((x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?)?)
+}
+
 /// Cross-entropy in nats of each supervised token: shape `(targets)`.
 ///
 /// # Errors

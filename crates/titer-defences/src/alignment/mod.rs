@@ -1,14 +1,25 @@
 //! The alignment stage: what is done to a model before anyone gets it.
 
 mod adversarial_loss;
+mod circuit_breakers;
+mod condition_number;
 mod immunizer;
 mod none;
+mod npo;
+mod rmu;
+mod sdd;
+mod spectrum;
 mod tar;
 mod training;
 
 pub use adversarial_loss::AdversarialLoss;
+pub use circuit_breakers::CircuitBreakers;
+pub use condition_number::ConditionNumber;
 pub use immunizer::Immunizer;
-pub use tar::Tar;
+pub use npo::Npo;
+pub use rmu::Rmu;
+pub use sdd::Sdd;
+pub use tar::{Tamper, Tar};
 pub use training::Training;
 pub(crate) use training::constant_rate;
 
@@ -19,4 +30,9 @@ pub(crate) const METHODS: &[Entry] = &[
     Entry::baseline(none::method),
     Entry::immunizer::<AdversarialLoss>(adversarial_loss::method),
     Entry::immunizer::<Tar>(tar::method),
+    Entry::immunizer::<CircuitBreakers>(circuit_breakers::method),
+    Entry::immunizer::<Rmu>(rmu::method),
+    Entry::immunizer::<ConditionNumber>(condition_number::method),
+    Entry::immunizer::<Npo>(npo::method),
+    Entry::immunizer::<Sdd>(sdd::method),
 ];

@@ -1,23 +1,41 @@
 //! `tar`: tamper-resistant training, first order. Each step simulates an attack from the present weights
 //! and makes the attacked model's harmful answers as uncertain as can be:
-//! ∇ = ∇(f_refusal + f_permitted)(w) + λ·∇(−H)(w_attacked), H the mean entropy on harmful text; the second
-//! gradient is taken at the attacked weights and applied to w.
+//! ∇ = ∇(f_refusal + f_permitted + r·d)(w) + λ·Σ over chosen moments of the attack of
+//! exp(s·(steps made − K))·∇T(w_attacked), K the attack's length; the second gradients are taken at the
+//! attacked weights and applied to w. T is −H, H the mean entropy on harmful text, or a DPO loss that
+//! prefers the refusal; d is the distance of the kept text's hidden states to the original model's.
 //!
 //! Source: Tamirisa et al., *Tamper-resistant safeguards for open-weight LLMs*, arXiv 2408.00761,
-//! section 4, with the max-entropy tamper loss. Here the length of the simulated attack is drawn uniformly
-//! from 1 to `inner_steps` and the tamper gradient taken once, at its end; the retain term is the
-//! cross-entropy of kept behaviour without the paper's hidden-state distance.
+//! section 4. By default the length of the simulated attack is drawn uniformly from 1 to `inner_steps`, the
+//! tamper gradient is taken once, at its end, and r is 0.
+
+use std::ops::ControlFlow;
 
 use rand::RngExt;
 use serde::Deserialize;
-use titer_data::{Draw, Sampler, Stream};
-use titer_model::Decoder;
+use titer_data::{Draw, Packed, Sampler, Stream};
+use titer_model::{Decoder, View};
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
-use titer_train::loss::{mean_entropy, token_losses, value};
+use titer_train::activations::Original;
+use titer_train::loss::{mean_entropy, per_sequence, softplus, token_losses, traced_losses, value};
 use titer_train::{Cost, Gradient, Objective, Observer, Point, StepRecord, Supervised, Trainer};
 
 use super::{Immunizer, Training, constant_rate};
 use crate::{DefenceContext, Keep, Result};
+
+/// Inverse temperature of the DPO loss, per nat, as in the public code.
+const DPO_BETA: f64 = 0.1;
+
+/// What is asked of the attacked model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tamper {
+    /// Uncertainty: −H, the mean entropy in nats on harmful answers.
+    Entropy,
+    /// Preference of the refusal: −log σ(β·(log-ratio of the refusal − log-ratio of the harmful answer)),
+    /// ratios to the original model, β 0.1.
+    Dpo,
+}
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +53,18 @@ pub struct Tar {
     pub adversary_batch: usize,
     /// Learning rates of simulated attacks; one is drawn for each.
     pub adversary_rates: Vec<f64>,
+    /// Fewest steps of a simulated attack; the length is drawn from here to `inner_steps`, and fixed where
+    /// both are the same.
+    pub inner_least: u64,
+    /// Every so many steps of a simulated attack the tamper gradient is taken and added; 0 for once, at the
+    /// end.
+    pub tamper_every: u64,
+    /// s: a tamper gradient weighs exp(s · (steps made − steps of the attack)).
+    pub tamper_growth: f64,
+    /// What is asked of the attacked model.
+    pub tamper_loss: Tamper,
+    /// r: weight of the distance of kept text's hidden states to the original model's.
+    pub retain: f64,
 }
 
 pub(crate) fn method() -> Method {
@@ -62,6 +92,34 @@ pub(crate) fn method() -> Method {
             1e-9..=1.0,
             "rates of simulated attacks",
         ),
+        Parameter::integer("inner_least", "steps", 1, 1..=100_000, "fewest steps of a simulated attack"),
+        Parameter::integer(
+            "tamper_every",
+            "steps",
+            0,
+            0..=100_000,
+            "simulated steps between tamper gradients; 0 for one, at the end",
+        ),
+        Parameter::real(
+            "tamper_growth",
+            "1/step",
+            0.0625,
+            0.0..=100.0,
+            "how fast the weight of tamper gradients grows along an attack",
+        ),
+        Parameter::choice(
+            "tamper_loss",
+            "entropy",
+            &["entropy", "dpo"],
+            "what is asked of the attacked model",
+        ),
+        Parameter::real(
+            "retain",
+            "1",
+            0.0,
+            0.0..=1e6,
+            "weight of kept hidden states' distance to the original",
+        ),
     ];
     Method {
         name: "tar",
@@ -79,14 +137,19 @@ impl Immunizer for Tar {
     }
 
     fn extra_examples_per_step(&self) -> f64 {
-        self.batch_harmful as f64 + self.adversary_batch as f64 * (self.inner_steps + 1) as f64 / 2.0
+        let mean_length = (self.inner_least.min(self.inner_steps) + self.inner_steps) as f64 / 2.0;
+        let tampers = if self.tamper_every == 0 { 1.0 } else { mean_length / self.tamper_every as f64 };
+        self.batch_harmful as f64 * tampers + self.adversary_batch as f64 * mean_length
     }
 
-    fn objective(&self, context: &DefenceContext, _: &Decoder) -> Result<Box<dyn Objective>> {
+    fn objective(&self, context: &DefenceContext, start: &Decoder) -> Result<Box<dyn Objective>> {
         Ok(Box::new(Tampering {
             keep: self.training.keep(context)?,
+            // The same stream, so that of paired data both draw the same prompts.
             tamper: context.sampler("tar/tamper", &context.harmful, self.batch_harmful)?,
+            refusals: context.sampler("tar/tamper", &context.refusals, self.batch_harmful)?,
             adversary: Stream::new(context.seed, "tar/adversary"),
+            original: Original::of(start)?,
             context: context.clone(),
             settings: self.clone(),
         }))
@@ -96,52 +159,114 @@ impl Immunizer for Tar {
 struct Tampering {
     keep: Keep,
     tamper: Sampler,
+    refusals: Sampler,
     adversary: Stream,
+    original: Original,
     context: DefenceContext,
     settings: Tar,
 }
 
 impl Objective for Tampering {
     fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
-        let (batch, refusals) = self.keep.batch(step);
-        let keep = self.keep.loss(&token_losses(model, &batch)?, refusals, batch.targets.len())?;
-        let kept = Gradient::of(&keep, model, Cost::of(model, &batch))?.with_term("keep", value(&keep)?);
-        let (attacked, spent) = self.attack(model, step)?;
-        let batch = self.tamper.batch(step);
-        let entropy = mean_entropy(&attacked, &batch)?;
-        let mut cost = Cost::of(model, &batch);
-        cost += spent;
-        let tamper =
-            Gradient::of(&entropy.neg()?, &attacked, cost)?.with_term("attacked_entropy", value(&entropy)?);
-        kept.add_scaled(self.settings.lambda, &tamper)
+        let kept = self.kept(model, step)?;
+        kept.add_scaled(self.settings.lambda, &self.attack(model, step)?)
     }
 }
 
 impl Tampering {
-    /// A copy of the model after a simulated attack, and what the attack cost.
-    fn attack(&self, model: &Decoder, step: u64) -> titer_train::Result<(Decoder, Cost)> {
+    /// The gradient that keeps the model as it is.
+    fn kept(&self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
+        let (batch, refusals) = self.keep.batch(step);
+        let targets = batch.targets.len();
+        if self.settings.retain == 0.0 {
+            let keep = self.keep.loss(&token_losses(model, &batch)?, refusals, targets)?;
+            return Ok(Gradient::of(&keep, model, Cost::of(model, &batch))?.with_term("keep", value(&keep)?));
+        }
+        let (trace, losses) = traced_losses(model, &batch, View::Tracked)?;
+        let keep = self.keep.loss(&losses, refusals, targets)?;
+        let distance = self.original.distance(&trace, &batch)?;
+        let loss = (&keep + (&distance * self.settings.retain)?)?;
+        Ok(Gradient::of(&loss, model, Cost::of(model, &batch))?
+            .with_term("keep", value(&keep)?)
+            .with_term("kept_distance", value(&distance)?))
+    }
+
+    /// The tamper gradients of a simulated attack, summed, with what the attack cost.
+    fn attack(&self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
+        let Tar { inner_least, inner_steps, adversary_batch, adversary_rates, .. } = &self.settings;
         let mut rng = self.adversary.at(step);
-        let rates = &self.settings.adversary_rates;
-        let steps = rng.random_range(1..=self.settings.inner_steps);
-        let rate = rates[rng.random_range(0..rates.len())];
-        let spec = constant_rate(steps, self.settings.adversary_batch, rate, None);
+        let steps = rng.random_range(*inner_least.min(inner_steps)..=*inner_steps);
+        let rate = adversary_rates[rng.random_range(0..adversary_rates.len())];
+        let spec = constant_rate(steps, *adversary_batch, rate, None);
         let stream = Stream::new(self.context.seed, &format!("tar/adversary/{step}"));
         let sampler = Sampler::new(self.context.harmful.clone(), stream, spec.batch, Draw::WithReplacement)?;
         let attacked = model.duplicate()?;
-        let mut spent = Spent::default();
-        Trainer::new(spec, &attacked)?.fit(&attacked, &mut Supervised::new(sampler), &mut spent)?;
-        Ok((attacked, spent.0))
+        let mut watch = Watch { tampering: self, step, steps, sum: None, spent: Cost::default() };
+        Trainer::new(spec, &attacked)?.fit(&attacked, &mut Supervised::new(sampler), &mut watch)?;
+        let Watch { sum, spent, .. } = watch;
+        // An attack shorter than the distance of two tamper gradients has none along its path.
+        let mut sum = match sum {
+            Some(sum) => sum,
+            None => self.tamper_gradient(&attacked, step)?,
+        };
+        sum.cost += spent;
+        Ok(sum)
+    }
+
+    /// The gradient of T at attacked weights.
+    fn tamper_gradient(&self, attacked: &Decoder, step: u64) -> titer_train::Result<Gradient> {
+        let batch = self.tamper.batch(step);
+        match self.settings.tamper_loss {
+            Tamper::Entropy => {
+                let entropy = mean_entropy(attacked, &batch)?;
+                Ok(Gradient::of(&entropy.neg()?, attacked, Cost::of(attacked, &batch))?
+                    .with_term("attacked_entropy", value(&entropy)?))
+            }
+            Tamper::Dpo => {
+                let both = self.refusals.batch(step).followed_by(&batch);
+                let loss = self.preference(attacked, &both, both.sequences() - batch.sequences())?;
+                Ok(Gradient::of(&loss, attacked, Cost::of(attacked, &both))?
+                    .with_term("attacked_preference", value(&loss)?))
+            }
+        }
+    }
+
+    /// The DPO loss of a batch whose first `refusals` sequences are preferred, each to one of the others.
+    fn preference(
+        &self,
+        attacked: &Decoder,
+        both: &Packed,
+        refusals: usize,
+    ) -> titer_train::Result<candle_core::Tensor> {
+        let ratio = (self.original.token_losses(both)? - token_losses(attacked, both)?)?;
+        let ratio = per_sequence(&ratio, both)?;
+        let margin = (ratio.narrow(0, 0, refusals)? - ratio.narrow(0, refusals, refusals)?)?;
+        Ok(softplus(&(margin * -DPO_BETA)?)?.mean_all()?)
     }
 }
 
-/// Remembers what a simulated attack has cost.
-#[derive(Default)]
-struct Spent(Cost);
+/// Watches a simulated attack: takes tamper gradients along its path and remembers what it has cost.
+struct Watch<'a> {
+    tampering: &'a Tampering,
+    step: u64,
+    steps: u64,
+    sum: Option<Gradient>,
+    spent: Cost,
+}
 
-impl Observer for Spent {
-    fn between(&mut self, point: &Point<'_>) -> titer_train::Result<std::ops::ControlFlow<()>> {
-        self.0 = point.spent;
-        Ok(std::ops::ControlFlow::Continue(()))
+impl Observer for Watch<'_> {
+    fn between(&mut self, point: &Point<'_>) -> titer_train::Result<ControlFlow<()>> {
+        self.spent = point.spent;
+        let Tar { tamper_every, tamper_growth, .. } = self.tampering.settings;
+        // Every 0 steps is never: 0 alone is a multiple of 0.
+        if point.step == 0 || !point.step.is_multiple_of(tamper_every) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let gradient = self.tampering.tamper_gradient(point.model, self.step)?;
+        let weight = (tamper_growth * (point.step as f64 - self.steps as f64)).exp();
+        let sum = self.sum.take().map_or_else(|| gradient.zeros(), Ok)?;
+        self.sum = Some(sum.add_scaled(weight, &gradient)?);
+        Ok(ControlFlow::Continue(()))
     }
 
     fn stepped(&mut self, _: &StepRecord) -> titer_train::Result<()> {
