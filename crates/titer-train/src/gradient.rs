@@ -111,7 +111,7 @@ impl Gradient {
     pub fn zeros(&self) -> Result<Self> {
         let zeros =
             self.by_parameter.iter().map(|(name, gradient)| Ok((name.clone(), gradient.zeros_like()?)));
-        Ok(Self { by_parameter: zeros.collect::<Result<_>>()?, terms: Vec::new(), cost: Cost::default() })
+        Ok(Self { by_parameter: zeros.collect::<Result<_>>()?, ..Self::none() })
     }
 
     /// The same with one more named value to log.
