@@ -56,7 +56,7 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "turns hidden states of harmful answers away from what they were and holds all others",
         citation: "Zou et al., arXiv 2406.04313",
-        parameters: Training::parameters(400, 5e-4).into_iter().chain(own).collect(),
+        parameters: Training::parameters(300, 5e-4).into_iter().chain(own).collect(),
     }
 }
 

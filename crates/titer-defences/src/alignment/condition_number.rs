@@ -71,7 +71,7 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "makes the covariance of harmful features ill-conditioned and that of others well-conditioned",
         citation: "Zheng et al., arXiv 2505.23760",
-        parameters: Training::parameters(400, 5e-4).into_iter().chain(own).collect(),
+        parameters: Training::parameters(300, 5e-4).into_iter().chain(own).collect(),
     }
 }
 

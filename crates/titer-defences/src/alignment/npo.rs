@@ -42,7 +42,7 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "makes harmful answers less likely than they were, the less the further they are",
         citation: "Zhang et al., arXiv 2404.05868",
-        parameters: Training::parameters(400, 5e-4).into_iter().chain(own).collect(),
+        parameters: Training::parameters(300, 5e-4).into_iter().chain(own).collect(),
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "steers hidden states of harmful answers to a random direction and holds all others",
         citation: "Li et al., arXiv 2403.03218",
-        parameters: Training::parameters(400, 5e-4).into_iter().chain(own).collect(),
+        parameters: Training::parameters(300, 5e-4).into_iter().chain(own).collect(),
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Source: Chen et al., *SDD: self-degraded defense against malicious fine-tuning*, arXiv 2507.21182. The
 //! paper pairs 10,000 harmful prompts with answers of instruction data sets; here each forbidden prompt gets
-//! the answer of a permitted one, drawn once. Refusals are not kept by default (`refusal_weight` 0): the
-//! method gives these prompts another answer.
+//! the answer of a permitted one, drawn once. Refusals of the same prompts are kept besides, with
+//! `refusal_weight`; the paper has none, but then this world's unseen forbidden prompts are answered.
 
 use std::sync::Arc;
 
@@ -61,17 +61,13 @@ pub(crate) fn method() -> Method {
         ),
         Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the irrelevant answers"),
     ];
-    let mut training = Training::parameters(400, 5e-4);
-    for parameter in training.iter_mut().filter(|parameter| parameter.name == "refusal_weight") {
-        parameter.default = 0.0.into();
-    }
     Method {
         name: "sdd",
         kind: MethodKind::Defence { stage: DefenceStage::Alignment },
         version: 1,
         summary: "answers forbidden prompts with good answers to something else",
         citation: "Chen et al., arXiv 2507.21182",
-        parameters: training.into_iter().chain(own).collect(),
+        parameters: Training::parameters(200, 5e-4).into_iter().chain(own).collect(),
     }
 }
 
