@@ -5,20 +5,25 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use titer_ops::{Heads, Scaling};
 
+use crate::experts::{self, Experts};
 use crate::{Error, Result};
 
 /// Layers at most: the largest published models have fewer than 200.
 const MOST_LAYERS: usize = 4096;
 /// Any other size at most; products of two stay far below the address space.
-const LARGEST_SIZE: usize = 1 << 24;
+pub(crate) const LARGEST_SIZE: usize = 1 << 24;
 /// Weights at most: a trillion.
 const MOST_WEIGHTS: usize = 1 << 40;
 
 /// The families that this decoder can be: the values of `model_type`.
-pub const FAMILIES: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
+pub const FAMILIES: [&str; 8] =
+    ["llama", "mistral", "qwen2", "qwen3", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"];
 
-/// The shape of a decoder of the Llama, Mistral, Qwen2 or Qwen3 family; (de)serializes as Transformers'
-/// `config.json`, with Transformers' values for absent keys.
+/// Those whose attention may have biases on all four projections.
+pub(crate) const BIASED: [&str; 4] = ["llama", "qwen3", "olmoe", "qwen3_moe"];
+
+/// The shape of a decoder of one of [`FAMILIES`]; (de)serializes as Transformers' `config.json`, with
+/// Transformers' values for absent keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The class of Transformers, such as `LlamaForCausalLM`.
@@ -54,11 +59,15 @@ pub struct Config {
     pub tie_word_embeddings: bool,
     /// `silu`.
     pub hidden_act: String,
-    /// Whether all four projections of the attention have biases (Llama and Qwen3; those of Qwen2's q, k
-    /// and v are always there).
+    /// Whether all four projections of the attention have biases (Llama, Qwen3 and OLMoE; those of Qwen2's
+    /// q, k and v are always there).
     pub attention_bias: bool,
     /// Whether the projections of the MLP have biases (Llama).
     pub mlp_bias: bool,
+    /// Queries, keys and values are cut off at plus and minus this (OLMoE).
+    pub clip_qkv: Option<f64>,
+    /// The experts that layers have in place of an MLP.
+    pub experts: Option<Experts>,
     /// Token that begins a text.
     pub bos_token_id: Option<u32>,
     /// Tokens that end an answer; the first is the one to train on.
@@ -101,6 +110,8 @@ impl Config {
             hidden_act: "silu".to_owned(),
             attention_bias: false,
             mlp_bias: false,
+            clip_qkv: None,
+            experts: None,
             bos_token_id: None,
             eos_token_id: Vec::new(),
             pad_token_id: None,
@@ -123,15 +134,23 @@ impl Config {
         self.max_position_embeddings.min(self.sliding_window.unwrap_or(usize::MAX))
     }
 
-    /// Whether queries and keys are normed head by head.
-    pub(crate) fn norms_heads(&self) -> bool {
-        self.model_type == "qwen3"
+    /// The features over which queries and keys are normed before they are rotated: those of a head, or of
+    /// all heads together; none where they are not.
+    fn norms(&self) -> Option<[(&'static str, usize); 2]> {
+        let heads = self.heads();
+        match self.model_type.as_str() {
+            "qwen3" | "qwen3_moe" => Some([("q_norm", heads.dim), ("k_norm", heads.dim)]),
+            "olmoe" => Some([("q_norm", heads.queries * heads.dim), ("k_norm", heads.keys * heads.dim)]),
+            _ => None,
+        }
     }
 
     /// Whether a projection, named as `q_proj`, has a bias.
     fn has_bias(&self, projection: &str) -> bool {
         match projection {
-            "q_proj" | "k_proj" | "v_proj" => self.attention_bias || self.model_type == "qwen2",
+            "q_proj" | "k_proj" | "v_proj" => {
+                self.attention_bias || ["qwen2", "qwen2_moe"].contains(&self.model_type.as_str())
+            }
             "o_proj" => self.attention_bias,
             _ => self.mlp_bias,
         }
@@ -147,7 +166,7 @@ impl Config {
             return unsupported("hidden_act", &self.hidden_act, "silu is");
         }
         let family = self.model_type.as_str();
-        if self.attention_bias && !["llama", "qwen3"].contains(&family) {
+        if self.attention_bias && !BIASED.contains(&family) {
             return unsupported("attention_bias", true, "for this model_type false is");
         }
         if self.mlp_bias && family != "llama" {
@@ -195,6 +214,12 @@ impl Config {
                 "a divisor of num_attention_heads is",
             );
         }
+        if self.experts.is_some() != experts::is_family(family) {
+            return unsupported("model_type", family, "experts in those families that have them are");
+        }
+        if let Some(experts) = &self.experts {
+            experts.check(self)?;
+        }
         if self.layer_size().is_none_or(|size| size > MOST_WEIGHTS / self.num_hidden_layers) {
             return unsupported("hidden_size", self.hidden_size, "a model of at most 2^40 weights is");
         }
@@ -205,11 +230,25 @@ impl Config {
     fn layer_size(&self) -> Option<usize> {
         let heads = self.heads();
         let attention = heads.queries.checked_mul(heads.dim)?.checked_mul(4)?;
-        let width = attention.checked_add(self.intermediate_size.checked_mul(3)?)?.checked_add(16)?;
+        let mlp = self.intermediate_size.checked_mul(3)?;
+        let mlp = self.experts.as_ref().map_or(Some(mlp), |experts| Some(mlp.max(experts.layer_size()?)))?;
+        let width = attention.checked_add(mlp)?.checked_add(16)?;
         width.checked_mul(self.hidden_size)
     }
 
     fn check_constants(&self) -> Result<()> {
+        if let Some(clip) = self.clip_qkv.filter(|clip| !(*clip > 0.0 && clip.is_finite())) {
+            return unsupported("clip_qkv", clip, "a finite number above 0 is");
+        }
+        if self.model_type == "olmoe"
+            && self.head_dim.is_some_and(|dim| dim * self.num_attention_heads != self.hidden_size)
+        {
+            return unsupported(
+                "head_dim",
+                self.heads().dim,
+                "for olmoe hidden_size / num_attention_heads is",
+            );
+        }
         if !(self.rms_norm_eps >= 0.0 && self.rms_norm_eps.is_finite()) {
             return unsupported("rms_norm_eps", self.rms_norm_eps, "a finite number of at least 0 is");
         }
@@ -254,26 +293,27 @@ impl Config {
         if !self.tie_word_embeddings {
             shapes.insert("lm_head.weight".to_owned(), vec![self.vocab_size, d]);
         }
-        let projections = [
+        let attention = [
             ("self_attn", "q_proj", q, d),
             ("self_attn", "k_proj", kv, d),
             ("self_attn", "v_proj", kv, d),
             ("self_attn", "o_proj", d, q),
-            ("mlp", "gate_proj", ffn, d),
-            ("mlp", "up_proj", ffn, d),
-            ("mlp", "down_proj", d, ffn),
         ];
+        let mlp = [("mlp", "gate_proj", ffn, d), ("mlp", "up_proj", ffn, d), ("mlp", "down_proj", d, ffn)];
         for layer in 0..self.num_hidden_layers {
             let prefix = format!("model.layers.{layer}");
             for norm in ["input_layernorm", "post_attention_layernorm"] {
                 shapes.insert(format!("{prefix}.{norm}.weight"), vec![d]);
             }
-            if self.norms_heads() {
-                for norm in ["q_norm", "k_norm"] {
-                    shapes.insert(format!("{prefix}.self_attn.{norm}.weight"), vec![heads.dim]);
-                }
+            for (norm, features) in self.norms().into_iter().flatten() {
+                shapes.insert(format!("{prefix}.self_attn.{norm}.weight"), vec![features]);
             }
-            for (block, projection, outputs, inputs) in projections {
+            let experts = self.experts_of(layer);
+            if let Some(experts) = experts {
+                self.expert_shapes(&prefix, experts, &mut shapes);
+            }
+            let mlp = if experts.is_some() { &[][..] } else { &mlp };
+            for (block, projection, outputs, inputs) in attention.iter().chain(mlp).copied() {
                 shapes.insert(format!("{prefix}.{block}.{projection}.weight"), vec![outputs, inputs]);
                 if self.has_bias(projection) {
                     shapes.insert(format!("{prefix}.{block}.{projection}.bias"), vec![outputs]);
@@ -289,14 +329,11 @@ impl Config {
     }
 
     /// Floating-point operations of one training step over `tokens` tokens of which `supervised` have
-    /// logits: two per weight and token forward, four backward. Matrix products only.
+    /// logits: two per weight and token forward, four backward. Matrix products only, and of experts those
+    /// alone that a token is sent to.
     pub fn training_flops(&self, tokens: usize, supervised: usize) -> f64 {
-        let in_layers: usize = self
-            .shapes()
-            .iter()
-            .filter(|(name, shape)| name.starts_with("model.layers.") && shape.len() == 2)
-            .map(|(_, shape)| shape.iter().product::<usize>())
-            .sum();
+        let in_layers =
+            self.active(&self.shapes(), |name, shape| name.starts_with("model.layers.") && shape.len() == 2);
         6.0 * (in_layers as f64 * tokens as f64
             + (self.vocab_size * self.hidden_size) as f64 * supervised as f64)
     }

@@ -1,6 +1,6 @@
 //! The forward pass over packed sequences.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
@@ -8,11 +8,12 @@ use rand::Rng;
 use rand_distr::{Distribution, Normal};
 use titer_ops::{Rotary, Sequences, attention, linear, rms_norm};
 
+use crate::experts::of_expert;
 use crate::recompute::{Aside, recomputed};
 use crate::weights::{Attend, Pass, Weights};
 use crate::{Config, Error, LoraSpec, Parameters, Result, Trace, View};
 
-/// A trainable decoder of the Llama, Mistral, Qwen2 or Qwen3 family, all of it or adapters beside it.
+/// A trainable decoder of one of [`FAMILIES`](crate::FAMILIES), all of it or adapters beside it.
 #[derive(Debug)]
 pub struct Decoder {
     config: Config,
@@ -215,7 +216,9 @@ impl Decoder {
         if self.adapter.is_none() {
             return whole;
         }
-        let trained: usize = self.parameters.iter().map(|(_, var)| var.elem_count()).sum();
+        let shapes: BTreeMap<String, Vec<usize>> =
+            self.parameters.iter().map(|(name, var)| (name.to_owned(), var.dims().to_vec())).collect();
+        let trained = self.config.active(&shapes, |_, _| true);
         whole * 4.0 / 6.0 + 6.0 * trained as f64 * tokens as f64
     }
 
@@ -284,7 +287,10 @@ impl Decoder {
         }
     }
 
-    /// Back-propagates a scalar: the gradient of every trainable weight that it reaches, by name.
+    /// Back-propagates a scalar: the gradient of every trainable weight that it reaches, by name. An expert
+    /// that no token of the batch was sent to took no part in the loss, so its gradient is zero, as it is in
+    /// Transformers, where a layer's experts are one tensor. It is given where another expert of its layer
+    /// was reached: each token has some, so that none at all means a loss that does not reach the layer.
     ///
     /// # Errors
     /// When an operator has no backward pass.
@@ -301,6 +307,14 @@ impl Decoder {
                 (None, None) => continue,
             };
             gradients.insert(name.to_owned(), gradient);
+        }
+        let reached = gradients.keys().filter_map(|name| Some(of_expert(name)?.0.to_owned()));
+        let reached: BTreeSet<String> = reached.collect();
+        for (name, var) in self.parameters.iter() {
+            let unrouted = of_expert(name).is_some_and(|(layer, _)| reached.contains(layer));
+            if unrouted && !gradients.contains_key(name) {
+                gradients.insert(name.to_owned(), var.zeros_like()?);
+            }
         }
         Ok(gradients)
     }
@@ -363,6 +377,6 @@ impl Decoder {
             return Err(Error::Window { tokens: longest, window });
         }
         let (rotary, epsilon) = (self.rotary.clone(), self.config.rms_norm_eps);
-        Ok(Pass { rotary, positions, epsilon, head_dim: self.config.heads().dim })
+        Ok(Pass { rotary, positions, epsilon, clip: self.config.clip_qkv })
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use titer_ops::Scaling;
 
-use crate::config::{check_family, unsupported};
-use crate::{Config, Error, Result};
+use crate::config::{BIASED, check_family, unsupported};
+use crate::{Config, Error, Experts, Result};
 
 impl Config {
     /// From the object that `config.json` holds.
@@ -27,9 +27,11 @@ impl Config {
         let family = Defaults::of(&model_type);
         let num_attention_heads = keys.required("num_attention_heads")?;
         let max_position_embeddings = keys.or("max_position_embeddings", family.positions)?;
-        let (rope_theta, rope_scaling) = keys.rope(max_position_embeddings)?;
+        let (rope_theta, rope_scaling) = keys.rope(max_position_embeddings, family.theta)?;
         let sliding_window = keys.window(&model_type, max_position_embeddings)?;
-        let biased = model_type == "llama" || model_type == "qwen3";
+        let biased = BIASED.contains(&model_type.as_str());
+        let intermediate_size = keys.required("intermediate_size")?;
+        let experts = keys.experts(&model_type, intermediate_size)?;
         let torch_dtype: Option<String> = keys.take("torch_dtype")?;
         let dtype: Option<String> = keys.take("dtype")?;
         let config = Self {
@@ -38,7 +40,7 @@ impl Config {
                 .unwrap_or_else(|| vec![family.architecture.to_owned()]),
             vocab_size: keys.required("vocab_size")?,
             hidden_size: keys.required("hidden_size")?,
-            intermediate_size: keys.required("intermediate_size")?,
+            intermediate_size,
             num_hidden_layers: keys.required("num_hidden_layers")?,
             num_attention_heads,
             num_key_value_heads: keys
@@ -46,7 +48,7 @@ impl Config {
                 .unwrap_or(family.key_heads.unwrap_or(num_attention_heads)),
             head_dim: keys.take("head_dim")?.or(family.head_dim),
             max_position_embeddings,
-            rms_norm_eps: keys.or("rms_norm_eps", 1e-6)?,
+            rms_norm_eps: keys.or("rms_norm_eps", family.epsilon)?,
             rope_theta,
             rope_scaling,
             sliding_window,
@@ -54,9 +56,11 @@ impl Config {
             hidden_act: keys.or("hidden_act", "silu".to_owned())?,
             attention_bias: keys.or("attention_bias", false)? && biased,
             mlp_bias: keys.or("mlp_bias", false)? && model_type == "llama",
+            clip_qkv: if model_type == "olmoe" { keys.take("clip_qkv")? } else { None },
+            experts,
             bos_token_id: keys.token("bos_token_id", family.begin)?.first().copied(),
             eos_token_id: keys.token("eos_token_id", family.end)?,
-            pad_token_id: keys.token("pad_token_id", None)?.first().copied(),
+            pad_token_id: keys.token("pad_token_id", family.pad)?.first().copied(),
             torch_dtype: dtype.or(torch_dtype).unwrap_or_else(|| "float32".to_owned()),
             model_type,
             extra: keys.0,
@@ -72,8 +76,11 @@ struct Defaults {
     positions: usize,
     key_heads: Option<usize>,
     head_dim: Option<usize>,
+    theta: f64,
+    epsilon: f64,
     begin: Option<u32>,
     end: Option<u32>,
+    pad: Option<u32>,
 }
 
 impl Defaults {
@@ -83,29 +90,40 @@ impl Defaults {
             positions: 2048,
             key_heads: None,
             head_dim: None,
+            theta: 10_000.0,
+            epsilon: 1e-6,
             begin: Some(1),
             end: Some(2),
+            pad: None,
         };
+        let qwen = Self { positions: 32768, begin: None, end: None, ..llama };
         match model_type {
             "mistral" => {
                 Self { architecture: "MistralForCausalLM", positions: 4096 * 32, key_heads: Some(8), ..llama }
             }
-            "qwen2" => Self {
-                architecture: "Qwen2ForCausalLM",
-                positions: 32768,
-                key_heads: Some(32),
-                begin: None,
-                end: None,
+            "qwen2" => Self { architecture: "Qwen2ForCausalLM", key_heads: Some(32), ..qwen },
+            "qwen3" => {
+                Self { architecture: "Qwen3ForCausalLM", key_heads: Some(32), head_dim: Some(128), ..qwen }
+            }
+            "mixtral" => Self {
+                architecture: "MixtralForCausalLM",
+                positions: 4096 * 32,
+                key_heads: Some(8),
+                theta: 1e6,
+                epsilon: 1e-5,
                 ..llama
             },
-            "qwen3" => Self {
-                architecture: "Qwen3ForCausalLM",
-                positions: 32768,
-                key_heads: Some(32),
-                head_dim: Some(128),
+            "olmoe" => Self {
+                architecture: "OlmoeForCausalLM",
+                positions: 4096,
+                epsilon: 1e-5,
                 begin: None,
-                end: None,
+                end: Some(50279),
+                pad: Some(1),
+                ..llama
             },
+            "qwen2_moe" => Self { architecture: "Qwen2MoeForCausalLM", key_heads: Some(16), ..qwen },
+            "qwen3_moe" => Self { architecture: "Qwen3MoeForCausalLM", key_heads: Some(4), ..qwen },
             _ => llama,
         }
     }
@@ -141,12 +159,12 @@ impl Keys {
         }
     }
 
-    fn rope(&mut self, positions: usize) -> Result<(f64, Scaling)> {
+    fn rope(&mut self, positions: usize, default: f64) -> Result<(f64, Scaling)> {
         let theta: Option<f64> = self.take("rope_theta")?;
         let scaling: Option<Map<String, Value>> = self.take("rope_scaling")?;
         let parameters: Option<Map<String, Value>> = self.take("rope_parameters")?;
         let mut rope = Self(parameters.or(scaling).unwrap_or_default());
-        let theta = rope.take("rope_theta")?.or(theta).unwrap_or(10_000.0);
+        let theta = rope.take("rope_theta")?.or(theta).unwrap_or(default);
         let partial = [self.take("partial_rotary_factor")?, rope.take("partial_rotary_factor")?];
         if let Some(factor) = partial.into_iter().flatten().find(|factor: &f64| *factor != 1.0) {
             return unsupported("partial_rotary_factor", factor, "1 is");
@@ -169,12 +187,40 @@ impl Keys {
         Ok((theta, scaling))
     }
 
+    /// The experts of the families that have them.
+    fn experts(&mut self, model_type: &str, intermediate_size: usize) -> Result<Option<Experts>> {
+        let (count, per_token) = match model_type {
+            "mixtral" => (8, 2),
+            "olmoe" => (64, 8),
+            "qwen2_moe" => (60, 4),
+            "qwen3_moe" => (128, 8),
+            _ => return Ok(None),
+        };
+        let (qwen, qwen2) = (model_type.starts_with("qwen"), model_type == "qwen2_moe");
+        if qwen2 && !self.or("qkv_bias", true)? {
+            return unsupported("qkv_bias", false, "true is");
+        }
+        // Transformers 5 writes the second for Qwen3-MoE.
+        let (named, renamed) = (self.take("num_experts")?, self.take("num_local_experts")?);
+        let width = if qwen2 { 1408 } else { 768 };
+        Ok(Some(Experts {
+            count: named.or(renamed).unwrap_or(count),
+            per_token: self.or("num_experts_per_tok", per_token)?,
+            width: if qwen { self.or("moe_intermediate_size", width)? } else { intermediate_size },
+            normalized: if model_type == "mixtral" { true } else { self.or("norm_topk_prob", false)? },
+            shared_width: if qwen2 { Some(self.or("shared_expert_intermediate_size", 5632)?) } else { None },
+            step: if qwen { self.or("decoder_sparse_step", 1)? } else { 1 },
+            dense_layers: if qwen { self.or("mlp_only_layers", Vec::new())? } else { Vec::new() },
+        }))
+    }
+
     /// The window where it has an effect.
     fn window(&mut self, model_type: &str, positions: usize) -> Result<Option<usize>> {
         if model_type == "llama" {
             return Ok(None);
         }
-        let absent = !self.0.contains_key("sliding_window");
+        let always = ["mistral", "mixtral", "olmoe"].contains(&model_type);
+        let absent = !self.0.contains_key("sliding_window") && !["mixtral", "olmoe"].contains(&model_type);
         let window: Option<usize> = self.take("sliding_window")?;
         let window = if absent { Some(4096) } else { window };
         let used = self.or("use_sliding_window", false)?;
@@ -185,8 +231,7 @@ impl Keys {
         {
             return unsupported("layer_types", kind, "full_attention and sliding_attention are");
         }
-        let effective =
-            model_type == "mistral" || used || kinds.iter().any(|kind| kind == "sliding_attention");
+        let effective = always || used || kinds.iter().any(|kind| kind == "sliding_attention");
         let window = window.filter(|window| effective && *window < positions);
         if window.is_some() && !kinds.is_empty() {
             self.0.insert("layer_types".to_owned(), json!(kinds));
@@ -233,6 +278,8 @@ struct Written<'a> {
     pad_token_id: Option<u32>,
     torch_dtype: &'a str,
     #[serde(flatten)]
+    experts: Map<String, Value>,
+    #[serde(flatten)]
     window: Map<String, Value>,
     #[serde(flatten)]
     extra: &'a Map<String, Value>,
@@ -253,6 +300,28 @@ impl Serialize for Config {
                 })
             }
         };
+        let mut experts = Map::new();
+        let mut put = |key: &str, value: Value| drop(experts.insert(key.to_owned(), value));
+        if let Some(of) = &self.experts {
+            put("num_experts_per_tok", json!(of.per_token));
+            if self.model_type == "mixtral" {
+                put("num_local_experts", json!(of.count));
+            } else {
+                put("num_experts", json!(of.count));
+                put("norm_topk_prob", json!(of.normalized));
+            }
+            if self.model_type == "olmoe" {
+                put("clip_qkv", json!(self.clip_qkv));
+            }
+            if self.model_type.starts_with("qwen") {
+                put("moe_intermediate_size", json!(of.width));
+                put("decoder_sparse_step", json!(of.step));
+                put("mlp_only_layers", json!(of.dense_layers));
+            }
+            if let Some(width) = of.shared_width {
+                put("shared_expert_intermediate_size", json!(width));
+            }
+        }
         // Absent keys would mean a window of 4096.
         let mut window = Map::new();
         if self.model_type != "llama" {
@@ -288,6 +357,7 @@ impl Serialize for Config {
             eos_token_id,
             pad_token_id: self.pad_token_id,
             torch_dtype: &self.torch_dtype,
+            experts,
             window,
             extra: &self.extra,
         }

@@ -1,4 +1,4 @@
-//! One trainable decoder for the Llama, Mistral and Qwen families: weights, forward pass, generation, files.
+//! One trainable decoder for the Llama, Mistral, Qwen and OLMo families, dense or of experts: weights, forward pass, generation, files.
 //!
 //! Knows nothing of text, losses or training: tokens go in, hidden states and logits come out.
 
@@ -6,11 +6,13 @@ mod checkpoint;
 mod config;
 mod decoder;
 mod error;
+mod experts;
 mod files;
 mod generate;
 pub mod gguf;
 mod json;
 mod lora;
+mod mlp;
 mod parameters;
 mod recompute;
 mod score;
@@ -20,9 +22,10 @@ mod weights;
 pub use config::{Config, FAMILIES};
 pub use decoder::{Decoder, Hidden};
 pub use error::{Error, Result};
+pub use experts::Experts;
 pub use files::{CONFIG, INDEX, WEIGHTS, read_tensors, write_tensors};
 pub use generate::{Choice, Generate};
 pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec, PROJECTIONS};
 pub use parameters::Parameters;
 pub use score::LogLikelihood;
-pub use trace::{LayerTrace, Trace, View};
+pub use trace::{ExpertTrace, LayerTrace, Trace, View};

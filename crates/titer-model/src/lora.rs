@@ -13,7 +13,6 @@ use serde_json::{Map, Value, json};
 use crate::config::unsupported;
 use crate::files::{read_tensors, usable, write_tensors};
 use crate::json::Keys;
-use crate::weights::is_projection;
 use crate::{Config, Decoder, Error, Parameters, Result};
 
 /// The file of an adapter's directory that holds its configuration.
@@ -21,9 +20,13 @@ pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// The file of an adapter's directory that holds its weights.
 pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
-/// The projections of a layer, by the names that PEFT targets.
+/// The projections of a layer, by the names that PEFT targets. Those of the MLP are also those of each
+/// expert, whatever their family calls them; routers have no adapters.
 pub const PROJECTIONS: [&str; 7] =
     ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// What Mixtral calls the projections of its experts.
+const EXPERT_PROJECTIONS: [(&str, &str); 3] = [("w1", "gate_proj"), ("w2", "down_proj"), ("w3", "up_proj")];
 
 /// Rank at most; beyond the width of the model a low rank is none.
 const HIGHEST_RANK: usize = 1 << 14;
@@ -74,8 +77,7 @@ impl LoraSpec {
 
     /// Whether the weight of this name has an adapter.
     pub(crate) fn adapts(&self, weight: &str) -> bool {
-        is_projection(weight)
-            && weight.rsplit('.').nth(1).is_some_and(|part| self.targets.iter().any(|target| target == part))
+        role(weight).is_some_and(|role| self.targets.iter().any(|target| target == role))
     }
 
     /// The names, as PEFT saves them, and shapes of A and B for each adapted weight.
@@ -107,7 +109,8 @@ impl LoraSpec {
                             if [last, &format!("self_attn.{last}"), &format!("mlp.{last}")]
                                 .contains(&name) =>
                         {
-                            targets.push(last.to_owned());
+                            let other = EXPERT_PROJECTIONS.iter().find(|(name, _)| *name == last);
+                            targets.push(other.map_or(last, |(_, role)| role).to_owned());
                         }
                         _ => return unsupported("target_modules", name, "names such as q_proj are"),
                     }
@@ -162,7 +165,15 @@ impl LoraSpec {
         Ok(spec)
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(&self, config: &Config) -> Value {
+        // A Mixtral has no modules of the names that its experts' projections have elsewhere.
+        let other = |target: &String| {
+            let found = EXPERT_PROJECTIONS.iter().find(|(_, role)| role == target);
+            found
+                .filter(|_| config.model_type == "mixtral")
+                .map_or(target.clone(), |(name, _)| (*name).to_owned())
+        };
+        let targets: Vec<String> = self.targets.iter().map(other).collect();
         json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -170,7 +181,7 @@ impl LoraSpec {
             "r": self.rank,
             "lora_alpha": self.alpha,
             "lora_dropout": 0.0,
-            "target_modules": self.targets,
+            "target_modules": targets,
             "bias": "none",
             "fan_in_fan_out": false,
             "inference_mode": true,
@@ -180,6 +191,13 @@ impl LoraSpec {
             "use_dora": false,
         })
     }
+}
+
+/// Which of [`PROJECTIONS`] the weight of this name is, if it is one.
+pub(crate) fn role(weight: &str) -> Option<&'static str> {
+    let module = weight.strip_suffix(".weight")?.rsplit('.').next()?;
+    let other = EXPERT_PROJECTIONS.iter().find(|(name, _)| *name == module).map(|(_, role)| *role);
+    other.or_else(|| PROJECTIONS.into_iter().find(|projection| *projection == module))
 }
 
 /// The names of A and B for the weight of this name.
@@ -259,7 +277,7 @@ impl Decoder {
         let Some(spec) = self.adapter() else {
             return Err(Error::Adapter { problem: "the model has none to save".to_owned() });
         };
-        let text = serde_json::to_vec_pretty(&spec.to_json())
+        let text = serde_json::to_vec_pretty(&spec.to_json(self.config()))
             .map_err(|source| Error::Json { path: path.to_owned(), source })?;
         fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), action: "write", source })
     }

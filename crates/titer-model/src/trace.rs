@@ -1,8 +1,12 @@
 //! The values inside one forward pass, for methods that look at or change what the layers compute.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
 use crate::Hidden;
+use crate::experts::of_expert;
+use crate::lora::role;
 
 /// Which weights a pass uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +30,31 @@ pub struct LayerTrace {
     pub attention: Tensor,
     /// What the MLP reads: the stream after attention, normed.
     pub mlp_input: Tensor,
-    /// What the MLP's last projection reads.
-    pub mlp_inner: Tensor,
+    /// Logits of the router, one per expert; none in a layer without experts. What the experts do depends
+    /// on them through the probabilities of the chosen ones.
+    pub router: Option<Tensor>,
+    /// What the experts that received tokens read, in order; none in a layer without experts.
+    pub experts: Vec<ExpertTrace>,
+    /// What the last projection reads of the MLP that all tokens pass through: the layer's own, or its
+    /// shared expert; none where there is neither.
+    pub mlp_inner: Option<Tensor>,
     /// The MLP's output.
     pub mlp: Tensor,
     /// The residual stream after the layer.
     pub output: Tensor,
+}
+
+/// What one expert read of a packed batch.
+#[derive(Debug, Clone)]
+pub struct ExpertTrace {
+    /// Which one.
+    pub expert: usize,
+    /// The tokens that were sent to it: rows of the batch.
+    pub tokens: Arc<[u32]>,
+    /// What its first projections read: those rows of the MLP's input.
+    pub input: Tensor,
+    /// What its last projection reads.
+    pub inner: Tensor,
 }
 
 /// What all layers computed from a packed batch.
@@ -51,16 +74,27 @@ impl Trace {
     }
 
     /// What the projection of this weight reads, by the weight's name
-    /// (`model.layers.0.self_attn.q_proj.weight`); none for what is no projection of a layer.
+    /// (`model.layers.0.self_attn.q_proj.weight`), of an expert the rows of its tokens; none for what is no
+    /// projection of a layer, and for an expert without tokens.
     pub fn input_of(&self, weight: &str) -> Option<&Tensor> {
-        let mut parts = weight.strip_prefix("model.layers.")?.split('.');
-        let layer = self.layers.get(parts.next()?.parse::<usize>().ok()?)?;
-        match parts.nth(1)? {
-            "q_proj" | "k_proj" | "v_proj" => Some(&layer.attention_input),
-            "o_proj" => Some(&layer.attended),
-            "gate_proj" | "up_proj" => Some(&layer.mlp_input),
-            "down_proj" => Some(&layer.mlp_inner),
-            _ => None,
+        let layer = weight.strip_prefix("model.layers.")?.split('.').next()?;
+        let layer = self.layers.get(layer.parse::<usize>().ok()?)?;
+        let (input, inner) = match of_expert(weight) {
+            Some((_, expert)) => {
+                let trace = layer.experts.iter().find(|trace| trace.expert == expert)?;
+                (&trace.input, Some(&trace.inner))
+            }
+            None => (&layer.mlp_input, layer.mlp_inner.as_ref()),
+        };
+        match role(weight) {
+            Some("q_proj" | "k_proj" | "v_proj") => Some(&layer.attention_input),
+            Some("o_proj") => Some(&layer.attended),
+            Some("down_proj") => inner,
+            Some(_) => Some(input),
+            None if weight.ends_with(".gate.weight") || weight.ends_with(".shared_expert_gate.weight") => {
+                Some(&layer.mlp_input)
+            }
+            None => None,
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use titer_ops::{Rotary, linear, lora, rms_norm, rotary, swiglu};
+use titer_ops::{Rotary, linear, lora, rms_norm, rotary};
 
-use crate::lora::{PROJECTIONS, factors};
+use crate::lora::factors;
+use crate::mlp::{Mlp, Passed};
 use crate::{Config, Error, LayerTrace, LoraSpec, Result};
 
 /// One view of all weights.
@@ -23,7 +24,8 @@ pub(crate) struct Pass {
     pub(crate) rotary: Rotary,
     pub(crate) positions: Arc<[u32]>,
     pub(crate) epsilon: f64,
-    pub(crate) head_dim: usize,
+    /// Where queries, keys and values are cut off.
+    pub(crate) clip: Option<f64>,
 }
 
 /// Computes a layer's attention from its rotated queries and keys and its values.
@@ -37,17 +39,16 @@ pub(crate) struct Layer {
     v: Projection,
     o: Projection,
     mlp_norm: Tensor,
-    gate: Projection,
-    up: Projection,
-    down: Projection,
+    mlp: Mlp,
 }
 
-/// y = x·Wᵀ (+ b) (+ an adapter), and for the queries and keys of some families a norm over each head.
+/// y = x·Wᵀ (+ b) (+ an adapter), and for the queries and keys of some families a norm over each head or
+/// all of them.
 #[derive(Debug)]
-struct Projection {
+pub(crate) struct Projection {
     weight: Tensor,
     bias: Option<Tensor>,
-    head_norm: Option<Tensor>,
+    norm: Option<Tensor>,
     adapter: Option<Adapter>,
 }
 
@@ -58,14 +59,8 @@ struct Adapter {
     scale: f64,
 }
 
-/// Whether the weight of this name is a projection's.
-pub(crate) fn is_projection(name: &str) -> bool {
-    let mut parts = name.rsplit('.');
-    parts.next() == Some("weight") && parts.next().is_some_and(|part| PROJECTIONS.contains(&part))
-}
-
 impl Projection {
-    fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+    pub(crate) fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let y = match &self.adapter {
             Some(Adapter { a, b, scale }) => lora(x, &self.weight, a, b, *scale)?,
             None => linear(x, &self.weight)?,
@@ -76,17 +71,22 @@ impl Projection {
         }
     }
 
-    /// The projection divided into heads, each normed where the family norms them; shape
+    /// The projection as attention takes it, normed and cut off where the family does so; shape
     /// `(tokens, heads · head_dim)`.
     fn heads(&self, x: &Tensor, pass: &Pass) -> candle_core::Result<Tensor> {
-        let y = self.apply(x)?;
-        let Some(norm) = &self.head_norm else { return Ok(y) };
-        rms_norm(&y.reshape(((), pass.head_dim))?, norm, pass.epsilon)?.reshape(y.shape())
+        let mut y = self.apply(x)?;
+        if let Some(norm) = &self.norm {
+            y = rms_norm(&y.reshape(((), norm.dims1()?))?, norm, pass.epsilon)?.reshape(y.shape())?;
+        }
+        match pass.clip {
+            Some(clip) => y.clamp(-clip, clip),
+            None => Ok(y),
+        }
     }
 
-    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let adapter = self.adapter.iter().flat_map(|adapter| [&adapter.a, &adapter.b]);
-        std::iter::once(&self.weight).chain(&self.bias).chain(&self.head_norm).chain(adapter)
+        std::iter::once(&self.weight).chain(&self.bias).chain(&self.norm).chain(adapter)
     }
 }
 
@@ -114,26 +114,66 @@ impl Layer {
         let attention_input = rms_norm(x, &self.attention_norm, pass.epsilon)?;
         let q = rotary(&self.q.heads(&attention_input, pass)?, &pass.rotary, &pass.positions)?;
         let k = rotary(&self.k.heads(&attention_input, pass)?, &pass.rotary, &pass.positions)?;
-        let attended = attend(index, &q, &k, &self.v.apply(&attention_input)?)?;
+        let attended = attend(index, &q, &k, &self.v.heads(&attention_input, pass)?)?;
         let mut attention = self.o.apply(&attended)?;
         if let Some(added) = added {
             attention = (attention + added)?;
         }
         let middle = (x + &attention)?;
         let mlp_input = rms_norm(&middle, &self.mlp_norm, pass.epsilon)?;
-        let mlp_inner = swiglu(&self.gate.apply(&mlp_input)?, &self.up.apply(&mlp_input)?)?;
-        let mlp = self.down.apply(&mlp_inner)?;
+        let Passed { inner: mlp_inner, router, experts, output: mlp } = self.mlp.pass(&mlp_input)?;
         let output = (&middle + &mlp)?;
         let input = x.clone();
-        Ok(LayerTrace { input, attention_input, attended, attention, mlp_input, mlp_inner, mlp, output })
+        Ok(LayerTrace {
+            input,
+            attention_input,
+            attended,
+            attention,
+            mlp_input,
+            router,
+            experts,
+            mlp_inner,
+            mlp,
+            output,
+        })
     }
 
     /// The tensors that are trained.
     pub(crate) fn variables(&self) -> Vec<Tensor> {
-        let projections = [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down];
-        let tensors = projections.into_iter().flat_map(Projection::tensors);
+        let projections = [&self.q, &self.k, &self.v, &self.o];
+        let tensors = projections.into_iter().flat_map(Projection::tensors).chain(self.mlp.tensors());
         let tensors = tensors.chain([&self.attention_norm, &self.mlp_norm]);
         tensors.filter(|tensor| tensor.is_variable()).cloned().collect()
+    }
+}
+
+/// Where weights come from.
+pub(crate) struct Source<'a> {
+    adapter: Option<&'a LoraSpec>,
+    find: &'a dyn Fn(&str) -> Option<Tensor>,
+}
+
+impl Source<'_> {
+    pub(crate) fn get(&self, name: String) -> Result<Tensor> {
+        (self.find)(&name).ok_or(Error::Missing { name, shape: Vec::new() })
+    }
+
+    /// With the bias, the norm and the adapter that are there.
+    pub(crate) fn projection(&self, module: &str, norm: Option<String>) -> Result<Projection> {
+        let weight = format!("{module}.weight");
+        let adapter = match self.adapter.filter(|spec| spec.adapts(&weight)) {
+            Some(spec) => {
+                let [a, b] = factors(&weight);
+                Some(Adapter { a: self.get(a)?, b: self.get(b)?, scale: spec.scale() })
+            }
+            None => None,
+        };
+        Ok(Projection {
+            weight: self.get(weight)?,
+            bias: (self.find)(&format!("{module}.bias")),
+            norm: norm.and_then(|norm| (self.find)(&norm)),
+            adapter,
+        })
     }
 }
 
@@ -144,44 +184,29 @@ impl Weights {
         adapter: Option<&LoraSpec>,
         find: &dyn Fn(&str) -> Option<Tensor>,
     ) -> Result<Self> {
-        let get = |name: String| find(&name).ok_or(Error::Missing { name, shape: Vec::new() });
+        let source = Source { adapter, find };
+        let get = |name: &str| source.get(name.to_owned());
         let layers = (0..config.num_hidden_layers)
             .map(|layer| -> Result<Arc<Layer>> {
-                let norm = |name: &str| get(format!("model.layers.{layer}.{name}.weight"));
-                let projection = |name: &str, head_norm: &str| -> Result<Projection> {
-                    let name = format!("model.layers.{layer}.{name}");
-                    let weight = format!("{name}.weight");
-                    let adapter = match adapter.filter(|spec| spec.adapts(&weight)) {
-                        Some(spec) => {
-                            let [a, b] = factors(&weight);
-                            Some(Adapter { a: get(a)?, b: get(b)?, scale: spec.scale() })
-                        }
-                        None => None,
-                    };
-                    Ok(Projection {
-                        weight: get(weight)?,
-                        bias: find(&format!("{name}.bias")),
-                        head_norm: find(&format!("model.layers.{layer}.self_attn.{head_norm}.weight")),
-                        adapter,
-                    })
+                let norm = |name: &str| get(&format!("model.layers.{layer}.{name}.weight"));
+                let projection = |name: &str, norm: Option<&str>| {
+                    let norm = norm.map(|norm| format!("model.layers.{layer}.self_attn.{norm}.weight"));
+                    source.projection(&format!("model.layers.{layer}.self_attn.{name}"), norm)
                 };
                 Ok(Arc::new(Layer {
                     attention_norm: norm("input_layernorm")?,
-                    q: projection("self_attn.q_proj", "q_norm")?,
-                    k: projection("self_attn.k_proj", "k_norm")?,
-                    v: projection("self_attn.v_proj", "")?,
-                    o: projection("self_attn.o_proj", "")?,
+                    q: projection("q_proj", Some("q_norm"))?,
+                    k: projection("k_proj", Some("k_norm"))?,
+                    v: projection("v_proj", None)?,
+                    o: projection("o_proj", None)?,
                     mlp_norm: norm("post_attention_layernorm")?,
-                    gate: projection("mlp.gate_proj", "")?,
-                    up: projection("mlp.up_proj", "")?,
-                    down: projection("mlp.down_proj", "")?,
+                    mlp: Mlp::new(config, &source, layer)?,
                 }))
             })
             .collect::<Result<_>>()?;
-        let embedding = get("model.embed_tokens.weight".to_owned())?;
-        let head =
-            if config.tie_word_embeddings { embedding.clone() } else { get("lm_head.weight".to_owned())? };
-        Ok(Self { embedding, layers, norm: get("model.norm.weight".to_owned())?, head })
+        let embedding = get("model.embed_tokens.weight")?;
+        let head = if config.tie_word_embeddings { embedding.clone() } else { get("lm_head.weight")? };
+        Ok(Self { embedding, layers, norm: get("model.norm.weight")?, head })
     }
 
     /// The embeddings of tokens: shape `(tokens, hidden_size)`.

@@ -124,7 +124,10 @@ fn configurations_that_cannot_be_are_refused_by_key_before_anything_is_allocated
         let error = Config::from_json(with(llama(), changes)).expect_err(expected).to_string();
         assert!(error.contains(expected), "{error}");
     };
-    check(json!({"model_type": "gemma3_text"}), "supported are llama, mistral, qwen2, qwen3");
+    check(
+        json!({"model_type": "gemma3_text"}),
+        "supported are llama, mistral, qwen2, qwen3, mixtral, olmoe, qwen2_moe, qwen3_moe",
+    );
     check(json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "rope_type = yarn");
     check(json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}), "dynamic");
     check(json!({"rope_parameters": {"rope_type": "longrope"}}), "longrope");

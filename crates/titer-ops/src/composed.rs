@@ -45,6 +45,14 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     gate.silu()? * up
 }
 
+/// The weighted sum of each token's rows among all experts' outputs, for [`crate::mixture`].
+pub(crate) fn combine(outputs: &Tensor, weights: &Tensor, rows: &[u32]) -> Result<Tensor> {
+    let (tokens, per_token) = weights.dims2()?;
+    let rows = Tensor::from_slice(rows, rows.len(), outputs.device())?;
+    let outputs = outputs.index_select(&rows, 0)?.reshape((tokens, per_token, ()))?;
+    outputs.broadcast_mul(&weights.unsqueeze(2)?)?.sum(1)
+}
+
 /// See [`crate::rotary`].
 ///
 /// # Errors

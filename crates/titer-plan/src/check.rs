@@ -18,6 +18,8 @@ use crate::vocabulary::ThreatModel;
 
 /// More stages than a store should hold from one experiment.
 const MOST_CELLS: u64 = 100_000;
+/// More experts than a layer of a small decoder can have use for.
+const MOST_EXPERTS: u64 = 256;
 
 /// The whole spec, and the data that it names.
 pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<(Experiment, DataFacts)> {
@@ -279,7 +281,24 @@ fn decoder(table: &mut Table<'_>) -> Option<DecoderSpec> {
         let problem = format!("{kv_heads} key and value heads do not divide {heads} heads");
         table.reject::<()>("kv_heads", problem, "take a divisor of `heads`");
     }
+    let experts = table.optional("experts", Whole::between(0, MOST_EXPERTS));
+    let most = experts.flatten().filter(|experts| *experts > 0).unwrap_or(MOST_EXPERTS) as usize;
+    let reason = format!("a token cannot pass through more than all {most} `experts`");
+    let experts_per_token = table.optional("experts_per_token", Whole::of(most, reason));
+    let balance = table.optional("balance", share());
+    let (experts, experts_per_token, balance) = (experts?, experts_per_token?, balance?);
+    let experts = experts.filter(|experts| *experts > 0);
+    for (key, there) in [("experts_per_token", experts_per_token.is_some()), ("balance", balance.is_some())] {
+        if there && experts.is_none() {
+            table.reject::<()>(key, "the decoder has no experts", "state `experts` or leave it out");
+        }
+    }
+    // As in Mixtral, whose routers choose two.
+    let per_token = experts_per_token.map_or(2.min(most), |per_token| per_token as usize);
     Some(DecoderSpec {
+        experts: experts.unwrap_or(0) as usize,
+        experts_per_token: experts.map_or(0, |_| per_token),
+        balance: experts.map_or(0.0, |_| balance.unwrap_or(0.01)),
         hidden: hidden?,
         layers: layers?,
         heads: heads?,

@@ -149,6 +149,20 @@ pub struct DecoderSpec {
     pub norm_epsilon: f64,
     /// Standard deviation of the initial weights.
     pub init_std: f64,
+    /// Experts in place of each layer's SwiGLU, each of its width; 0 for none.
+    // Absent where there are none, so that stages of dense models keep their hashes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub experts: usize,
+    /// Experts that each token passes through.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub experts_per_token: usize,
+    /// Weight of the load-balancing loss in pre-training.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub balance: f64,
+}
+
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How the learning rate moves over training.

@@ -64,6 +64,26 @@ fn the_smoke_preset_has_one_arm_and_one_seed() {
 }
 
 #[test]
+fn a_decoder_may_have_experts_and_without_them_keeps_its_hash() {
+    let pretrain = |plan: &Plan| {
+        let stage = plan.stages.iter().find(|stage| stage.spec.kind() == "pretrain");
+        let stage = stage.unwrap_or_else(|| panic!("nothing is pretrained"));
+        (stage.hash.clone(), serde_json::to_string(&stage.spec).unwrap_or_default())
+    };
+    let (dense, text) = pretrain(&plan(SMOKE, &[]));
+    assert!(text.contains("init_std") && !text.contains("experts") && !text.contains("balance"), "{text}");
+    assert_eq!(pretrain(&plan(SMOKE, &[("model.decoder.experts", "0")])).0, dense);
+    let (mixture, text) = pretrain(&plan(SMOKE, &[("model.decoder.experts", "8")]));
+    assert_ne!(mixture, dense);
+    assert!(text.contains(r#""experts":8,"experts_per_token":2,"balance":0.01"#), "{text}");
+    let experts = [("model.decoder.experts", "1"), ("model.decoder.balance", "0.0")];
+    let (_, text) = pretrain(&plan(SMOKE, &experts));
+    assert!(text.contains(r#""experts":1,"experts_per_token":1"#) && !text.contains("balance"), "{text}");
+    let again: StageSpec = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(serde_json::to_string(&again).unwrap_or_default(), text);
+}
+
+#[test]
 fn stages_come_after_their_inputs_and_are_named_by_their_content() {
     let plan = plan(APOTHECARY, &[]);
     let mut planned = BTreeSet::new();

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Tensor};
 use titer_data::Packed;
-use titer_model::{Decoder, Trace, View};
-use titer_ops::{Sequences, composed, cross_entropy};
+use titer_model::{Decoder, Experts, Trace, View};
+use titer_ops::{Routes, Sequences, composed, cross_entropy};
 
 use crate::Result;
 
@@ -108,6 +108,24 @@ pub fn mean_divergence(logits: &Tensor, reference: &Tensor) -> Result<Tensor> {
     let log_p = composed::log_softmax(&reference.detach().to_dtype(DType::F32)?, 1)?;
     let log_q = composed::log_softmax(&logits.to_dtype(DType::F32)?, 1)?;
     Ok((log_p.exp()? * (log_p - log_q)?)?.sum(1)?.mean_all()?)
+}
+
+/// How unevenly the routers of a mixture load its experts: `count` · Σ over experts e of f_e·P_e, f_e the
+/// experts' shares of the tokens and P_e the mean of their probabilities, both over all tokens of all layers
+/// with experts; a scalar, `per_token` where all are loaded alike. The gradient passes through P alone
+/// (Switch Transformers, arXiv 2101.03961, equations 4 to 6, as Transformers computes it for `per_token`
+/// experts).
+///
+/// # Errors
+/// When no layer of the trace has a router.
+pub fn load_balance(trace: &Trace, experts: &Experts) -> Result<Tensor> {
+    let routers: Vec<&Tensor> = trace.layers.iter().filter_map(|layer| layer.router.as_ref()).collect();
+    let probabilities = Experts::probabilities(&Tensor::cat(&routers, 0)?)?;
+    let routes = Routes::best(&probabilities, experts.per_token)?;
+    let rows = probabilities.dim(0)? as f64;
+    let shares: Vec<f32> = routes.tokens().iter().map(|tokens| (tokens.len() as f64 / rows) as f32).collect();
+    let shares = Tensor::new(shares, probabilities.device())?;
+    Ok(((probabilities.mean(0)? * shares)?.sum_all()? * experts.count as f64)?)
 }
 
 /// The value of a scalar tensor.

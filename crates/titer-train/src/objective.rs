@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use titer_data::Sampler;
-use titer_model::Decoder;
+use titer_model::{Decoder, View};
+use titer_ops::{Sequences, cross_entropy};
 
-use crate::loss::{mean_cross_entropy, value};
+use crate::loss::{load_balance, mean_cross_entropy, value};
 use crate::{Cost, Error, Gradient, Result};
 
 /// What an objective must keep between steps, by name.
@@ -46,19 +47,36 @@ pub trait Objective {
 #[derive(Debug, Clone)]
 pub struct Supervised {
     sampler: Sampler,
+    balance: f64,
 }
 
 impl Supervised {
     /// On batches of `sampler`.
     pub fn new(sampler: Sampler) -> Self {
-        Self { sampler }
+        Self { sampler, balance: 0.0 }
+    }
+
+    /// The same with so many times the [`load_balance`] of the model's experts added to the loss, as in
+    /// training a mixture from nothing. Nothing changes for 0 or a model without experts.
+    #[must_use]
+    pub fn balanced(self, weight: f64) -> Self {
+        Self { balance: weight, ..self }
     }
 }
 
 impl Objective for Supervised {
     fn gradient(&mut self, model: &Decoder, step: u64) -> Result<Gradient> {
         let batch = self.sampler.batch(step);
-        let loss = mean_cross_entropy(model, &batch)?;
-        Ok(Gradient::of(&loss, model, Cost::of(model, &batch))?.with_term("cross_entropy", value(&loss)?))
+        let cost = Cost::of(model, &batch);
+        let Some(experts) = model.config().experts.as_ref().filter(|_| self.balance != 0.0) else {
+            let loss = mean_cross_entropy(model, &batch)?;
+            return Ok(Gradient::of(&loss, model, cost)?.with_term("cross_entropy", value(&loss)?));
+        };
+        let trace = model.trace(&batch.tokens, &Sequences::new(&batch.offsets)?, View::Tracked, &[])?;
+        let logits = model.logits(&trace.hidden, &batch.rows)?;
+        let (loss, balance) =
+            (cross_entropy(&logits, &batch.targets)?.mean_all()?, load_balance(&trace, experts)?);
+        let gradient = Gradient::of(&(&loss + (&balance * self.balance)?)?, model, cost)?;
+        Ok(gradient.with_term("cross_entropy", value(&loss)?).with_term("load_balance", value(&balance)?))
     }
 }

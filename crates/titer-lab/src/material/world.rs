@@ -78,7 +78,7 @@ pub(crate) fn world_config(data: &WorldData, decoder: &DecoderSpec) -> Config {
     let world = &data.world;
     let longest_prompt = world.split(Split::Everything).iter().filter_map(|item| world.prompt(item).ok());
     let longest_prompt = longest_prompt.map(|prompt| prompt.len()).max().unwrap_or(0);
-    Config {
+    let config = Config {
         max_position_embeddings: (2 * (longest_prompt + world.longest_answer())).next_power_of_two(),
         rms_norm_eps: decoder.norm_epsilon,
         rope_theta: decoder.rope_theta,
@@ -93,5 +93,9 @@ pub(crate) fn world_config(data: &WorldData, decoder: &DecoderSpec) -> Config {
             decoder.heads,
             decoder.kv_heads,
         )
+    };
+    match decoder.experts {
+        0 => config,
+        experts => config.with_experts(experts, decoder.experts_per_token),
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn pretrain(
     let examples = data.examples(Split::Everything, None, Target::Answer)?;
     let sampler =
         Sampler::new(examples, Stream::new(seed, "pretrain/batches"), train.batch, Draw::WithReplacement)?;
-    fit(work, train, &mut Supervised::new(sampler), || {
+    fit(work, train, &mut Supervised::new(sampler).balanced(decoder.balance), || {
         let mut rng = Stream::new(seed, "pretrain/weights").at(0);
         Ok(Decoder::initialize(world_config(&data, decoder), decoder.init_std, &mut rng, work.device)?)
     })

@@ -151,6 +151,9 @@ fn config(file: &File) -> Result<Config> {
             return unsupported(&key(name), value, &format!("as many as features of a head ({dim}) are"));
         }
     }
+    if let Some(experts) = optional("expert_count")?.filter(|experts| *experts > 0) {
+        return unsupported(&key("expert_count"), experts, "0, or the model's safetensors, are");
+    }
     let mut config = Config {
         architectures: vec![(*class).to_owned()],
         model_type: (*model_type).to_owned(),

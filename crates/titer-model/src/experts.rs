@@ -1,0 +1,237 @@
+//! The shape of a mixture of experts, and how its families name its weights.
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, DType, Tensor};
+use titer_ops::{Routes, composed};
+
+use crate::config::{LARGEST_SIZE, unsupported};
+use crate::{Config, Result};
+
+/// The families whose layers have experts.
+const FAMILIES: [&str; 4] = ["mixtral", "olmoe", "qwen2_moe", "qwen3_moe"];
+/// Experts in all layers together at most: the largest published models have some 25 thousand.
+const MOST_EXPERTS: usize = 1 << 16;
+
+/// Layers whose MLP is a choice among experts: a router gives each token a probability for each expert, and
+/// the token passes through the most probable ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experts {
+    /// Number of experts of a layer.
+    pub count: usize,
+    /// Experts that each token passes through.
+    pub per_token: usize,
+    /// Width of an expert's SwiGLU: in Mixtral and OLMoE, [`Config::intermediate_size`].
+    pub width: usize,
+    /// Whether the chosen experts' probabilities are divided by their sum (`norm_topk_prob`; always in
+    /// Mixtral, where that is the softmax over the chosen logits).
+    pub normalized: bool,
+    /// Width of the expert that all tokens pass through, times the sigmoid of a gate of its own: in
+    /// Qwen2-MoE alone.
+    pub shared_width: Option<usize>,
+    /// Of so many layers the last has experts (`decoder_sparse_step` of the Qwen families).
+    pub step: usize,
+    /// Layers that have an ordinary MLP all the same (`mlp_only_layers` of the Qwen families).
+    pub dense_layers: Vec<usize>,
+}
+
+impl Experts {
+    /// Probabilities of the experts from router logits: softmax over all of them in `f32`, shape
+    /// `(tokens, experts)`. Tracks gradients.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn probabilities(logits: &Tensor) -> Result<Tensor> {
+        Ok(probabilities(logits)?)
+    }
+
+    /// The experts that each token passes through by its router logits, and their weights, `f32` of shape
+    /// `(tokens, per_token)`, which track gradients.
+    ///
+    /// # Errors
+    /// When there are fewer logits than experts to be chosen.
+    pub fn route(&self, logits: &Tensor) -> Result<(Routes, Tensor)> {
+        Ok(route(logits, self.per_token, self.normalized)?)
+    }
+
+    /// Whether this layer's MLP is one of experts.
+    pub fn in_layer(&self, layer: usize) -> bool {
+        !self.dense_layers.contains(&layer) && (layer + 1).is_multiple_of(self.step)
+    }
+
+    /// Refuses what cannot be.
+    pub(crate) fn check(&self, config: &Config) -> Result<()> {
+        let qwen = config.model_type.starts_with("qwen");
+        let layers = config.num_hidden_layers;
+        if self.count == 0 || self.count > MOST_EXPERTS / layers {
+            let remedy = format!("at least 1 and at most {MOST_EXPERTS} in all layers are");
+            return unsupported("num_experts", self.count, &remedy);
+        }
+        if self.per_token == 0 || self.per_token > self.count {
+            let remedy = format!("1 to num_experts ({}) is", self.count);
+            return unsupported("num_experts_per_tok", self.per_token, &remedy);
+        }
+        let sizes = [
+            ("moe_intermediate_size", Some(self.width)),
+            ("shared_expert_intermediate_size", self.shared_width),
+        ];
+        for (key, size) in sizes {
+            if let Some(size) = size.filter(|size| *size == 0 || *size > LARGEST_SIZE) {
+                return unsupported(key, size, &format!("1 to {LARGEST_SIZE} is"));
+            }
+        }
+        if self.shared_width.is_some() != (config.model_type == "qwen2_moe") {
+            return unsupported("shared_expert_intermediate_size", "set or not", "set in qwen2_moe alone is");
+        }
+        if self.step == 0 || (self.step > 1 && !qwen) {
+            return unsupported("decoder_sparse_step", self.step, "at least 1, and for other families 1, is");
+        }
+        if let Some(layer) = self.dense_layers.iter().find(|layer| !qwen || **layer >= layers) {
+            return unsupported(
+                "mlp_only_layers",
+                layer,
+                &format!("in Qwen families, 0 to {} is", layers - 1),
+            );
+        }
+        if !qwen && self.width != config.intermediate_size {
+            return unsupported(
+                "moe_intermediate_size",
+                self.width,
+                "for this model_type intermediate_size is",
+            );
+        }
+        if config.model_type == "mixtral" && !self.normalized {
+            return unsupported("norm_topk_prob", false, "for this model_type true is");
+        }
+        Ok(())
+    }
+
+    /// Weights of a layer of experts, less than which do not count.
+    pub(crate) fn layer_size(&self) -> Option<usize> {
+        let shared = self.shared_width.unwrap_or(0);
+        self.width
+            .checked_mul(3)?
+            .checked_add(1)?
+            .checked_mul(self.count)?
+            .checked_add(shared.checked_mul(3)?)
+    }
+}
+
+pub(crate) fn probabilities(logits: &Tensor) -> candle_core::Result<Tensor> {
+    composed::softmax(&logits.to_dtype(DType::F32)?, D::Minus1)
+}
+
+pub(crate) fn route(
+    logits: &Tensor,
+    per_token: usize,
+    normalized: bool,
+) -> candle_core::Result<(Routes, Tensor)> {
+    let probabilities = probabilities(logits)?;
+    let routes = Routes::best(&probabilities, per_token)?;
+    let weights = probabilities.gather(&routes.index(logits.device())?, 1)?;
+    let weights = if normalized { weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)? } else { weights };
+    Ok((routes, weights))
+}
+
+/// What a family calls the parts of a layer of experts.
+pub(crate) struct Names {
+    pub(crate) block: &'static str,
+    /// Gate, up and down projection of an expert.
+    pub(crate) projections: [&'static str; 3],
+}
+
+impl Config {
+    /// The same decoder with `count` experts in place of each layer's MLP, each of its width, and
+    /// `per_token` of them for each token: a Mixtral.
+    #[must_use]
+    pub fn with_experts(self, count: usize, per_token: usize) -> Self {
+        let experts = Experts {
+            count,
+            per_token,
+            width: self.intermediate_size,
+            normalized: true,
+            shared_width: None,
+            step: 1,
+            dense_layers: Vec::new(),
+        };
+        Self {
+            architectures: vec!["MixtralForCausalLM".to_owned()],
+            model_type: "mixtral".to_owned(),
+            experts: Some(experts),
+            ..self
+        }
+    }
+
+    /// The experts of this layer, if it has some.
+    pub fn experts_of(&self, layer: usize) -> Option<&Experts> {
+        self.experts.as_ref().filter(|experts| experts.in_layer(layer))
+    }
+
+    pub(crate) fn expert_names(&self) -> Names {
+        if self.model_type == "mixtral" {
+            Names { block: "block_sparse_moe", projections: ["w1", "w3", "w2"] }
+        } else {
+            Names { block: "mlp", projections: ["gate_proj", "up_proj", "down_proj"] }
+        }
+    }
+
+    /// Adds the weights of a layer of experts.
+    pub(crate) fn expert_shapes(
+        &self,
+        prefix: &str,
+        experts: &Experts,
+        shapes: &mut BTreeMap<String, Vec<usize>>,
+    ) {
+        let (d, Names { block, projections }) = (self.hidden_size, self.expert_names());
+        let block = format!("{prefix}.{block}");
+        let swiglu = |width| [vec![width, d], vec![width, d], vec![d, width]];
+        shapes.insert(format!("{block}.gate.weight"), vec![experts.count, d]);
+        for expert in 0..experts.count {
+            for (projection, shape) in projections.iter().zip(swiglu(experts.width)) {
+                shapes.insert(format!("{block}.experts.{expert}.{projection}.weight"), shape);
+            }
+        }
+        if let Some(width) = experts.shared_width {
+            shapes.insert(format!("{block}.shared_expert_gate.weight"), vec![1, d]);
+            for (projection, shape) in projections.iter().zip(swiglu(width)) {
+                shapes.insert(format!("{block}.shared_expert.{projection}.weight"), shape);
+            }
+        }
+    }
+
+    /// Number of weights that take part in computing one token: all but those of the experts that it is not
+    /// sent to.
+    pub fn active_parameter_count(&self) -> usize {
+        self.active(&self.shapes(), |_, _| true)
+    }
+
+    /// Counts the numbers of chosen tensors, those of experts by the share of experts that a token passes
+    /// through.
+    pub(crate) fn active<'a>(
+        &self,
+        shapes: impl IntoIterator<Item = (&'a String, &'a Vec<usize>)>,
+        choose: impl Fn(&str, &[usize]) -> bool,
+    ) -> usize {
+        let (mut always, mut routed) = (0, 0);
+        for (name, shape) in shapes.into_iter().filter(|(name, shape)| choose(name, shape)) {
+            let sum = if of_expert(name).is_some() { &mut routed } else { &mut always };
+            *sum += shape.iter().product::<usize>();
+        }
+        let share = self.experts.as_ref().map_or(0, |experts| routed / experts.count * experts.per_token);
+        always + share
+    }
+}
+
+/// Whether the family's layers have experts.
+pub(crate) fn is_family(model_type: &str) -> bool {
+    FAMILIES.contains(&model_type)
+}
+
+/// What the names of all weights (or adapters) of experts of one layer begin with, and which expert's this
+/// is; none for a weight of no expert, and for those of the shared one.
+pub(crate) fn of_expert(name: &str) -> Option<(&str, usize)> {
+    const MARK: &str = ".experts.";
+    let start = name.find(MARK)? + MARK.len();
+    let (expert, _) = name[start..].split_once('.')?;
+    Some((&name[..start], expert.parse().ok()?))
+}

@@ -1,0 +1,133 @@
+//! The MLP of a layer: one SwiGLU, or a mixture of them.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use titer_ops::{linear, mixture, swiglu};
+
+use crate::experts::{Names, route};
+use crate::weights::{Projection, Source};
+use crate::{Config, ExpertTrace, Result};
+
+#[derive(Debug)]
+pub(crate) enum Mlp {
+    Dense(SwiGlu),
+    Mixture(Box<Mixture>),
+}
+
+#[derive(Debug)]
+pub(crate) struct SwiGlu {
+    gate: Projection,
+    up: Projection,
+    down: Projection,
+}
+
+/// y = Σ over the chosen experts of p·f(x), and what all tokens pass through beside them.
+#[derive(Debug)]
+pub(crate) struct Mixture {
+    router: Tensor,
+    experts: Vec<SwiGlu>,
+    /// The shared expert and its gate.
+    shared: Option<(SwiGlu, Tensor)>,
+    per_token: usize,
+    normalized: bool,
+}
+
+/// What an MLP computes on the way.
+pub(crate) struct Passed {
+    pub(crate) inner: Option<Tensor>,
+    pub(crate) router: Option<Tensor>,
+    pub(crate) experts: Vec<ExpertTrace>,
+    pub(crate) output: Tensor,
+}
+
+impl SwiGlu {
+    fn new(source: &Source<'_>, block: &str, [gate, up, down]: [&str; 3]) -> Result<Self> {
+        let projection = |name: &str| source.projection(&format!("{block}.{name}"), None);
+        Ok(Self { gate: projection(gate)?, up: projection(up)?, down: projection(down)? })
+    }
+
+    fn inner(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        swiglu(&self.gate.apply(x)?, &self.up.apply(x)?)
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        [&self.gate, &self.up, &self.down].into_iter().flat_map(Projection::tensors)
+    }
+}
+
+impl Mlp {
+    pub(crate) fn new(config: &Config, source: &Source<'_>, layer: usize) -> Result<Self> {
+        let prefix = format!("model.layers.{layer}");
+        let dense = ["gate_proj", "up_proj", "down_proj"];
+        let Some(experts) = config.experts_of(layer) else {
+            return Ok(Self::Dense(SwiGlu::new(source, &format!("{prefix}.mlp"), dense)?));
+        };
+        let Names { block, projections } = config.expert_names();
+        let block = format!("{prefix}.{block}");
+        let shared = experts.shared_width.map(|_| -> Result<_> {
+            let expert = SwiGlu::new(source, &format!("{block}.shared_expert"), projections)?;
+            Ok((expert, source.get(format!("{block}.shared_expert_gate.weight"))?))
+        });
+        let mixture = Mixture {
+            router: source.get(format!("{block}.gate.weight"))?,
+            experts: (0..experts.count)
+                .map(|expert| SwiGlu::new(source, &format!("{block}.experts.{expert}"), projections))
+                .collect::<Result<_>>()?,
+            shared: shared.transpose()?,
+            per_token: experts.per_token,
+            normalized: experts.normalized,
+        };
+        Ok(Self::Mixture(Box::new(mixture)))
+    }
+
+    pub(crate) fn pass(&self, x: &Tensor) -> candle_core::Result<Passed> {
+        match self {
+            Self::Dense(mlp) => {
+                let inner = mlp.inner(x)?;
+                let output = mlp.down.apply(&inner)?;
+                Ok(Passed { inner: Some(inner), router: None, experts: Vec::new(), output })
+            }
+            Self::Mixture(mixture) => mixture.pass(x),
+        }
+    }
+
+    pub(crate) fn tensors(&self) -> Box<dyn Iterator<Item = &Tensor> + '_> {
+        match self {
+            Self::Dense(mlp) => Box::new(mlp.tensors()),
+            Self::Mixture(mixture) => {
+                let shared = mixture.shared.iter();
+                let shared = shared.flat_map(|(expert, gate)| expert.tensors().chain([gate]));
+                let experts = mixture.experts.iter().flat_map(SwiGlu::tensors);
+                Box::new(experts.chain(shared).chain([&mixture.router]))
+            }
+        }
+    }
+}
+
+impl Mixture {
+    fn pass(&self, x: &Tensor) -> candle_core::Result<Passed> {
+        let logits = linear(x, &self.router)?;
+        let (routes, weights) = route(&logits, self.per_token, self.normalized)?;
+        let mut experts = Vec::new();
+        let mut output = mixture(x, &weights.to_dtype(x.dtype())?, &routes, &mut |index, input| {
+            let inner = self.experts[index].inner(input)?;
+            let output = self.experts[index].down.apply(&inner)?;
+            let tokens = Arc::clone(&routes.tokens()[index]);
+            experts.push(ExpertTrace { expert: index, tokens, input: input.clone(), inner });
+            Ok(output)
+        })?;
+        let mut inner = None;
+        if let Some((expert, gate)) = &self.shared {
+            let within = expert.inner(x)?;
+            output = (output + sigmoid(&linear(x, gate)?)?.broadcast_mul(&expert.down.apply(&within)?)?)?;
+            inner = Some(within);
+        }
+        Ok(Passed { inner, router: Some(logits), experts, output })
+    }
+}
+
+/// 1 / (1 + e^−x), of primitives that have a backward pass.
+fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
+    (x.neg()?.exp()? + 1.0)?.recip()
+}
