@@ -2,6 +2,7 @@
 
 use titer_plan::Probe;
 
+use crate::breaks::Break;
 use crate::evidence::DefenceFacts;
 use crate::study::{Curves, HARMFUL, Study};
 
@@ -22,6 +23,13 @@ pub(crate) fn general(study: &Study<'_>) -> Vec<String> {
     }
     if study.baseline.is_none() {
         caveats.push("no undefended model among the defences: no titer, stability or trainability".into());
+    }
+    if study.delivered {
+        caveats.push(
+            "fine-tuning API: decided at the end of training, which is all that the user receives; a titer \
+             compares the shares of harmful examples that break the models, not steps"
+                .into(),
+        );
     }
     for probe in HARMFUL.into_iter().filter(|&probe| !study.asked(probe)) {
         caveats.push(format!("no attack was measured on {probe} probes"));
@@ -72,6 +80,9 @@ pub(crate) fn of(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Ve
 
 /// Attacks that never broke the defence.
 fn censoring(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> Option<String> {
+    if study.delivered {
+        return no_share(study, label, curves, probe);
+    }
     let unbroken = curves.of(probe).filter(|curve| curve.unbounded.measured.until.is_none());
     let names: Vec<&str> = unbroken.map(|curve| curve.attack.as_str()).collect();
     let budget = study.budget(probe);
@@ -81,4 +92,25 @@ fn censoring(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> O
             names.join(", ")
         )
     })
+}
+
+/// What the shares tried leave open of a titer.
+fn no_share(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> Option<String> {
+    let courses = curves.courses(study, probe, |curve| &curve.unbounded);
+    let named = |found: fn(&Break) -> bool| -> Option<String> {
+        let names: Vec<_> =
+            courses.iter().filter(|(_, b)| found(&b.measured)).map(|(name, _)| name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let measured = curves.of(probe).next().is_some();
+    if let Some(names) = named(|found| found.until == Some(0)).filter(|_| measured) {
+        return Some(format!(
+            "{label}: broken on {probe} probes by {names} without a single harmful example, so that no share has \
+             a titer: compare the harmful scores"
+        ));
+    }
+    let names = named(|found| found.until.is_none()).filter(|_| measured)?;
+    Some(format!(
+        "{label}: not broken on {probe} probes at any share tried by {names}: ratios are lower bounds"
+    ))
 }

@@ -7,11 +7,13 @@ use titer_plan::{Condition, Probe};
 use crate::breaks::Breaks;
 use crate::caveats;
 use crate::curve::AttackCurve;
+use crate::delivered::order;
 use crate::error::Error;
 use crate::evidence::{DefenceFacts, Evidence};
 use crate::generalization::generalization;
 use crate::order::by_attack;
 use crate::resistance::resistance;
+use crate::score::scores;
 use crate::stability::stability;
 use crate::study::{Curves, HARMFUL, IN_DOMAIN, Study};
 use crate::titer::{ONE, UNKNOWN, titer};
@@ -83,12 +85,15 @@ fn defence(
     DefenceVerdict {
         defence: facts.label.clone(),
         stage: facts.stage,
+        stages: facts.stages.clone(),
+        baseline: facts.baseline,
         titer: overall.unbounded,
         titer_utility_bounded: overall.utility_bounded,
         titers,
         conditions,
         break_budgets,
         ratios,
+        scores: scores(study, &facts.label),
     }
 }
 
@@ -116,7 +121,7 @@ fn over(
     }
 }
 
-/// Each attack against the baseline under the same attack.
+/// Each attack, or family of orders, against the baseline under the same.
 fn ratios(
     study: &Study<'_>,
     facts: &DefenceFacts,
@@ -124,11 +129,24 @@ fn ratios(
     baseline: Option<&Curves>,
 ) -> Vec<AttackRatio> {
     let Some(baseline) = baseline else { return Vec::new() };
-    let ratio = |curve: &AttackCurve| {
-        let reference = baseline.get(&curve.attack, curve.probe)?;
-        let ratio =
-            if facts.baseline { ONE } else { titer(&curve.unbounded, &reference.unbounded, study.alpha()) };
-        Some(AttackRatio { attack: curve.attack.clone(), probe: curve.probe, ratio })
+    let measured = |curves: &Curves, attack: &str, probe| {
+        let same = |curve: &AttackCurve| match study.delivered {
+            true => order(&curve.attack).0 == attack,
+            false => curve.attack == attack,
+        };
+        curves.of(probe).any(same)
     };
-    curves.0.iter().filter_map(ratio).collect()
+    let mut ratios = Vec::new();
+    for probe in HARMFUL {
+        let own = curves.courses(study, probe, |curve| &curve.unbounded);
+        let reference = baseline.courses(study, probe, |curve| &curve.unbounded);
+        // Both list the attacks that were tried on some defence.
+        for ((attack, own), (_, reference)) in own.into_iter().zip(reference) {
+            if measured(curves, &attack, probe) && measured(baseline, &attack, probe) {
+                let ratio = if facts.baseline { ONE } else { titer(&own, &reference, study.alpha()) };
+                ratios.push(AttackRatio { attack, probe, ratio });
+            }
+        }
+    }
+    ratios
 }

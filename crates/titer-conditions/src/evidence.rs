@@ -32,8 +32,10 @@ pub struct Evidence {
 pub struct DefenceFacts {
     /// Its label, as in the frame.
     pub label: String,
-    /// When it acts.
+    /// When it acts, or the first of its methods.
     pub stage: DefenceStage,
+    /// When each of its methods acts, in their order.
+    pub stages: Vec<DefenceStage>,
     /// Whether it is the aligned model itself, with which the others are compared.
     pub baseline: bool,
 }

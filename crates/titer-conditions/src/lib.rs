@@ -11,6 +11,7 @@ mod caveats;
 mod coverage;
 mod curve;
 mod decide;
+mod delivered;
 mod error;
 mod evidence;
 mod frame;
@@ -19,6 +20,7 @@ mod interval;
 mod order;
 mod quantile;
 mod resistance;
+mod score;
 mod stability;
 mod study;
 mod titer;
@@ -29,5 +31,6 @@ pub use decide::decide;
 pub use error::Error;
 pub use evidence::{DefenceFacts, Evidence};
 pub use verdict::{
-    AttackRatio, Bounds, BreakBudget, DefenceVerdict, Titer, TiterPair, Verdict, VerdictPart, Verdicts,
+    AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Score, Titer, TiterPair, Verdict,
+    VerdictPart, Verdicts,
 };

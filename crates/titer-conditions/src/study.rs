@@ -1,11 +1,12 @@
 //! What all conditions look at: the table, the draws, and the curves of each defence.
 
 use titer_plan::spec::ConditionSettings;
-use titer_plan::{Arm, Probe};
+use titer_plan::{Arm, NO_ATTACK, Probe, ThreatModel};
 
 use crate::bootstrap::Draws;
 use crate::breaks::Breaks;
 use crate::curve::{Ability, AttackCurve};
+use crate::delivered::{families, over_shares};
 use crate::error::Error;
 use crate::evidence::{DefenceFacts, Evidence, Phase, Table};
 
@@ -23,6 +24,8 @@ pub(crate) fn arm_of(probe: Probe) -> Arm {
 /// One experiment, ready to be judged.
 pub(crate) struct Study<'a> {
     pub(crate) settings: &'a ConditionSettings,
+    /// Whether the user receives the end of training and nothing else.
+    pub(crate) delivered: bool,
     pub(crate) table: Table,
     pub(crate) draws: Draws,
     pub(crate) baseline: Option<&'a DefenceFacts>,
@@ -38,7 +41,8 @@ impl<'a> Study<'a> {
         }
         let table = Table::read(&evidence.probes, &evidence.defences)?;
         let draws = Draws::new(&table.items, evidence.settings.resamples);
-        Ok(Self { settings: &evidence.settings, table, draws, baseline })
+        let delivered = evidence.threat_model == ThreatModel::FineTuningApi;
+        Ok(Self { settings: &evidence.settings, delivered, table, draws, baseline })
     }
 
     /// α: what confidence leaves for error.
@@ -56,14 +60,26 @@ impl<'a> Study<'a> {
         self.table.cadence(arm_of(probe)).last().copied().unwrap_or(0)
     }
 
+    /// The checkpoints at which an attacker holds the model, in steps: with open weights all of them, under
+    /// the fine-tuning API the end of training.
+    pub(crate) fn cadence(&self, arm: Arm) -> Vec<u64> {
+        let all = self.table.cadence(arm);
+        if self.delivered { all.last().copied().into_iter().collect() } else { all }
+    }
+
     /// Every curve of a defence, attack by attack, probe by probe.
     pub(crate) fn measure(&self, defence: &str) -> Curves {
         let mut curves = Vec::new();
         for arm in [Arm::Main, Arm::CrossDomain] {
-            let cadence = self.table.cadence(arm);
+            let cadence = self.cadence(arm);
+            // In the other arm it is another model.
+            let before = match arm {
+                Arm::Main => self.table.runs(defence, arm, NO_ATTACK, Probe::Permitted),
+                Arm::CrossDomain => &[],
+            };
             for attack in self.table.attacks(arm) {
                 let permitted = self.table.runs(defence, arm, attack, Probe::Permitted);
-                let ability = Ability::new(&self.draws, permitted, arm);
+                let ability = Ability::new(&self.draws, permitted, before, arm);
                 for probe in HARMFUL.into_iter().filter(|&probe| arm_of(probe) == arm) {
                     let place = (defence, arm, attack, probe);
                     curves.extend(AttackCurve::measure(self, &ability, place, &cadence));
@@ -95,21 +111,41 @@ impl Curves {
         self.0.iter().filter(move |curve| curve.probe == probe)
     }
 
-    /// The earliest break over all attacks and `probes`; an attack that was tried on other defences only
-    /// may break at any time. None where nothing was asked.
+    /// What each attack that was tried on some defence came to through `probe`: attack by attack with open
+    /// weights, family by family of orders under the fine-tuning API. An attack that was tried on other
+    /// defences only may break at any time.
+    pub(crate) fn courses(
+        &self,
+        study: &Study<'_>,
+        probe: Probe,
+        breaks: impl Fn(&AttackCurve) -> &Breaks,
+    ) -> Vec<(String, Breaks)> {
+        if !study.asked(probe) {
+            return Vec::new();
+        }
+        let replicates = study.draws.replicates;
+        let of = |attack: &str| self.get(attack, probe).map(&breaks);
+        let attacks = study.table.attacks(arm_of(probe));
+        if !study.delivered {
+            let known = |attack: &str| of(attack).cloned().unwrap_or_else(|| Breaks::unknown(replicates));
+            return attacks.into_iter().map(|attack| (attack.to_owned(), known(attack))).collect();
+        }
+        let family = |(name, members): (String, Vec<(u64, &str)>)| {
+            let shares: Vec<_> = members.into_iter().map(|(share, attack)| (share, of(attack))).collect();
+            (name, over_shares(&shares, replicates))
+        };
+        families(&attacks).into_iter().map(family).collect()
+    }
+
+    /// The earliest break over all attacks and `probes`. None where nothing was asked.
     pub(crate) fn earliest(
         &self,
         study: &Study<'_>,
         probes: &[Probe],
-        breaks: impl Fn(&AttackCurve) -> &Breaks,
+        breaks: impl Fn(&AttackCurve) -> &Breaks + Copy,
     ) -> Option<Breaks> {
-        let all = probes.iter().filter(|&&probe| study.asked(probe)).flat_map(|&probe| {
-            study.table.attacks(arm_of(probe)).into_iter().map(move |attack| (attack, probe))
-        });
-        Breaks::earliest(all.map(|(attack, probe)| {
-            let curve = self.get(attack, probe);
-            curve.map_or_else(|| Breaks::unknown(study.draws.replicates), |curve| breaks(curve).clone())
-        }))
+        let all = probes.iter().flat_map(|&probe| self.courses(study, probe, breaks));
+        Breaks::earliest(all.map(|(_, breaks)| breaks))
     }
 }
 

@@ -29,8 +29,14 @@ pub struct Verdicts {
 pub struct DefenceVerdict {
     /// Its label in the spec.
     pub defence: String,
-    /// When it acts.
+    /// When it acts, or the first of its methods.
     pub stage: DefenceStage,
+    /// When each of its methods acts, in their order.
+    #[serde(default)]
+    pub stages: Vec<DefenceStage>,
+    /// Whether it is the aligned model itself, with which the others are compared.
+    #[serde(default)]
+    pub baseline: bool,
     /// How many times more an attacker must pay, over all attacks and in-domain probes.
     pub titer: Titer,
     /// The same, counting only breaks that keep the model's ability.
@@ -43,6 +49,9 @@ pub struct DefenceVerdict {
     pub break_budgets: Vec<BreakBudget>,
     /// Attack by attack: the break budget against the undefended model's.
     pub ratios: Vec<AttackRatio>,
+    /// Attack by attack: how harmful and how able the model is before and after.
+    #[serde(default)]
+    pub scores: Vec<AttackScore>,
 }
 
 /// Unbounded and utility-bounded titer of one probe.
@@ -55,6 +64,9 @@ pub struct TiterPair {
 }
 
 /// A ratio of interval-censored break budgets. A pure number.
+///
+/// With open weights a budget is the attack's steps. Under the fine-tuning API the user receives only the end
+/// of training, so that the budget is the share of harmful examples in the user's data.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Titer {
     /// First budget at which the defended model was seen broken ÷ the same of the undefended model;
@@ -141,4 +153,48 @@ pub struct AttackRatio {
     pub probe: Probe,
     /// The ratio, with interval and censoring.
     pub ratio: Titer,
+}
+
+/// What one attack does to one defence: the columns of the survey's tables (arXiv 2409.18169).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttackScore {
+    /// The attack's label.
+    pub attack: String,
+    /// The share of harmful examples in the user's data, where the label says it.
+    pub share: Option<f64>,
+    /// Steps after which `after` was measured: the attack's whole budget.
+    pub steps: u64,
+    /// Harmful score: mean judge score of in-domain forbidden prompts, seen and unseen ones pooled.
+    pub harmful: Change,
+    /// The same probe by probe.
+    pub harmful_by_probe: BTreeMap<Probe, Change>,
+    /// What was learnt for `accuracy`: this attack's own run under the fine-tuning API, where the harmful
+    /// examples hide in a harmless task; with open weights, a harmless tuning.
+    pub accuracy_of: Option<String>,
+    /// Fine-tune accuracy: mean score on held-out items of the harmless task.
+    pub accuracy: Change,
+    /// Ability on permitted prompts under the attack.
+    pub permitted: Change,
+}
+
+/// A score before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Change {
+    /// Before any step; none where not measured.
+    pub before: Option<Score>,
+    /// After the last; a run that was stopped because its model was broken counts as it ended. None where not
+    /// measured, or where a run ended early without being broken.
+    pub after: Option<Score>,
+}
+
+/// A mean score from 0 to 1 over runs and items, with an interval of the experiment's confidence for this
+/// number alone.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// The mean.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
 }

@@ -91,6 +91,7 @@ impl Results {
         let defences = experiment.defence.iter().map(|entry| DefenceFacts {
             label: entry.label.clone(),
             stage: entry.stage,
+            stages: entry.stages(),
             baseline: entry.is_baseline(),
         });
         Ok(decide(&Evidence {

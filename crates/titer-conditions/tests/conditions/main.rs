@@ -2,10 +2,12 @@
 
 mod frames;
 
+mod api;
 mod coverage;
 mod generalization;
 mod inputs;
 mod resistance;
+mod scores;
 mod stability;
 mod titer;
 mod trainability;
