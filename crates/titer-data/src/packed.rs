@@ -25,6 +25,17 @@ impl Packed {
         packed
     }
 
+    /// Packs texts of which nothing is supervised; [`Packed::rows`] are their last tokens.
+    pub fn from_prompts<'a>(prompts: impl IntoIterator<Item = &'a [u32]>) -> Self {
+        let mut packed = Self { offsets: vec![0], ..Self::default() };
+        for prompt in prompts.into_iter().filter(|prompt| !prompt.is_empty()) {
+            packed.tokens.extend_from_slice(prompt);
+            packed.offsets.push(packed.tokens.len());
+            packed.rows.push(packed.tokens.len() as u32 - 1);
+        }
+        packed
+    }
+
     fn push(&mut self, example: &Example) {
         let start = self.tokens.len();
         let inputs = example.tokens().len() - 1;
@@ -94,6 +105,15 @@ mod tests {
         assert_eq!(packed.offsets, [0, 3, 4]);
         assert_eq!(packed.rows, [1, 2, 3]);
         assert_eq!(packed.targets, [3, 4, 6]);
+    }
+
+    #[test]
+    fn prompts_are_packed_whole_and_point_at_their_last_tokens() {
+        let packed = Packed::from_prompts([&[1, 2, 3][..], &[], &[4]]);
+        assert_eq!(packed.tokens, [1, 2, 3, 4]);
+        assert_eq!(packed.offsets, [0, 3, 4]);
+        assert_eq!(packed.rows, [2, 3]);
+        assert!(packed.targets.is_empty());
     }
 
     #[test]

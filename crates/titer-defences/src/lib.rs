@@ -19,8 +19,8 @@ pub use alignment::{
 pub use context::{DefenceContext, Keep};
 pub use error::{Error, Result};
 pub use fine_tuning::{
-    ConstrainedSft, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa, Part, SafeInstruct,
-    UserTraining,
+    ConstrainedSft, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa, Part, RoutingForm,
+    SafeInstruct, SafeMoe, UserTraining,
 };
 pub use post_fine_tuning::{
     Antidote, Form, Interpolation, NoiseUnit, Normalization, Panacea, RandomPerturbation, Repair,

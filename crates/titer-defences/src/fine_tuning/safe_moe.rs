@@ -1,0 +1,187 @@
+//! `safe-moe`: keep a mixture of experts sending harmful prompts where the aligned model sent them.
+//! Fine-tuning moves routing before it moves anything else: min f_user(w) and, for harmful prompts,
+//! Σ over layers KL(softmax(r₀/τ) ‖ softmax(r/τ)), r the router's logits at the prompt's last token.
+//!
+//! Source: Kim et al., *Defending MoE LLMs against harmful fine-tuning via safety routing alignment*, arXiv
+//! 2509.22745, equation 3 and algorithm 1, as `jaehanwork/SafeMoE`@98e45ba runs it: after every so many of
+//! the user's steps one pass over the prompts, each batch a step of its own of the same optimiser (the
+//! greedy form of the two-level problem). The joint form adds the term to every step's loss with a weight.
+
+use candle_core::Tensor;
+use serde::Deserialize;
+use titer_data::{Packed, Sampler};
+use titer_model::{Decoder, View};
+use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_train::loss::{mean_cross_entropy, value};
+use titer_train::{Cost, Gradient, Objective, router_logits, routing_divergence};
+
+use super::{Guard, UserTraining};
+use crate::{DefenceContext, Error, Result};
+
+/// How the two levels are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoutingForm {
+    /// Steps on the user's data, then steps on the routing.
+    Greedy,
+    /// One loss of both.
+    Joint,
+}
+
+/// The settings.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SafeMoe {
+    /// How the two levels are joined.
+    pub form: RoutingForm,
+    /// Harmful prompts whose routing is held.
+    pub prompts: usize,
+    /// Prompts at a time.
+    pub batch: usize,
+    /// τ: temperature of the routing.
+    pub temperature: f64,
+    /// Greedy: steps of the user's between two passes.
+    pub every: u64,
+    /// Joint: weight of the routing.
+    pub weight: f64,
+}
+
+pub(crate) fn method() -> Method {
+    Method {
+        name: "safe-moe",
+        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        version: 1,
+        summary: "holds where a mixture of experts sends harmful prompts while a user's data is trained on",
+        citation: "Kim et al., arXiv 2509.22745",
+        parameters: vec![
+            Parameter::choice(
+                "form",
+                "greedy",
+                &["greedy", "joint"],
+                "routing in steps of its own, or added to each step's loss",
+            ),
+            Parameter::integer(
+                "prompts",
+                "prompts",
+                100,
+                1..=1_000_000,
+                "harmful prompts whose routing is held",
+            ),
+            Parameter::integer("batch", "prompts", 32, 1..=65_536, "prompts at a time"),
+            Parameter::real("temperature", "1", 0.1, 1e-3..=1e3, "temperature of the routing"),
+            Parameter::integer(
+                "every",
+                "steps",
+                10,
+                1..=10_000_000,
+                "greedy: the user's steps between two passes",
+            ),
+            Parameter::real("weight", "1", 1.0, 0.0..=1e6, "joint: weight of the routing"),
+        ],
+    }
+}
+
+impl SafeMoe {
+    /// Steps of one pass over the prompts.
+    fn pass(&self) -> u64 {
+        match self.form {
+            RoutingForm::Greedy => self.prompts.div_ceil(self.batch) as u64,
+            RoutingForm::Joint => 0,
+        }
+    }
+}
+
+impl Guard for SafeMoe {
+    /// A pass follows every `every` of the user's steps.
+    fn steps(&self, user: u64) -> u64 {
+        user + user / self.every * self.pass()
+    }
+
+    fn extra_examples_per_step(&self) -> f64 {
+        match self.form {
+            RoutingForm::Greedy => 0.0,
+            RoutingForm::Joint => self.batch as f64,
+        }
+    }
+
+    fn objective(
+        &self,
+        user: UserTraining,
+        context: &DefenceContext,
+        start: &Decoder,
+    ) -> Result<Box<dyn Objective>> {
+        let not = |problem: String| Err(Error::NotApplicable { name: "safe-moe", problem });
+        if context.harmful.len() < self.prompts {
+            let (asked, held) = (self.prompts, context.harmful.len());
+            return not(format!("{asked} prompts are asked for, the defender has {held}: lower `prompts`"));
+        }
+        let batches: Vec<Packed> = context.harmful[..self.prompts]
+            .chunks(self.batch)
+            .map(|part| Packed::from_prompts(part.iter().map(|example| example.prompt())))
+            .collect();
+        let mut held = Vec::with_capacity(batches.len());
+        for prompts in batches {
+            let routing = router_logits(start, &prompts, View::Detached)?;
+            if routing.is_empty() {
+                return not("the model is no mixture of experts: it has no router".to_owned());
+            }
+            held.push(Held { prompts, routing });
+        }
+        Ok(Box::new(Routed { user: user.batches, held, settings: self.clone() }))
+    }
+}
+
+/// Prompts, and where the model before fine-tuning sends them.
+struct Held {
+    prompts: Packed,
+    routing: Vec<Tensor>,
+}
+
+impl Held {
+    /// How far their routing has moved: a scalar.
+    fn moved(&self, model: &Decoder, temperature: f64) -> titer_train::Result<Tensor> {
+        let now = router_logits(model, &self.prompts, View::Tracked)?;
+        routing_divergence(&self.routing, &now, temperature)
+    }
+}
+
+struct Routed {
+    user: Sampler,
+    held: Vec<Held>,
+    settings: SafeMoe,
+}
+
+impl Objective for Routed {
+    fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
+        let SafeMoe { form, temperature, every, weight, .. } = self.settings;
+        match form {
+            RoutingForm::Greedy => {
+                let (round, place) =
+                    (step / (every + self.settings.pass()), step % (every + self.settings.pass()));
+                if place < every {
+                    return self.user(model, round * every + place);
+                }
+                let held = &self.held[(place - every) as usize];
+                let moved = held.moved(model, temperature)?;
+                let cost = Cost::of(model, &held.prompts);
+                // What comes after the last router has no part in it.
+                Ok(Gradient::partial(&moved, model, cost)?.with_term("routing_divergence", value(&moved)?))
+            }
+            RoutingForm::Joint => {
+                let held = &self.held[step as usize % self.held.len()];
+                let moved = held.moved(model, temperature)?;
+                let routing = Gradient::partial(&moved, model, Cost::of(model, &held.prompts))?
+                    .with_term("routing_divergence", value(&moved)?);
+                self.user(model, step)?.add_scaled(weight, &routing)
+            }
+        }
+    }
+}
+
+impl Routed {
+    /// The user's own gradient at the user's own step.
+    fn user(&self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
+        let batch = self.user.batch(step);
+        let loss = mean_cross_entropy(model, &batch)?;
+        Ok(Gradient::of(&loss, model, Cost::of(model, &batch))?.with_term("cross_entropy", value(&loss)?))
+    }
+}

@@ -1,0 +1,36 @@
+//! Where a mixture of experts sends its tokens, and how far that has moved.
+
+use candle_core::Tensor;
+use titer_data::Packed;
+use titer_model::{Decoder, View};
+use titer_ops::composed::log_softmax;
+
+use crate::Result;
+use crate::loss::trace;
+
+/// The router logits of every mixture layer at the batch's [`Packed::rows`], each of shape
+/// `(rows, experts)`; none for a dense model.
+///
+/// # Errors
+/// When the batch does not fit the model.
+pub fn router_logits(model: &Decoder, batch: &Packed, view: View) -> Result<Vec<Tensor>> {
+    let rows = Tensor::new(batch.rows.as_slice(), model.device())?;
+    let trace = trace(model, batch, view)?;
+    let routers = trace.layers.iter().filter_map(|layer| layer.router.as_ref());
+    routers.map(|logits| Ok(logits.index_select(&rows, 0)?)).collect()
+}
+
+/// KL(p₀ ‖ p) of the routing from `reference` to `now` at a temperature, in nats: the sum over layers and
+/// experts, the mean over rows; a scalar (Kim et al., arXiv 2509.22745, equation 3).
+///
+/// # Errors
+/// When the two are of different shapes or there is no router.
+pub fn routing_divergence(reference: &[Tensor], now: &[Tensor], temperature: f64) -> Result<Tensor> {
+    let mut layers = Vec::with_capacity(now.len());
+    for (before, after) in reference.iter().zip(now) {
+        let log_p = log_softmax(&(before / temperature)?, 1)?;
+        let log_q = log_softmax(&(after / temperature)?, 1)?;
+        layers.push((log_p.exp()? * (log_p - log_q)?)?.sum(1)?.mean_all()?);
+    }
+    Ok(Tensor::stack(&layers, 0)?.sum_all()?)
+}
