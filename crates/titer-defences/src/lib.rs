@@ -13,8 +13,11 @@ mod fine_tuning;
 mod post_fine_tuning;
 pub mod registry;
 
-pub use alignment::{AdversarialLoss, Immunizer, Tar, Training};
-pub use context::{DefenceContext, Keep};
+pub use alignment::{
+    AdversarialLoss, Booster, Immunizer, RepNoise, RepNoiseForm, RepNoiseLoss, TVaccine, Tar, Training,
+    Vaccine,
+};
+pub use context::{DefenceContext, Keep, Pair, Pairs};
 pub use error::{Error, Result};
 pub use fine_tuning::{Guard, UserTraining};
 pub use post_fine_tuning::{Repair, RepairContext, RepairReport};

@@ -9,7 +9,9 @@ mod checkpoint;
 mod error;
 mod gradient;
 pub mod loss;
+pub mod mmd;
 mod objective;
+pub mod perturbed;
 pub mod schedule;
 mod trainer;
 
