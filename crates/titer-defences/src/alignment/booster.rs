@@ -37,7 +37,7 @@ pub struct Booster {
 pub(crate) fn method() -> Method {
     let own = [
         Parameter::integer("batch_harmful", "examples", 24, 1..=65_536, "harmful examples per step"),
-        Parameter::real("lambda", "1", 0.1, 0.0..=1e6, "weight of the harmful loss's reduction by one step"),
+        Parameter::real("lambda", "1", 0.3, 0.0..=1e6, "weight of the harmful loss's reduction by one step"),
         Parameter::real("alpha", "1", 0.1, 0.0..=1e6, "length of that step, as a distance between weights"),
     ];
     Method {
@@ -46,7 +46,7 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "lessens by how much one step along the harmful gradient lowers the harmful loss",
         citation: "Huang et al., arXiv 2409.01586",
-        parameters: Training::parameters(200, 5e-4).into_iter().chain(own).collect(),
+        parameters: Training::parameters_with(300, 1e-3, 0.8).into_iter().chain(own).collect(),
     }
 }
 
