@@ -66,6 +66,12 @@ impl Sampler {
 
     /// The batch of one step.
     pub fn batch(&self, step: u64) -> Packed {
+        Packed::from_examples(self.examples(step))
+    }
+
+    /// The examples of one step's batch, in order. Samplers of one stream over equally many examples draw
+    /// the same places.
+    pub fn examples(&self, step: u64) -> Vec<&Example> {
         let mut rng = self.stream.at(step);
         let count = self.examples.len();
         let chosen: Vec<usize> = match self.draw {
@@ -77,7 +83,7 @@ impl Sampler {
                 within.into_iter().map(|at| self.by_length[(start + at) % count]).collect()
             }
         };
-        Packed::from_examples(chosen.iter().map(|at| &self.examples[*at]))
+        chosen.into_iter().map(|at| &self.examples[at]).collect()
     }
 
     /// Examples drawn at each step.

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use titer_data::{Draw, Example, Packed, Sampler, Stream};
 use titer_train::Result as TrainResult;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The defender's data and randomness. None of it is in any split that attacks or probes use.
 #[derive(Debug, Clone)]
@@ -28,6 +28,49 @@ impl DefenceContext {
     /// When there are no examples or the batch is empty.
     pub fn sampler(&self, name: &str, examples: &Arc<[Example]>, batch: usize) -> Result<Sampler> {
         Ok(Sampler::new(examples.clone(), Stream::new(self.seed, name), batch, Draw::WithReplacement)?)
+    }
+}
+
+/// Forbidden prompts with both answers: the harmful one and the refusal, drawn together.
+#[derive(Debug, Clone)]
+pub struct Pairs {
+    harmful: Sampler,
+    refusals: Sampler,
+}
+
+/// One forbidden prompt with both answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    /// With the answer that must not be given.
+    pub harmful: &'a Example,
+    /// With the refusal.
+    pub refusal: &'a Example,
+}
+
+impl Pairs {
+    /// `batch` pairs at each step; `name` is their purpose.
+    ///
+    /// # Errors
+    /// When there are not as many refusals as harmful answers, or the data cannot be sampled.
+    pub fn new(context: &DefenceContext, name: &'static str, batch: usize) -> Result<Self> {
+        let (harmful, refusals) = (context.harmful.len(), context.refusals.len());
+        if harmful != refusals {
+            let problem = format!(
+                "it needs both answers to each prompt, not {harmful} harmful ones and {refusals} refusals"
+            );
+            return Err(Error::NotApplicable { name, problem });
+        }
+        // One stream over equally many examples draws the same places of both.
+        Ok(Self {
+            harmful: context.sampler(name, &context.harmful, batch)?,
+            refusals: context.sampler(name, &context.refusals, batch)?,
+        })
+    }
+
+    /// The pairs of one step.
+    pub fn batch(&self, step: u64) -> Vec<Pair<'_>> {
+        let pairs = self.harmful.examples(step).into_iter().zip(self.refusals.examples(step));
+        pairs.map(|(harmful, refusal)| Pair { harmful, refusal }).collect()
     }
 }
 
@@ -68,5 +111,36 @@ impl Keep {
         let refusal = token_losses.narrow(0, 0, refusals)?.mean_all()?;
         let permitted = token_losses.narrow(0, refusals, targets - refusals)?.mean_all()?;
         Ok(((refusal * self.share)? + (permitted * (1.0 - self.share))?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(harmful: u32, refusals: u32) -> DefenceContext {
+        let examples = |count: u32, answer: u32| -> Arc<[Example]> {
+            (0..count).filter_map(|prompt| Example::new(vec![prompt, answer], 1).ok()).collect()
+        };
+        DefenceContext {
+            harmful: examples(harmful, 100),
+            refusals: examples(refusals, 200),
+            permitted: examples(1, 300),
+            seed: 3,
+        }
+    }
+
+    #[test]
+    fn pairs_have_one_prompt_and_two_answers() {
+        let pairs = Pairs::new(&context(20, 20), "test", 8).unwrap();
+        let mut prompts = Vec::new();
+        for pair in pairs.batch(4) {
+            assert_eq!(pair.harmful.prompt(), pair.refusal.prompt());
+            assert_eq!((pair.harmful.answer(), pair.refusal.answer()), (&[100][..], &[200][..]));
+            prompts.push(pair.harmful.prompt()[0]);
+        }
+        prompts.dedup();
+        assert!(prompts.len() > 1, "{prompts:?}");
+        assert!(Pairs::new(&context(20, 19), "test", 8).is_err());
     }
 }

@@ -14,9 +14,10 @@ mod post_fine_tuning;
 pub mod registry;
 
 pub use alignment::{
-    AdversarialLoss, CircuitBreakers, ConditionNumber, Immunizer, Npo, Rmu, Sdd, Tamper, Tar, Training,
+    AdversarialLoss, Booster, CircuitBreakers, ConditionNumber, Immunizer, Npo, RepNoise, RepNoiseForm,
+    RepNoiseLoss, Rmu, Sdd, TVaccine, Tamper, Tar, Training, Vaccine,
 };
-pub use context::{DefenceContext, Keep};
+pub use context::{DefenceContext, Keep, Pair, Pairs};
 pub use error::{Error, Result};
 pub use fine_tuning::{
     ConstrainedSft, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa, Part, RoutingForm,

@@ -335,6 +335,16 @@ impl Decoder {
         self.head(&self.detached, hidden, rows)
     }
 
+    /// The hidden states after the last norm, which [`Decoder::logits`] would apply once more. Tracks
+    /// gradients.
+    ///
+    /// # Errors
+    /// When the states are not of the model's size.
+    pub fn normed(&self, hidden: &Hidden) -> Result<Hidden> {
+        let states = rms_norm(&hidden.states, &self.tracked.norm, self.config.rms_norm_eps)?;
+        Ok(Hidden { states })
+    }
+
     /// Runs without gradients, with the caller's attention.
     pub(crate) fn run_detached(
         &self,

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use titer_data::Packed;
-use titer_model::{Decoder, Experts, Trace, View};
+use titer_model::{Decoder, Experts, Hidden, Trace, View};
 use titer_ops::{Routes, Sequences, composed, cross_entropy};
 
 use crate::Result;
@@ -81,6 +81,15 @@ pub fn softplus(x: &Tensor) -> Result<Tensor> {
 /// When the batch does not fit the model.
 pub fn token_losses(model: &Decoder, batch: &Packed) -> Result<Tensor> {
     Ok(cross_entropy(&supervised_logits(model, batch)?, &batch.targets)?)
+}
+
+/// Cross-entropy in nats of each supervised token of `batch` when `hidden`, states of any layer for its
+/// tokens, are read through the last norm and the head: shape `(targets)`.
+///
+/// # Errors
+/// When the states are not those of the batch.
+pub fn cross_entropy_of(model: &Decoder, hidden: &Hidden, batch: &Packed) -> Result<Tensor> {
+    Ok(cross_entropy(&model.logits(hidden, &batch.rows)?, &batch.targets)?)
 }
 
 /// Mean cross-entropy in nats over the supervised tokens: a scalar.

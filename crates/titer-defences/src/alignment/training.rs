@@ -33,6 +33,11 @@ pub struct Training {
 impl Training {
     /// What the registry says of these settings; `steps` and `rate` are the method's defaults.
     pub fn parameters(steps: i64, rate: f64) -> Vec<Parameter> {
+        Self::parameters_with(steps, rate, 0.4)
+    }
+
+    /// The same with the method's own default of `refusal_weight`.
+    pub fn parameters_with(steps: i64, rate: f64, refusal_weight: f64) -> Vec<Parameter> {
         vec![
             Parameter::integer("steps", "steps", steps, 1..=10_000_000, "optimiser steps"),
             Parameter::real("rate", "1/step", rate, 1e-9..=1.0, "learning rate, constant"),
@@ -41,7 +46,7 @@ impl Training {
             Parameter::real(
                 "refusal_weight",
                 "1",
-                0.4,
+                refusal_weight,
                 0.0..=1.0,
                 "weight of refusals against permitted examples",
             ),
