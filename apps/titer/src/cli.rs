@@ -1,5 +1,7 @@
 //! The command line: what may be typed, with the help that teaches it.
 
+mod compare;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use titer_lab::Compute;
 use titer_plan::Override;
+
+pub(crate) use compare::CompareArgs;
 
 /// The store where nothing else is said.
 pub(crate) const DEFAULT_STORE: &str = "store";
@@ -42,6 +46,8 @@ pub(crate) enum Verb {
     Run(RunArgs),
     /// Show the verdicts of an experiment and what decided them
     Show(ShowArgs),
+    /// Compare the defences of one or several experiments: titer, verdicts, scores, costs
+    Compare(CompareArgs),
     /// Write an experiment's report: verdicts, curves, spec, costs
     Report(ReportArgs),
     /// Show what a run would do and cost; runs nothing
@@ -220,6 +226,8 @@ pub(crate) enum Export {
     Training,
     /// A row per defence and condition
     Verdicts,
+    /// A row per defence, attack, measure and moment: harmful score, accuracy and ability, before and after
+    Scores,
     /// A row per response: prompt and response, word for word
     Responses,
 }

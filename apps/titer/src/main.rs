@@ -5,11 +5,13 @@
 
 mod cli;
 mod commands;
+mod comparison;
 mod exit;
 mod output;
 mod progress;
 mod report;
 mod sanitise;
+mod score_tables;
 #[cfg(test)]
 mod specimen;
 mod style;

@@ -41,6 +41,12 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(result(&text)?)
 }
 
+/// The columns that text may take: `COLUMNS` where it is set, or else 80.
+pub(crate) fn width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    told.filter(|columns| (40..=1000).contains(columns)).unwrap_or(80)
+}
+
 /// Whether stdout is looked at by a person.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()

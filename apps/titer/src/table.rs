@@ -28,12 +28,14 @@ pub(crate) struct Cell {
     short: Option<String>,
     /// What colours it.
     pub(crate) decision: Option<Decision>,
+    /// What it is sorted by, if not by its text.
+    pub(crate) sort: Option<f64>,
 }
 
 impl Cell {
     /// Plain text.
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), short: None, decision: None }
+        Self { text: text.into(), short: None, decision: None, sort: None }
     }
 
     /// Text that may be cut to `short` where room is scarce.
@@ -48,9 +50,21 @@ impl Cell {
                 text: wording::decision(decision),
                 short: Some(wording::short_decision(decision)),
                 decision: Some(decision),
+                sort: None,
             },
             None => Self::new("–"),
         }
+    }
+
+    /// A verdict that is cut to its sign where room is scarce.
+    pub(crate) fn symbol(decision: Option<Decision>) -> Self {
+        let short = decision.map(|decision| wording::symbol(decision).to_owned());
+        Self { short, ..Self::decision(decision) }
+    }
+
+    /// The same cell, sorted by a number.
+    pub(crate) fn sorted_by(self, value: Option<f64>) -> Self {
+        Self { sort: value, ..self }
     }
 
     fn shown(&self, narrow: bool) -> &str {
@@ -76,6 +90,29 @@ impl Table {
             });
         }
         text
+    }
+
+    /// The table in lines of at most `width` columns where its texts allow it: as a whole if its short texts
+    /// fit, or else in blocks, each with the first `keys` columns.
+    pub(crate) fn folded(&self, style: Style, width: usize, keys: usize) -> String {
+        let narrow = self.widths(true);
+        let mut blocks: Vec<Vec<usize>> = Vec::new();
+        for column in keys..narrow.len() {
+            let fits = |block: &Vec<usize>| {
+                let columns = block.iter().chain([&column]);
+                line_width(&columns.map(|&column| narrow[column]).collect::<Vec<_>>()) <= width
+            };
+            match blocks.last_mut() {
+                Some(block) if fits(block) => block.push(column),
+                _ => blocks.push((0..keys).chain([column]).collect()),
+            }
+        }
+        let block = |columns: &Vec<usize>| {
+            let pick = |cells: &Vec<Cell>| columns.iter().filter_map(|&at| cells.get(at).cloned()).collect();
+            let rows = self.rows.iter().map(pick).collect();
+            Self { caption: self.caption.clone(), head: pick(&self.head), rows }.to_text(style, width)
+        };
+        blocks.iter().map(block).collect::<Vec<_>>().join("\n")
     }
 
     fn push_line(
@@ -172,6 +209,20 @@ mod tests {
             coloured.split('\u{1b}').map(|part| part.split_once('m').map_or(part, |p| p.1)).collect();
         assert!(coloured.contains('\u{1b}'));
         assert!(plain.contains("none     ? inconclusive  1\n"), "{plain}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_folded_with_its_first_column() {
+        assert_eq!(table().folded(Style::plain(), 80, 1), table().to_text(Style::plain(), 80));
+        insta::assert_snapshot!(table().folded(Style::plain(), 20, 1), @r"
+        defence  general.
+        none     ? inconcl.
+        [31mtar  –
+
+        defence  n
+        none     1
+        [31mtar
+        ");
     }
 
     #[test]

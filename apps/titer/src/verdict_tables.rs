@@ -1,7 +1,7 @@
 //! Verdicts as tables: what `titer show` prints and what a report's tables are made of.
 
 use titer_conditions::{DefenceVerdict, Titer, Verdict, VerdictPart, Verdicts};
-use titer_plan::{Condition, Probe};
+use titer_plan::{Condition, Probe, ThreatModel};
 
 use crate::table::{Cell, Table};
 use crate::wording;
@@ -65,12 +65,25 @@ pub(crate) fn titers(verdicts: &Verdicts) -> Table {
             row
         })
         .collect();
+    let budget = match verdicts.threat_model {
+        ThreatModel::OpenWeights => "the cheapest attack's break budget",
+        ThreatModel::FineTuningApi => "the least share of harmful examples that breaks it,",
+    };
     let caption = format!(
-        "Titer: the cheapest attack's break budget divided by that on the undefended model, \
-         with its {} % interval",
+        "Titer: {budget} divided by that on the undefended model, with its {} % interval",
         wording::percent(verdicts.confidence)
     );
     Table { caption, head, rows }
+}
+
+/// The tables of one defence's break budgets. Where a provider trains, shares break a model, not steps: the
+/// scores say what the table of budgets would.
+pub(crate) fn breaks(verdicts: &Verdicts, defence: &DefenceVerdict) -> Vec<Table> {
+    let tables = match verdicts.threat_model {
+        ThreatModel::OpenWeights => vec![break_budgets(defence), ratios(defence, "break budget")],
+        ThreatModel::FineTuningApi => vec![ratios(defence, "least share that breaks it")],
+    };
+    tables.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
 /// One defence's break budgets: a row per attack, a column per probe, all seeds together.
@@ -88,11 +101,11 @@ pub(crate) fn break_budgets(defence: &DefenceVerdict) -> Table {
 
 /// One defence's break budgets against the undefended model's: a row per attack, a column per probe.
 /// No rows for the undefended model itself.
-pub(crate) fn ratios(defence: &DefenceVerdict) -> Table {
+fn ratios(defence: &DefenceVerdict, budget: &str) -> Table {
     let is_one = |titer: &Titer| titer.value == Some(1.0) && titer.lower == 1.0 && titer.upper == Some(1.0);
     let itself = defence.ratios.iter().all(|ratio| is_one(&ratio.ratio));
     by_attack(
-        format!("{}: break budget ÷ that of the undefended model", defence.defence),
+        format!("{}: {budget} ÷ that of the undefended model", defence.defence),
         defence.ratios.iter().filter(|_| !itself).map(|r| (r.attack.as_str(), r.probe)),
         |attack, probe| {
             let ratio = defence.ratios.iter().find(|r| r.attack == attack && r.probe == probe);

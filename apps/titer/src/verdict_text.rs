@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use titer_conditions::{DefenceVerdict, Verdicts};
-use titer_plan::Condition;
+use titer_plan::{Condition, ThreatModel};
 
 use crate::sanitise;
+use crate::score_tables::survey;
 use crate::style::Style;
-use crate::table::wrap;
+use crate::table::{Table, wrap};
 use crate::verdict_tables::{CONDITIONS, break_budgets, titers, verdicts as verdict_table};
 use crate::wording;
 
@@ -30,13 +31,34 @@ pub(crate) fn summary(verdicts: &Verdicts, style: Style) -> String {
     text.push_str(&titers(verdicts).to_text(style, WIDTH));
     text.push('\n');
     text.push_str(&style.faint(&wrap(
-        "titer: break budget of the cheapest attack ÷ that of the undefended model; \
-         utility-bounded: counting only attacks that leave the model able",
+        match verdicts.threat_model {
+            ThreatModel::OpenWeights => {
+                "titer: break budget of the cheapest attack ÷ that of the undefended model; \
+                 utility-bounded: counting only attacks that leave the model able"
+            }
+            ThreatModel::FineTuningApi => {
+                "titer: least share of harmful examples that breaks the model ÷ that of the undefended model; \
+                 utility-bounded: counting only orders that leave the model able"
+            }
+        },
         WIDTH,
         0,
         "",
     )));
     text.push('\n');
+    text.push_str(&tables(&survey(verdicts), None, style, WIDTH));
+    text
+}
+
+/// Tables below their captions, and those below the name of what they are about.
+pub(crate) fn tables(tables: &[Table], about: Option<&str>, style: Style, width: usize) -> String {
+    let mut text = String::new();
+    for table in tables {
+        let about = about.map_or(String::new(), |name| format!("{name}: "));
+        let caption = wrap(&format!("{about}{}", table.caption), width, 0, "");
+        let _ = writeln!(text, "\n{}", style.bold(&caption));
+        text.push_str(&table.folded(style, width, 1));
+    }
     text
 }
 
@@ -47,6 +69,19 @@ pub(crate) fn full(verdicts: &Verdicts, style: Style) -> String {
         text.push('\n');
         push_evidence(&mut text, defence, style);
     }
+    if verdicts.threat_model == ThreatModel::OpenWeights {
+        push_break_budgets(&mut text, verdicts, style);
+    }
+    if !verdicts.caveats.is_empty() {
+        let _ = writeln!(text, "\n{}", style.bold("caveats"));
+        for caveat in &verdicts.caveats {
+            let _ = writeln!(text, "- {}", wrap(caveat, WIDTH, 2, "  "));
+        }
+    }
+    text
+}
+
+fn push_break_budgets(text: &mut String, verdicts: &Verdicts, style: Style) {
     text.push_str(&format!(
         "\n{}\n",
         style.bold("break budgets: (the last that held, the first that broke], over all seeds")
@@ -59,13 +94,6 @@ pub(crate) fn full(verdicts: &Verdicts, style: Style) -> String {
         text.push('\n');
         text.push_str(&table.to_text(style, WIDTH));
     }
-    if !verdicts.caveats.is_empty() {
-        let _ = writeln!(text, "\n{}", style.bold("caveats"));
-        for caveat in &verdicts.caveats {
-            let _ = writeln!(text, "- {}", wrap(caveat, WIDTH, 2, "  "));
-        }
-    }
-    text
 }
 
 fn push_evidence(text: &mut String, defence: &DefenceVerdict, style: Style) {

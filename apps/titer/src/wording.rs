@@ -1,7 +1,7 @@
 //! How numbers and verdicts are put into words: the same on a terminal and in a report.
 
-use titer_conditions::{Bounds, BreakBudget, Titer, VerdictPart};
-use titer_plan::{Condition, Decision, Probe};
+use titer_conditions::{Bounds, BreakBudget, Change, Score, Titer, VerdictPart};
+use titer_plan::{Condition, Decision, DefenceStage, Probe, ThreatModel};
 
 /// The sign that stands beside the word, so that nothing depends on colour.
 pub(crate) fn symbol(decision: Decision) -> &'static str {
@@ -96,6 +96,59 @@ pub(crate) fn titer(titer: &Titer) -> String {
     }
 }
 
+/// How a titer is read, in a paragraph.
+pub(crate) fn titer_note(threat_model: ThreatModel) -> &'static str {
+    match threat_model {
+        ThreatModel::OpenWeights => {
+            "A titer of 8 means that the cheapest attack had to spend 8 times the steps it needs on the undefended \
+             model; ≥ stands where the defended model was never broken. The utility-bounded titer counts only \
+             attacks that leave the model able."
+        }
+        ThreatModel::FineTuningApi => {
+            "A titer of 4 means that it took 4 times the share of harmful examples that breaks the undefended model; \
+             ≥ stands where no share tried broke the defended one. Shares are known between those tried only, \
+             hence the wide intervals; the scores by share say more. The utility-bounded titer counts only orders \
+             that leave the model able."
+        }
+    }
+}
+
+/// A titer without its interval: `8.0`, `≥ 16`.
+pub(crate) fn short_titer(titer: &Titer) -> String {
+    match titer.value {
+        Some(value) if !(titer.censored && titer.lower > 0.0) => factor(value),
+        _ => self::titer(titer).replace("unknown", "?"),
+    }
+}
+
+/// A defence's stage as an abbreviated word.
+pub(crate) fn short_stage(stage: DefenceStage) -> &'static str {
+    match stage {
+        DefenceStage::Alignment => "align",
+        DefenceStage::FineTuning => "tune",
+        DefenceStage::PostFineTuning => "post",
+    }
+}
+
+/// A score with its interval: `0.85 [0.80, 0.89]`.
+pub(crate) fn score(score: &Score) -> String {
+    format!("{} [{}, {}]", share(score.value), share(score.lower), share(score.upper))
+}
+
+/// A score before and after: `0.01 → 0.85`.
+pub(crate) fn change(change: &Change) -> String {
+    let value = |score: Option<Score>| score.map_or("–".to_owned(), |score| share(score.value));
+    format!("{} → {}", value(change.before), value(change.after))
+}
+
+/// Arithmetic: `3.4 GFLOP`, `1.2 PFLOP`.
+pub(crate) fn flops(flops: f64) -> String {
+    const PREFIXES: [(f64, &str); 5] = [(1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")];
+    let found = PREFIXES.into_iter().find(|(scale, _)| flops.abs() >= 0.9995 * scale);
+    let (scale, prefix) = found.unwrap_or((1e6, "M"));
+    format!("{} {prefix}FLOP", factor(flops / scale))
+}
+
 /// A size: `512 kB`, `2.2 GB`.
 pub(crate) fn bytes(bytes: f64) -> String {
     match bytes {
@@ -174,6 +227,7 @@ fn interval(after: u64, until: u64) -> String {
 
 /// A duration for people: `0.4 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
 pub(crate) fn duration(seconds: f64) -> String {
+    // A guard may take less than nothing where the clock is less sure than its price.
     let whole = seconds.round() as u64;
     match whole {
         0..10 => format!("{seconds:.1} s"),
@@ -228,6 +282,21 @@ mod tests {
         check(None, 0.0, None, false, "unknown");
         check(None, 0.0, None, true, "unknown");
         check(None, 0.0, Some(0.125), false, "≤ 0.12");
+    }
+
+    #[test]
+    fn costs_and_changes() {
+        assert_eq!(
+            [3.4e9, 9.999e11, 0.0, 2.5e17].map(flops),
+            ["3.4 GFLOP", "1.0 TFLOP", "0.00 MFLOP", "250 PFLOP"]
+        );
+        let score = |value| Some(Score { value, lower: value, upper: value });
+        assert_eq!(change(&Change { before: score(0.0), after: score(0.846) }), "0.00 → 0.85");
+        assert_eq!(change(&Change { before: None, after: score(1.0) }), "– → 1.00");
+        let known = Titer { value: Some(8.0), lower: 4.0, upper: None, censored: false };
+        assert_eq!(short_titer(&known), "8.0");
+        assert_eq!(short_titer(&Titer { value: None, censored: true, ..known }), "≥ 4.0");
+        assert_eq!(short_titer(&Titer { value: None, lower: 0.0, ..known }), "?");
     }
 
     #[test]

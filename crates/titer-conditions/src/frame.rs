@@ -1,9 +1,10 @@
-//! Verdicts as a frame, for other programs.
+//! Verdicts and scores as frames, for other programs.
 
 use polars::prelude::{Column, DataFrame};
-use titer_metrics::{VERDICTS, sorted};
+use titer_metrics::{SCORES, VERDICTS, sorted};
+use titer_plan::DefenceStage;
 
-use crate::verdict::{Verdict, Verdicts};
+use crate::verdict::{AttackScore, DefenceVerdict, Score, Verdict, Verdicts};
 
 impl Verdicts {
     /// One row per defence and condition (see `titer_metrics::VERDICTS`).
@@ -41,4 +42,82 @@ impl Verdicts {
             .map_err(|source| titer_metrics::Error::Polars { frame: VERDICTS.name, source })?;
         sorted(&frame, &VERDICTS)
     }
+
+    /// One row per defence, attack, measure and moment that was measured (see `titer_metrics::SCORES`).
+    ///
+    /// # Errors
+    /// None that a caller can cause; polars could refuse for want of memory.
+    pub fn score_frame(&self) -> Result<DataFrame, titer_metrics::Error> {
+        let rows: Vec<ScoreRow<'_>> = self.defences.iter().flat_map(rows).collect();
+        let texts = |name: &str, of: fn(&ScoreRow<'_>) -> String| {
+            Column::new(name.into(), rows.iter().map(of).collect::<Vec<String>>())
+        };
+        let reals = |name: &str, of: fn(&ScoreRow<'_>) -> f64| {
+            Column::new(name.into(), rows.iter().map(of).collect::<Vec<f64>>())
+        };
+        let shares: Vec<Option<f64>> = rows.iter().map(|row| row.of.share).collect();
+        let learnt: Vec<Option<&str>> = rows.iter().map(ScoreRow::learnt).collect();
+        let steps: Vec<u64> =
+            rows.iter().map(|row| if row.moment == BEFORE { 0 } else { row.of.steps }).collect();
+        let columns = vec![
+            Column::new("experiment".into(), vec![self.experiment.as_str(); rows.len()]),
+            texts("defence", |row| row.defence.defence.clone()),
+            texts("stage", |row| stages(row.defence)),
+            texts("attack", |row| row.of.attack.clone()),
+            Column::new("share".into(), shares),
+            texts("measure", |row| row.measure.clone()),
+            texts("moment", |row| row.moment.to_owned()),
+            Column::new("learnt".into(), learnt),
+            Column::new("budget_steps".into(), steps),
+            reals("score", |row| row.score.value),
+            reals("lower", |row| row.score.lower),
+            reals("upper", |row| row.score.upper),
+        ];
+        let frame = DataFrame::new(rows.len(), columns)
+            .map_err(|source| titer_metrics::Error::Polars { frame: SCORES.name, source })?;
+        sorted(&frame, &SCORES)
+    }
+}
+
+const BEFORE: &str = "before";
+const ACCURACY: &str = "fine-tune accuracy";
+
+/// One number of one attack.
+struct ScoreRow<'a> {
+    defence: &'a DefenceVerdict,
+    of: &'a AttackScore,
+    measure: String,
+    moment: &'static str,
+    score: Score,
+}
+
+impl ScoreRow<'_> {
+    /// What was learnt, where that is what is measured.
+    fn learnt(&self) -> Option<&str> {
+        self.of.accuracy_of.as_deref().filter(|_| self.measure == ACCURACY)
+    }
+}
+
+fn rows(defence: &DefenceVerdict) -> Vec<ScoreRow<'_>> {
+    let mut rows = Vec::new();
+    for of in &defence.scores {
+        let by_probe =
+            of.harmful_by_probe.iter().map(|(probe, change)| (format!("harmful {probe}"), *change));
+        let changes = std::iter::once(("harmful".to_owned(), of.harmful))
+            .chain(by_probe)
+            .chain([(ACCURACY.to_owned(), of.accuracy), ("permitted ability".to_owned(), of.permitted)]);
+        for (measure, change) in changes {
+            let moments = [(BEFORE, change.before), ("after", change.after)];
+            rows.extend(moments.into_iter().filter_map(|(moment, score)| {
+                Some(ScoreRow { defence, of, measure: measure.clone(), moment, score: score? })
+            }));
+        }
+    }
+    rows
+}
+
+/// `alignment+post-fine-tuning` of a line of methods.
+fn stages(defence: &DefenceVerdict) -> String {
+    let names: Vec<&str> = defence.stages.iter().copied().map(DefenceStage::name).collect();
+    if names.is_empty() { defence.stage.name().to_owned() } else { names.join("+") }
 }

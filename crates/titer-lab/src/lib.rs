@@ -6,6 +6,7 @@
 mod catalogue;
 mod checkpoints;
 mod compute;
+mod costs;
 mod doctor;
 mod error;
 mod estimate;
@@ -21,6 +22,7 @@ mod stages;
 
 pub use catalogue::{Preset, Source, catalogue, plan, presets, source};
 pub use compute::Compute;
+pub use costs::{DefenceCost, StageSpent};
 pub use doctor::{Check, doctor};
 pub use error::{Error, Result};
 pub use estimate::{Estimate, StageEstimate, estimate};
@@ -28,4 +30,4 @@ pub use executor::{RunOptions, RunSummary, StageFailure, run};
 pub use interrupt::Interrupt;
 pub use memory::jobs;
 pub use progress::{Progress, RunEvent};
-pub use results::{Results, StageCost, verdict_frame};
+pub use results::{Results, StageCost, score_frame, verdict_frame};

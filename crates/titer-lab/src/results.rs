@@ -24,7 +24,7 @@ pub struct Results {
     pub costs: Vec<StageCost>,
     /// Labels of stages that are not there yet.
     pub missing: Vec<String>,
-    sealed: Vec<Artifact>,
+    pub(crate) sealed: Vec<Artifact>,
 }
 
 /// What a stage took.
@@ -160,4 +160,12 @@ fn read(path: PathBuf, schema: &Schema) -> Result<DataFrame> {
 /// When a verdict does not fit the schema.
 pub fn verdict_frame(verdicts: &Verdicts) -> Result<DataFrame> {
     Ok(verdicts.frame()?)
+}
+
+/// Frame `scores`.
+///
+/// # Errors
+/// When a score does not fit the schema.
+pub fn score_frame(verdicts: &Verdicts) -> Result<DataFrame> {
+    Ok(verdicts.score_frame()?)
 }

@@ -21,5 +21,5 @@ pub use metric::{ALL, Metric};
 pub use metric::{DEGENERATE_SHARE, EXACT_MATCH, GRADIENT_NORM, HARMFULNESS, REFUSAL, TITER, TRAINING_LOSS};
 pub use parquet::{read_parquet, write_parquet};
 pub use rows::{ProbeRow, ResponseRow, TrainingRow, probe_frame, response_frame, training_frame};
-pub use schema::{CURVES, PROBE_ROWS, PROBES, RESPONSES, TRAINING, VERDICTS};
+pub use schema::{CURVES, PROBE_ROWS, PROBES, RESPONSES, SCORES, TRAINING, VERDICTS};
 pub use schema::{Column, Kind, Schema, check, sorted, stack};

@@ -239,6 +239,27 @@ pub const VERDICTS: Schema = Schema {
     order: &[],
 };
 
+/// One row per defence, attack, measure and moment: scores before and after.
+pub const SCORES: Schema = Schema {
+    name: "scores",
+    version: 1,
+    columns: &[
+        EXPERIMENT,
+        DEFENCE,
+        text("stage"),
+        ATTACK,
+        optional(share("share")),
+        text("measure"),
+        text("moment"),
+        optional(text("learnt")),
+        BUDGET_STEPS,
+        SCORE,
+        share("lower"),
+        share("upper"),
+    ],
+    order: &[],
+};
+
 /// Checks that `frame` has exactly the schema's columns, in any order, with values where they must be.
 ///
 /// # Errors

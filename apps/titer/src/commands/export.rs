@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use titer_lab::Results;
-use titer_metrics::{CURVES, Format, PROBES, RESPONSES, TRAINING, VERDICTS};
+use titer_metrics::{CURVES, Format, PROBES, RESPONSES, SCORES, TRAINING, VERDICTS};
 use titer_store::Store;
 
 use crate::cli::{Export, ExportArgs, ExportFormat};
@@ -32,6 +32,10 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
         }
         Export::Training => titer_metrics::export(&results.training()?, &TRAINING, format, &mut bytes),
         Export::Responses => titer_metrics::export(&results.responses()?, &RESPONSES, format, &mut bytes),
+        Export::Scores => {
+            let scores = titer_lab::score_frame(&results.verdicts()?)?;
+            titer_metrics::export(&scores, &SCORES, format, &mut bytes)
+        }
         Export::Verdicts => {
             let verdicts = titer_lab::verdict_frame(&results.verdicts()?)?;
             titer_metrics::export(&verdicts, &VERDICTS, format, &mut bytes)

@@ -1,5 +1,6 @@
 //! One file per verb: what the user typed in, what titer-lab says out.
 
+mod compare;
 mod completions;
 mod doctor;
 mod export;
@@ -23,6 +24,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.verb {
         Verb::Run(arguments) => run::run(store, &arguments),
         Verb::Show(arguments) => show::show(store, &arguments),
+        Verb::Compare(arguments) => compare::compare(store, &arguments),
         Verb::Report(arguments) => report::report(store, &arguments),
         Verb::Plan(arguments) => plan::plan(store, &arguments),
         Verb::List(arguments) => list::list(store, &arguments),

@@ -40,7 +40,12 @@ fn files(report: &ReportModel, format: ReportFormat) -> anyhow::Result<Vec<(Stri
         ReportFormat::Md => {
             let figures = report.figures.iter();
             let pictures = figures.map(|figure| (report::figure_file(figure), report::figure_svg(figure)));
-            std::iter::once(("report.md".into(), report::markdown(report))).chain(pictures).collect()
+            let pareto = report.pareto.iter();
+            let pareto = pareto.map(|pareto| (report::PARETO_FILE.into(), report::pareto_svg(pareto, true)));
+            std::iter::once(("report.md".into(), report::markdown(report)))
+                .chain(pareto)
+                .chain(pictures)
+                .collect()
         }
     })
 }

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use polars::prelude::DataFrame;
 use titer_conditions::Verdicts;
-use titer_lab::Results;
+use titer_lab::{DefenceCost, Results};
 use titer_metrics::curves;
 use titer_plan::{Arm, DataKind, HARMLESS_TUNING, NO_ATTACK, Plan, Probe};
 
-use super::model::{Artifact, Fact, Figure, KindTiming, Line, Panel, Point, ReportModel, Threshold, Timings};
+use super::model::{
+    Artifact, DefenceTiming, Fact, Figure, KindTiming, Line, Panel, Point, ReportModel, Threshold, Timings,
+};
+use super::pareto::pareto;
+use crate::comparison;
 use crate::wording;
 
 /// What the report of an experiment says.
@@ -18,14 +22,22 @@ use crate::wording;
 pub(crate) fn gather(results: &Results) -> anyhow::Result<ReportModel> {
     let verdicts = results.verdicts()?;
     let runs = Runs::read(&curves(&results.probes)?)?;
+    let costs = results.defence_costs();
+    let mut rows = comparison::rows(&verdicts, &costs);
+    for cost in rows.iter_mut().filter_map(|row| row.cost.as_mut()) {
+        cost.seconds = None;
+        cost.stages.iter_mut().for_each(|spent| spent.seconds = None);
+    }
     Ok(ReportModel {
         summary: results.plan.experiment.summary.clone(),
+        pareto: pareto(&rows),
+        comparison: rows,
         figures: figures(&results.plan, &verdicts, &runs),
         missing: results.missing.clone(),
         spec: toml::to_string(&results.plan.experiment)?,
         environment: environment(results)?,
         artifacts: artifacts(&results.plan),
-        timings: timings(results),
+        timings: timings(results, &costs),
         verdicts,
     })
 }
@@ -202,7 +214,7 @@ fn artifacts(plan: &Plan) -> Vec<Artifact> {
     plan.stages.iter().map(artifact).collect()
 }
 
-fn timings(results: &Results) -> Timings {
+fn timings(results: &Results, costs: &[DefenceCost]) -> Timings {
     let mut hosts: Vec<_> = results.costs.iter().map(|cost| cost.host.clone()).collect();
     hosts.sort_unstable();
     hosts.dedup();
@@ -222,7 +234,10 @@ fn timings(results: &Results) -> Timings {
             }),
         }
     }
-    Timings { seconds: results.costs.iter().map(|cost| cost.seconds).sum(), hosts, kinds }
+    let defences = costs.iter().filter(|cost| !cost.stages.is_empty());
+    let defences =
+        defences.map(|cost| DefenceTiming { defence: cost.defence.clone(), seconds: cost.seconds }).collect();
+    Timings { seconds: results.costs.iter().map(|cost| cost.seconds).sum(), hosts, kinds, defences }
 }
 
 #[cfg(test)]

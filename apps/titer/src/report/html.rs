@@ -1,18 +1,23 @@
-//! The report as one HTML page that needs nothing else: no network, no script.
+//! The report as one HTML page that needs nothing else: no network, and no script to be read. Where scripts
+//! run, one sorts and filters the table of defences.
 
 use minijinja::{AutoEscape, Environment, Error, Output, State, Value};
 use serde::Serialize;
+use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_plan::Condition;
 
 use super::model::{Artifact, Fact, Figure, ReportModel};
-use super::svg;
+use super::{pareto, svg};
+use crate::comparison;
 use crate::sanitise;
+use crate::score_tables::survey;
 use crate::table::Table;
 use crate::verdict_tables::{self, CONDITIONS};
 use crate::wording;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
 
 /// The whole page.
 ///
@@ -40,6 +45,7 @@ fn write_sanitised(out: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -
 #[derive(Serialize)]
 struct Page<'a> {
     style: Value,
+    script: Value,
     title: &'a str,
     summary: &'a str,
     model: &'a str,
@@ -48,6 +54,10 @@ struct Page<'a> {
     confidence: String,
     verdicts: TableView,
     titers: TableView,
+    titer_note: &'static str,
+    survey: Vec<TableView>,
+    comparison: Option<TableView>,
+    pareto: Option<ParetoView<'a>>,
     claims: Vec<Fact>,
     caveats: &'a [String],
     missing: &'a [String],
@@ -57,12 +67,22 @@ struct Page<'a> {
     environment: &'a [Fact],
     artifacts: &'a [Artifact],
     timings: TableView,
+    defence_timings: Option<TableView>,
     seconds: String,
     hosts: String,
 }
 
 #[derive(Serialize)]
+struct ParetoView<'a> {
+    title: &'a str,
+    caption: &'a str,
+    picture: Value,
+}
+
+#[derive(Serialize)]
 struct TableView {
+    /// Whether a script may sort and filter it.
+    sortable: bool,
     caption: String,
     head: Vec<String>,
     rows: Vec<RowView>,
@@ -79,6 +99,8 @@ struct CellView {
     text: String,
     /// The verdict's word, for its colour.
     class: &'static str,
+    /// What it is sorted by, if not by its text.
+    sort: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -99,10 +121,9 @@ struct LegendView<'a> {
 #[derive(Serialize)]
 struct DefenceView<'a> {
     name: &'a str,
-    stage: &'static str,
+    stage: String,
     conditions: Vec<ConditionView<'a>>,
-    break_budgets: TableView,
-    ratios: TableView,
+    breaks: Vec<TableView>,
 }
 
 #[derive(Serialize)]
@@ -128,6 +149,7 @@ impl<'a> Page<'a> {
         let verdicts = &report.verdicts;
         Self {
             style: Value::from_safe_string(format!("{STYLE}{}", svg::STYLE)),
+            script: Value::from_safe_string(SCRIPT.to_owned()),
             title: &verdicts.experiment,
             summary: &report.summary,
             model: &verdicts.model,
@@ -136,15 +158,25 @@ impl<'a> Page<'a> {
             confidence: wording::percent(verdicts.confidence).to_string(),
             verdicts: TableView::of(verdict_tables::verdicts(verdicts)),
             titers: TableView::of(verdict_tables::titers(verdicts)),
+            titer_note: wording::titer_note(verdicts.threat_model),
+            survey: survey(verdicts).into_iter().map(TableView::of).collect(),
+            comparison: (!report.comparison.is_empty())
+                .then(|| TableView::of(comparison::table(&report.comparison, false)).sortable()),
+            pareto: report.pareto.as_ref().map(|pareto| ParetoView {
+                title: &pareto.title,
+                caption: &pareto.caption,
+                picture: Value::from_safe_string(pareto::svg(pareto, false)),
+            }),
             claims: CONDITIONS.map(claim).into(),
             caveats: &verdicts.caveats,
             missing: &report.missing,
             figures: report.figures.iter().map(FigureView::of).collect(),
-            defences: verdicts.defences.iter().map(DefenceView::of).collect(),
+            defences: verdicts.defences.iter().map(|defence| DefenceView::of(verdicts, defence)).collect(),
             spec: &report.spec,
             environment: &report.environment,
             artifacts: &report.artifacts,
             timings: timings(report),
+            defence_timings: defence_timings(report),
             seconds: wording::duration(report.timings.seconds),
             hosts: report.timings.hosts.join(", "),
         }
@@ -156,34 +188,57 @@ fn claim(condition: Condition) -> Fact {
 }
 
 fn timings(report: &ReportModel) -> TableView {
-    let plain = |text: String| CellView { text, class: "" };
     let row = |kind: &super::model::KindTiming| RowView {
         name: kind.kind.clone(),
         cells: vec![
-            plain(kind.stages.to_string()),
-            plain(wording::duration(kind.seconds)),
-            plain(wording::duration(kind.longest)),
+            CellView::plain(kind.stages.to_string()),
+            CellView::plain(wording::duration(kind.seconds)),
+            CellView::plain(wording::duration(kind.longest)),
         ],
     };
     TableView {
+        sortable: false,
         caption: "Time spent, kind by kind".into(),
         head: ["kind", "stages", "together", "longest"].map(str::to_owned).into(),
         rows: report.timings.kinds.iter().map(row).collect(),
     }
 }
 
+fn defence_timings(report: &ReportModel) -> Option<TableView> {
+    let row = |defence: &super::model::DefenceTiming| RowView {
+        name: defence.defence.clone(),
+        cells: vec![CellView::plain(defence.seconds.map_or("?".into(), wording::duration))],
+    };
+    let defences = &report.timings.defences;
+    (!defences.is_empty()).then(|| TableView {
+        sortable: false,
+        caption: "What each defence costs, once for a model or more for a user".into(),
+        head: ["defence", "time"].map(str::to_owned).into(),
+        rows: defences.iter().map(row).collect(),
+    })
+}
+
 impl TableView {
+    fn sortable(self) -> Self {
+        Self { sortable: true, ..self }
+    }
+
     fn of(table: Table) -> Self {
         let row = |cells: Vec<crate::table::Cell>| {
             let mut cells = cells.into_iter();
             RowView {
                 name: cells.next().map(|cell| cell.text).unwrap_or_default(),
                 cells: cells
-                    .map(|cell| CellView { class: cell.decision.map_or("", decision_class), text: cell.text })
+                    .map(|cell| CellView {
+                        class: cell.decision.map_or("", decision_class),
+                        sort: cell.sort,
+                        text: cell.text,
+                    })
                     .collect(),
             }
         };
         Self {
+            sortable: false,
             caption: table.caption,
             head: table.head.into_iter().map(|cell| cell.text).collect(),
             rows: table.rows.into_iter().map(row).collect(),
@@ -193,7 +248,11 @@ impl TableView {
 
 impl CellView {
     fn decision(decision: titer_plan::Decision) -> Self {
-        Self { text: wording::decision(decision), class: decision_class(decision) }
+        Self { class: decision_class(decision), ..Self::plain(wording::decision(decision)) }
+    }
+
+    fn plain(text: String) -> Self {
+        Self { text, class: "", sort: None }
     }
 }
 
@@ -226,7 +285,7 @@ impl<'a> FigureView<'a> {
 }
 
 impl<'a> DefenceView<'a> {
-    fn of(defence: &'a titer_conditions::DefenceVerdict) -> Self {
+    fn of(verdicts: &Verdicts, defence: &'a DefenceVerdict) -> Self {
         let conditions = CONDITIONS.iter().filter_map(|condition| {
             let verdict = defence.conditions.get(condition)?;
             Some(ConditionView {
@@ -247,10 +306,12 @@ impl<'a> DefenceView<'a> {
         });
         Self {
             name: &defence.defence,
-            stage: defence.stage.name(),
+            stage: match defence.stages.as_slice() {
+                [] => defence.stage.name().to_owned(),
+                stages => stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join(" and "),
+            },
             conditions: conditions.collect(),
-            break_budgets: TableView::of(verdict_tables::break_budgets(defence)),
-            ratios: TableView::of(verdict_tables::ratios(defence)),
+            breaks: verdict_tables::breaks(verdicts, defence).into_iter().map(TableView::of).collect(),
         }
     }
 }
@@ -267,9 +328,36 @@ mod tests {
     #[test]
     fn nothing_is_fetched() {
         let page = page();
-        for reference in ["src=", "href=\"http", "url(", "@import", "<script", "<link", "<iframe"] {
+        for reference in ["src=", "href=\"http", "url(", "@import", "<script ", "<link", "<iframe", "fetch("]
+        {
             assert!(!page.contains(reference), "{reference} in the page");
         }
+    }
+
+    #[test]
+    fn one_script_sorts_what_can_be_read_without_it() {
+        let page = page();
+        assert_eq!(page.matches("<script>").count(), 1);
+        assert!(page.trim_end().ends_with("</script>\n</body>\n</html>"));
+        assert!(!SCRIPT.contains("innerHTML") && !SCRIPT.contains("</"));
+        assert_eq!(page.matches("<table class=\"sortable\">").count(), 1);
+        let (_, table) = page.split_once("<table class=\"sortable\">").expect("a table");
+        let (table, _) = table.split_once("</table>").expect("its end");
+        for said in ["adversarial-loss", "0.01 → 0.63", "data-sort=\"0.63\"", "4.6 TFLOP", "? inconclusive"]
+        {
+            assert!(table.contains(said), "{said} in {table}");
+        }
+    }
+
+    #[test]
+    fn the_picture_of_safety_against_use_is_there() {
+        let page = page();
+        assert!(
+            page.contains("id=\"pareto-title\"") && page.contains("tar (alignment): 1 − harmful score 0.96")
+        );
+        let mut report = specimen::report();
+        report.pareto = None;
+        assert!(!render(&report).expect("the template is right").contains("pareto-title"));
     }
 
     #[test]
@@ -313,6 +401,7 @@ mod tests {
         let mut second = first.clone();
         second.timings.seconds = 99.0;
         second.timings.kinds[0].seconds = 99.0;
+        second.timings.defences[0].seconds = None;
         let before_timings = |report: &ReportModel| {
             let page = render(report).expect("the template is right");
             page.split_once("id=\"timings\"").expect("a section of timings").0.to_owned()

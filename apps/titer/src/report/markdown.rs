@@ -4,9 +4,14 @@ use std::fmt::Write as _;
 
 use super::escape::{markdown as escape, markdown_block};
 use super::model::{Figure, ReportModel};
+use crate::comparison;
+use crate::score_tables::survey;
 use crate::table::Table;
 use crate::verdict_tables::{self, CONDITIONS};
 use crate::wording;
+
+/// The file of the picture of safety against use, relative to the report.
+pub(crate) const PARETO_FILE: &str = "pareto.svg";
 
 /// The file that a figure is kept in, relative to the report.
 pub(crate) fn figure_file(figure: &Figure) -> String {
@@ -39,11 +44,11 @@ fn push_opening(text: &mut String, report: &ReportModel) {
     text.push_str("## Verdicts\n\n");
     push_table(text, &verdict_tables::verdicts(verdicts));
     push_table(text, &verdict_tables::titers(verdicts));
-    text.push_str(
-        "A titer of 8 means that the cheapest attack had to spend 8 times the steps it needs on the \
-         undefended model; `≥` stands where the defended model was never broken. The utility-bounded titer \
-         counts only attacks that leave the model able.\n\n",
-    );
+    let _ = writeln!(text, "{}\n", escape(wording::titer_note(verdicts.threat_model)));
+    for table in survey(verdicts) {
+        push_table(text, &table);
+    }
+    push_comparison(text, report);
     if !verdicts.caveats.is_empty() || !report.missing.is_empty() {
         text.push_str("## Caveats\n\n");
         for caveat in &verdicts.caveats {
@@ -53,6 +58,18 @@ fn push_opening(text: &mut String, report: &ReportModel) {
             let _ = writeln!(text, "- not measured: {}", escape(missing));
         }
         text.push('\n');
+    }
+}
+
+fn push_comparison(text: &mut String, report: &ReportModel) {
+    if report.comparison.is_empty() {
+        return;
+    }
+    text.push_str("## Defences side by side\n\n");
+    push_table(text, &comparison::table(&report.comparison, false));
+    if let Some(pareto) = &report.pareto {
+        let _ =
+            writeln!(text, "![{}]({PARETO_FILE})\n\n{}\n", escape(&pareto.title), escape(&pareto.caption));
     }
 }
 
@@ -91,8 +108,9 @@ fn push_evidence(text: &mut String, report: &ReportModel) {
             }
         }
         text.push('\n');
-        push_table(text, &verdict_tables::break_budgets(defence));
-        push_table(text, &verdict_tables::ratios(defence));
+        for table in verdict_tables::breaks(&report.verdicts, defence) {
+            push_table(text, &table);
+        }
     }
 }
 
@@ -128,6 +146,13 @@ fn push_timings(text: &mut String, report: &ReportModel) {
             wording::duration(kind.seconds),
             wording::duration(kind.longest)
         );
+    }
+    if !timings.defences.is_empty() {
+        text.push_str("\nWhat each defence costs, once for a model or more for a user:\n\n| defence | time |\n|---|---|\n");
+        for defence in &timings.defences {
+            let seconds = defence.seconds.map_or("?".into(), wording::duration);
+            let _ = writeln!(text, "| {} | {seconds} |", escape(&defence.defence));
+        }
     }
     let hosts: Vec<_> = timings.hosts.iter().map(|host| escape(host)).collect();
     let _ = writeln!(

@@ -5,12 +5,14 @@ mod gather;
 mod html;
 mod markdown;
 mod model;
+mod pareto;
 #[cfg(test)]
 mod specimen;
 mod svg;
 
 pub(crate) use gather::gather;
 pub(crate) use html::render as html;
-pub(crate) use markdown::{figure_file, render as markdown};
+pub(crate) use markdown::{PARETO_FILE, figure_file, render as markdown};
 pub(crate) use model::ReportModel;
+pub(crate) use pareto::svg as pareto_svg;
 pub(crate) use svg::stand_alone as figure_svg;

@@ -3,6 +3,9 @@
 use serde::Serialize;
 use titer_conditions::Verdicts;
 
+use super::pareto::Pareto;
+use crate::comparison::Row;
+
 /// One report. Two runs of one experiment differ in `timings` only.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ReportModel {
@@ -10,6 +13,10 @@ pub(crate) struct ReportModel {
     pub(crate) summary: String,
     /// What the conditions came to.
     pub(crate) verdicts: Verdicts,
+    /// The defences side by side; what they took in time is in `timings`.
+    pub(crate) comparison: Vec<Row>,
+    /// Safety against use.
+    pub(crate) pareto: Option<Pareto>,
     /// Curves over budget.
     pub(crate) figures: Vec<Figure>,
     /// What was planned and has no result yet.
@@ -53,6 +60,17 @@ pub(crate) struct Timings {
     pub(crate) hosts: Vec<String>,
     /// Kind by kind, in the order of the pipeline.
     pub(crate) kinds: Vec<KindTiming>,
+    /// What each defence costs whom it protects.
+    pub(crate) defences: Vec<DefenceTiming>,
+}
+
+/// What a defence costs: once for a model, or more for a user.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct DefenceTiming {
+    /// Its label.
+    pub(crate) defence: String,
+    /// Wall-clock time; none where it was not measured.
+    pub(crate) seconds: Option<f64>,
 }
 
 /// What the stages of one kind cost.

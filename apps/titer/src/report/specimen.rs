@@ -1,7 +1,11 @@
 //! A small report with hostile strings, for the tests.
 
-use super::model::{Artifact, Fact, Figure, KindTiming, Line, Panel, Point, ReportModel, Threshold, Timings};
-use crate::specimen::verdicts;
+use super::model::{
+    Artifact, DefenceTiming, Fact, Figure, KindTiming, Line, Panel, Point, ReportModel, Threshold, Timings,
+};
+use super::pareto::pareto;
+use crate::comparison::rows;
+use crate::specimen::{costs, verdicts};
 
 /// Two panels, three lines, one of them with a band.
 pub(crate) fn figure() -> Figure {
@@ -38,6 +42,8 @@ pub(crate) fn report() -> ReportModel {
     ReportModel {
         summary: "hostile <script>alert(1)</script> \u{1b}[31m summary \u{202e}| pipe".into(),
         verdicts: verdicts(),
+        comparison: rows(&verdicts(), &costs()),
+        pareto: pareto(&rows(&verdicts(), &costs())),
         figures: vec![figure()],
         missing: vec!["attack of tar by seed 2".into()],
         spec: "name = \"specimen\"\nsummary = \"</code>``` <b>\"\n".into(),
@@ -51,6 +57,7 @@ pub(crate) fn report() -> ReportModel {
             seconds: 61.0,
             hosts: vec!["host".into()],
             kinds: vec![KindTiming { kind: "pretrain".into(), stages: 1, seconds: 61.0, longest: 61.0 }],
+            defences: vec![DefenceTiming { defence: "tar".into(), seconds: Some(340.0) }],
         },
     }
 }

@@ -218,7 +218,8 @@ fn key_marks(series: usize, x: f64, y: f64) -> String {
     )
 }
 
-fn marker(style: usize, x: f64, y: f64) -> String {
+/// The symbol of a style, its middle at (`x`, `y`).
+pub(super) fn marker(style: usize, x: f64, y: f64) -> String {
     let path = match style {
         0 => format!("M{:.1} {y:.1}a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0 -6.4 0z", x - 3.2),
         1 => format!("M{:.1} {:.1}h6v6h-6z", x - 3.0, y - 3.0),

@@ -1,6 +1,7 @@
 //! Harmful score, fine-tune accuracy and ability, before and after.
 
 use titer_conditions::{AttackScore, Change, Evidence, Verdicts};
+use titer_metrics::{SCORES, check};
 use titer_plan::Probe;
 
 use crate::frames::{FAST, SLOW, Setup, TUNING, of, verdicts};
@@ -107,6 +108,14 @@ fn intervals_widen_with_the_spread_of_seeds() {
         after.upper - after.lower
     };
     assert!(width(0.0) > 0.05 && width(0.3) > 2.0 * width(0.0), "{} {}", width(0.0), width(0.3));
+}
+
+#[test]
+fn scores_make_a_frame_with_a_row_per_number() {
+    let frame = verdicts(&open_weights()).score_frame().unwrap();
+    check(&frame, &SCORES).unwrap();
+    // Two defences, two attacks, five measures, before and after.
+    assert_eq!(frame.height(), 2 * 2 * 5 * 2);
 }
 
 #[test]

@@ -1,0 +1,143 @@
+//! `titer compare`.
+
+use std::path::Path;
+
+use serde::Serialize;
+use titer_conditions::Verdicts;
+use titer_lab::Results;
+use titer_plan::ThreatModel;
+use titer_store::Store;
+
+use crate::cli::CompareArgs;
+use crate::comparison::{self, Row};
+use crate::exit::{Exit, Refusal};
+use crate::output;
+use crate::score_tables::survey;
+use crate::style::Style;
+use crate::verdict_text;
+
+/// `--json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    experiments: &'a [String],
+    defences: &'a [Row],
+}
+
+pub(super) fn compare(store: &Path, arguments: &CompareArgs) -> anyhow::Result<Exit> {
+    let store = Store::open(store)?;
+    let mut rows = Vec::new();
+    let mut api = Vec::new();
+    for name in &arguments.experiments {
+        let results = Results::load(&store, name)?;
+        let verdicts = results.verdicts()?;
+        rows.extend(comparison::rows(&verdicts, &results.defence_costs()));
+        if !results.missing.is_empty() {
+            let missing = results.missing.len();
+            output::message(&format!(
+                "{name}: {missing} stages are not measured yet; `titer run` goes on with them"
+            ));
+        }
+        if verdicts.threat_model == ThreatModel::FineTuningApi {
+            api.push(verdicts);
+        }
+    }
+    let mut rows = chosen(rows, arguments)?;
+    if let Some(by) = arguments.sort {
+        comparison::sort(&mut rows, by);
+    }
+    if arguments.json {
+        output::json(&Document { experiments: &arguments.experiments, defences: &rows })?;
+    } else {
+        output::result(&text(&rows, &api, output::style(), output::width()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The rows that the filters leave.
+fn chosen(mut rows: Vec<Row>, arguments: &CompareArgs) -> Result<Vec<Row>, Refusal> {
+    for name in &arguments.defence {
+        if !rows.iter().any(|row| row.defence == *name) {
+            let mut known: Vec<_> = rows.iter().map(|row| row.defence.as_str()).collect();
+            known.sort_unstable();
+            known.dedup();
+            let problem = format!("no defence `{name}` in {}", arguments.experiments.join(", "));
+            return Err(Refusal::new(problem, format!("there are {}", known.join(", "))));
+        }
+    }
+    let named = |row: &Row| arguments.defence.is_empty() || arguments.defence.contains(&row.defence);
+    let staged =
+        |row: &Row| arguments.stage.is_none_or(|stage| row.baseline || row.stages.contains(&stage.into()));
+    rows.retain(|row| named(row) && staged(row));
+    Ok(rows)
+}
+
+/// The comparison, then the survey's tables of the experiments in which a provider trains, lines as in `rows`.
+fn text(rows: &[Row], api: &[Verdicts], style: Style, width: usize) -> String {
+    let several = rows.iter().any(|row| row.experiment != rows[0].experiment);
+    let mut text = comparison::table(rows, true).folded(style, width, if several { 2 } else { 1 });
+    for verdicts in api {
+        let mut verdicts = verdicts.clone();
+        let place = |name: &str| {
+            rows.iter().position(|row| row.experiment == verdicts.experiment && row.defence == name)
+        };
+        let mut defences = verdicts.defences.clone();
+        defences.retain(|defence| place(&defence.defence).is_some());
+        defences.sort_by_key(|defence| place(&defence.defence));
+        verdicts.defences = defences;
+        let heading = if several { Some(verdicts.experiment.as_str()) } else { None };
+        text.push_str(&verdict_text::tables(&survey(&verdicts), heading, style, width));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+    use crate::comparison::rows;
+    use crate::specimen;
+
+    fn arguments(words: &[&str]) -> CompareArgs {
+        let words = [&["titer", "compare", "specimen"], words].concat();
+        match Cli::try_parse_from(words).expect("arguments").verb {
+            Verb::Compare(arguments) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check(words: &[&str], expected: &[&str]) {
+        let rows = chosen(rows(&specimen::api(), &[]), &arguments(words)).expect("known names");
+        assert_eq!(rows.iter().map(|row| row.defence.as_str()).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn filters() {
+        check(&[], &["none", "booster", "lisa", "antidote", "booster+antidote"]);
+        check(&["--stage", "alignment"], &["none", "booster", "booster+antidote"]);
+        check(&["--stage", "post-fine-tuning"], &["none", "antidote", "booster+antidote"]);
+        check(&["--defence", "lisa,booster"], &["booster", "lisa"]);
+        check(&["--defence", "lisa", "--defence", "none", "--stage", "alignment"], &["none"]);
+    }
+
+    #[test]
+    fn an_unknown_defence_is_refused_with_those_that_there_are() {
+        let refusal =
+            chosen(rows(&specimen::api(), &[]), &arguments(&["--defence", "lsia"])).expect_err("unknown");
+        assert!(refusal.problem.contains("lsia") && refusal.hint.contains("lisa"), "{refusal:?}");
+    }
+
+    #[test]
+    fn the_tables_keep_the_order_of_the_lines() {
+        let verdicts = specimen::api();
+        let mut rows = rows(&verdicts, &[]);
+        comparison::sort(&mut rows, comparison::Sort::Name);
+        let text = text(&rows, &[verdicts], Style::plain(), 80);
+        let places: Vec<_> = text.match_indices("\nantidote").chain(text.match_indices("\nnone")).collect();
+        assert!(text.contains("p = 0.05"), "{text}");
+        let (antidote, none) = places.split_at(places.len() / 2);
+        assert!(antidote.iter().zip(none).all(|(a, n)| a.0 < n.0), "{text}");
+    }
+}
