@@ -14,16 +14,14 @@ fn expert([gate, up, down]: &Expert, x: &Tensor) -> Result<Tensor> {
     linear(&swiglu(&linear(x, gate)?, &linear(x, up)?)?, down)
 }
 
-fn median(mut run: impl FnMut() -> Result<Tensor>) -> f64 {
-    let mut seconds: Vec<f64> = (0..9)
-        .map(|_| {
-            let start = Instant::now();
-            run().unwrap().sum_all().unwrap().backward().unwrap();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
+/// Seconds of the fastest of some runs, which other programs disturb least.
+fn fastest(mut run: impl FnMut() -> Result<Tensor>) -> f64 {
+    let seconds = (0..15).map(|_| {
+        let start = Instant::now();
+        run().unwrap().sum_all().unwrap().backward().unwrap();
+        start.elapsed().as_secs_f64()
+    });
+    seconds.fold(f64::INFINITY, f64::min)
 }
 
 fn main() {
@@ -36,11 +34,11 @@ fn main() {
         let scores = composed::softmax(&normal((tokens, count)), D::Minus1).unwrap();
         let routes = Routes::best(&scores, per_token).unwrap();
         let weights = scores.gather(&routes.index(&Device::Cpu).unwrap(), 1).unwrap();
-        let sparse = median(|| mixture(&x, &weights, &routes, &mut |index, x| expert(&experts[index], x)));
+        let sparse = fastest(|| mixture(&x, &weights, &routes, &mut |index, x| expert(&experts[index], x)));
         // As many rows in one piece: the products alone.
         let rows = Tensor::ones((tokens * per_token, width), DType::F32, &Device::Cpu).unwrap();
-        let products = median(|| expert(&experts[0], Var::from_tensor(&rows)?.as_tensor()));
-        let dense = median(|| {
+        let products = fastest(|| expert(&experts[0], Var::from_tensor(&rows)?.as_tensor()));
+        let dense = fastest(|| {
             let mut sum = x.zeros_like()?;
             for (index, parts) in experts.iter().enumerate() {
                 sum = (sum + expert(parts, &x)?.broadcast_mul(&scores.narrow(1, index, 1)?)?)?;
