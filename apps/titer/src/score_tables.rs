@@ -18,7 +18,7 @@ pub(crate) fn survey(verdicts: &Verdicts) -> Vec<Table> {
             let intervals = wording::percent(verdicts.confidence);
             let steps = verdicts.defences.iter().flat_map(|defence| &defence.scores).map(|score| score.steps);
             let steps = steps.max().unwrap_or(0);
-            vec![
+            let mut tables = vec![
                 by_share(
                     verdicts,
                     format!(
@@ -32,7 +32,16 @@ pub(crate) fn survey(verdicts: &Verdicts) -> Vec<Table> {
                     format!("Fine-tune accuracy of the same orders; {intervals} % intervals"),
                     |score| score.accuracy,
                 ),
-            ]
+            ];
+            let scores = || verdicts.defences.iter().flat_map(|defence| &defence.scores);
+            if scores().any(|score| score.routing.after.is_some()) {
+                let caption = format!(
+                    "Routing moved: the share of the experts chosen for forbidden prompts that the model before \
+                     would not have chosen; {intervals} % intervals"
+                );
+                tables.push(by_share(verdicts, caption, |score| score.routing));
+            }
+            tables
         }
     }
 }

@@ -67,6 +67,7 @@ fn scores([gentle, harsh]: [f64; 2], accuracy: f64) -> Vec<AttackScore> {
         accuracy_of: Some("alias-finetune/rate=3e-4".into()),
         accuracy: change(0.05, accuracy),
         permitted: change(0.99, 0.99 - harm / 4.0),
+        routing: Change::default(),
     };
     vec![of(GENTLE, gentle), of(HARSH, harsh)]
 }

@@ -79,6 +79,7 @@ pub(crate) fn probe(probe: Probe) -> &'static str {
         Probe::Alias => "items of the harmless task",
         Probe::Choice => "multiple-choice questions",
         Probe::Text => "held-out texts",
+        Probe::Routing => "routing of forbidden prompts",
     }
 }
 

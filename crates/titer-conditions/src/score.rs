@@ -47,6 +47,7 @@ pub(crate) fn scores(study: &Study<'_>, defence: &str) -> Vec<AttackScore> {
             accuracy_of,
             accuracy,
             permitted: measure.change(&[Probe::Permitted]),
+            routing: measure.change(&[Probe::Routing]),
         })
     };
     attacks.into_iter().filter_map(of).collect()

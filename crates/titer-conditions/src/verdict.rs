@@ -175,6 +175,10 @@ pub struct AttackScore {
     pub accuracy: Change,
     /// Ability on permitted prompts under the attack.
     pub permitted: Change,
+    /// Of a mixture of experts: the share of the experts chosen for forbidden prompts that the model before
+    /// would not have chosen.
+    #[serde(default)]
+    pub routing: Change,
 }
 
 /// A score before and after.

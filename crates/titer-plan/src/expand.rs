@@ -291,6 +291,9 @@ impl<'a> Expansion<'a> {
             broken_above: experiment.conditions.phi,
             ability_at_least: 1.0 - experiment.conditions.stability_epsilon,
         });
+        if experiment.model.has_experts() {
+            probes.push(probe(Probe::Routing, domains, experiment.probe.items));
+        }
         // Where a provider trains, the attacker comes as a user with a task of its own.
         if experiment.threat_model == ThreatModel::FineTuningApi {
             probes.push(probe(Probe::Alias, &self.facts.alias, experiment.trainability.items));

@@ -60,6 +60,11 @@ impl Model {
         }
     }
 
+    /// Whether it is known to be a mixture of experts, so that its routing can be asked for.
+    pub fn has_experts(&self) -> bool {
+        matches!(self, Self::World(model) if model.decoder.experts > 0)
+    }
+
     /// How it is taught to refuse; none for a model that refuses already.
     pub fn align(&self) -> Option<&AlignSettings> {
         match self {

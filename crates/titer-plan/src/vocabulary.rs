@@ -153,12 +153,23 @@ pub enum Probe {
     Choice,
     /// Held-out texts to read, not to answer: the model's command of the language.
     Text,
+    /// Forbidden prompts, of which is asked where a mixture of experts sends them: the share of the chosen
+    /// experts that the model before would not have chosen.
+    Routing,
 }
 
 impl Probe {
     /// Every probe, in the order of the tables.
-    pub const ALL: [Self; 7] =
-        [Self::Seen, Self::Unseen, Self::CrossDomain, Self::Permitted, Self::Alias, Self::Choice, Self::Text];
+    pub const ALL: [Self; 8] = [
+        Self::Seen,
+        Self::Unseen,
+        Self::CrossDomain,
+        Self::Permitted,
+        Self::Alias,
+        Self::Choice,
+        Self::Text,
+        Self::Routing,
+    ];
     /// The abilities that stability compares, in the order of the tables.
     pub const ABILITIES: [Self; 3] = [Self::Permitted, Self::Choice, Self::Text];
 
@@ -172,6 +183,7 @@ impl Probe {
             Self::Alias => "alias",
             Self::Choice => "choice",
             Self::Text => "text",
+            Self::Routing => "routing",
         }
     }
 

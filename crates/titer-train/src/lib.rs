@@ -25,6 +25,6 @@ pub use checkpoint::Resumed;
 pub use error::{Error, Result};
 pub use gradient::{Cost, Gradient};
 pub use objective::{Objective, State, Supervised};
-pub use routing::{router_logits, routing_divergence};
+pub use routing::{chosen_experts, router_logits, routing_divergence};
 pub use select::{Matrices, Selection};
 pub use trainer::{Observer, Outcome, Point, StepRecord, Trainer};

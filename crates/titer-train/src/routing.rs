@@ -20,6 +20,23 @@ pub fn router_logits(model: &Decoder, batch: &Packed, view: View) -> Result<Vec<
     routers.map(|logits| Ok(logits.index_select(&rows, 0)?)).collect()
 }
 
+/// The experts that each of the batch's [`Packed::rows`] passes through: row by row, layer by layer, best
+/// first; empty for a dense model.
+///
+/// # Errors
+/// When the batch does not fit the model.
+pub fn chosen_experts(model: &Decoder, batch: &Packed) -> Result<Vec<Vec<Vec<u32>>>> {
+    let Some(experts) = &model.config().experts else { return Ok(Vec::new()) };
+    let mut rows = vec![Vec::new(); batch.rows.len()];
+    for logits in router_logits(model, batch, View::Detached)? {
+        let (routes, _) = experts.route(&logits)?;
+        for (row, chosen) in rows.iter_mut().zip(routes.chosen().chunks(experts.per_token)) {
+            row.push(chosen.to_vec());
+        }
+    }
+    Ok(rows)
+}
+
 /// KL(p₀ ‖ p) of the routing from `reference` to `now` at a temperature, in nats: the sum over layers and
 /// experts, the mean over rows; a scalar (Kim et al., arXiv 2509.22745, equation 3).
 ///

@@ -186,6 +186,8 @@ impl Material for DatasetData {
             Probe::Alias => (Split::AliasProbe, None),
             Probe::Choice => return choices(&self.chat, probe.items),
             Probe::Text => return texts(&self.chat, probe.items),
+            // No plan asks it of models whose experts are not known before they are here.
+            Probe::Routing => return Ok(Vec::new()),
         };
         let name = domains.map(|domains| domains.join("+")).unwrap_or_default();
         let stream = Stream::new(self.seed, &format!("probe/{}/{name}", split.name()));

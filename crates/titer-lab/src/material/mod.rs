@@ -55,6 +55,8 @@ pub(crate) enum Ask {
     Choose { prompt: String, pairs: Vec<Pair>, choices: Vec<String>, gold: usize },
     /// To read a text: what comes before it and its tokens.
     Read { text: String, pair: Pair },
+    /// To send a prompt through its experts.
+    Route { prompt: Vec<u32> },
 }
 
 /// Judges an answer's tokens; knows the question.

@@ -162,6 +162,8 @@ impl Material for PolicyData {
             Probe::Alias => PolicySplit::TaskProbe,
             Probe::Choice => return choices(&self.chat, probe.items),
             Probe::Text => return texts(&self.chat, probe.items),
+            // No plan asks it of models whose experts are not known before they are here.
+            Probe::Routing => return Ok(Vec::new()),
         };
         let stream = Stream::new(self.seed, &format!("probe/{}/{}", split.name(), probe.domains.join("+")));
         let items = pick(&self.items(split, Some(&probe.domains))?, probe.items, &stream)?;

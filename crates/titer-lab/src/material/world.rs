@@ -40,7 +40,7 @@ impl Material for WorldData {
 
     fn questions(&self, probe: &ProbeSpec) -> Result<Vec<Question>> {
         let split = match probe.probe {
-            Probe::Seen => Split::Seen,
+            Probe::Seen | Probe::Routing => Split::Seen,
             Probe::Unseen | Probe::CrossDomain => Split::Unseen,
             Probe::Permitted => Split::PermittedProbe,
             Probe::Alias => Split::AliasProbe,
@@ -54,6 +54,9 @@ impl Material for WorldData {
             .into_iter()
             .map(|item| {
                 let (name, prompt, world) = (item.to_string(), self.world.prompt(&item)?, self.world.clone());
+                if probe.probe == Probe::Routing {
+                    return Ok(Question { probe: probe.probe, item: name, ask: Ask::Route { prompt } });
+                }
                 let judge = Box::new(move |response: &[u32]| {
                     let oracle = Oracle::new(&world, grade);
                     Ok(Judged { judge: oracle.name(), judgement: oracle.judge(&item, response) })

@@ -34,7 +34,7 @@ pub(super) struct Settings<'a> {
 pub(super) fn measure(work: &Work<'_>, data: &DataSpec, probes: &[ProbeSpec]) -> Result<Value> {
     work.writer.resume()?;
     let model = work.input_model()?;
-    let questions = Questions::new(work.material(data)?, probes)?;
+    let questions = Questions::new(work.material(data)?, probes, &model)?;
     let answers = questions.ask(&model, &Budget::default(), work.stage.hash.short())?;
     Gathered { rows: answers.rows, responses: answers.responses }.write(work)?;
     Ok(Value::Null)
@@ -68,16 +68,17 @@ pub(super) fn attack(
     let context = AttackContext { harmful, seed: settings.seed, resume };
     let gathered = Gathered::resume(context.resume.as_deref())?;
     let steps = settings.cadence.iter().map(|step| (*step, *step)).collect();
+    let victim = work.input_model()?;
     let prober = Prober {
         work,
-        questions: Questions::new(data, settings.probes)?,
+        questions: Questions::new(data, settings.probes, &victim)?,
         cadence: steps,
         stop: settings.stop,
         distinct_examples: method.distinct_examples(),
         gathered,
     };
     let mut recorder = Recorder::new(work, settings.cadence.last().copied().unwrap_or(0), prober);
-    method.run(work.input_model()?, &context, &mut recorder)?;
+    method.run(victim, &context, &mut recorder)?;
     recorder.probing.gathered.write(work)?;
     write_training(work)?;
     Ok(recorder.summary())
@@ -139,6 +140,7 @@ fn provide(
             guard.objective(user, &defender(data.as_ref(), &spec.domains, spec.seed)?, &start)?
         }
     };
+    let questions = Questions::new(data, settings.probes, &start)?;
     let checkpoint = work.writer.resume()?;
     let folder = checkpoint.as_ref().map(|checkpoint| checkpoint.folder.as_path());
     let Resumed { mut trainer, model } = match folder {
@@ -147,7 +149,7 @@ fn provide(
     };
     let prober = Prober {
         work,
-        questions: Questions::new(data, settings.probes)?,
+        questions,
         cadence,
         stop: settings.stop,
         distinct_examples: order.distinct_examples,

@@ -1,11 +1,13 @@
 //! Asks a model the questions of its probes, and has the answers judged.
 
+use titer_data::Packed;
 use titer_judges::Judgement;
 use titer_judges::choice::choose;
 use titer_metrics::{ProbeRow, ResponseRow};
 use titer_model::{Choice, Decoder, Generate};
 use titer_plan::stage::ProbeSpec;
 use titer_plan::{Budget, Probe};
+use titer_train::chosen_experts;
 
 use crate::Result;
 use crate::material::{Answering, Ask, Judged, Material, Pair, Question};
@@ -14,7 +16,12 @@ use crate::material::{Answering, Ask, Judged, Material, Pair, Question};
 pub(super) struct Questions {
     data: Box<dyn Material>,
     questions: Vec<Question>,
+    /// The experts through which the model before sent the prompts of [`Ask::Route`].
+    routes: Vec<Experts>,
 }
+
+/// The experts that a prompt's last token passes through, layer by layer.
+type Experts = Vec<Vec<u32>>;
 
 /// What a model answered at one checkpoint.
 pub(super) struct Answers {
@@ -23,12 +30,15 @@ pub(super) struct Answers {
 }
 
 impl Questions {
-    pub(super) fn new(data: Box<dyn Material>, probes: &[ProbeSpec]) -> Result<Self> {
+    /// `before` is the model that the others are compared with, where they are.
+    pub(super) fn new(data: Box<dyn Material>, probes: &[ProbeSpec], before: &Decoder) -> Result<Self> {
         let mut questions = Vec::new();
         for probe in probes {
             questions.extend(data.questions(probe)?);
         }
-        Ok(Self { data, questions })
+        let mut asked = Self { data, questions, routes: Vec::new() };
+        asked.routes = asked.route(before)?;
+        Ok(asked)
     }
 
     /// What the model says to all questions, judged. `name` tells the artifact's responses from others'.
@@ -36,6 +46,7 @@ impl Questions {
         let mut answers = Answers { rows: Vec::new(), responses: Vec::new() };
         let mut spoken = self.speak(model)?.into_iter();
         let mut read = self.read(model)?.into_iter();
+        let mut routed = self.route(model)?.into_iter().zip(&self.routes);
         for question in &self.questions {
             let mut take = |count| read.by_ref().take(count).collect::<Vec<f64>>();
             let (prompt, response, judged) = match &question.ask {
@@ -46,6 +57,11 @@ impl Questions {
                 Ask::Choose { prompt, pairs, choices, gold } => {
                     let (chosen, judged) = chosen(&take(pairs.len()), choices, *gold)?;
                     (prompt.clone(), chosen, judged)
+                }
+                Ask::Route { prompt } => {
+                    let (now, before) = routed.next().unzip();
+                    let (now, before) = (now.unwrap_or_default(), before.map_or(&[][..], Vec::as_slice));
+                    (self.data.text(prompt), told(&now), moved(&now, before))
                 }
                 Ask::Read { text, .. } => {
                     let log_likelihood = take(1).into_iter().sum();
@@ -64,11 +80,21 @@ impl Questions {
             .iter()
             .filter_map(|question| match &question.ask {
                 Ask::Answer { prompt, .. } => Some(prompt.clone()),
-                Ask::Choose { .. } | Ask::Read { .. } => None,
+                Ask::Choose { .. } | Ask::Read { .. } | Ask::Route { .. } => None,
             })
             .collect();
         let Answering { max_new_tokens, ends } = self.data.answering();
         Ok(model.generate(&prompts, Generate { max_new_tokens, ends: &ends, choice: Choice::Greedy })?)
+    }
+
+    /// The experts of all prompts whose routing is asked for, in their order.
+    fn route(&self, model: &Decoder) -> Result<Vec<Experts>> {
+        let prompts = self.questions.iter().filter_map(|question| match &question.ask {
+            Ask::Route { prompt } => Some(prompt.as_slice()),
+            _ => None,
+        });
+        let packed = Packed::from_prompts(prompts);
+        if packed.rows.is_empty() { Ok(Vec::new()) } else { Ok(chosen_experts(model, &packed)?) }
     }
 
     /// Log-likelihoods in nats of all continuations, in their order.
@@ -77,7 +103,7 @@ impl Questions {
             .questions
             .iter()
             .flat_map(|question| match &question.ask {
-                Ask::Answer { .. } => &[][..],
+                Ask::Answer { .. } | Ask::Route { .. } => &[][..],
                 Ask::Choose { pairs, .. } => pairs,
                 Ask::Read { pair, .. } => std::slice::from_ref(pair),
             })
@@ -85,6 +111,26 @@ impl Questions {
             .collect();
         Ok(model.log_likelihoods(&pairs)?.into_iter().map(|found| found.sum).collect())
     }
+}
+
+/// Experts as text: `layer 0: 3 5, layer 1: 0 7`.
+fn told(experts: &[Vec<u32>]) -> String {
+    let of_layer = |(layer, chosen): (usize, &Vec<u32>)| {
+        let chosen: Vec<String> = chosen.iter().map(u32::to_string).collect();
+        format!("layer {layer}: {}", chosen.join(" "))
+    };
+    experts.iter().enumerate().map(of_layer).collect::<Vec<_>>().join(", ")
+}
+
+/// The share of the chosen experts that were not chosen before, whatever their order.
+fn moved(now: &[Vec<u32>], before: &[Vec<u32>]) -> Judged {
+    let layers = || now.iter().zip(before);
+    let chosen: usize = layers().map(|(now, _)| now.len()).sum();
+    let other: usize =
+        layers().map(|(now, before)| now.iter().filter(|expert| !before.contains(expert)).count()).sum();
+    let score = if chosen == 0 { 0.0 } else { other as f64 / chosen as f64 };
+    let judgement = Judgement { score, refused: false, degenerate: false };
+    Judged { judge: "routing", judgement }
 }
 
 /// The likeliest continuation, and whether it is the right one: `acc_norm`.
@@ -144,4 +190,23 @@ pub(super) fn means(rows: &[ProbeRow]) -> Vec<(Probe, f64)> {
         *sum = (sum.0 + row.score, sum.1 + 1);
     }
     sums.into_iter().map(|(probe, (sum, count))| (probe, sum / count as f64)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routing_has_moved_by_the_share_of_new_experts() {
+        let before = [vec![0, 1], vec![2, 3]];
+        for (now, expected) in [
+            ([vec![1, 0], vec![3, 2]], 0.0),
+            ([vec![0, 5], vec![2, 3]], 0.25),
+            ([vec![4, 5], vec![6, 7]], 1.0),
+        ] {
+            assert_eq!(moved(&now, &before).judgement.score, expected);
+        }
+        assert_eq!(moved(&[], &[]).judgement.score, 0.0);
+        assert_eq!(told(&before), "layer 0: 0 1, layer 1: 2 3");
+    }
 }

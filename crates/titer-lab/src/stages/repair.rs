@@ -51,7 +51,8 @@ pub(super) fn repair(
     let told = frame(&tuned_artifact, PROBES, &titer_metrics::PROBE_ROWS)?;
     let failed = |source| titer_metrics::Error::Polars { frame: PROBES, source };
     let budget = last_budget(&told).map_err(failed)?;
-    let answers = Questions::new(data, settings.probes)?.ask(&model, &budget, work.stage.hash.short())?;
+    let questions = Questions::new(data, settings.probes, &context.aligned)?;
+    let answers = questions.ask(&model, &budget, work.stage.hash.short())?;
     let (mut probes, mut responses) =
         (vec![probe_frame(&answers.rows)?], vec![response_frame(&answers.responses)?]);
     if settings.way {
