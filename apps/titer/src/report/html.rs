@@ -161,7 +161,7 @@ impl<'a> Page<'a> {
             titer_note: wording::titer_note(verdicts.threat_model),
             survey: survey(verdicts).into_iter().map(TableView::of).collect(),
             comparison: (!report.comparison.is_empty())
-                .then(|| TableView::of(comparison::table(&report.comparison, false)).sortable()),
+                .then(|| TableView::of(comparison::table(&report.comparison, true)).sortable()),
             pareto: report.pareto.as_ref().map(|pareto| ParetoView {
                 title: &pareto.title,
                 caption: &pareto.caption,
