@@ -128,7 +128,7 @@ pub(crate) fn stages(row: &Row) -> Cell {
 }
 
 /// The table: one line per defence. The experiment is named where there are several. That of a `report` has no
-/// times, which differ from run to run, and no intervals of titers, which stand above it.
+/// times, which differ from run to run, and neither intervals of titers nor words of verdicts, which stand above.
 pub(crate) fn table(rows: &[Row], report: bool) -> Table {
     let several = rows.iter().any(|row| row.experiment != rows[0].experiment);
     let mut head = vec![Cell::new("defence")];
@@ -138,7 +138,10 @@ pub(crate) fn table(rows: &[Row], report: bool) -> Table {
     head.push(Cell::new("stage"));
     head.push(Cell::new("titer"));
     head.push(Cell::shortened("utility-bounded titer", "utility-b."));
-    head.extend(CONDITIONS.map(|c| Cell::shortened(wording::condition(c), &wording::condition(c)[..3])));
+    head.extend(CONDITIONS.map(|c| {
+        let name = if report { wording::short_condition(c) } else { wording::condition(c) };
+        Cell::shortened(name, &wording::condition(c)[..3])
+    }));
     head.push(Cell::shortened("harmful score", "harmful"));
     head.push(Cell::shortened("fine-tune accuracy", "accuracy"));
     head.push(Cell::new("FLOPs"));
@@ -158,7 +161,10 @@ pub(crate) fn table(rows: &[Row], report: bool) -> Table {
             let text = if report { short.clone() } else { wording::titer(&titer) };
             Cell::shortened(text, short).sorted_by(Some(value))
         }));
-        cells.extend(CONDITIONS.map(|c| Cell::symbol(row.conditions.get(&c).copied())));
+        cells.extend(CONDITIONS.map(|c| {
+            let cell = Cell::symbol(row.conditions.get(&c).copied());
+            if report { cell.cut() } else { cell }
+        }));
         cells.extend([row.harmful, row.accuracy].map(|change| {
             Cell::new(wording::change(&change)).sorted_by(change.after.map(|score| score.value))
         }));
