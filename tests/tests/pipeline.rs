@@ -41,7 +41,35 @@ fn show_keeps_its_contract() {
         for budget in budgets {
             has(budget, &["attack", "seed", "unit", "after", "until"]);
         }
+        has(defence, &["stages"]);
+        for score in defence["scores"].as_array().expect("a list") {
+            has(score, &["attack", "harmful", "accuracy", "permitted"]);
+            has(&score["harmful"]["after"], &["value", "lower", "upper"]);
+        }
     }
+}
+
+#[test]
+fn defences_are_compared() {
+    let place = Place::finished();
+    let compared = place.run(&["compare", "tiny", "--sort", "name", "--json"]).ends(0).json();
+    let lines = compared["defences"].as_array().expect("a list");
+    let names: Vec<_> = lines.iter().map(|line| &line["defence"]).collect();
+    assert_eq!(names, ["adversarial-loss", "none", "tar"]);
+    for line in lines {
+        has(
+            line,
+            &["experiment", "stages", "titer", "titer_utility_bounded", "conditions", "scores", "cost"],
+        );
+        has(&line["harmful"], &["before", "after"]);
+        has(&line["cost"], &["flops", "seconds", "memory_bytes"]);
+        let flops = line["cost"]["flops"].as_f64().expect("a number");
+        assert_eq!(flops > 0.0, line["defence"] != "none", "{line:#}");
+    }
+    let text = place.run(&["compare", "tiny", "--stage", "alignment", "--defence", "tar"]).ends(0).stdout;
+    assert!(text.contains("tar") && !text.contains("adversarial-loss") && text.contains("FLOP"), "{text}");
+    place.run(&["compare", "tiny", "--defence", "tra"]).ends(2);
+    place.run(&["compare", "nothing"]).ends(2);
 }
 
 #[test]
@@ -99,7 +127,7 @@ fn jobs_change_no_result() {
 #[test]
 fn every_frame_is_exported_in_every_format() {
     let place = Place::finished();
-    for what in ["probes", "curves", "training", "verdicts", "responses"] {
+    for what in ["probes", "curves", "training", "verdicts", "scores", "responses"] {
         let export = |format: &str| {
             let file = format!("{what}.{format}");
             let arguments = ["export", "tiny", "--what", what, "--format", format, "--out", &file];

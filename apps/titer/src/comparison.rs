@@ -127,9 +127,9 @@ pub(crate) fn stages(row: &Row) -> Cell {
     Cell::shortened(joined(DefenceStage::name), joined(wording::short_stage))
 }
 
-/// The table: one line per defence. The experiment is named where there are several; `seconds` differ from run
-/// to run, so that not every table has them.
-pub(crate) fn table(rows: &[Row], seconds: bool) -> Table {
+/// The table: one line per defence. The experiment is named where there are several. That of a `report` has no
+/// times, which differ from run to run, and neither intervals of titers nor words of verdicts, which stand above.
+pub(crate) fn table(rows: &[Row], report: bool) -> Table {
     let several = rows.iter().any(|row| row.experiment != rows[0].experiment);
     let mut head = vec![Cell::new("defence")];
     if several {
@@ -138,11 +138,14 @@ pub(crate) fn table(rows: &[Row], seconds: bool) -> Table {
     head.push(Cell::new("stage"));
     head.push(Cell::new("titer"));
     head.push(Cell::shortened("utility-bounded titer", "utility-b."));
-    head.extend(CONDITIONS.map(|c| Cell::shortened(wording::condition(c), &wording::condition(c)[..3])));
+    head.extend(CONDITIONS.map(|c| {
+        let name = if report { wording::short_condition(c) } else { wording::condition(c) };
+        Cell::shortened(name, &wording::condition(c)[..3])
+    }));
     head.push(Cell::shortened("harmful score", "harmful"));
     head.push(Cell::shortened("fine-tune accuracy", "accuracy"));
     head.push(Cell::new("FLOPs"));
-    if seconds {
+    if !report {
         head.push(Cell::new("time"));
     }
     head.push(Cell::new("memory"));
@@ -154,9 +157,14 @@ pub(crate) fn table(rows: &[Row], seconds: bool) -> Table {
         cells.push(stages(row));
         cells.extend([row.titer, row.titer_utility_bounded].map(|titer| {
             let value = titer.value.unwrap_or(titer.lower);
-            Cell::shortened(wording::titer(&titer), wording::short_titer(&titer)).sorted_by(Some(value))
+            let short = wording::short_titer(&titer);
+            let text = if report { short.clone() } else { wording::titer(&titer) };
+            Cell::shortened(text, short).sorted_by(Some(value))
         }));
-        cells.extend(CONDITIONS.map(|c| Cell::symbol(row.conditions.get(&c).copied())));
+        cells.extend(CONDITIONS.map(|c| {
+            let cell = Cell::symbol(row.conditions.get(&c).copied());
+            if report { cell.cut() } else { cell }
+        }));
         cells.extend([row.harmful, row.accuracy].map(|change| {
             Cell::new(wording::change(&change)).sorted_by(change.after.map(|score| score.value))
         }));
@@ -166,7 +174,7 @@ pub(crate) fn table(rows: &[Row], seconds: bool) -> Table {
             Cell::new(text).sorted_by(value)
         };
         cells.push(cost(|cost| cost.flops, wording::flops));
-        if seconds {
+        if !report {
             cells.push(cost(|cost| cost.seconds, wording::duration));
         }
         cells.push(cost(|cost| cost.memory_bytes, wording::bytes));
@@ -225,12 +233,12 @@ mod tests {
         rows[2].harmful = Change::default();
         sort(&mut rows, Sort::Harmful);
         assert_eq!(names(&rows), ["adversarial-loss", "none", "tar"]);
-        assert!(table(&rows, true).folded(Style::plain(), 200, 1).contains("– → –"));
+        assert!(table(&rows, false).folded(Style::plain(), 200, 1).contains("– → –"));
     }
 
     #[test]
     fn one_table_where_there_is_room_and_two_where_not() {
-        let table = table(&specimen_rows(), true);
+        let table = table(&specimen_rows(), false);
         insta::assert_snapshot!(table.folded(Style::plain(), 200, 1));
         insta::assert_snapshot!(table.folded(Style::plain(), 80, 1));
     }
@@ -239,7 +247,7 @@ mod tests {
     fn several_experiments_are_named() {
         let mut rows = specimen_rows();
         rows.extend(specimen_rows().into_iter().map(|row| Row { experiment: "other".into(), ..row }));
-        let text = table(&rows, false).folded(Style::plain(), 200, 2);
+        let text = table(&rows, true).folded(Style::plain(), 200, 2);
         assert!(text.contains("experiment") && text.contains("other") && !text.contains("time"), "{text}");
     }
 }

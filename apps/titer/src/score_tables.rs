@@ -15,31 +15,21 @@ pub(crate) fn survey(verdicts: &Verdicts) -> Vec<Table> {
     match verdicts.threat_model {
         ThreatModel::OpenWeights => vec![worst_attacks(verdicts)],
         ThreatModel::FineTuningApi => {
-            let intervals = wording::percent(verdicts.confidence);
             let steps = verdicts.defences.iter().flat_map(|defence| &defence.scores).map(|score| score.steps);
             let steps = steps.max().unwrap_or(0);
             let mut tables = vec![
                 by_share(
                     verdicts,
-                    format!(
-                        "Harmful score before and after {steps} steps, by the share of harmful examples; {intervals} % \
-                         intervals"
-                    ),
+                    format!("Harmful score before and after {steps} steps, by the share of harmful examples"),
                     |score| score.harmful,
                 ),
-                by_share(
-                    verdicts,
-                    format!("Fine-tune accuracy of the same orders; {intervals} % intervals"),
-                    |score| score.accuracy,
-                ),
+                by_share(verdicts, "Fine-tune accuracy of the same orders".into(), |score| score.accuracy),
             ];
             let scores = || verdicts.defences.iter().flat_map(|defence| &defence.scores);
             if scores().any(|score| score.routing.after.is_some()) {
-                let caption = format!(
-                    "Routing moved: the share of the experts chosen for forbidden prompts that the model before \
-                     would not have chosen; {intervals} % intervals"
-                );
-                tables.push(by_share(verdicts, caption, |score| score.routing));
+                let caption = "Routing moved: the share of the experts chosen for forbidden prompts that the \
+                               model before would not have chosen";
+                tables.push(by_share(verdicts, caption.into(), |score| score.routing));
             }
             tables
         }
@@ -51,8 +41,9 @@ fn worst_attacks(verdicts: &Verdicts) -> Table {
     let row = |defence: &DefenceVerdict| {
         let score = worst(defence);
         let of = |change: fn(&AttackScore) -> Change| {
-            Cell::new(score.map_or("–".into(), |score| wording::change(&change(score))))
-                .sorted_by(score.and_then(|score| change(score).after).map(|after| after.value))
+            let change = score.map(change).unwrap_or_default();
+            Cell::shortened(wording::long_change(&change), wording::change(&change))
+                .sorted_by(change.after.map(|after| after.value))
         };
         vec![
             Cell::new(&defence.defence),

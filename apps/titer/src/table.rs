@@ -62,6 +62,11 @@ impl Cell {
         Self { short, ..Self::decision(decision) }
     }
 
+    /// The same cell, short wherever it stands.
+    pub(crate) fn cut(self) -> Self {
+        Self { text: self.shown(true).to_owned(), ..self }
+    }
+
     /// The same cell, sorted by a number.
     pub(crate) fn sorted_by(self, value: Option<f64>) -> Self {
         Self { sort: value, ..self }

@@ -142,12 +142,19 @@ pub(crate) fn change(change: &Change) -> String {
     format!("{} → {}", value(change.before), value(change.after))
 }
 
+/// The same with the interval of what is left: `0.01 → 0.85 [0.80, 0.89]`.
+pub(crate) fn long_change(change: &Change) -> String {
+    let interval = change.after.map(|after| format!(" [{}, {}]", share(after.lower), share(after.upper)));
+    self::change(change) + &interval.unwrap_or_default()
+}
+
 /// Arithmetic: `3.4 GFLOP`, `1.2 PFLOP`.
 pub(crate) fn flops(flops: f64) -> String {
     const PREFIXES: [(f64, &str); 5] = [(1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")];
     let found = PREFIXES.into_iter().find(|(scale, _)| flops.abs() >= 0.9995 * scale);
     let (scale, prefix) = found.unwrap_or((1e6, "M"));
-    format!("{} {prefix}FLOP", factor(flops / scale))
+    let sign = if flops < 0.0 { "−" } else { "" };
+    format!("{sign}{} {prefix}FLOP", factor(flops.abs() / scale))
 }
 
 /// A size: `512 kB`, `2.2 GB`.
@@ -288,11 +295,14 @@ mod tests {
     #[test]
     fn costs_and_changes() {
         assert_eq!(
-            [3.4e9, 9.999e11, 0.0, 2.5e17].map(flops),
-            ["3.4 GFLOP", "1.0 TFLOP", "0.00 MFLOP", "250 PFLOP"]
+            [3.4e9, 9.999e11, 0.0, -2.5e17].map(flops),
+            ["3.4 GFLOP", "1.0 TFLOP", "0.00 MFLOP", "−250 PFLOP"]
         );
         let score = |value| Some(Score { value, lower: value, upper: value });
         assert_eq!(change(&Change { before: score(0.0), after: score(0.846) }), "0.00 → 0.85");
+        let after = Some(Score { value: 0.5, lower: 0.4, upper: 0.6 });
+        assert_eq!(long_change(&Change { before: score(0.0), after }), "0.00 → 0.50 [0.40, 0.60]");
+        assert_eq!(long_change(&Change::default()), "– → –");
         assert_eq!(change(&Change { before: None, after: score(1.0) }), "– → 1.00");
         let known = Titer { value: Some(8.0), lower: 4.0, upper: None, censored: false };
         assert_eq!(short_titer(&known), "8.0");

@@ -30,7 +30,7 @@ pub(crate) fn generalization(
     let mut evidence = format!("{}: {}", part.name, part.evidence);
     if !baseline {
         let described: Vec<_> =
-            HARMFUL.iter().map(|&probe| format!("{probe} {}", describe(titer_of(probe)))).collect();
+            HARMFUL.iter().map(|&probe| format!("{probe} {}", describe(study, titer_of(probe)))).collect();
         evidence += &format!("; titer {}", described.join(", "));
         for probe in [Probe::Unseen, Probe::CrossDomain] {
             if let Some(loss) = loss(titer_of(Probe::Seen), titer_of(probe)) {
@@ -50,11 +50,12 @@ pub(crate) fn generalization(
 }
 
 /// A titer in a sentence.
-fn describe(titer: Option<Titer>) -> String {
+fn describe(study: &Study<'_>, titer: Option<Titer>) -> String {
     match titer {
         None => "not measured".into(),
         Some(Titer { value: Some(value), .. }) => format!("{value:.1}"),
         Some(Titer { censored: true, lower, .. }) => format!("at least {lower:.1} (not broken)"),
+        Some(_) if study.delivered => "unknown (the undefended model breaks at no share above 0)".into(),
         Some(_) => "unknown (the undefended model was not broken)".into(),
     }
 }

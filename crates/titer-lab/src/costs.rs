@@ -218,7 +218,8 @@ mod tests {
 
     /// The undefended model's orders, once more by a guard, and repaired after it.
     fn guarded_and_repaired() -> Plan {
-        let mut plan = plan(&source("apothecary-api").unwrap(), &[]).unwrap();
+        let preset = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/presets/apothecary-api.toml");
+        let mut plan = plan(&source(preset).unwrap(), &[]).unwrap();
         let method =
             |name: &str| MethodSpec { name: name.into(), version: 1, parameters: Default::default() };
         let later = |name: &str, stage| LaterDefence {

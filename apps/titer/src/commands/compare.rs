@@ -74,7 +74,7 @@ fn chosen(mut rows: Vec<Row>, arguments: &CompareArgs) -> Result<Vec<Row>, Refus
 /// The comparison, then the survey's tables of the experiments in which a provider trains, lines as in `rows`.
 fn text(rows: &[Row], api: &[Verdicts], style: Style, width: usize) -> String {
     let several = rows.iter().any(|row| row.experiment != rows[0].experiment);
-    let mut text = comparison::table(rows, true).folded(style, width, if several { 2 } else { 1 });
+    let mut text = comparison::table(rows, false).folded(style, width, if several { 2 } else { 1 });
     for verdicts in api {
         let mut verdicts = verdicts.clone();
         let place = |name: &str| {

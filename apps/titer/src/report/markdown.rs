@@ -66,7 +66,7 @@ fn push_comparison(text: &mut String, report: &ReportModel) {
         return;
     }
     text.push_str("## Defences side by side\n\n");
-    push_table(text, &comparison::table(&report.comparison, false));
+    push_table(text, &comparison::table(&report.comparison, true));
     if let Some(pareto) = &report.pareto {
         let _ =
             writeln!(text, "![{}]({PARETO_FILE})\n\n{}\n", escape(&pareto.title), escape(&pareto.caption));

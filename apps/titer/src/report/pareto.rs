@@ -135,7 +135,7 @@ const RIGHT: f64 = 386.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 292.0;
 /// Width of a letter of a label, about.
-const LETTER: f64 = 6.0;
+const LETTER: f64 = 6.6;
 
 /// One axis, from a round number below all values to 1.
 #[derive(Clone, Copy)]

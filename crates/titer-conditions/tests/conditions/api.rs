@@ -60,6 +60,8 @@ fn an_undefended_model_that_breaks_without_harmful_examples_has_no_titer() {
         Some(if at.probe.is_harmful() { f64::from(u8::from(harmful)) } else { 1.0 })
     });
     is(of(&evidence, "shield").titer, None, 0.0, None, false);
+    let said = of(&evidence, "shield").conditions[&Condition::Generalization].evidence.clone();
+    assert!(said.contains("the undefended model breaks at no share above 0"), "{said}");
     caveat(&evidence, "none: broken on seen probes by mixed-finetune without a single harmful example");
 }
 
