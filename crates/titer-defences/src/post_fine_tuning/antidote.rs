@@ -54,7 +54,7 @@ pub enum SparedBy {
 
 pub(crate) fn method() -> Method {
     let own = [
-        Parameter::real("share", "1", 0.05, 0.0..=1.0, "share of each row that is set to zero"),
+        Parameter::real("share", "1", 0.02, 0.0..=1.0, "share of each row that is set to zero"),
         Parameter::integer(
             "samples",
             "texts",

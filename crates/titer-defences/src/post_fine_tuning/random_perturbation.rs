@@ -44,7 +44,7 @@ pub enum NoiseUnit {
 
 pub(crate) fn method() -> Method {
     let own = [
-        Parameter::real("scale", "1", 0.1, 0.0..=1e3, "standard deviation of the noise"),
+        Parameter::real("scale", "1", 0.3, 0.0..=1e3, "standard deviation of the noise"),
         Parameter::choice(
             "relative_to",
             "matrix",

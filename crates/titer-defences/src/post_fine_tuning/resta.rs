@@ -43,7 +43,7 @@ pub struct Resta {
 
 pub(crate) fn method() -> Method {
     let own = [
-        Parameter::real("gamma", "1", 1.0, 0.0..=1e3, "how much of the safety vector is added"),
+        Parameter::real("gamma", "1", 0.8, 0.0..=1e3, "how much of the safety vector is added"),
         Parameter::real("drop", "1", 0.0, 0.0..=0.999, "share of the user's update that DARE drops"),
         Parameter::integer("steps", "steps", 50, 1..=10_000_000, "steps that make the aligned model unsafe"),
         Parameter::real("rate", "1/step", 3e-4, 1e-9..=1.0, "their learning rate, constant"),

@@ -50,7 +50,7 @@ pub(crate) fn method() -> Method {
         Parameter::real(
             "threshold",
             "1",
-            0.35,
+            0.6,
             -1.0..=1.0,
             "cosine of an update and its projection up to which it is projected",
         ),
