@@ -14,6 +14,7 @@ mod sanitise;
 mod specimen;
 mod style;
 mod table;
+mod tune_text;
 mod verdict_tables;
 mod verdict_text;
 mod wording;

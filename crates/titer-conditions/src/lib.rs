@@ -28,6 +28,7 @@ mod verdict;
 pub use decide::decide;
 pub use error::Error;
 pub use evidence::{DefenceFacts, Evidence};
+pub use quantile::{binomial_upper, t_upper};
 pub use verdict::{
     AttackRatio, Bounds, BreakBudget, DefenceVerdict, Titer, TiterPair, Verdict, VerdictPart, Verdicts,
 };
