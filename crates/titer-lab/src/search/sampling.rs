@@ -91,7 +91,7 @@ mod tests {
         let axes = axes();
         assert_eq!(drawn(&axes, 3, 20)[..8], drawn(&axes, 3, 8)[..]);
         assert_ne!(drawn(&axes, 3, 8), drawn(&axes, 4, 8));
-        let pinned = Setting::from([("a".to_owned(), 0.661.into()), ("b".to_owned(), 0.188.into())]);
+        let pinned = Setting::from([("a".to_owned(), 0.425.into()), ("b".to_owned(), 0.841.into())]);
         assert_eq!(drawn(&axes, 0, 1), [pinned]);
     }
 
