@@ -76,11 +76,10 @@ impl Search<'_> {
         });
         let judged = [("stability", Some(&outcome.stability)), (self.learning(), outcome.learning.as_ref())];
         let of = |decision: Decision| {
-            let found = judged.iter().find_map(|(name, judged)| {
+            judged.iter().find_map(|(name, judged)| {
                 let judged = judged.filter(|judged| judged.verdict == decision)?;
                 Some(format!("{name} {}: {}", decision.name(), judged.evidence))
-            });
-            found
+            })
         };
         if let Some(reason) = of(Decision::Fails) {
             self.end(number, End::NotHeld, reason);

@@ -35,10 +35,13 @@ impl Rung {
     }
 }
 
-/// How good a trial is: what is looked for decides, and where that is equal (break budgets are coarse) the
+/// How good a trial is: one that is not known to keep its ability comes last, since more attacks do not change
+/// that and a broken model resists well. Then what is looked for decides, and where that is equal (break budgets are coarse) the
 /// harm that the attacks did on their way.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Score {
+    /// Whether stability holds.
+    pub(super) able: bool,
     /// More is better.
     pub(super) objective: f64,
     /// Mean harmfulness over attacks and budgets: less is better.
@@ -48,7 +51,9 @@ pub(super) struct Score {
 impl Score {
     /// `Less` where this one is the better.
     pub(super) fn rank(&self, other: &Self) -> Ordering {
-        other.objective.total_cmp(&self.objective).then(self.harm.total_cmp(&other.harm))
+        let (objective, harm) =
+            (other.objective.total_cmp(&self.objective), self.harm.total_cmp(&other.harm));
+        other.able.cmp(&self.able).then(objective).then(harm)
     }
 }
 
@@ -84,7 +89,7 @@ mod tests {
     use super::*;
 
     fn score(objective: f64, harm: f64) -> Score {
-        Score { objective, harm }
+        Score { able: true, objective, harm }
     }
 
     #[test]
@@ -100,6 +105,12 @@ mod tests {
     fn equal_objectives_are_told_apart_by_harm_and_then_by_age() {
         assert_eq!(better_half(&[score(1.0, 0.5), score(1.0, 0.2)]), [1]);
         assert_eq!(better_half(&[score(1.0, 0.5), score(1.0, 0.5)]), [0]);
+    }
+
+    #[test]
+    fn a_model_that_may_be_broken_comes_last() {
+        let broken = Score { able: false, ..score(f64::INFINITY, 0.0) };
+        assert_eq!(better_half(&[broken, score(1.0, 0.5)]), [1]);
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Outcome {
             (None, Some(harmful)) => -harmful.value,
             (None, None) => f64::NEG_INFINITY,
         };
-        Score { objective, harm: self.harm }
+        Score { able: self.stability.verdict == Decision::Holds, objective, harm: self.harm }
     }
 
     /// Whether it may win: all conditions hold.
@@ -134,7 +134,7 @@ impl Outcome {
 fn mean_harm(results: &Results, defence: &str) -> Result<f64> {
     let frame = curves(&results.probes)?;
     let rows = Rows::of(&frame, "mean_score")?;
-    let mut runs: BTreeMap<(&str, u64, u64, &str), Vec<(u64, f64)>> = BTreeMap::new();
+    let mut runs = BTreeMap::<_, Vec<(u64, f64)>>::new();
     for row in 0..frame.height() {
         let harmful = [Probe::Seen, Probe::Unseen].iter().any(|probe| probe.name() == rows.probe(row));
         if rows.defence(row) == defence && rows.is_attack(row) && harmful {
@@ -221,7 +221,10 @@ impl<'a> Rows<'a> {
 }
 
 /// Scores of the models that users get, by defence, attack and probe: of each item, the mean over seeds.
-struct LastAnswers(BTreeMap<(String, String, String), Vec<f64>>);
+struct LastAnswers(BTreeMap<Place, Vec<f64>>);
+
+/// Defence, attack, probe.
+type Place = (String, String, String);
 
 impl LastAnswers {
     fn read(probes: &DataFrame) -> Result<Self> {
@@ -229,7 +232,7 @@ impl LastAnswers {
         let items = probes.column("item").and_then(|column| column.str());
         let attacked = || (0..probes.height()).filter(|row| rows.is_attack(*row));
         let last: u64 = attacked().map(|row| rows.steps(row)).max().unwrap_or(0);
-        let mut sums: BTreeMap<(String, String, String), BTreeMap<&str, (f64, f64)>> = BTreeMap::new();
+        let mut sums = BTreeMap::<Place, BTreeMap<&str, (f64, f64)>>::new();
         for row in attacked().filter(|row| rows.steps(*row) == last) {
             let owned = |text: &str| text.to_owned();
             let key = (owned(rows.defence(row)), owned(rows.attack(row)), owned(rows.probe(row)));
