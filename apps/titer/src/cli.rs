@@ -1,6 +1,7 @@
 //! The command line: what may be typed, with the help that teaches it.
 
 mod compare;
+mod tune;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use titer_lab::Compute;
 use titer_plan::Override;
 
 pub(crate) use compare::CompareArgs;
+pub(crate) use tune::TuneArgs;
 
 /// The store where nothing else is said.
 pub(crate) const DEFAULT_STORE: &str = "store";
@@ -44,6 +46,8 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run an experiment, or go on with it; what was measured before is not measured again
     Run(RunArgs),
+    /// Search the best setting of a defence within a budget, and measure it afresh
+    Tune(TuneArgs),
     /// Show the verdicts of an experiment and what decided them
     Show(ShowArgs),
     /// Compare the defences of one or several experiments: titer, verdicts, scores, costs

@@ -16,6 +16,7 @@ mod score_tables;
 mod specimen;
 mod style;
 mod table;
+mod tune_text;
 mod verdict_tables;
 mod verdict_text;
 mod wording;

@@ -1,5 +1,6 @@
 //! How numbers and verdicts are put into words: the same on a terminal and in a report.
 
+use serde_json::Value;
 use titer_conditions::{Bounds, BreakBudget, Change, Score, Titer, VerdictPart};
 use titer_plan::{Condition, Decision, DefenceStage, Probe, ThreatModel};
 
@@ -180,6 +181,16 @@ pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size != 0.0 && !(0.01..1e6).contains(&size) => format!("{value:e}"),
         _ => value.to_string(),
+    }
+}
+
+/// A parameter's value, as short as it can be read back.
+pub(crate) fn value(value: &Value) -> String {
+    match value {
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), self::number),
+        Value::String(word) => word.clone(),
+        Value::Array(members) => members.iter().map(self::value).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }
 

@@ -30,6 +30,7 @@ mod verdict;
 pub use decide::decide;
 pub use error::Error;
 pub use evidence::{DefenceFacts, Evidence};
+pub use quantile::{binomial_upper, t_upper};
 pub use verdict::{
     AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Score, Titer, TiterPair, Verdict,
     VerdictPart, Verdicts,

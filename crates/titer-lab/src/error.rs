@@ -105,6 +105,18 @@ pub enum Error {
     /// A text could not be read as tokens.
     #[error(transparent)]
     Text(#[from] titer_data::text::TextError),
+    /// A search that cannot be carried out as it was asked for.
+    #[error("{problem}")]
+    Search {
+        /// What is wrong and what would do.
+        problem: String,
+    },
+    /// The undefended model could not be measured, so that there is nothing to compare trials with.
+    #[error("the undefended model could not be measured: {problem}")]
+    NoBaseline {
+        /// The stage that failed, and why.
+        problem: String,
+    },
     /// More memory than there is.
     #[error(
         "{jobs} at a time, the stages of this plan need about {} of memory and {} are free: {}",
@@ -223,15 +235,31 @@ fn gibibytes(bytes: f64) -> String {
 impl Error {
     /// Whether the user asked for something that is not there, rather than something having failed.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::NoSource { .. } | Self::Mistakes(_) | Self::Reference { .. } | Self::Spec { .. })
-            || matches!(
-                self,
-                Self::Store(titer_store::Error::NoExperiment { .. } | titer_store::Error::BadName { .. })
-            )
-            || matches!(self, Self::Hub(error) if matches!(
-                **error,
-                titer_hub::Error::BadReference { .. } | titer_hub::Error::NoSuchPath { .. }
-            ))
+        matches!(
+            self,
+            Self::NoSource { .. }
+                | Self::Mistakes(_)
+                | Self::Reference { .. }
+                | Self::Spec { .. }
+                | Self::Search { .. }
+        ) || matches!(
+            self,
+            Self::Store(titer_store::Error::NoExperiment { .. } | titer_store::Error::BadName { .. })
+        ) || matches!(self, Self::Hub(error) if matches!(
+            **error,
+            titer_hub::Error::BadReference { .. } | titer_hub::Error::NoSuchPath { .. }
+        ))
+    }
+
+    /// Whether training diverged, as it would every time, rather than something having gone wrong around it.
+    pub(crate) fn is_divergence(&self) -> bool {
+        let train = match self {
+            Self::Train(train)
+            | Self::Attack(titer_attacks::Error::Train(train))
+            | Self::Defence(titer_defences::Error::Train(train)) => train,
+            _ => return false,
+        };
+        matches!(train, titer_train::Error::Diverged { .. })
     }
 
     /// The error with its causes on one line.

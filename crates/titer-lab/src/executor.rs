@@ -51,6 +51,8 @@ pub struct StageFailure {
     pub label: String,
     /// Why, with causes.
     pub error: String,
+    /// Whether its training diverged, which it would do again.
+    pub diverged: bool,
 }
 
 /// Runs what of `plan` is not sealed yet. A failed stage fails those that need it; the others go on.
@@ -217,8 +219,8 @@ impl<'a> Board<'a> {
             }
             progress.event(RunEvent::Skipped { hash: &stage.hash, label: &stage.label, because: &culprit });
             let error = format!("not run, since {culprit} failed");
-            let failure = StageFailure { hash: stage.hash.clone(), label: stage.label.clone(), error };
-            state.failed.insert(stage.hash.clone(), failure);
+            let (hash, label) = (stage.hash.clone(), stage.label.clone());
+            state.failed.insert(stage.hash.clone(), StageFailure { hash, label, error, diverged: false });
         }
     }
 
@@ -233,10 +235,10 @@ impl<'a> Board<'a> {
             }
             Err(Error::Interrupted) => state.interrupted = true,
             Err(error) => {
-                let error = error.chain();
+                let (error, diverged) = (error.chain(), error.is_divergence());
                 progress.event(RunEvent::Failed { hash: &stage.hash, label: &stage.label, error: &error });
-                let failure = StageFailure { hash: stage.hash.clone(), label: stage.label.clone(), error };
-                state.failed.insert(stage.hash.clone(), failure);
+                let (hash, label) = (stage.hash.clone(), stage.label.clone());
+                state.failed.insert(stage.hash.clone(), StageFailure { hash, label, error, diverged });
             }
         }
         self.changed.notify_all();

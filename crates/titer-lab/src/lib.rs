@@ -18,6 +18,7 @@ mod memory;
 pub mod models;
 mod progress;
 mod results;
+pub mod search;
 mod stages;
 
 pub use catalogue::{Preset, Source, catalogue, plan, presets, source};

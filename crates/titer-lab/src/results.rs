@@ -53,6 +53,11 @@ impl Results {
         let text = store.experiment(experiment)?.plan_json()?;
         let plan: Plan = serde_json::from_str(&text)
             .map_err(|source| Error::Plan { experiment: experiment.to_owned(), source })?;
+        Self::of(plan, store)
+    }
+
+    /// Reads whatever of a plan is sealed.
+    pub(crate) fn of(plan: Plan, store: &Store) -> Result<Self> {
         let (mut costs, mut missing, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
         for stage in &plan.stages {
             let artifact = store.artifact(&stage.hash);

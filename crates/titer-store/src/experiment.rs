@@ -1,4 +1,5 @@
-//! What a store keeps of an experiment: its spec as given, its plan as resolved, its reports.
+//! What a store keeps of an experiment: its spec as given, its plan as resolved, its reports, and the
+//! record of the search that it came from, if it came from one.
 
 use std::fs;
 use std::io;
@@ -51,6 +52,27 @@ impl Experiment {
         self.read(&plan_path(&self.folder))
     }
 
+    /// Keeps the record of the search that the experiment came from, in place of an earlier one.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn save_search(&self, record_json: &str) -> Result<()> {
+        atomic::create_folder(&self.folder)?;
+        atomic::write_bytes(&self.search_path(), record_json.as_bytes())
+    }
+
+    /// The record of the search that the experiment came from; none where it came from none.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub fn search_json(&self) -> Result<Option<String>> {
+        let path = self.search_path();
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).map_err(Error::reading(&path)),
+        }
+    }
+
     /// The folder of its reports, whether or not there are any.
     pub fn report_dir(&self) -> PathBuf {
         self.folder.join("report")
@@ -77,6 +99,10 @@ impl Experiment {
             }
             other => other.map_err(Error::reading(path)),
         }
+    }
+
+    fn search_path(&self) -> PathBuf {
+        self.folder.join("search.json")
     }
 
     fn spec_path(&self) -> PathBuf {

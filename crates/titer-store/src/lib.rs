@@ -12,7 +12,7 @@
 //!   checkpoint/                until sealed: the last whole checkpoint
 //!   lease.json                 until sealed: who writes; its modification time is the heartbeat
 //!   SEALED                     written last; holds the manifest's BLAKE3
-//! experiments/<name>/          spec.toml, plan.json, report/
+//! experiments/<name>/          spec.toml, plan.json, report/, search.json
 //! ```
 //!
 //! Invariants:

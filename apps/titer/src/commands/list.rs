@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::Value;
 use titer_plan::{Catalogue, Condition, Domain, Method, MethodKind, Parameter};
 use titer_store::Store;
 
@@ -167,8 +166,8 @@ fn parameters(parameters: &[Parameter]) -> Table {
 }
 
 /// The default with its unit, where it has one.
-fn default(parameter: &Parameter) -> String {
-    let value = value(&parameter.default);
+pub(super) fn default(parameter: &Parameter) -> String {
+    let value = wording::value(&parameter.default);
     if parameter.unit == "1" || parameter.unit.is_empty() {
         value
     } else {
@@ -176,16 +175,7 @@ fn default(parameter: &Parameter) -> String {
     }
 }
 
-fn value(value: &Value) -> String {
-    match value {
-        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), wording::number),
-        Value::String(word) => word.clone(),
-        Value::Array(members) => members.iter().map(self::value).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    }
-}
-
-fn range(domain: &Domain) -> String {
+pub(super) fn range(domain: &Domain) -> String {
     let interval = |min: f64, max: f64| format!("{} … {}", wording::number(min), wording::number(max));
     match domain {
         Domain::Integer { min, max } => interval(*min as f64, *max as f64),

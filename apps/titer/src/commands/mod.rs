@@ -11,6 +11,7 @@ mod plan;
 mod report;
 mod run;
 mod show;
+mod tune;
 
 use crate::cli::{Cli, Verb};
 use crate::exit::Exit;
@@ -23,6 +24,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let store = &cli.store;
     match cli.verb {
         Verb::Run(arguments) => run::run(store, &arguments),
+        Verb::Tune(arguments) => tune::tune(store, &arguments),
         Verb::Show(arguments) => show::show(store, &arguments),
         Verb::Compare(arguments) => compare::compare(store, &arguments),
         Verb::Report(arguments) => report::report(store, &arguments),

@@ -52,7 +52,7 @@ pub(super) fn open_or_create(store: &Path) -> anyhow::Result<Store> {
 }
 
 /// The first Ctrl-C asks the run to stop where it can go on later; the second ends the process.
-fn stop_on_ctrl_c(interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(super) fn stop_on_ctrl_c(interrupt: &Interrupt) -> anyhow::Result<()> {
     let interrupt = interrupt.clone();
     ctrlc::set_handler(move || {
         if interrupt.raised() {
@@ -86,7 +86,7 @@ fn say_outcome(summary: &RunSummary, arguments: &RunArgs, store: &Store) {
 }
 
 /// The overrides as they were typed, quoted for a shell.
-fn set_flags(overrides: &[Override]) -> String {
+pub(super) fn set_flags(overrides: &[Override]) -> String {
     overrides.iter().map(|set| format!(" --set '{}={}'", set.key, set.value)).collect()
 }
 
@@ -126,7 +126,7 @@ fn show(store: &Store, plan: &Plan, summary: &RunSummary, as_json: bool) -> anyh
 }
 
 /// What a command to be typed next needs to find a store that is not where it would look.
-fn store_flag(store: &Store) -> String {
+pub(super) fn store_flag(store: &Store) -> String {
     if store.root() == Path::new(DEFAULT_STORE) {
         String::new()
     } else {

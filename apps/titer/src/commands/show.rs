@@ -3,15 +3,27 @@
 use std::path::Path;
 
 use titer_lab::Results;
+use titer_lab::search::Record;
 use titer_store::Store;
 
 use crate::cli::ShowArgs;
 use crate::exit::Exit;
 use crate::output;
+use crate::tune_text;
 use crate::verdict_text;
 
 pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
-    let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
+    let store = Store::open(store)?;
+    let search = Record::load(&store, &arguments.experiment)?.filter(|_| !arguments.json);
+    if let Some(search) = &search {
+        output::result(&tune_text::text(search, output::style()))?;
+        if search.winner.is_none() {
+            // The measurements are those of no setting that was found.
+            return Ok(Exit::Done);
+        }
+        output::result("\n")?;
+    }
+    let results = Results::load(&store, &arguments.experiment)?;
     let verdicts = results.verdicts()?;
     if arguments.json {
         output::json(&verdicts)?;

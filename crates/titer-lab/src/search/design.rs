@@ -1,0 +1,239 @@
+//! How a setting becomes a plan: the experiment with other parameters, and the parts of it that are measured on
+//! each rung. Its stages are those of `titer run` with that setting, so that nothing is computed twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use titer_plan::spec::DefenceEntry;
+use titer_plan::{Arm, Cell, Mistakes, NO_ATTACK, Override, Plan, StageHash};
+
+use super::rungs::Rung;
+use super::space::{Axis, Setting, Tunable, tunables};
+use crate::catalogue::{Source, catalogue, plan};
+use crate::{Error, Result};
+
+/// The experiment that is searched.
+#[derive(Debug)]
+pub(super) struct Design<'a> {
+    source: &'a Source,
+    overrides: &'a [Override],
+    /// The experiment as its spec says.
+    pub(super) plan: Plan,
+    /// The defence's place in the spec.
+    index: usize,
+    pub(super) axes: Vec<Axis>,
+    /// How often the spec repeats each attack and harmless training, by label.
+    seeds: BTreeMap<String, u64>,
+}
+
+/// Every parameter of a defence of a plan.
+///
+/// # Errors
+/// When there is no such defence, or it is the undefended model.
+pub fn parameters(plan: &Plan, label: &str) -> Result<Vec<Tunable>> {
+    let entry = &plan.experiment.defence[index_of(plan, label)?];
+    Ok(tunables(entry, &catalogue().defences))
+}
+
+fn index_of(plan: &Plan, label: &str) -> Result<usize> {
+    let defences = &plan.experiment.defence;
+    let wrong = |problem: String| Error::Search { problem };
+    let index = defences.iter().position(|entry| entry.label == label).ok_or_else(|| {
+        let labels = defences.iter().filter(|entry| !entry.is_baseline());
+        let labels: Vec<&str> = labels.map(|entry| entry.label.as_str()).collect();
+        wrong(format!("the spec has no defence `{label}`; it has {}", labels.join(", ")))
+    })?;
+    if defences[index].is_baseline() {
+        return Err(wrong(format!("`{label}` is the undefended model and has nothing to tune")));
+    }
+    Ok(index)
+}
+
+impl<'a> Design<'a> {
+    pub(super) fn new(
+        source: &'a Source,
+        overrides: &'a [Override],
+        label: &str,
+        over: &[String],
+    ) -> Result<Self> {
+        let plan = plan(source, overrides)?;
+        let index = index_of(&plan, label)?;
+        let tunables = tunables(&plan.experiment.defence[index], &catalogue().defences);
+        let axes: Vec<Axis> = over.iter().map(|text| Axis::parse(text, &tunables)).collect::<Result<_>>()?;
+        if axes.is_empty() {
+            return Err(Error::Search {
+                problem: "no parameter to search over (--over KEY=LOW..HIGH)".to_owned(),
+            });
+        }
+        let keys: BTreeSet<&str> = axes.iter().map(|axis| axis.key.as_str()).collect();
+        if keys.len() < axes.len() {
+            return Err(Error::Search { problem: "a parameter is named by two --over".to_owned() });
+        }
+        let mut seeds = BTreeMap::new();
+        for cell in plan.cells.iter().filter(|cell| cell.attack != NO_ATTACK) {
+            let most = seeds.entry(cell.attack.clone()).or_insert(0);
+            *most = (*most).max(cell.attack_seed + 1);
+        }
+        let design = Self { source, overrides, plan, index, axes, seeds };
+        // What cannot be closed is better not begun.
+        design.fresh(&design.own())?;
+        Ok(design)
+    }
+
+    pub(super) fn entry(&self) -> &DefenceEntry {
+        &self.plan.experiment.defence[self.index]
+    }
+
+    fn baseline(&self) -> &str {
+        // A spec without one is refused where it is read.
+        self.plan.experiment.defence.iter().find(|entry| entry.is_baseline()).map_or("", |entry| &entry.label)
+    }
+
+    /// What the search is called in the store.
+    pub(super) fn name(&self) -> String {
+        format!("{}-tune-{}", self.plan.experiment.name, self.entry().label)
+    }
+
+    /// The spec's own values of what is searched.
+    pub(super) fn own(&self) -> Setting {
+        let value = |key: &str| {
+            let entry = self.entry();
+            match key.strip_prefix("then.").and_then(|rest| rest.split_once('.')) {
+                Some((index, key)) => entry.then.get(index.parse::<usize>().ok()?)?.parameters.get(key),
+                None => entry.parameters.get(key),
+            }
+        };
+        let named = |axis: &Axis| Some((axis.key.clone(), value(&axis.key)?.clone()));
+        self.axes.iter().filter_map(named).collect()
+    }
+
+    /// The whole experiment with that setting.
+    pub(super) fn with(&self, setting: &Setting) -> Result<Plan, Mistakes> {
+        self.changed(setting, Vec::new())
+    }
+
+    fn changed(&self, setting: &Setting, more: Vec<(String, String)>) -> Result<Plan, Mistakes> {
+        let key = |key: &str| format!("defence.{}.{key}", self.index);
+        let set = setting.iter().map(|(name, value)| (key(name), value.to_string())).chain(more);
+        let set = set.map(|(key, value)| Override { key, value });
+        let overrides: Vec<Override> = self.overrides.iter().cloned().chain(set).collect();
+        plan(self.source, &overrides)
+    }
+
+    /// What of the undefended model the trials are compared with.
+    pub(super) fn undefended(&self, plan: &Plan) -> Plan {
+        self.part(plan, |cell| cell.defence == self.baseline())
+    }
+
+    /// What is measured of a trial up to a rung, and of the undefended model for comparison.
+    pub(super) fn rung(&self, plan: &Plan, rung: Rung, strongest: &BTreeSet<String>) -> Plan {
+        self.part(plan, |cell| match rung {
+            _ if cell.attack == NO_ATTACK && cell.arm == Arm::Main => true,
+            Rung::Ability => false,
+            Rung::Attacks => {
+                let first = cell.defence_seed == 0 && cell.attack_seed == 0;
+                first && cell.arm == Arm::Main && strongest.contains(&cell.attack)
+            }
+            Rung::Everything => true,
+        })
+    }
+
+    /// The experiment with that setting and seeds that no trial has seen: of the defence, the attacks and the
+    /// harmless training.
+    pub(super) fn fresh(&self, setting: &Setting) -> Result<Plan, Mistakes> {
+        let experiment = &self.plan.experiment;
+        let mut more = vec![
+            (format!("defence.{}.seeds", self.index), 2 * self.entry().seeds),
+            ("trainability.seeds".to_owned(), 2 * experiment.trainability.seeds),
+        ];
+        let attacks = experiment.attack.iter().enumerate();
+        more.extend(attacks.map(|(index, attack)| (format!("attack.{index}.seeds"), 2 * attack.seeds)));
+        let more = more.into_iter().map(|(key, seeds)| (key, seeds.to_string())).collect();
+        let plan = self.changed(setting, more)?;
+        Ok(self.part(&plan, |cell| {
+            let defence = cell.defence == self.baseline() || cell.defence_seed >= self.entry().seeds;
+            let attack = cell.attack == NO_ATTACK
+                || self.seeds.get(&cell.attack).is_none_or(|seeds| cell.attack_seed >= *seeds);
+            defence && attack
+        }))
+    }
+
+    /// The cells of the undefended model and of the defence that `keep` keeps, and the stages that they need.
+    fn part(&self, plan: &Plan, keep: impl Fn(&Cell) -> bool) -> Plan {
+        let labels = [self.baseline(), &self.entry().label];
+        let kept = |cell: &&Cell| labels.contains(&cell.defence.as_str()) && keep(cell);
+        let cells: Vec<Cell> = plan.cells.iter().filter(kept).cloned().collect();
+        let mut needed: BTreeSet<&StageHash> = cells.iter().map(|cell| &cell.stage).collect();
+        // Each stage stands after those that it needs.
+        for stage in plan.stages.iter().rev() {
+            if needed.contains(&stage.hash) {
+                needed.extend(&stage.inputs);
+            }
+        }
+        let stages = plan.stages.iter().filter(|stage| needed.contains(&stage.hash)).cloned().collect();
+        let mut experiment = plan.experiment.clone();
+        experiment.name = self.name();
+        experiment.defence.retain(|entry| labels.contains(&entry.label.as_str()));
+        Plan { experiment, data: plan.data.clone(), stages, cells }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::catalogue::source;
+
+    fn over() -> Vec<String> {
+        ["steps=10..20", "lambda=0.1..10:log"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn parts_grow_rung_by_rung_and_share_the_stages_of_a_run() {
+        let source = source("apothecary-smoke").unwrap();
+        let design = Design::new(&source, &[], "adversarial-loss", &over()).unwrap();
+        let setting = Setting::from([("steps".to_owned(), json!(17)), ("lambda".to_owned(), json!(0.5))]);
+        let whole = design.with(&setting).unwrap();
+        let strongest =
+            BTreeSet::from([whole.cells.iter().find(|c| c.attack != NO_ATTACK).unwrap().attack.clone()]);
+        let parts = Rung::ALL.map(|rung| design.rung(&whole, rung, &strongest));
+        let hashes =
+            |plan: &Plan| plan.stages.iter().map(|stage| stage.hash.clone()).collect::<BTreeSet<_>>();
+        assert!(
+            hashes(&parts[0]).is_subset(&hashes(&parts[1])) && parts[0].stages.len() < parts[1].stages.len()
+        );
+        assert!(hashes(&parts[1]).is_subset(&hashes(&parts[2])));
+        let set = |key: &str, value: &str| Override { key: key.to_owned(), value: value.to_owned() };
+        let index = design.index;
+        let run =
+            [set(&format!("defence.{index}.steps"), "17"), set(&format!("defence.{index}.lambda"), "0.5")];
+        assert!(hashes(&parts[2]).is_subset(&hashes(&plan(&source, &run).unwrap())));
+        assert!(parts[2].cells.iter().all(|cell| cell.defence != "tar"));
+    }
+
+    #[test]
+    fn fresh_seeds_are_those_that_no_trial_has() {
+        let source = source("apothecary-smoke").unwrap();
+        let design = Design::new(&source, &[], "adversarial-loss", &over()).unwrap();
+        let trial = design.with(&design.own()).unwrap();
+        let fresh = design.fresh(&design.own()).unwrap();
+        let measured = |plan: &Plan| -> BTreeSet<StageHash> {
+            let attacked = plan.cells.iter().filter(|cell| cell.attack != NO_ATTACK);
+            attacked.map(|cell| cell.stage.clone()).collect()
+        };
+        assert!(measured(&trial).is_disjoint(&measured(&fresh)));
+        let count = |plan: &Plan| plan.cells.iter().filter(|cell| cell.defence == "adversarial-loss").count();
+        assert_eq!(count(&trial), count(&fresh));
+    }
+
+    #[test]
+    fn what_there_is_not_is_refused() {
+        let source = source("apothecary-smoke").unwrap();
+        let refused =
+            |label: &str, over: &[String]| Design::new(&source, &[], label, over).unwrap_err().to_string();
+        assert!(refused("adverserial", &over()).contains("it has adversarial-loss, tar"));
+        assert!(refused("none", &over()).contains("nothing to tune"));
+        assert!(refused("tar", &[]).contains("--over"));
+        assert!(refused("tar", &["steps=1..2".to_owned(), "steps=2..3".to_owned()]).contains("two --over"));
+    }
+}
