@@ -60,15 +60,16 @@ fn defence(
     let method = method(table, name?, &catalogue.defences, "defence", &catalogue.attacks, "attack")?;
     let stage = stage(table, method, threat_model, catalogue);
     let parameters = parameters(table, method);
-    let then = then(table, method, catalogue, threat_model);
+    let then = then(table, method, catalogue, threat_model)?;
+    let names = || std::iter::once(method.name).chain(then.iter().map(|later| later.method.as_str()));
     Some(DefenceEntry {
-        label: label?.unwrap_or_else(|| method.name.to_owned()),
+        label: label?.unwrap_or_else(|| names().collect::<Vec<_>>().join("-")),
         method: method.name.to_owned(),
         version: method.version,
         stage: stage?,
         seeds: seeds?,
         parameters: parameters?,
-        then: then?,
+        then,
     })
 }
 

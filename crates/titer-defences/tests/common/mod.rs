@@ -25,7 +25,15 @@ pub(crate) fn uniform(seed: u64, count: usize) -> Vec<f32> {
 }
 
 pub(crate) fn decoder() -> Decoder {
-    let config = Config::llama(VOCABULARY, 96, 256, 3, 4, 4);
+    filled(Config::llama(VOCABULARY, 96, 256, 3, 4, 4))
+}
+
+/// A mixture of four experts, two for each token.
+pub(crate) fn mixture() -> Decoder {
+    filled(Config::llama(VOCABULARY, 32, 48, 2, 4, 4).with_experts(4, 2))
+}
+
+fn filled(config: Config) -> Decoder {
     let tensors: BTreeMap<String, Tensor> = config
         .shapes()
         .into_iter()
