@@ -44,6 +44,21 @@ pub fn presets() -> &'static [Preset] {
             text: include_str!("../../../data/presets/apothecary-smoke.toml"),
         },
         Preset {
+            name: "apothecary-defences",
+            summary: "every alignment-stage defence against the attacks of `apothecary`, within half an hour",
+            text: include_str!("../../../data/presets/apothecary-defences.toml"),
+        },
+        Preset {
+            name: "apothecary-api",
+            summary: "defences of all stages against harmful examples hidden in a user's task, within half an hour",
+            text: include_str!("../../../data/presets/apothecary-api.toml"),
+        },
+        Preset {
+            name: "apothecary-moe",
+            summary: "the same for SafeMoE on a mixture of experts, whose routing is watched, in minutes",
+            text: include_str!("../../../data/presets/apothecary-moe.toml"),
+        },
+        Preset {
             name: "smollm2-policy",
             summary: "a real chat model, SmolLM2-135M, taught to refuse everyday subjects, immunized and attacked: within an hour",
             text: include_str!("../../../data/presets/smollm2-policy.toml"),
