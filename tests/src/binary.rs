@@ -18,12 +18,26 @@ pub fn titer() -> &'static PathBuf {
     BINARY.get_or_init(|| env::var_os("TITER_BIN").map_or_else(build, PathBuf::from))
 }
 
-/// Asks cargo (for the whole workspace, whose features the tests are built with), which builds only what has changed and knows where it puts the program.
+/// Cargo in the repository's root, as if called from a shell. A test inherits what cargo says of the test's own
+/// package, and build scripts that read it (ring's) would take every call for a change.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let of_package = |prefix: &str| name.to_str().is_some_and(|name| name.starts_with(prefix));
+        if of_package("CARGO_PKG_") || of_package("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(root());
+    command
+}
+
+/// Asks cargo (for the whole workspace, whose features the tests are built with), which builds only what has
+/// changed and knows where it puts the program.
 fn build() -> PathBuf {
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = cargo()
         .args(["build", "--release", "--workspace", "--bin", "titer"])
         .arg("--message-format=json-render-diagnostics")
-        .current_dir(root())
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo can be started");

@@ -6,7 +6,7 @@ mod outcome;
 mod place;
 mod ran;
 
-pub use binary::titer;
+pub use binary::{cargo, titer};
 pub use files::{files, read, root};
 pub use outcome::Outcome;
 pub use place::{Place, TINY};

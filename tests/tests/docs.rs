@@ -4,9 +4,8 @@
 //! `<!-- not run: reason -->` in the document.
 
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
-use titer_tests::{Place, files, read, root};
+use titer_tests::{Place, cargo, files, read, root};
 
 /// A fenced block.
 struct Block {
@@ -132,7 +131,6 @@ fn every_shown_refusal_is_what_the_program_says() {
 
 #[test]
 fn every_chore_in_the_documentation_exists() {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut count = 0;
     let mut verbs = std::collections::BTreeMap::new();
     for block in blocks().iter().filter(|block| block.language == "sh") {
@@ -140,7 +138,7 @@ fn every_chore_in_the_documentation_exists() {
             let line = line.split('#').next().unwrap_or_default();
             let verb = line.split_whitespace().next().expect("a verb").to_owned();
             let help = verbs.entry(verb.clone()).or_insert_with(|| {
-                let help = Command::new(&cargo).args(["xtask", &verb, "--help"]).current_dir(root()).output();
+                let help = cargo().args(["xtask", &verb, "--help"]).output();
                 let help = help.expect("cargo can be started");
                 assert!(help.status.success(), "{}: there is no cargo xtask {verb}", block.at);
                 String::from_utf8_lossy(&help.stdout).into_owned()

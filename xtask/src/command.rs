@@ -16,6 +16,13 @@ pub(crate) fn say(text: &str) {
 /// The cargo that runs this program.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo says of this package, build scripts that read it (ring's) would take for a change.
+    for (name, _) in env::vars_os() {
+        let of_package = |prefix: &str| name.to_str().is_some_and(|name| name.starts_with(prefix));
+        if of_package("CARGO_PKG_") || of_package("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     command.args(arguments).current_dir(root());
     command
 }
