@@ -1,15 +1,13 @@
 //! Reads an experiment's artifacts back as frames and verdicts.
 
-use std::fs::File;
-use std::path::PathBuf;
-
 use polars::prelude::DataFrame;
 use serde::Serialize;
 use titer_conditions::{DefenceFacts, Evidence, Verdicts, decide};
-use titer_metrics::{Schema, read_parquet, stack, with_cell};
+use titer_metrics::{Schema, stack, with_cell};
 use titer_plan::{Plan, StageHash, StageSpec};
 use titer_store::{Artifact, Store};
 
+use crate::files::read_frame;
 use crate::stages::{PROBES, RESPONSES, TRAINING};
 use crate::{Error, Result};
 
@@ -79,7 +77,7 @@ impl Results {
         let mut frames = Vec::new();
         for cell in &plan.cells {
             if let Some(artifact) = sealed.iter().find(|artifact| *artifact.hash() == cell.stage) {
-                let rows = read(artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
+                let rows = read_frame(&artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
                 frames.push(with_cell(&rows, &plan.experiment.name, cell)?);
             }
         }
@@ -146,17 +144,11 @@ impl Results {
         let mut frames = Vec::new();
         for artifact in &self.sealed {
             if self.plan.stage(artifact.hash()).is_some_and(|stage| has(&stage.spec)) {
-                frames.push(read(artifact.payload(name)?, schema)?);
+                frames.push(read_frame(&artifact.payload(name)?, schema)?);
             }
         }
         Ok(stack(&frames, schema)?)
     }
-}
-
-fn read(path: PathBuf, schema: &Schema) -> Result<DataFrame> {
-    let file =
-        File::open(&path).map_err(|source| titer_model::Error::File { path, action: "read", source })?;
-    Ok(read_parquet(file, schema)?)
 }
 
 /// Frame `verdicts`.

@@ -3,10 +3,9 @@
 use candle_core::Tensor;
 use titer_data::Packed;
 use titer_model::{Decoder, View};
-use titer_ops::composed::log_softmax;
 
 use crate::Result;
-use crate::loss::trace;
+use crate::loss::{mean_divergence, trace};
 
 /// The router logits of every mixture layer at the batch's [`Packed::rows`], each of shape
 /// `(rows, experts)`; none for a dense model.
@@ -45,9 +44,7 @@ pub fn chosen_experts(model: &Decoder, batch: &Packed) -> Result<Vec<Vec<Vec<u32
 pub fn routing_divergence(reference: &[Tensor], now: &[Tensor], temperature: f64) -> Result<Tensor> {
     let mut layers = Vec::with_capacity(now.len());
     for (before, after) in reference.iter().zip(now) {
-        let log_p = log_softmax(&(before / temperature)?, 1)?;
-        let log_q = log_softmax(&(after / temperature)?, 1)?;
-        layers.push((log_p.exp()? * (log_p - log_q)?)?.sum(1)?.mean_all()?);
+        layers.push(mean_divergence(&(after / temperature)?, &(before / temperature)?)?);
     }
     Ok(Tensor::stack(&layers, 0)?.sum_all()?)
 }

@@ -11,9 +11,9 @@ use candle_core::Tensor;
 use serde::Deserialize;
 use titer_data::Sampler;
 use titer_model::Decoder;
-use titer_ops::cross_entropy;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
-use titer_train::loss::{constant_logits, token_losses, value};
+use titer_train::activations::Original;
+use titer_train::loss::{token_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
 use super::{Guard, UserTraining};
@@ -68,7 +68,7 @@ impl Guard for ConstrainedSft {
         _: &DefenceContext,
         start: &Decoder,
     ) -> Result<Box<dyn Objective>> {
-        Ok(Box::new(Constrained { user: user.batches, start: start.duplicate()?, settings: self.clone() }))
+        Ok(Box::new(Constrained { user: user.batches, start: Original::of(start)?, settings: self.clone() }))
     }
 }
 
@@ -85,7 +85,7 @@ impl ConstrainedSft {
 
 struct Constrained {
     user: Sampler,
-    start: Decoder,
+    start: Original,
     settings: ConstrainedSft,
 }
 
@@ -94,8 +94,7 @@ impl Objective for Constrained {
         let batch = self.user.batch(step);
         let losses = token_losses(model, &batch)?;
         let now: Vec<f32> = losses.detach().to_vec1()?;
-        let start: Vec<f32> =
-            cross_entropy(&constant_logits(&self.start, &batch)?, &batch.targets)?.to_vec1()?;
+        let start: Vec<f32> = self.start.token_losses(&batch)?.to_vec1()?;
         let mut weights = Vec::with_capacity(now.len());
         let mut objective = 0.0;
         for ((now, start), position) in now.iter().zip(&start).zip(batch.positions()) {

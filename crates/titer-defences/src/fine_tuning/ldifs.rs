@@ -11,9 +11,8 @@ use candle_core::{DType, Tensor};
 use serde::Deserialize;
 use titer_data::Sampler;
 use titer_model::{Decoder, LayerTrace, View};
-use titer_ops::cross_entropy;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
-use titer_train::loss::{trace, value};
+use titer_train::loss::{trace, traced_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
 use super::{Guard, UserTraining};
@@ -86,10 +85,9 @@ struct Featured {
 impl Objective for Featured {
     fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
         let batch = self.user.batch(step);
-        let now = trace(model, &batch, View::Tracked)?;
+        let (now, losses) = traced_losses(model, &batch, View::Tracked)?;
         let start = trace(&self.start, &batch, View::Detached)?;
-        let cross_entropy = cross_entropy(&model.logits(&now.hidden, &batch.rows)?, &batch.targets)?;
-        let cross_entropy = cross_entropy.mean_all()?;
+        let cross_entropy = losses.mean_all()?;
         let mut distance = cross_entropy.zeros_like()?;
         for (now, start) in now.layers.iter().zip(&start.layers) {
             let away = (self.settings.states.of(now) - self.settings.states.of(start))?;

@@ -9,11 +9,11 @@
 
 use candle_core::Tensor;
 use serde::Deserialize;
-use titer_data::{Packed, Sampler};
+use titer_data::Packed;
 use titer_model::{Decoder, View};
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
-use titer_train::loss::{mean_cross_entropy, value};
-use titer_train::{Cost, Gradient, Objective, router_logits, routing_divergence};
+use titer_train::loss::value;
+use titer_train::{Cost, Gradient, Objective, Supervised, router_logits, routing_divergence};
 
 use super::{Guard, UserTraining};
 use crate::{DefenceContext, Error, Result};
@@ -126,7 +126,7 @@ impl Guard for SafeMoe {
             }
             held.push(Held { prompts, routing });
         }
-        Ok(Box::new(Routed { user: user.batches, held, settings: self.clone() }))
+        Ok(Box::new(Routed { user: user.objective(), held, settings: self.clone() }))
     }
 }
 
@@ -145,7 +145,7 @@ impl Held {
 }
 
 struct Routed {
-    user: Sampler,
+    user: Supervised,
     held: Vec<Held>,
     settings: SafeMoe,
 }
@@ -158,7 +158,7 @@ impl Objective for Routed {
                 let (round, place) =
                     (step / (every + self.settings.pass()), step % (every + self.settings.pass()));
                 if place < every {
-                    return self.user(model, round * every + place);
+                    return self.user.gradient(model, round * every + place);
                 }
                 let held = &self.held[(place - every) as usize];
                 let moved = held.moved(model, temperature)?;
@@ -171,17 +171,8 @@ impl Objective for Routed {
                 let moved = held.moved(model, temperature)?;
                 let routing = Gradient::partial(&moved, model, Cost::of(model, &held.prompts))?
                     .with_term("routing_divergence", value(&moved)?);
-                self.user(model, step)?.add_scaled(weight, &routing)
+                self.user.gradient(model, step)?.add_scaled(weight, &routing)
             }
         }
-    }
-}
-
-impl Routed {
-    /// The user's own gradient at the user's own step.
-    fn user(&self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
-        let batch = self.user.batch(step);
-        let loss = mean_cross_entropy(model, &batch)?;
-        Ok(Gradient::of(&loss, model, Cost::of(model, &batch))?.with_term("cross_entropy", value(&loss)?))
     }
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
-use titer_data::Example;
+use titer_data::{Example, Packed};
 use titer_model::{Decoder, View};
-use titer_ops::Sequences;
+use titer_train::loss::trace;
 use titer_train::{Cost, Selection};
 
 use crate::Result;
@@ -31,18 +31,13 @@ pub(super) fn input_norms(
     let mut squares = InputNorms::new();
     let mut cost = Cost::default();
     for texts in texts.chunks(TEXTS_AT_ONCE) {
-        let tokens: Vec<u32> = texts.iter().flat_map(|text| text.tokens()).copied().collect();
-        let mut offsets = vec![0];
-        offsets.extend(texts.iter().scan(0, |end, text| {
-            *end += text.tokens().len();
-            Some(*end)
-        }));
-        let trace = model.trace(&tokens, &Sequences::new(&offsets)?, View::Detached, &[])?;
+        let packed = Packed::from_prompts(texts.iter().map(|text| text.tokens()));
+        let trace = trace(model, &packed, View::Detached)?;
         cost += Cost {
             examples: texts.len() as u64,
-            tokens: tokens.len() as u64,
+            tokens: packed.tokens.len() as u64,
             // A forward pass is a third of a training step.
-            flops: model.config().training_flops(tokens.len(), 0) / 3.0,
+            flops: model.config().training_flops(packed.tokens.len(), 0) / 3.0,
         };
         for (name, _) in model.parameters().iter().filter(|(name, _)| selection.contains(name)) {
             let (weight, factor) = split(name);

@@ -1,11 +1,9 @@
 //! The stage that repairs a tuned model: a post-fine-tuning-stage defence, and what the model says after it.
 
-use std::fs::File;
-
 use polars::prelude::{ChunkAgg, ChunkCompareIneq, DataFrame};
 use serde_json::{Value, json};
 use titer_defences::RepairContext;
-use titer_metrics::{Schema, probe_frame, read_parquet, response_frame, stack};
+use titer_metrics::{probe_frame, response_frame, stack};
 use titer_model::Decoder;
 use titer_plan::stage::{DataSpec, ProbeSpec};
 use titer_plan::{Budget, MethodSpec};
@@ -16,6 +14,7 @@ use super::recorder::write_frame;
 use super::train::{defender, write_chat, write_model};
 use super::{ADAPTER, PROBES, RESPONSES, Work};
 use crate::Result;
+use crate::files::read_frame;
 
 /// How a stage repairs.
 pub(super) struct Settings<'a> {
@@ -48,7 +47,7 @@ pub(super) fn repair(
     let context = RepairContext { data: data_of_defender, aligned, base };
     let (model, report) = method.repair(tuned, &context)?;
 
-    let told = frame(&tuned_artifact, PROBES, &titer_metrics::PROBE_ROWS)?;
+    let told = read_frame(&tuned_artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
     let failed = |source| titer_metrics::Error::Polars { frame: PROBES, source };
     let budget = last_budget(&told).map_err(failed)?;
     let questions = Questions::new(data, settings.probes, &context.aligned)?;
@@ -57,7 +56,7 @@ pub(super) fn repair(
         (vec![probe_frame(&answers.rows)?], vec![response_frame(&answers.responses)?]);
     if settings.way {
         probes.push(before(&told, budget.steps).map_err(failed)?);
-        responses.push(frame(&tuned_artifact, RESPONSES, &titer_metrics::RESPONSES)?);
+        responses.push(read_frame(&tuned_artifact.payload(RESPONSES)?, &titer_metrics::RESPONSES)?);
     }
     let (rows, texts) = (&titer_metrics::PROBE_ROWS, &titer_metrics::RESPONSES);
     write_frame(work, PROBES, &stack(&probes, rows)?, rows)?;
@@ -82,13 +81,6 @@ fn with_adapters(artifact: &Artifact, aligned: &Decoder) -> Result<Option<Decode
     let mut model = aligned.duplicate()?;
     model.load_adapter(&folder)?;
     Ok(Some(model))
-}
-
-fn frame(artifact: &Artifact, name: &str, schema: &Schema) -> Result<DataFrame> {
-    let path = artifact.payload(name)?;
-    let file =
-        File::open(&path).map_err(|source| titer_model::Error::File { path, action: "read", source })?;
-    Ok(read_parquet(file, schema)?)
 }
 
 /// The rows of a frame before the last budget.
