@@ -1,0 +1,1 @@
+//! Pieces of pictures: pure functions of data, a look and a size.
