@@ -220,12 +220,17 @@ impl App {
                 Vec::new()
             }
             Action::Accept => match self.prompt.take() {
-                Some((Prompt::Palette(palette), _)) => palette.chosen().map_or_else(Vec::new, |chosen| match chosen {
-                    super::palette::Choice::Act(action) => self.act(action),
-                    super::palette::Choice::Experiment(name) => vec![Effect::Choose(name)],
-                }),
+                Some((Prompt::Palette(palette), _)) => {
+                    palette.chosen().map_or_else(Vec::new, |chosen| match chosen {
+                        super::palette::Choice::Act(action) => self.act(action),
+                        super::palette::Choice::Experiment(name) => vec![Effect::Choose(name)],
+                    })
+                }
                 Some((Prompt::First(experiment), text)) => {
-                    vec![Effect::Ask(experiment, Request::First(text.split_whitespace().map(str::to_owned).collect()))]
+                    vec![Effect::Ask(
+                        experiment,
+                        Request::First(text.split_whitespace().map(str::to_owned).collect()),
+                    )]
                 }
                 _ => Vec::new(),
             },
@@ -270,7 +275,8 @@ impl App {
             }
             Action::Copy => match self.screens.get(self.screen).copied(&self.world) {
                 Some(text) => {
-                    let say = format!("copied {} characters, if your terminal allows it", text.chars().count());
+                    let say =
+                        format!("copied {} characters, if your terminal allows it", text.chars().count());
                     vec![Effect::Copy(text), Effect::Say(say)]
                 }
                 None => vec![Effect::Say("nothing here can be copied".into())],
@@ -304,6 +310,7 @@ impl App {
             Effect::Go(_) => {}
             Effect::Choose(name) => self.choose(name),
             Effect::Say(text) => self.said = Some(text),
+            Effect::Unfilter => self.set_filter(""),
             Effect::Confirm(confirm) => self.confirm = Some(confirm),
             Effect::AskFirst(experiment) => {
                 let first = self.world.line(&experiment).map(|line| line.control.first.join(" "));

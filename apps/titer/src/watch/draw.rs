@@ -20,10 +20,8 @@ const LEAST: (u16, u16) = (60, 16);
 pub(crate) fn draw(frame: &mut Frame, app: &App) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
-        let text = format!(
-            "terminal is {}x{}; needs {}x{} (q leaves)",
-            area.width, area.height, LEAST.0, LEAST.1
-        );
+        let text =
+            format!("terminal is {}x{}; needs {}x{} (q leaves)", area.width, area.height, LEAST.0, LEAST.1);
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
@@ -122,12 +120,8 @@ fn hints(app: &App, width: u16) -> Line<'static> {
 /// A box in the middle of `area`, wiped.
 fn middle(frame: &mut Frame, area: Rect, width: u16, height: u16, title: &str, look: Look) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
-    let place = Rect {
-        x: area.x + (area.width - width) / 2,
-        y: area.y + (area.height - height) / 2,
-        width,
-        height,
-    };
+    let place =
+        Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     let block = Block::bordered().title(Line::styled(format!(" {title} "), look.heading()));
     let inner = block.inner(place);
     frame.render_widget(Clear, place);

@@ -3,6 +3,8 @@
 //! Colour repeats what signs and words say already. The background is always the terminal's own, and every
 //! colour has a brightness between its extremes, so that all can be read on dark and on light ones.
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use titer_plan::Decision;
@@ -64,8 +66,7 @@ impl Look {
     /// No colour and no character beyond ASCII.
     #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { colours: Colours::None, glyphs: Glyphs::Ascii };
-    /// No colour.
-    #[cfg(test)]
+    /// No colour: also for what is copied.
     pub(crate) const MONO: Self = Self { colours: Colours::None, glyphs: Glyphs::Unicode };
     /// Everything.
     #[cfg(test)]
@@ -149,6 +150,26 @@ impl Look {
         wording::symbol(decision)
     }
 
+    /// Text with words for the signs that have no ASCII of one column.
+    pub(crate) fn spell(self, text: &str) -> Cow<'_, str> {
+        const SPELT: [(&str, &str); 9] = [
+            ("φ", "phi"),
+            ("ε", "epsilon"),
+            ("δ", "delta"),
+            ("α", "alpha"),
+            ("∞", "inf"),
+            ("≥", ">="),
+            ("≤", "<="),
+            ("→", "->"),
+            ("≠", "!="),
+        ];
+        if self.glyphs == Glyphs::Unicode || text.is_ascii() {
+            return Cow::Borrowed(text);
+        }
+        let spelt = SPELT.iter().fold(text.to_owned(), |text, (sign, word)| text.replace(sign, word));
+        Cow::Owned(spelt)
+    }
+
     /// Leaves nothing in `buffer` that a terminal could take amiss, nor anything that this one cannot show.
     pub(crate) fn clean(self, buffer: &mut Buffer) {
         for cell in &mut buffer.content {
@@ -169,7 +190,9 @@ fn ascii(symbol: &str) -> &'static str {
     match symbol {
         "─" | "━" | "–" | "—" | "−" | "╌" | "┄" => "-",
         "│" | "┃" | "╎" | "┆" => "|",
-        "┌" | "┐" | "└" | "┘" | "├" | "┤" | "┬" | "┴" | "┼" | "╭" | "╮" | "╰" | "╯" => "+",
+        "┌" | "┐" | "└" | "┘" | "├" | "┤" | "┬" | "┴" | "┼" | "╭" | "╮" | "╰" | "╯" => {
+            "+"
+        }
         "█" | "▓" | "▉" | "▊" => "#",
         "▒" | "▌" | "▋" | "▍" => "=",
         "░" | "▎" | "▏" => "-",

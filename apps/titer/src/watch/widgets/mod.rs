@@ -1,1 +1,11 @@
 //! Pieces of pictures: pure functions of data, a look and a size.
+
+mod axes;
+mod canvas;
+pub(crate) mod chart;
+pub(crate) mod heat;
+mod legend;
+pub(crate) mod pane;
+pub(crate) mod prose;
+pub(crate) mod rows;
+pub(crate) mod scale;
