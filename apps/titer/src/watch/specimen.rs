@@ -227,7 +227,8 @@ pub(crate) fn world() -> World {
     let overview = overview();
     World {
         store: "/scratch/titer/store".into(),
-        control: true,
+        host: "laptop".into(),
+        read_only: false,
         now: NOW,
         names: Arc::new(overview.iter().map(|line| line.name.clone()).collect()),
         overview: Arc::new(overview),
