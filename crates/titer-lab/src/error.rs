@@ -149,6 +149,14 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// An experiment that cannot be watched.
+    #[error("{experiment} cannot be shown: {problem}")]
+    Watch {
+        /// The experiment.
+        experiment: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A value that has no JSON form.
     #[error("cannot be written as JSON")]
     Json(#[from] serde_json::Error),

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use titer_plan::{Plan, PlannedStage, StageHash};
@@ -13,6 +13,7 @@ use crate::catalogue::Source;
 use crate::compute::Compute;
 use crate::progress::{Progress, RunEvent};
 use crate::stages::Work;
+use crate::steward::{LISTEN_EVERY, Steward, Wishes};
 use crate::{Error, Interrupt, Result};
 
 /// How to run.
@@ -74,7 +75,22 @@ pub fn run(
     if !unchanged {
         experiment.save(&source.text, &plan_json)?;
     }
-    run_stages(plan, store, options, interrupt, progress)
+    let steward = Steward::new(&experiment, options.jobs, progress);
+    let wishes = Wishes::default();
+    let ended = Ended::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.within(LISTEN_EVERY) {
+                steward.listen(&wishes, interrupt);
+            }
+        });
+        let summary = run_stages_by(&wishes, plan, store, options, interrupt, &steward);
+        ended.set();
+        if let Ok(summary) = &summary {
+            steward.end(summary.computed, summary.failed.len(), summary.interrupted);
+        }
+        summary
+    })
 }
 
 /// Runs the stages without an entry among the experiments.
@@ -85,9 +101,20 @@ pub(crate) fn run_stages(
     interrupt: &Interrupt,
     progress: &dyn Progress,
 ) -> Result<RunSummary> {
+    run_stages_by(&Wishes::default(), plan, store, options, interrupt, progress)
+}
+
+fn run_stages_by(
+    wishes: &Wishes,
+    plan: &Plan,
+    store: &Store,
+    options: &RunOptions,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<RunSummary> {
     let started = Instant::now();
     let devices = options.compute.open()?;
-    let board = Board::new(plan, store);
+    let board = Board::new(plan, store, wishes);
     let cached = board.lock().done.len();
     progress.event(RunEvent::Planned { stages: plan.stages.len(), cached });
     std::thread::scope(|scope| {
@@ -111,6 +138,27 @@ pub(crate) fn run_stages(
         failed: state.failed.into_values().collect(),
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Whether something is over, for those who wait for it.
+#[derive(Default)]
+struct Ended {
+    over: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ended {
+    fn set(&self) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits no longer than that for the end.
+    fn within(&self, time: Duration) -> bool {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(over, time, |over| !*over);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 /// Does work whose products may use so many threads.
@@ -151,6 +199,7 @@ fn perform(
 /// Which stages are done, running, failed and waiting; shared by the workers.
 struct Board<'a> {
     plan: &'a Plan,
+    wishes: &'a Wishes,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -164,10 +213,10 @@ struct State {
 }
 
 impl<'a> Board<'a> {
-    fn new(plan: &'a Plan, store: &Store) -> Self {
+    fn new(plan: &'a Plan, store: &Store, wishes: &'a Wishes) -> Self {
         let sealed = plan.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed());
         let done = sealed.map(|stage| stage.hash.clone()).collect();
-        Self { plan, state: Mutex::new(State { done, ..State::default() }), changed: Condvar::new() }
+        Self { plan, wishes, state: Mutex::new(State { done, ..State::default() }), changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -190,17 +239,21 @@ impl<'a> Board<'a> {
             };
             let mut left = self.plan.stages.iter().filter(open).peekable();
             left.peek()?;
-            if let Some(stage) =
-                left.find(|stage| stage.inputs.iter().all(|input| state.done.contains(input)))
-            {
+            let ready = left.filter(|stage| stage.inputs.iter().all(|input| state.done.contains(input)));
+            // Of equally urgent ones the first in the plan.
+            let stage = ready.min_by_key(|stage| self.wishes.rank(&stage.label));
+            let held = self.wishes.held();
+            if let Some(stage) = stage.filter(|_| !held) {
                 state.running.insert(stage.hash.clone(), Instant::now());
                 progress.event(RunEvent::Started { hash: &stage.hash, label: &stage.label });
                 return Some(stage);
             }
-            if state.running.is_empty() {
+            if state.running.is_empty() && !held {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            // What is asked of a held run rings no bell.
+            let waited = self.changed.wait_timeout(state, LISTEN_EVERY);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

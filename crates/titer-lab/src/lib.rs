@@ -13,6 +13,7 @@ mod estimate;
 mod executor;
 mod files;
 mod interrupt;
+pub mod live;
 mod material;
 mod memory;
 pub mod models;
@@ -20,6 +21,7 @@ mod progress;
 mod results;
 pub mod search;
 mod stages;
+mod steward;
 
 pub use catalogue::{Preset, Source, catalogue, plan, presets, source};
 pub use compute::Compute;

@@ -57,6 +57,11 @@ pub enum RunEvent<'a> {
         /// The label of the stage that failed.
         because: &'a str,
     },
+    /// The run does what someone asked of it through the store.
+    Heard {
+        /// In words.
+        request: &'a str,
+    },
 }
 
 /// Shows a run. Called from several threads.

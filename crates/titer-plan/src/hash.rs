@@ -20,6 +20,11 @@ pub fn stage_hash(spec: &StageSpec, inputs: &[StageHash]) -> StageHash {
     StageHash(blake3::hash(canonical(&value).as_bytes()).to_hex().to_string())
 }
 
+/// A short name for a text: the same for the same text only.
+pub fn fingerprint(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
 /// The seed of one role of an experiment: no two roles share one, and each is the same in every run.
 pub fn derive_seed(experiment: u64, role: &str) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key("titer: seed of a stage");

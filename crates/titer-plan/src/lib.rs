@@ -23,7 +23,7 @@ mod vocabulary;
 pub use catalogue::{Catalogue, DataFacts, DataKind};
 pub use document::Override;
 pub use grid::GridPoint;
-pub use hash::{canonical, derive_seed, stage_hash};
+pub use hash::{canonical, derive_seed, fingerprint, stage_hash};
 pub use method::{Domain, Method, MethodKind, MethodSpec, Parameter};
 pub use mistake::{Mistake, Mistakes};
 pub use plan::{Cell, Plan, PlannedStage};

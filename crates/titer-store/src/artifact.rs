@@ -129,12 +129,9 @@ impl Artifact {
         EventReader::new(self.log_path())
     }
 
-    /// How far it has come, from its lease and the end of its log: cheap enough to ask every second.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn progress(&self) -> Result<Progress> {
-        let state = if self.is_sealed() {
+    /// Where it stands, by its seal and its lease.
+    pub fn state(&self) -> State {
+        if self.is_sealed() {
             State::Sealed
         } else if let Some(holder) = lease::living_holder(&self.lease_path(), self.terms) {
             State::Running(holder)
@@ -142,7 +139,15 @@ impl Artifact {
             State::Interrupted
         } else {
             State::Absent
-        };
+        }
+    }
+
+    /// How far it has come, from its lease and the end of its log: cheap enough to ask every second.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn progress(&self) -> Result<Progress> {
+        let state = self.state();
         let tail = events::read_tail(&self.log_path())?;
         let step = tail.iter().rev().find_map(|record| record.event.step);
         Ok(Progress { state, step, last: tail.into_iter().next_back() })
@@ -161,7 +166,8 @@ impl Artifact {
         self.terms
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    /// Its folder, for those who want to be told of changes.
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 

@@ -1,24 +1,43 @@
-//! What a store keeps of an experiment: its spec as given, its plan as resolved, its reports, and the
-//! record of the search that it came from, if it came from one.
+//! What a store keeps of an experiment: its spec as given, its plan as resolved, its reports, its verdicts,
+//! the record of the search that it came from, if it came from one, and what there is to know and to ask of
+//! its runs.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::atomic;
+use crate::control::{self, Control, Request};
 use crate::error::{Error, Result};
+use crate::journal::{Journal, JournalReader};
+use crate::lease::{self, Holder, Lease, LeaseTerms};
 use crate::name;
 
 /// One experiment of a store.
 #[derive(Debug, Clone)]
 pub struct Experiment {
     folder: PathBuf,
+    /// The store-wide lock.
+    gate: PathBuf,
+    terms: LeaseTerms,
+}
+
+/// A sign that a run is alive, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct Presence {
+    _lease: Lease,
 }
 
 impl Experiment {
-    pub(crate) fn new(experiments: &Path, name: &str) -> Result<Self> {
+    pub(crate) fn new(experiments: &Path, gate: PathBuf, terms: LeaseTerms, name: &str) -> Result<Self> {
         name::check(name)?;
-        Ok(Self { folder: experiments.join(name) })
+        Ok(Self { folder: experiments.join(name), gate, terms })
+    }
+
+    /// Its folder, for people and for those who want to be told of changes.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether it was saved.
@@ -52,6 +71,13 @@ impl Experiment {
         self.read(&plan_path(&self.folder))
     }
 
+    /// When the plan was last written and how long it is, to tell whether it was replaced; none where there
+    /// is none.
+    pub fn plan_stamp(&self) -> Option<(SystemTime, u64)> {
+        let metadata = plan_path(&self.folder).metadata().ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+
     /// Keeps the record of the search that the experiment came from, in place of an earlier one.
     ///
     /// # Errors
@@ -66,11 +92,7 @@ impl Experiment {
     /// # Errors
     /// When there is one that cannot be read.
     pub fn search_json(&self) -> Result<Option<String>> {
-        let path = self.search_path();
-        match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some).map_err(Error::reading(&path)),
-        }
+        optional(&self.search_path())
     }
 
     /// The folder of its reports, whether or not there are any.
@@ -91,6 +113,84 @@ impl Experiment {
         Ok(path)
     }
 
+    /// Keeps what the experiment's verdicts are, as of some moment, in place of earlier ones.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn save_verdicts(&self, verdicts_json: &str) -> Result<()> {
+        atomic::write_bytes(&self.verdicts_path(), verdicts_json.as_bytes())
+    }
+
+    /// The verdicts that were kept; none where there are none.
+    ///
+    /// # Errors
+    /// When there are some that cannot be read.
+    pub fn verdicts_json(&self) -> Result<Option<String>> {
+        optional(&self.verdicts_path())
+    }
+
+    /// Says that this process runs the experiment.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or this process says so already.
+    pub fn present(&self) -> Result<Presence> {
+        let folder = self.runs_path();
+        atomic::create_folder(&folder)?;
+        for path in atomic::entries(&folder)? {
+            if lease::living_holder(&path, self.terms).is_none() {
+                // What a killed run left. Whoever cannot remove it leaves it to the next one.
+                let _ = atomic::remove(&path);
+            }
+        }
+        let path = folder.join(format!("{}.json", name::of_hash(&lease::this_process())));
+        Ok(Presence { _lease: Lease::take(&path, &self.gate, self.terms)? })
+    }
+
+    /// The runs that are alive, on whatever host.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn runs(&self) -> Result<Vec<Holder>> {
+        let paths = atomic::entries(&self.runs_path())?;
+        Ok(paths.iter().filter_map(|path| lease::living_holder(path, self.terms)).collect())
+    }
+
+    /// The end of the journal, to append to.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn journal(&self) -> Result<Journal> {
+        atomic::create_folder(&self.folder)?;
+        Journal::open(self.journal_path())
+    }
+
+    /// A reader that follows the journal from its start.
+    pub fn follow(&self) -> JournalReader {
+        JournalReader::new(self.journal_path())
+    }
+
+    /// What was asked of its runs.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn control(&self) -> Result<Control> {
+        control::read(&self.control_path())
+    }
+
+    /// Asks something of its runs, which they do when they look next.
+    ///
+    /// # Errors
+    /// When the experiment was not saved, or the store cannot be written.
+    pub fn ask(&self, request: Request) -> Result<Control> {
+        self.plan_json()?;
+        control::ask(&self.control_path(), &self.gate, request)
+    }
+
+    /// Where a run without a terminal writes what it has to say.
+    pub fn output_path(&self) -> PathBuf {
+        self.folder.join("output.log")
+    }
+
     fn read(&self, path: &Path) -> Result<String> {
         match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -107,6 +207,30 @@ impl Experiment {
 
     fn spec_path(&self) -> PathBuf {
         self.folder.join("spec.toml")
+    }
+
+    fn verdicts_path(&self) -> PathBuf {
+        self.folder.join("verdicts.json")
+    }
+
+    fn journal_path(&self) -> PathBuf {
+        self.folder.join("journal.jsonl")
+    }
+
+    fn control_path(&self) -> PathBuf {
+        self.folder.join("control.json")
+    }
+
+    fn runs_path(&self) -> PathBuf {
+        self.folder.join("runs")
+    }
+}
+
+/// A file's text; none where there is no file.
+fn optional(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).map_err(Error::reading(path)),
     }
 }
 

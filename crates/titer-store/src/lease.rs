@@ -82,8 +82,13 @@ pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// A name for this process that no other one shares while it lives.
+pub(crate) fn this_process() -> String {
+    format!("{}-{}", host(), std::process::id())
+}
+
 /// The store-wide lock, held for the instant in which a lease is judged, taken or released.
-struct Gate {
+pub(crate) struct Gate {
     /// The lock ends when this closes.
     _file: File,
     /// The file system's clock, which also stamps the heartbeats.
@@ -91,7 +96,7 @@ struct Gate {
 }
 
 impl Gate {
-    fn pass(path: &Path) -> Result<Self> {
+    pub(crate) fn pass(path: &Path) -> Result<Self> {
         let enter = || {
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
             match file.lock() {

@@ -13,6 +13,10 @@
 //!   lease.json                 until sealed: who writes; its modification time is the heartbeat
 //!   SEALED                     written last; holds the manifest's BLAKE3
 //! experiments/<name>/          spec.toml, plan.json, report/, search.json
+//!   journal.jsonl              what its runs began, finished and failed; no result depends on it
+//!   runs/                      one lease for each living run
+//!   control.json               what people ask of them
+//!   verdicts.json              as of the end of the last run
 //! ```
 //!
 //! Invariants:
@@ -29,9 +33,11 @@ mod artifact;
 mod atomic;
 mod checkpoint;
 mod clock;
+mod control;
 mod error;
 mod events;
 mod experiment;
+mod journal;
 mod lease;
 mod manifest;
 mod name;
@@ -43,9 +49,11 @@ mod crash;
 
 pub use artifact::{Artifact, Progress, State};
 pub use checkpoint::Checkpoint;
+pub use control::{Control, Request};
 pub use error::{Error, Result};
 pub use events::{Event, EventReader, Record};
-pub use experiment::Experiment;
+pub use experiment::{Experiment, Presence};
+pub use journal::{Entry, Journal, JournalReader, Note};
 pub use lease::{Holder, LeaseTerms};
 pub use manifest::{Description, FileRecord, Manifest};
 pub use store::{Begin, FORMAT, Store};

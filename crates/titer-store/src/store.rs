@@ -121,7 +121,7 @@ impl Store {
     /// # Errors
     /// When the name is no plain file name.
     pub fn experiment(&self, name: &str) -> Result<Experiment> {
-        Experiment::new(&self.experiments_path(), name)
+        Experiment::new(&self.experiments_path(), self.gate_path(), self.terms, name)
     }
 
     /// The names of the experiments saved, sorted.
@@ -144,10 +144,15 @@ impl Store {
     }
 
     fn lease(&self, artifact: &Artifact) -> Result<Lease> {
-        Lease::take(&artifact.lease_path(), &self.root.join("store.lock"), artifact.terms())
+        Lease::take(&artifact.lease_path(), &self.gate_path(), artifact.terms())
     }
 
-    fn experiments_path(&self) -> PathBuf {
+    fn gate_path(&self) -> PathBuf {
+        self.root.join("store.lock")
+    }
+
+    /// The folder of all experiments, for those who want to be told of new ones.
+    pub fn experiments_path(&self) -> PathBuf {
         self.root.join("experiments")
     }
 }

@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod show;
 mod tune;
+mod watch;
 
 use crate::cli::{Cli, Verb};
 use crate::exit::Exit;
@@ -24,6 +25,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let store = &cli.store;
     match cli.verb {
         Verb::Run(arguments) => run::run(store, &arguments),
+        Verb::Watch(arguments) => watch::watch(store, arguments),
         Verb::Tune(arguments) => tune::tune(store, &arguments),
         Verb::Show(arguments) => show::show(store, &arguments),
         Verb::Compare(arguments) => compare::compare(store, &arguments),

@@ -78,6 +78,7 @@ impl Progress for Bars {
                 state.end(hash);
                 self.say(&format!("skipped: {label}: {because} failed"));
             }
+            RunEvent::Heard { request } => self.say(&format!("asked: {request}")),
         }
         let left = state.forecast.left(state.started.elapsed());
         let left = left.map(|left| format!(", about {} left", HumanDuration(left))).unwrap_or_default();

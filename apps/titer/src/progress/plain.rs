@@ -67,6 +67,7 @@ impl State {
                 self.forecast.end(hash);
                 (format!("skip   {label}: {because} failed"), true)
             }
+            RunEvent::Heard { request } => (format!("asked: {request}"), true),
         };
         let spaced = self.last_line.is_none_or(|last| now.duration_since(last) >= SPACING);
         if !urgent && !spaced {

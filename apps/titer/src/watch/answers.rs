@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::filter::Filter;
-use super::live::ResponseLine;
+use titer_lab::live::ResponseLine;
 
 /// A part of the scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,10 +3,10 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 
 use super::confirm::Confirm;
+use super::control;
 use super::keys::{self, Action, Context};
-use super::live::Request;
 use super::look::Look;
-use super::palette::Palette;
+use super::palette::{Choice, Palette};
 use super::prefs::Prefs;
 use super::screen::{Effect, Screen, ScreenName, Wants};
 use super::screens::Screens;
@@ -68,6 +68,10 @@ pub(crate) struct App {
     mouse: bool,
     /// What the feed was last told to read.
     wants: Wants,
+    /// The experiment of the last session, to be shown if it is there.
+    remembered: Option<String>,
+    /// Whether the picture may have changed since it was last asked.
+    dirty: bool,
 }
 
 impl App {
@@ -89,26 +93,34 @@ impl App {
             said: None,
             mouse,
             wants: Wants::default(),
+            remembered: prefs.experiment.clone(),
+            dirty: true,
         }
+    }
+
+    /// Whether the picture may have changed since this was last asked.
+    pub(crate) fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
     }
 
     /// Takes a message in. Whoever calls it carries out the effects, and paints.
     pub(crate) fn on(&mut self, message: Message) -> Vec<Effect> {
+        self.dirty |= !matches!(message, Message::News(_));
         let effects = match message {
             Message::Key(key) if key.kind == KeyEventKind::Release => Vec::new(),
             Message::Key(key) => self.key(&key),
             Message::Mouse(event) => self.wheel(event),
             Message::Pasted(text) => self.paste(&text),
-            Message::Resized | Message::Continued => vec![Effect::Repaint],
+            Message::Resized => vec![Effect::Repaint],
+            Message::Continued => vec![Effect::ComeBack],
             Message::News(news) => self.learn(news),
             Message::Time(now) => {
-                if self.latest.is_none() {
-                    self.world.now = now;
-                }
+                self.latest.as_mut().unwrap_or(&mut self.world).now = now;
                 Vec::new()
             }
         };
         let mut outside = Vec::new();
+        self.dirty |= !effects.is_empty();
         for effect in effects {
             self.carry_out(effect, &mut outside);
         }
@@ -220,17 +232,13 @@ impl App {
                 Vec::new()
             }
             Action::Accept => match self.prompt.take() {
-                Some((Prompt::Palette(palette), _)) => {
-                    palette.chosen().map_or_else(Vec::new, |chosen| match chosen {
-                        super::palette::Choice::Act(action) => self.act(action),
-                        super::palette::Choice::Experiment(name) => vec![Effect::Choose(name)],
-                    })
-                }
+                Some((Prompt::Palette(palette), _)) => palette.chosen().map_or_else(Vec::new, |chosen| match chosen {
+                    Choice::Act(action) => self.act(action),
+                    Choice::Experiment(name) => vec![Effect::Choose(name)],
+                }),
                 Some((Prompt::First(experiment), text)) => {
-                    vec![Effect::Ask(
-                        experiment,
-                        Request::First(text.split_whitespace().map(str::to_owned).collect()),
-                    )]
+                    let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+                    control::begin_first(&self.world, &experiment, &words)
                 }
                 _ => Vec::new(),
             },
@@ -275,8 +283,7 @@ impl App {
             }
             Action::Copy => match self.screens.get(self.screen).copied(&self.world) {
                 Some(text) => {
-                    let say =
-                        format!("copied {} characters, if your terminal allows it", text.chars().count());
+                    let say = format!("copied {} characters, if your terminal allows it", text.chars().count());
                     vec![Effect::Copy(text), Effect::Say(say)]
                 }
                 None => vec![Effect::Say("nothing here can be copied".into())],
@@ -336,26 +343,31 @@ impl App {
         if let News::Done(text) = &news {
             effects.push(Effect::Say(text.clone()));
         }
-        match &mut self.latest {
+        let new = match &mut self.latest {
             Some(latest) => {
                 let lacking = self.world.lacks(&news);
                 latest.learn(news.clone());
-                if lacking {
-                    self.world.learn(news);
-                }
+                lacking && self.world.learn(news)
             }
-            None => {
-                self.world.learn(news);
-            }
+            None => self.world.learn(news),
+        };
+        if new {
+            self.dirty = true;
+            effects.extend(self.first_choice());
+            self.follow();
         }
-        if self.world.experiment.is_none()
-            && !self.world.overview.is_empty()
-            && let Some(first) = self.world.listed().first()
-        {
-            effects.push(Effect::Choose((*first).to_owned()));
-        }
-        self.follow();
         effects
+    }
+
+    /// Where no experiment is chosen yet: that of the last session, or else what runs or ran last.
+    fn first_choice(&self) -> Option<Effect> {
+        if self.world.experiment.is_some() {
+            return None;
+        }
+        let remembered = self.remembered.as_ref().filter(|name| self.world.names.contains(name));
+        let first = || self.world.listed().first().map(|name| (*name).to_owned());
+        let read = !self.world.overview.is_empty();
+        remembered.cloned().or_else(|| first().filter(|_| read)).map(Effect::Choose)
     }
 
     fn follow(&mut self) {

@@ -5,6 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::app::{App, Prompt};
 use super::confirm::Confirm;
@@ -12,6 +13,10 @@ use super::keys::{self, Context, KEYMAP};
 use super::look::Look;
 use super::palette::Palette;
 use super::screen::ScreenName;
+use super::words::{self, Doing};
+use super::world::World;
+use crate::sanitise;
+use crate::wording;
 
 /// Below this nothing useful fits.
 const LEAST: (u16, u16) = (60, 16);
@@ -33,12 +38,12 @@ pub(crate) fn draw(frame: &mut Frame, app: &App) {
     ])
     .areas(area);
     frame.render_widget(self::tabs(app), tabs);
-    frame.render_widget(self::status(app), status);
+    frame.render_widget(self::status(app, status.width), status);
     let world = &app.world;
     match (&world.experiment, &world.chosen) {
         (experiment, None) if app.screen.needs_experiment() => {
             let text = match experiment {
-                Some(name) => format!("{} is being read", crate::sanitise::line(name)),
+                Some(name) => format!("{} is being read", sanitise::line(name)),
                 None => "no experiment is chosen: 1 shows those that there are".to_owned(),
             };
             frame.render_widget(Paragraph::new(text).style(app.look.faint()), body);
@@ -68,16 +73,79 @@ fn tabs(app: &App) -> Line<'static> {
     Line::from_iter(names)
 }
 
-fn status(app: &App) -> Line<'static> {
-    let mut spans = Vec::new();
-    if app.is_frozen() {
-        spans.push(Span::styled(" FROZEN (f follows again) ", app.look.notice()));
+/// What is looked at and how it does; on the right, what is unusual.
+fn status(app: &App, width: u16) -> Line<'static> {
+    let look = &app.look;
+    let world = &app.world;
+    let mut notices = Vec::new();
+    if let Some(problem) = world.problems.last() {
+        notices.push(format!("! {}", sanitise::line(problem)));
     }
     if !app.filter().is_empty() {
-        let filter = crate::sanitise::line(app.filter()).into_owned();
-        spans.push(Span::styled(format!(" filter: {filter} (Esc clears) "), app.look.notice()));
+        notices.push(format!("filter: {}", sanitise::line(app.filter())));
     }
+    if app.is_frozen() {
+        notices.push("FROZEN".to_owned());
+    }
+    let mut spans = vec![Span::raw(" ")];
+    match world.experiment.as_deref() {
+        _ if app.screen == ScreenName::Experiments => spans.extend(store(world, look)),
+        Some(name) => spans.extend(experiment(name, world, look)),
+        None => {}
+    }
+    let notices = notices.join("  ");
+    let room = usize::from(width).saturating_sub(Line::from_iter(spans.iter().cloned()).width() + 2);
+    spans.push(Span::raw("  "));
+    spans.push(Span::styled(cut(&notices, room), look.notice()));
     Line::from(spans)
+}
+
+/// The store, and how its experiments do.
+fn store(world: &World, look: &Look) -> Vec<Span<'static>> {
+    let running = world.overview.iter().filter(|line| !line.runs.is_empty()).count();
+    let failed = world.overview.iter().filter(|line| line.counts.failed > 0).count();
+    let mut spans = vec![
+        Span::styled(sanitise::line(&world.store).into_owned(), look.heading()),
+        Span::raw(format!("  {}", wording::count(world.names.len(), "experiment"))),
+    ];
+    if running > 0 {
+        spans.push(Span::styled(format!(", {running} running"), look.running()));
+    }
+    if failed > 0 {
+        spans.push(Span::styled(format!(", {failed} with failures"), look.bad()));
+    }
+    spans
+}
+
+/// An experiment, and how it does.
+fn experiment(name: &str, world: &World, look: &Look) -> Vec<Span<'static>> {
+    let mut spans = vec![Span::styled(sanitise::line(name).into_owned(), look.heading())];
+    let Some(line) = world.line(name) else { return spans };
+    let doing = Doing::of(line);
+    spans.push(Span::styled(format!("  {}", doing.word()), doing.style(look)));
+    spans.push(Span::raw(format!("  {}", words::percent(line.share))));
+    if let Some(seconds) = line.seconds_left {
+        spans.push(Span::raw(format!("  {} left", words::left(seconds))));
+    }
+    if line.counts.failed > 0 {
+        spans.push(Span::styled(format!("  {} failed", line.counts.failed), look.bad()));
+    }
+    spans
+}
+
+/// The first `room` columns of a text, with a sign that there is more.
+fn cut(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        if kept.width() + c.width().unwrap_or(0) + 1 > room {
+            break;
+        }
+        kept.push(c);
+    }
+    kept + "…"
 }
 
 /// What is being typed, what was said, or what can be pressed.
@@ -92,7 +160,7 @@ fn bottom(app: &App, width: u16) -> Line<'static> {
             let cursor = Span::styled(" ", app.look.selected());
             Line::from(vec![Span::styled(before, app.look.heading()), Span::raw(text.clone()), cursor])
         }
-        (None, Some(said)) => Line::styled(crate::sanitise::line(said).into_owned(), app.look.heading()),
+        (None, Some(said)) => Line::styled(sanitise::line(said).into_owned(), app.look.heading()),
         (None, None) => hints(app, width),
     }
 }
@@ -140,16 +208,16 @@ fn draw_palette(frame: &mut Frame, area: Rect, palette: &Palette, typed: &str, l
         Line::from(vec![
             Span::raw(format!("{sign} ")),
             Span::styled(format!("{:<6}", offer.key), look.key()),
-            Span::styled(crate::sanitise::line(&offer.text).into_owned(), style),
+            Span::styled(sanitise::line(&offer.text).into_owned(), style),
         ])
     });
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), inner);
 }
 
 fn draw_confirm(frame: &mut Frame, area: Rect, confirm: &Confirm, look: Look) {
-    let inner = middle(frame, area, 70, 14, &crate::sanitise::line(&confirm.title), look);
+    let inner = middle(frame, area, 70, 14, &sanitise::line(&confirm.title), look);
     let mut lines: Vec<_> =
-        confirm.lines.iter().map(|line| Line::raw(crate::sanitise::line(line).into_owned())).collect();
+        confirm.lines.iter().map(|line| Line::raw(sanitise::line(line).into_owned())).collect();
     lines.push(Line::default());
     lines.push(Line::from(vec![
         Span::styled("y", look.key()),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use titer_plan::{Arm, NO_ATTACK, Probe};
 
-use super::live::{Curve, CurvePoint, ExperimentView};
+use titer_lab::live::{Curve, CurvePoint, ExperimentView};
 use super::widgets::chart::Point;
 
 /// What the runs of a group have in common.

@@ -1,21 +1,7 @@
 //! Which of some things is selected: it stays with the thing, not with its place, when others come and go.
 
 use super::keys::Action;
-use super::widgets::rows;
-
-/// How far an action moves in a list, if it does.
-pub(crate) fn distance(action: Action) -> Option<isize> {
-    const FAR: isize = isize::MAX / 2;
-    match action {
-        Action::Up => Some(-1),
-        Action::Down => Some(1),
-        Action::PageUp => Some(-10),
-        Action::PageDown => Some(10),
-        Action::Top => Some(-FAR),
-        Action::Bottom => Some(FAR),
-        _ => None,
-    }
-}
+use super::widgets::rows::moved;
 
 /// A selection among things that are known by a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,10 +36,15 @@ impl<K: PartialEq + Clone> Picked<K> {
         self.key = keys.get(self.at).cloned();
     }
 
-    /// Moves by so many places.
-    pub(crate) fn step(&mut self, distance: isize, keys: &[K]) {
-        let at = rows::step(self.at(keys).unwrap_or(0), keys.len(), distance);
-        self.select(at, keys);
+    /// Moves as an action says, if it is about moving; returns whether it is.
+    pub(crate) fn act(&mut self, action: Action, keys: &[K]) -> bool {
+        use Action::{Bottom, Down, PageDown, PageUp, Top, Up};
+        let moves = matches!(action, Up | Down | PageUp | PageDown | Top | Bottom);
+        if moves {
+            let at = moved(self.at(keys).unwrap_or(0), keys.len(), action);
+            self.select(at, keys);
+        }
+        moves
     }
 }
 
@@ -66,11 +57,12 @@ mod tests {
         let mut picked = Picked::default();
         assert_eq!(picked.at(&[] as &[&str]), None);
         assert_eq!(picked.key(&["a", "b"]), Some(&"a"));
-        picked.step(1, &["a", "b", "c"]);
+        assert!(!picked.act(Action::Open, &["a", "b", "c"]));
+        assert!(picked.act(Action::Down, &["a", "b", "c"]));
         assert_eq!(picked.key(&["a", "b", "c"]), Some(&"b"));
         assert_eq!(picked.at(&["x", "a", "b", "c"]), Some(2));
         assert_eq!(picked.at(&["x", "y"]), Some(1), "what is gone leaves its place");
-        picked.step(-9, &["x", "y"]);
+        assert!(picked.act(Action::Top, &["x", "y"]));
         assert_eq!(picked.key(&["x", "y"]), Some(&"x"));
     }
 }

@@ -8,7 +8,7 @@ use titer_plan::StageHash;
 
 use super::confirm::Confirm;
 use super::keys::Action;
-use super::live::Request;
+use titer_store::Request;
 use super::look::Look;
 use super::world::World;
 
@@ -113,6 +113,8 @@ pub(crate) enum Effect {
     Repaint,
     /// Give the terminal back to the shell.
     Suspend,
+    /// Take the terminal over again, which the shell may have had.
+    ComeBack,
     /// Leave.
     Quit,
 }

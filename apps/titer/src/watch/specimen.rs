@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use titer_plan::{Cell, Plan, Probe};
-use titer_store::Holder;
+use titer_store::{Control, Entry, Holder, Note};
 
-use super::live::{
-    Control, Counts, Curve, CurvePoint, Decided, Entry, ExperimentLine, ExperimentView, Note, ResponseLine,
-    StageLine, StageState, StageView,
+use titer_lab::live::{
+    Counts, Curve, CurvePoint, Decided, ExperimentLine, ExperimentView, ResponseLine, StageLine, StageState,
+    StageView,
 };
 use super::world::{Responses, Told, World};
 
@@ -227,7 +227,8 @@ pub(crate) fn world() -> World {
     let overview = overview();
     World {
         store: "/scratch/titer/store".into(),
-        control: true,
+        host: "laptop".into(),
+        read_only: false,
         now: NOW,
         names: Arc::new(overview.iter().map(|line| line.name.clone()).collect()),
         overview: Arc::new(overview),

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::widgets::Widget as _;
 
 use super::groups::Budget;
-use super::live::{ExperimentView, StageLine, StageState, StageView};
+use titer_lab::live::{ExperimentView, StageLine, StageState, StageView};
 use super::look::Look;
 use super::series::{raw, smoothed, thinned};
 use super::stages;

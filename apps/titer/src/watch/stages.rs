@@ -2,7 +2,7 @@
 
 use ratatui::style::Style;
 
-use super::live::{StageLine, StageState};
+use titer_lab::live::{StageLine, StageState};
 use super::look::Look;
 
 /// A stage's sign and word.

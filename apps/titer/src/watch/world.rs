@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use titer_plan::StageHash;
 
-use super::live::{Decided, ExperimentLine, ExperimentView, ResponseLine, StageView};
+use titer_lab::live::{Decided, ExperimentLine, ExperimentView, ResponseLine, StageView};
 
 /// Something that takes a while to be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +32,10 @@ pub(crate) struct Responses {
 pub(crate) struct World {
     /// The folder of the store, for headings.
     pub(crate) store: String,
-    /// Whether the app may ask runs for anything.
-    pub(crate) control: bool,
+    /// This host's name.
+    pub(crate) host: String,
+    /// Whether runs may be asked for nothing.
+    pub(crate) read_only: bool,
     /// Seconds since the Unix epoch, as of the last news.
     pub(crate) now: f64,
     /// The experiments by name: known before anything else of them.

@@ -193,7 +193,7 @@ impl Progress for Named<'_> {
         };
         let times = || self.times.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            RunEvent::Planned { .. } => self.inner.event(event),
+            RunEvent::Planned { .. } | RunEvent::Heard { .. } => self.inner.event(event),
             RunEvent::Started { hash, label } => {
                 times().insert(hash.clone(), (Instant::now(), 0.0));
                 self.inner.event(RunEvent::Started { hash, label: &named(hash, label) });

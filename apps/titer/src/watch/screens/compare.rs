@@ -14,15 +14,15 @@ use crate::verdict_tables::CONDITIONS;
 use crate::watch::filter::Filter;
 use crate::watch::groups::{self, Group};
 use crate::watch::keys::Action;
-use crate::watch::live::ExperimentView;
+use titer_lab::live::ExperimentView;
 use crate::watch::look::Look;
-use crate::watch::picked::{Picked, distance};
+use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Screen, Wants};
 use crate::watch::widgets::chart::{Chart, Series};
 use crate::watch::widgets::heat::{Column, Heat, HeatCell};
 use crate::watch::widgets::pane::{self, Paragraph};
 use crate::watch::widgets::prose::beginning;
-use crate::watch::widgets::rows;
+use crate::watch::widgets::list;
 use crate::watch::world::{Told, World};
 use crate::wording;
 
@@ -118,9 +118,7 @@ impl Screen for Compare {
                 }
                 Action::Back => self.choosing = false,
                 other => {
-                    if let Some(by) = distance(other) {
-                        self.name.step(by, &names);
-                    }
+                    self.name.act(other, &names);
                 }
             }
             return Vec::new();
@@ -144,8 +142,8 @@ impl Screen for Compare {
             Action::Back => self.expanded = false,
             other => {
                 let both = self.other(world).and_then(|other| both(world, other));
-                if let (Some(by), Some(both)) = (distance(other), both) {
-                    self.defence.step(by, &self.defences(both));
+                if let Some(both) = both {
+                    self.defence.act(other, &self.defences(both));
                 }
             }
         }
@@ -228,7 +226,7 @@ impl Compare {
             let none = Paragraph::styled("there is no other experiment", look.faint());
             pane::paragraphs(area, buffer, look, 0, &[none]);
         }
-        rows::draw(area, buffer, look, names.len(), self.name.at(&names), |at, width| {
+        list::draw(area, buffer, look, names.len(), self.name.at(&names), |at, width| {
             let name = beginning(&names[at], width.min(32));
             let about = world.line(&names[at]).map_or_else(String::new, |line| {
                 format!("{} of {} done  {}", line.counts.sealed, line.counts.stages, line.summary)

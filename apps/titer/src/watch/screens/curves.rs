@@ -12,14 +12,14 @@ use titer_plan::Probe;
 use crate::watch::filter::Filter;
 use crate::watch::groups::{self, Budget, Gathered, Group};
 use crate::watch::keys::Action;
-use crate::watch::live::ExperimentView;
+use titer_lab::live::ExperimentView;
 use crate::watch::look::Look;
-use crate::watch::picked::{Picked, distance};
+use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Liking, Screen};
 use crate::watch::widgets::chart::{Chart, Series, Threshold};
 use crate::watch::widgets::prose::beginning;
 use crate::watch::widgets::scale::Spread;
-use crate::watch::widgets::{pane, rows};
+use crate::watch::widgets::{list, pane};
 use crate::watch::world::World;
 use crate::wording;
 
@@ -126,7 +126,7 @@ impl Screen for Curves {
                 {
                     self.marked.insert(group.clone());
                 }
-                self.group.step(1, &listed);
+                self.group.act(Action::Down, &listed);
             }
             Action::Unmark => self.marked.clear(),
             Action::Probe => self.probe = next_probe(self.probe(view), view),
@@ -135,9 +135,7 @@ impl Screen for Curves {
             Action::Expand => self.expanded = !self.expanded,
             Action::Back => self.expanded = false,
             other => {
-                if let Some(by) = distance(other) {
-                    self.group.step(by, &self.listed(view));
-                }
+                self.group.act(other, &self.listed(view));
             }
         }
         Vec::new()
@@ -232,7 +230,7 @@ impl Curves {
             marked => format!("{marked} marked"),
         };
         let area = pane::titled(area, buffer, look, "Defence · attack", &marks);
-        rows::draw(area, buffer, look, listed.len(), self.group.at(listed), |at, width| {
+        list::draw(area, buffer, look, listed.len(), self.group.at(listed), |at, width| {
             let group = &listed[at];
             let line = gathered.iter().position(|(drawn, _)| *drawn == group);
             let sign = line.map_or(' ', |number| look.mark(number));

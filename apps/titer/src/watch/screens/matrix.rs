@@ -8,9 +8,9 @@ use titer_plan::Probe;
 use crate::watch::filter::Filter;
 use crate::watch::grids::{self, Face};
 use crate::watch::keys::Action;
-use crate::watch::live::Decided;
+use titer_lab::live::Decided;
 use crate::watch::look::Look;
-use crate::watch::picked::{Picked, distance};
+use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Liking, Screen, Wants};
 use crate::watch::widgets::heat::Heat;
 use crate::watch::widgets::pane::{self, Paragraph};
@@ -90,9 +90,7 @@ impl Screen for Matrix {
             Action::Expand => self.expanded = !self.expanded,
             Action::Back => self.expanded = false,
             other => {
-                if let Some(by) = distance(other) {
-                    self.defence.step(by, &shown.names);
-                }
+                self.defence.act(other, &shown.names);
             }
         }
         Vec::new()

@@ -13,13 +13,14 @@ use titer_plan::{DataKind, Probe, StageHash};
 use crate::watch::answers::{Answers, Choice, Refusals, Scores};
 use crate::watch::filter::Filter;
 use crate::watch::keys::Action;
-use crate::watch::live::{ExperimentView, ResponseLine, StageState};
+use titer_lab::live::{ExperimentView, ResponseLine, StageState};
 use crate::watch::look::Look;
-use crate::watch::picked::{Picked, distance};
+use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Screen, Wants};
 use crate::watch::widgets::pane::{self, Paragraph};
 use crate::watch::widgets::prose::beginning;
-use crate::watch::widgets::rows;
+use crate::watch::widgets::list;
+use crate::watch::widgets::rows::moved;
 use crate::watch::world::{Told, World};
 use crate::wording;
 
@@ -67,19 +68,20 @@ impl Responses {
     }
 
     fn move_by(&mut self, action: Action, view: &ExperimentView) {
-        let Some(by) = distance(action) else { return };
-        match (&self.opened, &mut self.whole) {
+        match (&self.opened, &mut self.whole, action) {
             // One response alone: pages scroll in it, rows go to the next.
-            (Some(_), Some(first)) if matches!(action, Action::PageUp | Action::PageDown) => {
-                *first = first.saturating_add_signed(by);
+            (Some(_), Some(first), Action::PageUp) => *first = first.saturating_sub(10),
+            (Some(_), Some(first), Action::PageDown) => *first = first.saturating_add(10),
+            (Some(_), whole, _) => {
+                let at = moved(self.at, self.answers.len(), action);
+                if at != self.at {
+                    *whole = whole.map(|_| 0);
+                }
+                self.at = at;
             }
-            (Some(_), whole) => {
-                self.at = rows::step(self.at, self.answers.len(), by);
-                *whole = whole.map(|_| 0);
-            }
-            (None, _) => {
+            (None, ..) => {
                 let hashes = hashes(view, &self.listed(view));
-                self.stage.step(by, &hashes);
+                self.stage.act(action, &hashes);
             }
         }
     }
@@ -234,7 +236,7 @@ impl Responses {
             return;
         }
         let selected = self.stage.at(&hashes(view, &listed));
-        rows::draw(area, buffer, look, listed.len(), selected, |at, width| {
+        list::draw(area, buffer, look, listed.len(), selected, |at, width| {
             Line::raw(beginning(&view.stages[listed[at]].label, width))
         });
     }
@@ -258,7 +260,7 @@ impl Responses {
         } else {
             pane::above(area, (area.height * 2 / 5).min(self.answers.len() as u16))
         };
-        rows::draw(list, buffer, look, self.answers.len(), Some(self.at), |at, width| {
+        list::draw(list, buffer, look, self.answers.len(), Some(self.at), |at, width| {
             self.answers.get(at).map_or_else(Line::default, |line| row(line, width, phi, look))
         });
         let (_, near) = pane::above(near, u16::from(area.width < 120 && near.height > 6));

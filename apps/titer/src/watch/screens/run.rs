@@ -8,16 +8,16 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::watch::filter::Filter;
 use crate::watch::keys::Action;
-use crate::watch::live::{ExperimentView, StageLine, StageState};
+use titer_lab::live::{ExperimentView, StageLine, StageState};
 use crate::watch::look::Look;
-use crate::watch::picked::{Picked, distance};
+use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Liking, Screen, Wants};
 use crate::watch::series::FACTORS;
 use crate::watch::stage_pane::{self, Closeness};
 use crate::watch::stages::{self, Leaf};
 use crate::watch::widgets::prose::beginning;
 use crate::watch::widgets::scale::Spread;
-use crate::watch::widgets::{pane, rows};
+use crate::watch::widgets::{list, pane};
 use crate::watch::world::World;
 use crate::wording;
 
@@ -64,11 +64,8 @@ impl Screen for Run {
             Action::Smooth => self.smoothing = (self.smoothing + 1) % FACTORS.len(),
             Action::Spread => self.spread = self.spread.other(),
             other => {
-                if let Some(by) = distance(other) {
-                    let leaves = self.listed(view);
-                    self.stage.step(by, &hashes(view, &leaves));
-                    self.chosen = true;
-                }
+                let leaves = self.listed(view);
+                self.chosen |= self.stage.act(other, &hashes(view, &leaves));
             }
         }
         Vec::new()
@@ -92,7 +89,7 @@ impl Screen for Run {
         };
         let counted = format!("{}, {}", wording::count(leaves.len(), "stage"), counted(view));
         let list = pane::titled(list, buffer, look, "Stages", &counted);
-        rows::draw(list, buffer, look, leaves.len(), selected, |at, width| {
+        list::draw(list, buffer, look, leaves.len(), selected, |at, width| {
             row(view, leaves[at], width, look)
         });
         match stage {

@@ -1,16 +1,16 @@
-//! Stands in for `titer_lab::live` and the store's control until they are merged.
-#![allow(dead_code)]
+//! What is seen of a store at a moment: plain data, without frames, handles or clocks.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use titer_conditions::Verdicts;
 use titer_plan::spec::Experiment;
-use titer_plan::{Arm, Probe, StageHash};
-use titer_store::Holder;
+use titer_plan::{Arm, DataKind, Probe, StageHash};
+use titer_store::{Control, Entry, Holder};
+
 /// One line per experiment: what a list shows.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ExperimentLine {
+pub struct ExperimentLine {
     /// Its name.
     pub name: String,
     /// Its summary in the spec.
@@ -34,7 +34,7 @@ pub(crate) struct ExperimentLine {
 
 /// How many stages are in which state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Counts {
+pub struct Counts {
     /// All.
     pub stages: usize,
     /// Done.
@@ -51,7 +51,7 @@ pub(crate) struct Counts {
 
 /// Everything about one experiment that can be had without opening frames.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ExperimentView {
+pub struct ExperimentView {
     /// The line in the list.
     pub line: ExperimentLine,
     /// The spec, every default stated.
@@ -70,7 +70,7 @@ pub(crate) struct ExperimentView {
 
 /// One stage.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct StageLine {
+pub struct StageLine {
     /// Its hash.
     pub hash: StageHash,
     /// Its label.
@@ -91,7 +91,7 @@ pub(crate) struct StageLine {
 
 /// Where a stage stands.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum StageState {
+pub enum StageState {
     /// Not begun.
     Waiting,
     /// Someone computes it.
@@ -106,7 +106,7 @@ pub(crate) enum StageState {
 
 /// The means of one probe over the budget of one run.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Curve {
+pub struct Curve {
     /// The stage that measured it, as a position in the list of stages.
     pub stage: usize,
     /// The defence's label.
@@ -129,7 +129,7 @@ pub(crate) struct Curve {
 
 /// The mean score at one budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct CurvePoint {
+pub struct CurvePoint {
     /// Optimiser steps.
     pub steps: u64,
     /// Examples presented.
@@ -142,7 +142,7 @@ pub(crate) struct CurvePoint {
 
 /// A stage looked at closely: what its event log says.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct StageView {
+pub struct StageView {
     /// Its hash.
     pub hash: Option<StageHash>,
     /// What the loop logged, term by term: `(step, value)`.
@@ -167,7 +167,7 @@ pub(crate) struct StageView {
 
 /// One response with what a judge made of it. Text as the model wrote it: to be sanitised before it is shown.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ResponseLine {
+pub struct ResponseLine {
     /// Optimiser steps spent before it was asked.
     pub steps: u64,
     /// What kind of item it was.
@@ -190,7 +190,7 @@ pub(crate) struct ResponseLine {
 
 /// Verdicts with what they rest on.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Decided {
+pub struct Decided {
     /// The verdicts.
     pub verdicts: Arc<Verdicts>,
     /// Sealed stages that they rest on.
@@ -199,66 +199,7 @@ pub(crate) struct Decided {
 
 /// Files and folders whose change says that something is new.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Bells {
+pub struct Bells {
     /// Folders to watch without what is below them.
     pub folders: Vec<PathBuf>,
-}
-
-/// What was asked so far.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Control {
-    /// The number of the last request.
-    pub number: u64,
-    /// The number of the last request to stop.
-    pub stop: u64,
-    /// The number of the last request to hold.
-    pub hold: u64,
-    /// What is to be done first.
-    pub first: Vec<String>,
-}
-
-/// One thing to ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Request {
-    /// Save where you are and end.
-    Stop,
-    /// Finish the stages that run and begin no new one.
-    Hold,
-    /// Go on.
-    Resume,
-    /// Begin stages whose labels contain these words first.
-    First(Vec<String>),
-}
-
-/// One line of a journal.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    /// When, in seconds since the Unix epoch.
-    pub time: f64,
-    /// On which host.
-    pub host: String,
-    /// By which process there.
-    pub pid: u32,
-    /// What happened.
-    pub note: Note,
-}
-
-/// Something that happened in a run.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub(crate) enum Note {
-    /// A run began.
-    Began { stages: usize, cached: usize, jobs: usize },
-    /// A stage began, or goes on from a checkpoint.
-    Started { stage: StageHash },
-    /// A stage is sealed.
-    Finished { stage: StageHash, seconds: f64 },
-    /// A stage failed.
-    Failed { stage: StageHash, error: String },
-    /// A stage was not tried because one that it needs failed.
-    Skipped { stage: StageHash, because: String },
-    /// A run does what it was asked to.
-    Heard { request: String },
-    /// A run ended by itself.
-    Ended { computed: usize, failed: usize, interrupted: bool },
 }

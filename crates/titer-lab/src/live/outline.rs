@@ -1,0 +1,81 @@
+//! The part of a plan that a screen needs. A whole plan repeats its data's definition in every stage: of
+//! many experiments that would be hundreds of megabytes.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use titer_plan::spec::Experiment;
+use titer_plan::{Cell, DataKind, StageHash};
+
+/// A plan without what its stages are made of.
+#[derive(Debug, Deserialize)]
+pub(super) struct Outline {
+    pub(super) experiment: Experiment,
+    pub(super) data: DataOutline,
+    pub(super) stages: Vec<StageOutline>,
+    pub(super) cells: Vec<Cell>,
+    #[serde(skip)]
+    positions: HashMap<StageHash, usize>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DataOutline {
+    pub(super) kind: DataKind,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct StageOutline {
+    pub(super) hash: StageHash,
+    pub(super) label: String,
+    pub(super) inputs: Vec<StageHash>,
+    pub(super) spec: SpecOutline,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct SpecOutline {
+    pub(super) kind: String,
+    train: Option<Steps>,
+    defence: Option<Parameters>,
+    cadence: Option<Vec<u64>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Steps {
+    steps: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Parameters {
+    parameters: MethodSteps,
+}
+
+/// A method's steps, where it has such a parameter.
+#[derive(Debug, Deserialize)]
+struct MethodSteps {
+    steps: Option<f64>,
+}
+
+impl Outline {
+    pub(super) fn read(json: &str) -> serde_json::Result<Self> {
+        let mut outline: Self = serde_json::from_str(json)?;
+        let stages = outline.stages.iter().enumerate();
+        outline.positions = stages.map(|(position, stage)| (stage.hash.clone(), position)).collect();
+        Ok(outline)
+    }
+
+    /// Where in the plan the stage of that hash stands.
+    pub(super) fn position(&self, hash: &StageHash) -> Option<usize> {
+        self.positions.get(hash).copied()
+    }
+}
+
+impl StageOutline {
+    /// Optimiser steps at most: those after which a measured run is probed last, else those of its loop.
+    pub(super) fn steps(&self) -> Option<u64> {
+        let spec = &self.spec;
+        let probed = spec.cadence.as_ref().and_then(|cadence| cadence.last().copied());
+        let trained = spec.train.as_ref().map(|train| train.steps);
+        let method = spec.defence.as_ref().and_then(|defence| defence.parameters.steps);
+        probed.or(trained).or(method.map(|steps| steps as u64)).filter(|steps| *steps > 0)
+    }
+}
