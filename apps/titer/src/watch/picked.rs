@@ -4,10 +4,17 @@ use super::keys::Action;
 use super::widgets::rows::moved;
 
 /// A selection among things that are known by a name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Picked<K> {
     at: usize,
     key: Option<K>,
+}
+
+// Derived, it would ask the same of the key.
+impl<K> Default for Picked<K> {
+    fn default() -> Self {
+        Self { at: 0, key: None }
+    }
 }
 
 impl<K: PartialEq + Clone> Picked<K> {

@@ -243,9 +243,9 @@ impl Responses {
 
     fn draw_responses(&self, area: Rect, buffer: &mut Buffer, look: Look, view: &ExperimentView) {
         let phi = view.experiment.conditions.phi;
-        let (row, area) = pane::above(area, 1);
+        let (choice, area) = pane::above(area, 1);
         let shown = Paragraph::styled(self.choice.said(), look.faint());
-        pane::paragraphs(row, buffer, look, 0, &[shown]);
+        pane::paragraphs(choice, buffer, look, 0, &[shown]);
         let Some(line) = self.answers.get(self.at) else {
             let none = Paragraph::styled("no response is like that", look.faint());
             pane::paragraphs(area, buffer, look, 0, &[none]);
