@@ -22,6 +22,8 @@ mod signals;
 mod slow;
 #[cfg(test)]
 mod specimen;
+#[cfg(test)]
+mod tests;
 mod terminal;
 mod widgets;
 mod words;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use titer_plan::StageHash;
 
-use super::live::{Decided, ExperimentLine, ExperimentView, ResponseLine, StageView};
+use titer_lab::live::{Decided, ExperimentLine, ExperimentView, ResponseLine, StageView};
 
 /// Something that takes a while to be read.
 #[derive(Debug, Clone, PartialEq)]
