@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -233,7 +234,7 @@ impl Reader {
     }
 
     fn start_run(&self, experiment: &str) {
-        let started = crate::commands::detach(self.watcher.store(), experiment);
+        let started = detach(self.watcher.store(), experiment);
         self.tell(News::Done(match started {
             Ok(()) => format!("a run of {experiment} was started on this host"),
             Err(error) => format!("no run was started: {error:#}"),
@@ -243,4 +244,19 @@ impl Reader {
     fn tell(&self, news: News) {
         let _ = self.messages.send(Message::News(news));
     }
+}
+
+/// Starts a run that outlives this app.
+fn detach(store: &Store, experiment: &str) -> anyhow::Result<()> {
+    let spec = store.experiment(experiment)?.folder().join("spec.toml");
+    let output = Process::new(std::env::current_exe()?)
+        .arg("run")
+        .arg(spec)
+        .arg("--detach")
+        .arg("--store")
+        .arg(store.root())
+        .stdin(Stdio::null())
+        .output()?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
 }

@@ -337,6 +337,30 @@ mod tests {
         check(&[Asking]);
     }
 
+    /// The table as the book has it.
+    fn book() -> String {
+        let mut text = String::new();
+        let mut context = None;
+        for binding in KEYMAP {
+            if context != Some(binding.context) {
+                context = Some(binding.context);
+                text += &format!("\n**{}**\n\n| Keys | What they do |\n|---|---|\n", binding.context.title());
+            }
+            let keys: Vec<_> = binding.keys.iter().map(|key| format!("`{key}`")).collect();
+            text += &format!("| {} | {} |\n", keys.join(" "), binding.description);
+        }
+        text
+    }
+
+    #[test]
+    fn the_book_says_what_the_keys_do() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/watch.md");
+        let page = std::fs::read_to_string(page).expect("the book has a page");
+        let (_, rest) = page.split_once("<!-- keys -->\n").expect("where the table begins");
+        let (table, _) = rest.split_once("\n<!-- end of keys -->").expect("where it ends");
+        assert_eq!(table.trim(), book().trim(), "paste the right side into docs/src/watch.md");
+    }
+
     #[test]
     fn events_have_the_names_of_the_table() {
         let check = |code, modifiers, expected: Option<&str>| {

@@ -10,7 +10,7 @@ use ratatui::style::{Color, Modifier, Style};
 use titer_plan::Decision;
 use unicode_width::UnicodeWidthStr;
 
-use crate::wording;
+use crate::{sanitise, wording};
 
 /// How many colours there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,12 +174,12 @@ impl Look {
     pub(crate) fn clean(self, buffer: &mut Buffer) {
         for cell in &mut buffer.content {
             let symbol = cell.symbol();
-            if symbol.is_ascii() {
-                continue;
-            }
-            if self.glyphs == Glyphs::Ascii {
+            if self.glyphs == Glyphs::Ascii && !symbol.is_ascii() {
                 let plain = ascii(symbol);
                 cell.set_symbol(plain);
+            } else if let Cow::Owned(clean) = sanitise::line(symbol) {
+                // Whoever painted it should have done this; nothing gets past here.
+                cell.set_symbol(if clean.is_empty() { " " } else { &clean });
             }
         }
     }
@@ -205,11 +205,71 @@ fn ascii(symbol: &str) -> &'static str {
         "←" | "‹" => "<",
         "↑" => "^",
         "↓" => "v",
+        "∞" => "*",
+        "φ" => "f",
+        "ε" => "e",
+        "α" => "a",
+        "δ" => "d",
         "÷" => "/",
         "±" => "~",
         "’" | "‘" => "'",
         "“" | "”" => "\"",
         _ if symbol.width() == 2 => "??",
         _ => "?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::layout::Rect;
+
+    use super::*;
+
+    /// The brightness that WCAG 2 compares.
+    fn luminance((red, green, blue): (u8, u8, u8)) -> f64 {
+        let linear = |value: u8| {
+            let share = f64::from(value) / 255.0;
+            if share <= 0.04045 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue)
+    }
+
+    /// The colour of an index above 15 in the xterm palette's cube.
+    fn cube(index: u8) -> (u8, u8, u8) {
+        let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
+        let at = index - 16;
+        (level(at / 36), level(at / 6 % 6), level(at % 6))
+    }
+
+    #[test]
+    fn colours_can_be_read_on_black_and_on_white() {
+        for paint in SERIES {
+            for colour in [paint.rgb, cube(paint.index)] {
+                let bright = luminance(colour);
+                let (on_white, on_black) = (1.05 / (bright + 0.05), (bright + 0.05) / 0.05);
+                assert!(on_white >= 3.0 && on_black >= 3.0, "{colour:?}: {on_white:.1} {on_black:.1}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_colours_none_is_set() {
+        let look = Look::MONO;
+        let styles = [look.good(), look.bad(), look.running(), look.notice(), look.key(), look.series(3)];
+        assert!(styles.iter().all(|style| style.fg.is_none() && style.bg.is_none()));
+    }
+
+    #[test]
+    fn what_is_left_in_the_cells_is_harmless_and_fits() {
+        let clean = |text: &str, look: Look| {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 8, 1));
+            buffer.set_string(0, 0, text, Style::new());
+            buffer[(6, 0)].set_symbol("\u{1b}");
+            buffer[(7, 0)].set_symbol("\u{202e}");
+            look.clean(&mut buffer);
+            buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect::<Vec<_>>().concat()
+        };
+        assert_eq!(clean("a✓─", Look::MONO), "a✓─     ");
+        assert_eq!(clean("a✓─█日", Look::PLAIN), "a+-#?? ".to_owned() + " ?", "two columns stay two");
     }
 }

@@ -29,6 +29,8 @@ mod slow;
 mod specimen;
 mod stage_pane;
 mod stages;
+#[cfg(test)]
+mod tests;
 mod terminal;
 mod widgets;
 mod words;

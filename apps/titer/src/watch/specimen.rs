@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use titer_plan::{Cell, Plan, Probe};
-use titer_store::{Control, Entry, Holder, Note};
-
 use titer_lab::live::{
     Counts, Curve, CurvePoint, Decided, ExperimentLine, ExperimentView, ResponseLine, StageLine, StageState,
     StageView,
 };
+use titer_plan::{Cell, Plan, Probe};
+use titer_store::{Control, Entry, Holder, Note};
+
 use super::world::{Responses, Told, World};
 
 /// The moment at which the store is seen.
@@ -129,7 +129,15 @@ pub(crate) fn experiment() -> ExperimentView {
         .collect();
     let line = overview().remove(0);
     let journal = journal(&stages);
-    ExperimentView { line, experiment: plan.experiment, stages, curves, journal, reading: false }
+    ExperimentView {
+        line,
+        data: plan.data.kind,
+        experiment: plan.experiment,
+        stages,
+        curves,
+        journal,
+        reading: false,
+    }
 }
 
 fn curve(cell: &Cell, probe: Probe, stages: &[StageLine]) -> Curve {
@@ -153,7 +161,7 @@ fn curve(cell: &Cell, probe: Probe, stages: &[StageLine]) -> Curve {
         attack: cell.attack.clone(),
         attack_seed: cell.attack_seed,
         probe,
-        points: points.collect(),
+        points: Arc::new(points.collect()),
         live,
     }
 }
@@ -191,6 +199,7 @@ pub(crate) fn stage() -> StageView {
         learning_rate: steps(|step| 1e-3 * (1.0 - step / 60.0)),
         gradient_norm: steps(|step| 1.5 - step / 50.0),
         tokens_per_second: Some(18_250.0),
+        since_start: None,
         seconds: Some(42.0),
         memory_bytes: Some(812_000_000),
         gpus: vec![(0.87, 31_000_000_000)],
@@ -281,9 +290,7 @@ pub(crate) fn picture(
                 .map(|cell| {
                     let style = cell.style();
                     let plain = style.add_modifier.is_empty()
-                        && [style.fg, style.bg]
-                            .iter()
-                            .all(|c| matches!(c, None | Some(ratatui::style::Color::Reset)));
+                        && [style.fg, style.bg].iter().all(|c| matches!(c, None | Some(ratatui::style::Color::Reset)));
                     if plain {
                         return ' ';
                     }
