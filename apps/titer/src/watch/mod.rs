@@ -32,6 +32,8 @@ mod stages;
 #[cfg(test)]
 mod tests;
 mod terminal;
+#[cfg(test)]
+mod views;
 mod widgets;
 mod words;
 mod world;

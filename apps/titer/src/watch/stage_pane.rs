@@ -43,7 +43,9 @@ pub(crate) fn draw(
     let near = (world.stage.hash.as_ref() == Some(&stage.hash)).then_some(&*world.stage);
     let failed = matches!(stage.state, StageState::Failed(_));
     let said = said(view, stage, near, look);
+    let silent = near.is_none_or(|near| near.terms.is_empty()) && scores(view, at).is_empty();
     let rows = match (failed, closeness.whole) {
+        _ if silent => area.height,
         (true, true) => area.height / 2,
         (true, false) => 5,
         (false, _) => said.len() as u16,
@@ -163,7 +165,7 @@ fn draw_charts(
     let phi_line = look.spell(&format!("φ = {}", wording::number(phi))).into_owned();
     chart(format!("loss over {over}, {smoothing}"), &losses, None, None, "no losses logged", left, buffer);
     let threshold = Some(Threshold { value: phi, name: phi_line });
-    let caption = format!("harmfulness and ability over {over}");
+    let caption = format!("scores over {over}");
     chart(caption, &scores, Some((0.0, 1.0)), threshold, "no probes asked", right, buffer);
     if bottom.height > 0 {
         let (left, right) = halves(bottom, false, false);
@@ -172,7 +174,7 @@ fn draw_charts(
         chart(format!("learning rate over {over}"), &rate, None, None, "", left, buffer);
         let gradient = one("gradient norm", &near.gradient_norm);
         chart(
-            format!("norm of the gradient over {over}"),
+            format!("gradient norm over {over}"),
             &gradient,
             None,
             None,

@@ -228,8 +228,9 @@ impl Compare {
         }
         list::draw(area, buffer, look, names.len(), self.name.at(&names), |at, width| {
             let name = beginning(&names[at], width.min(32));
-            let about = world.line(&names[at]).map_or_else(String::new, |line| {
-                format!("{} of {} done  {}", line.counts.sealed, line.counts.stages, line.summary)
+            let about = world.line(&names[at]).map_or_else(String::new, |line| match &line.problem {
+                Some(problem) => problem.clone(),
+                None => format!("{} of {} done  {}", line.counts.sealed, line.counts.stages, line.summary),
             });
             let gap = " ".repeat(34_usize.saturating_sub(name.width()));
             let rest = beginning(&about, width.saturating_sub(34));

@@ -159,7 +159,7 @@ impl Screen for Curves {
         let (list, chart) = if self.expanded {
             (Rect { height: 0, ..area }, area)
         } else if area.width >= 120 {
-            pane::beside(area, 48, buffer, look)
+            pane::beside(area, (area.width * 2 / 5).clamp(48, 64), buffer, look)
         } else {
             let rows = (area.height / 3).max(4).min(listed.len() as u16 + 1);
             let (chart, list) = pane::above(area, area.height - rows);
@@ -226,7 +226,7 @@ impl Curves {
         gathered: &[(&Group, Gathered)],
     ) {
         let marks = match self.marked.len() {
-            0 => "nothing marked: every defence under the selected attack".to_owned(),
+            0 => "none marked: all under this attack".to_owned(),
             marked => format!("{marked} marked"),
         };
         let area = pane::titled(area, buffer, look, "Defence · attack", &marks);

@@ -17,7 +17,7 @@ use crate::watch::stage_pane::{self, Closeness};
 use crate::watch::stages::{self, Leaf};
 use crate::watch::widgets::prose::beginning;
 use crate::watch::widgets::scale::Spread;
-use crate::watch::widgets::{list, pane};
+use crate::watch::widgets::{list, pane, scale};
 use crate::watch::world::World;
 use crate::wording;
 
@@ -157,7 +157,7 @@ fn counted(view: &ExperimentView) -> String {
 }
 
 /// Columns of the state and what goes with it.
-const STATE: usize = 22;
+const STATE: usize = 17;
 
 fn row(view: &ExperimentView, leaf: Leaf, width: usize, look: Look) -> Line<'static> {
     let stage = &view.stages[leaf.stage];
@@ -186,7 +186,7 @@ fn progress(stage: &StageLine) -> String {
     let (_, word) = stages::state(&stage.state);
     match (&stage.state, stage.step, stage.steps, stage.seconds) {
         (StageState::Running(_) | StageState::Interrupted, Some(step), Some(steps), _) => {
-            format!("{word} {step}/{steps}")
+            format!("{word} {}/{}", scale::label(step as f64), scale::label(steps as f64))
         }
         (StageState::Sealed, _, _, Some(seconds)) => format!("{word} {}", wording::duration(seconds)),
         _ => word.into(),

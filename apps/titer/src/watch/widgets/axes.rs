@@ -22,6 +22,9 @@ pub(crate) struct Axes {
 /// The least width and height that are shared with labels.
 const LEAST_LABELLED: (u16, u16) = (16, 5);
 
+/// Rows from which on the labels of y stand further apart.
+const TALL: u16 = 20;
+
 impl Axes {
     /// Axes around the plot in an area.
     pub(crate) fn new(x: Scale, y: Scale, area: Rect) -> Self {
@@ -30,7 +33,8 @@ impl Axes {
             return frame;
         }
         let rows = area.height - 2;
-        let mut down = y.ticks(Room { cells: usize::from(rows), apart: 1, extent: |_| 1 });
+        let apart = if rows < TALL { 1 } else { 3 };
+        let mut down = y.ticks(Room { cells: usize::from(rows), apart, extent: |_| 1 });
         let margin = down.iter().map(|tick| tick.label.width()).max().unwrap_or(0) as u16;
         if margin > area.width / 3 {
             return frame;

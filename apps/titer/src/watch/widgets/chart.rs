@@ -11,6 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use super::axes::Axes;
 use super::canvas::{Canvas, Ink, Layer};
 use super::legend::Legend;
+use super::prose::beginning;
 use super::scale::{Scale, Spread};
 use crate::watch::look::Look;
 
@@ -106,8 +107,8 @@ impl Widget for Chart<'_> {
         }
         let captioned = area.height >= 4 && !self.caption.is_empty();
         if captioned {
-            let style = self.look.faint();
-            buffer.set_stringn(area.x, area.y, self.caption, area.width.into(), style);
+            let caption = beginning(self.caption, area.width.into());
+            buffer.set_string(area.x, area.y, caption, self.look.faint());
         }
         let area = below(area, u16::from(captioned));
         if self.series.iter().all(|series| series.shown().next().is_none()) {
@@ -294,5 +295,90 @@ fn draw_signs(index: usize, series: &Series, axes: &Axes, look: Look, buffer: &m
             target.set_char(look.mark(series.number));
             target.set_style(look.series(series.number).patch(look.heading()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::specimen::picture;
+
+    /// A curve that comes near 1 the sooner the smaller `slow`, with a band.
+    fn curve(number: usize, slow: f64, band: f64, last: u64) -> Series {
+        const STEPS: [u64; 12] = [0, 1, 2, 5, 10, 16, 25, 40, 64, 100, 150, 200];
+        let point = |steps: u64| {
+            let y = 1.0 - (-(steps as f64) / slow).exp();
+            Point { x: steps as f64, y, low: (y - band).max(0.0), high: (y + band).min(1.0) }
+        };
+        let points = STEPS.into_iter().filter(|steps| *steps <= last).map(point).collect();
+        Series::line(["none", "adversarial-loss", "tar"][number], number, points)
+    }
+
+    fn drawn(series: &[Series], size: (u16, u16), spread: Spread, look: Look) -> String {
+        picture(size.0, size.1, look == Look::FULL, |frame| {
+            let chart = Chart {
+                caption: "harmfulness over steps",
+                spread,
+                range: Some((0.0, 1.0)),
+                series,
+                threshold: Some(Threshold { value: 0.2, name: "phi = 0.2".into() }),
+                empty: "nothing yet",
+                look,
+            };
+            frame.render_widget(chart, frame.area());
+        })
+    }
+
+    #[test]
+    fn lines_bands_threshold_and_legend() {
+        let series = [curve(0, 8.0, 0.05, 25), curve(1, 50.0, 0.15, 200), curve(2, 2000.0, 0.02, 200)];
+        insta::assert_snapshot!(drawn(&series, (60, 14), Spread::Log, Look::MONO));
+        insta::assert_snapshot!(drawn(&series, (60, 14), Spread::Linear, Look::FULL));
+        insta::assert_snapshot!(drawn(&series, (60, 14), Spread::Log, Look::PLAIN));
+        insta::assert_snapshot!(drawn(&series, (104, 12), Spread::Log, Look::PLAIN));
+        insta::assert_snapshot!(drawn(&series, (14, 4), Spread::Log, Look::PLAIN));
+    }
+
+    #[test]
+    fn every_line_has_its_own_sign_at_its_end() {
+        let series = [curve(0, 8.0, 0.0, 25), curve(1, 50.0, 0.0, 200), curve(2, 2000.0, 0.0, 200)];
+        let text = drawn(&series, (60, 14), Spread::Linear, Look::MONO);
+        for number in 0..3 {
+            assert!(text.matches(Look::MONO.mark(number)).count() >= 2, "{number} in {text}");
+        }
+    }
+
+    #[test]
+    fn odd_values_and_sizes_draw_something() {
+        let odd = Point { x: f64::NAN, y: f64::INFINITY, low: f64::NAN, high: f64::NEG_INFINITY };
+        let far = [Point::exact(0.0, -1e300), Point::exact(1e300, 1e300)];
+        let cases = [
+            Vec::new(),
+            vec![Series::line("empty", 0, Vec::new())],
+            vec![Series::line("odd", 7, vec![odd; 3])],
+            vec![Series::line("one", 99, vec![Point::exact(0.0, 0.5)])],
+            vec![Series::line("far", 1, far.into()), curve(0, 8.0, 0.5, 200)],
+            vec![Series { trace: Trace::Dots, ..curve(0, 8.0, 0.5, 200) }],
+        ];
+        for series in &cases {
+            for size in (1..26).flat_map(|width| (1..9).map(move |height| (width, height))) {
+                for look in [Look::MONO, Look::PLAIN] {
+                    drawn(series, size, Spread::Log, look);
+                    drawn(series, size, Spread::Linear, look);
+                }
+            }
+        }
+        assert!(drawn(&cases[0], (40, 8), Spread::Log, Look::MONO).contains("nothing yet"));
+        assert!(drawn(&cases[2], (40, 8), Spread::Log, Look::MONO).contains("nothing yet"));
+    }
+
+    #[test]
+    fn names_and_values_stand_in_the_legend() {
+        let text = drawn(&[curve(1, 50.0, 0.0, 200)], (60, 14), Spread::Log, Look::PLAIN);
+        assert!(text.contains("x adversarial-loss 0.982"), "{text}");
+        let many: Vec<_> = (0..40).map(|number| Series { number, ..curve(0, 8.0, 0.0, 25) }).collect();
+        assert!(drawn(&many, (60, 14), Spread::Log, Look::PLAIN).contains(" more"));
+        let hostile = Series::line("\u{1b}[2J\u{202e}x", 0, vec![Point::exact(0.0, 0.5)]);
+        assert!(drawn(&[hostile], (60, 14), Spread::Log, Look::PLAIN).contains("o [2Jx 0.5"));
     }
 }

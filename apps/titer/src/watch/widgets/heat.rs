@@ -55,7 +55,7 @@ pub(crate) struct Heat<'a> {
     pub(crate) look: Look,
 }
 
-/// Between two columns.
+/// Between two columns, where there is room; else one less.
 const GAP: usize = 2;
 /// No column is wider.
 const WIDEST: usize = 24;
@@ -70,6 +70,8 @@ struct View {
     widths: Vec<usize>,
     /// Whether short texts are used.
     narrow: bool,
+    /// Between two columns.
+    gap: usize,
     /// Rows of headings.
     heads: u16,
     columns: Range<usize>,
@@ -80,7 +82,7 @@ impl View {
     /// Where a column begins.
     fn x(&self, column: usize) -> u16 {
         let before = self.widths.get(self.columns.start..column).unwrap_or_default();
-        let before: usize = before.iter().map(|width| width + GAP).sum();
+        let before: usize = before.iter().map(|width| width + self.gap).sum();
         self.area.x + (self.names + 3 + before) as u16
     }
 
@@ -120,13 +122,13 @@ impl Heat<'_> {
         let room = width - names - 3;
         let full = self.widths(false);
         let narrow = full.iter().sum::<usize>() + GAP * (full.len() - 1) > room;
-        let widths = if narrow { self.widths(true) } else { full };
-        let columns = window(&widths, self.selected.1, room);
+        let (widths, gap) = if narrow { (self.widths(true), GAP - 1) } else { (full, GAP) };
+        let columns = window(&widths, gap, self.selected.1, room);
         let heads = 1 + u16::from(self.columns.iter().any(|column| !column.group.is_empty()));
         let body = usize::from(area.height - heads);
         let whole = columns.len() == widths.len() && self.rows.len() <= body;
         let body = if whole { body } else { body.saturating_sub(1) };
-        View { area, names, widths, narrow, heads, columns, rows: rows::window(Some(self.selected.0), self.rows.len(), body) }
+        View { area, names, widths, narrow, gap, heads, columns, rows: rows::window(Some(self.selected.0), self.rows.len(), body) }
     }
 
     fn draw_heads(&self, view: &View, buffer: &mut Buffer) {
@@ -178,20 +180,20 @@ impl Heat<'_> {
 }
 
 /// The columns around the selected one that fit into `room`.
-fn window(widths: &[usize], selected: usize, room: usize) -> Range<usize> {
+fn window(widths: &[usize], gap: usize, selected: usize, room: usize) -> Range<usize> {
     let selected = selected.min(widths.len().saturating_sub(1));
     let mut range = selected..selected + 1;
     let mut free = room.saturating_sub(widths.get(selected).copied().unwrap_or(0));
     loop {
         let mut grown = false;
-        if let Some(width) = range.start.checked_sub(1).map(|before| widths[before] + GAP)
+        if let Some(width) = range.start.checked_sub(1).map(|before| widths[before] + gap)
             && width <= free
         {
             range.start -= 1;
             free -= width;
             grown = true;
         }
-        if let Some(width) = widths.get(range.end).map(|width| width + GAP)
+        if let Some(width) = widths.get(range.end).map(|width| width + gap)
             && width <= free
         {
             range.end += 1;
@@ -271,9 +273,9 @@ mod tests {
 
     #[test]
     fn windows_hold_the_selected_column() {
-        assert_eq!(window(&[5, 5, 5], 0, 19), 0..3);
-        assert_eq!(window(&[5, 5, 5], 2, 12), 1..3);
-        assert_eq!(window(&[5, 5, 5], 1, 3), 1..2);
-        assert_eq!(window(&[], 4, 10), 0..0);
+        assert_eq!(window(&[5, 5, 5], 2, 0, 19), 0..3);
+        assert_eq!(window(&[5, 5, 5], 2, 2, 12), 1..3);
+        assert_eq!(window(&[5, 5, 5], 2, 1, 3), 1..2);
+        assert_eq!(window(&[], 2, 4, 10), 0..0);
     }
 }

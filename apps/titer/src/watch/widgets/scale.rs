@@ -193,7 +193,7 @@ pub(crate) fn label(value: f64) -> String {
     const PREFIXES: [(f64, &str); 6] =
         [(1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     let size = value.abs();
-    if size != 0.0 && !(9.995e-4..1e21).contains(&size) {
+    if size != 0.0 && !(9.995e-3..1e21).contains(&size) {
         let text = format!("{value:.1e}");
         return text.replace(".0e", "e");
     }
