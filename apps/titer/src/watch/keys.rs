@@ -179,6 +179,7 @@ pub(crate) static KEYMAP: &[Binding] = &[
     bind(On(S::Matrix), &["t"], A::Turn, "turn", "Turn between verdicts, what attacks must pay, and harm"),
     bind(On(S::Matrix), &["p"], A::Probe, "probe", "The numbers for other items: seen, unseen, cross-domain"),
     // Run
+    bind(On(S::Run), &["Enter"], A::Open, "responses", "Show the responses of the stages, this one selected"),
     bind(On(S::Run), &["s"], A::Smooth, "smooth", "Smooth the losses more, or not at all"),
     bind(On(S::Run), &["X"], A::Spread, "log", "Spread the steps by magnitude, or evenly"),
     // Curves

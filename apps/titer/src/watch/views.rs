@@ -191,6 +191,17 @@ fn responses_are_chosen_read_and_searched() {
 }
 
 #[test]
+fn the_stage_looked_at_is_selected_among_those_with_responses() {
+    let mut app = knowing();
+    let hash = app.world.chosen.as_ref().expect("an experiment is chosen").stages[4].hash.clone();
+    Arc::make_mut(&mut app.world.stage).hash = Some(hash.clone());
+    press(&mut app, "3 Enter");
+    assert_eq!(app.screen, ScreenName::Responses);
+    let effects = press(&mut app, "Enter");
+    assert!(matches!(effects.as_slice(), [Effect::Want(wants)] if wants.responses == Some(hash)), "{effects:?}");
+}
+
+#[test]
 fn a_response_may_be_long_and_hostile() {
     let mut app = opened();
     press(&mut app, "G Enter");

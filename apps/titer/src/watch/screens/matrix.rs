@@ -111,7 +111,10 @@ impl Screen for Matrix {
             pane::paragraphs(rest, buffer, look, 0, &[none]);
             return;
         }
-        let detail = self.detail(&shown, look);
+        let mut detail = self.detail(&shown, look);
+        if self.expanded || area.height >= TALL {
+            detail.extend(caveats(shown.verdicts, look));
+        }
         if self.expanded {
             pane::paragraphs(rest, buffer, look, 0, &detail);
             return;
@@ -172,6 +175,9 @@ impl Screen for Matrix {
     }
 }
 
+/// From as many rows on the caveats stand below what is said of a cell.
+const TALL: u16 = 30;
+
 const FACE: &str = "matrix.face";
 
 /// Why there are no verdicts to show.
@@ -195,6 +201,17 @@ fn settings(verdicts: &Verdicts) -> String {
         wording::number(verdicts.phi),
         wording::percent(verdicts.confidence)
     )
+}
+
+/// What to know before quoting a number.
+fn caveats(verdicts: &Verdicts, look: Look) -> Vec<Paragraph<'static>> {
+    let mut said = Vec::new();
+    if !verdicts.caveats.is_empty() {
+        said.push(Paragraph::plain(""));
+        said.push(Paragraph::styled("caveats", look.heading()));
+        said.extend(verdicts.caveats.iter().map(|caveat| Paragraph::plain(format!("- {caveat}"))));
+    }
+    said
 }
 
 /// On how much the verdicts rest, and whether there is more by now.

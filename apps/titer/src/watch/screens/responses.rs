@@ -29,6 +29,8 @@ use crate::wording;
 pub(crate) struct Responses {
     stages: Filter,
     stage: Picked<StageHash>,
+    /// The stage that was last looked at closely elsewhere.
+    near: Option<StageHash>,
     opened: Option<StageHash>,
     choice: Choice,
     answers: Answers,
@@ -178,6 +180,15 @@ impl Screen for Responses {
             && view.stages.iter().all(|stage| stage.hash != *opened)
         {
             (self.opened, self.whole) = (None, None);
+        }
+        if let (Some(view), Some(near)) = (&world.chosen, &world.stage.hash)
+            && self.near.as_ref() != Some(near)
+        {
+            self.near = Some(near.clone());
+            let hashes = hashes(view, &self.listed(view));
+            if let Some(at) = hashes.iter().position(|hash| hash == near) {
+                self.stage.select(at, &hashes);
+            }
         }
         self.update(world);
     }

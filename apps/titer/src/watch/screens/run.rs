@@ -11,7 +11,7 @@ use crate::watch::keys::Action;
 use titer_lab::live::{ExperimentView, StageLine, StageState};
 use crate::watch::look::Look;
 use crate::watch::picked::Picked;
-use crate::watch::screen::{Effect, Liking, Screen, Wants};
+use crate::watch::screen::{Effect, Liking, Screen, ScreenName, Wants};
 use crate::watch::series::FACTORS;
 use crate::watch::stage_pane::{self, Closeness};
 use crate::watch::stages::{self, Leaf};
@@ -61,6 +61,8 @@ impl Screen for Run {
         match action {
             Action::Expand => self.expanded = !self.expanded,
             Action::Back => self.expanded = false,
+            // That screen begins with the stage that was looked at here.
+            Action::Open => return vec![Effect::Go(ScreenName::Responses)],
             Action::Smooth => self.smoothing = (self.smoothing + 1) % FACTORS.len(),
             Action::Spread => self.spread = self.spread.other(),
             other => {

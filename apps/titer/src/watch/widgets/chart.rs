@@ -292,6 +292,8 @@ fn draw_signs(index: usize, series: &Series, axes: &Axes, look: Look, buffer: &m
     }
     for position in signs {
         if let Some(target) = buffer.cell_mut(position) {
+            // A faint band may have been here.
+            target.reset();
             target.set_char(look.mark(series.number));
             target.set_style(look.series(series.number).patch(look.heading()));
         }
