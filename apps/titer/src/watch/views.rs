@@ -173,6 +173,25 @@ fn curves_are_marked_and_their_axes_changed() {
 }
 
 #[test]
+fn too_many_lines_are_those_around_the_selected_one() {
+    let mut app = knowing();
+    let view = Arc::make_mut(app.world.chosen.as_mut().expect("an experiment is chosen"));
+    let curves = view.curves.clone();
+    for number in 0..20 {
+        view.curves.extend(curves.iter().filter(|curve| curve.defence == "tar").cloned().map(|mut curve| {
+            curve.defence = format!("tar-{number}");
+            curve
+        }));
+    }
+    press(&mut app, "4 G k k");
+    let text = shown(&app, 100, 40);
+    assert!(text.contains("15 more have no room: mark some"), "{text}");
+    for name in ["o none", "~ tar-19"] {
+        assert!(text.contains(name), "{name} in {text}");
+    }
+}
+
+#[test]
 fn responses_are_chosen_read_and_searched() {
     let mut app = opened();
     let text = shown(&app, 80, 24);

@@ -18,6 +18,7 @@ use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Liking, Screen};
 use crate::watch::widgets::chart::{Chart, Series, Threshold};
 use crate::watch::widgets::prose::beginning;
+use crate::watch::widgets::rows::window;
 use crate::watch::widgets::scale::Spread;
 use crate::watch::widgets::{list, pane};
 use crate::watch::world::World;
@@ -57,8 +58,11 @@ impl Axis {
     }
 }
 
-/// More lines than this can be told apart by nobody.
-const MOST_LINES: usize = 12;
+/// There are as many signs for lines.
+const MOST_LINES: usize = 8;
+
+/// The bands of more lines hide each other.
+const MOST_BANDS: usize = 4;
 
 impl Curves {
     /// The groups that the filter admits, as far as they were asked about the chosen probe.
@@ -71,8 +75,8 @@ impl Curves {
         chosen_probe(self.probe, view)
     }
 
-    /// What is drawn: what is marked, or else every defence under the selected attack.
-    fn drawn(&self, view: &ExperimentView, probe: Probe, listed: &[Group]) -> Vec<Group> {
+    /// What is to be drawn: what is marked, or else every defence under the selected attack.
+    fn wanted(&self, view: &ExperimentView, probe: Probe, listed: &[Group]) -> Vec<Group> {
         let all = groups::groups(view, probe);
         let marked: Vec<_> = all.iter().filter(|group| self.marked.contains(group)).cloned().collect();
         if !marked.is_empty() {
@@ -150,12 +154,10 @@ impl Screen for Curves {
             return;
         };
         let listed = self.listed(view);
-        let drawn = self.drawn(view, probe, &listed);
-        let gathered: Vec<_> = drawn
-            .iter()
-            .take(MOST_LINES)
-            .map(|group| (group, groups::gather(view, group, probe, self.axis.budget)))
-            .collect();
+        let wanted = self.wanted(view, probe, &listed);
+        let drawn = fewer(&wanted, self.group.key(&listed));
+        let gathered: Vec<_> =
+            drawn.iter().map(|group| (*group, groups::gather(view, group, probe, self.axis.budget))).collect();
         let (list, chart) = if self.expanded {
             (Rect { height: 0, ..area }, area)
         } else if area.width >= 120 {
@@ -170,11 +172,13 @@ impl Screen for Curves {
             .iter()
             .enumerate()
             .map(|(number, (group, gathered))| {
-                Series::line(&called(group, &drawn, gathered), number, gathered.points.clone())
+                let points = gathered.points.iter();
+                let points = points.map(|point| if drawn.len() > MOST_BANDS { point.alone() } else { *point });
+                Series::line(&called(group, &wanted, gathered), number, points.collect())
             })
             .collect();
         let title = format!("{} over {}", measure(probe), self.axis.name());
-        let about = about(&drawn, &gathered);
+        let about = about(&wanted, &gathered);
         self.draw_chart(chart, buffer, look, threshold(view, probe, look), (&title, &about), &series);
     }
 
@@ -267,20 +271,34 @@ impl Curves {
     }
 }
 
+/// As many as can be told apart: the first, with which the others are compared, and those around the selected
+/// one.
+fn fewer<'a>(wanted: &'a [Group], selected: Option<&Group>) -> Vec<&'a Group> {
+    if wanted.len() <= MOST_LINES {
+        return wanted.iter().collect();
+    }
+    let at = wanted.iter().position(|group| Some(group) == selected).unwrap_or(0);
+    let others = window(Some(at.saturating_sub(1)), wanted.len() - 1, MOST_LINES - 1);
+    std::iter::once(0).chain(others.map(|other| other + 1)).map(|at| &wanted[at]).collect()
+}
+
 /// A line's name: without the attack where all are under the same.
-fn called(group: &Group, drawn: &[Group], gathered: &Gathered) -> String {
-    let same = drawn.iter().all(|other| other.attack == group.attack && other.arm == group.arm);
+fn called(group: &Group, wanted: &[Group], gathered: &Gathered) -> String {
+    let same = wanted.iter().all(|other| other.attack == group.attack && other.arm == group.arm);
     let name = if same { group.defence.clone() } else { group.name() };
     let live = if gathered.live > 0 { " (live)" } else { "" };
     format!("{name}{live}")
 }
 
 /// What the lines and bands are.
-fn about(drawn: &[Group], gathered: &[(&Group, Gathered)]) -> String {
+fn about(wanted: &[Group], gathered: &[(&Group, Gathered)]) -> String {
     let mut about = String::new();
-    let attack = drawn.first().map(|group| &group.attack);
-    if let Some(attack) = attack.filter(|attack| drawn.iter().all(|group| group.attack == **attack)) {
-        about = format!("under {attack}; ");
+    if wanted.len() > gathered.len() {
+        about.push_str(&format!("{} more have no room: mark some; ", wanted.len() - gathered.len()));
+    }
+    let attack = wanted.first().map(|group| &group.attack);
+    if let Some(attack) = attack.filter(|attack| wanted.iter().all(|group| group.attack == **attack)) {
+        about.push_str(&format!("under {attack}; "));
     }
     let runs = gathered.iter().map(|(_, gathered)| gathered.runs);
     let runs = match (runs.clone().min(), runs.max()) {
@@ -289,8 +307,9 @@ fn about(drawn: &[Group], gathered: &[(&Group, Gathered)]) -> String {
         (_, most) => format!("means of {} runs", most.unwrap_or(0)),
     };
     about.push_str(&runs);
-    if drawn.len() > gathered.len() {
-        about.push_str(&format!("; {} more are not drawn", drawn.len() - gathered.len()));
+    let has_band = |(_, gathered): &(&Group, Gathered)| gathered.points.iter().any(|point| point.low < point.high);
+    if gathered.len() <= MOST_BANDS && gathered.iter().any(has_band) {
+        about.push_str(", bands from the lowest to the highest");
     }
     about
 }

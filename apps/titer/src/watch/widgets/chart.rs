@@ -30,6 +30,11 @@ impl Point {
         Self { x, y, low: y, high: y }
     }
 
+    /// The value without its interval.
+    pub(crate) fn alone(self) -> Self {
+        Self::exact(self.x, self.y)
+    }
+
     fn is_finite(&self) -> bool {
         [self.x, self.y, self.low, self.high].into_iter().all(f64::is_finite)
     }

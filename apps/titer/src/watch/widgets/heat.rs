@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::prose::beginning;
 use super::rows;
 use crate::watch::look::{Colours, Look};
+use crate::wording;
 
 /// How good or bad what a cell says is. The cell's text says it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +58,8 @@ pub(crate) struct Heat<'a> {
 
 /// Between two columns, where there is room; else one less.
 const GAP: usize = 2;
+/// Names of rows are cut to no less.
+const LEAST_NAME: usize = 14;
 /// No column is wider.
 const WIDEST: usize = 24;
 
@@ -104,12 +107,12 @@ impl Heat<'_> {
             self.draw_row(&view, row, y, buffer);
         }
         let seen = |range: &Range<usize>, of: usize, what: &str| match range.len() == of {
-            true => format!("{of} {what}"),
-            false => format!("{what} {}–{} of {of}", range.start + 1, range.end),
+            true => wording::count(of, what),
+            false => format!("{what}s {}–{} of {of}", range.start + 1, range.end),
         };
         if view.rows.len() < self.rows.len() || view.columns.len() < self.columns.len() {
-            let rows = seen(&view.rows, self.rows.len(), "rows");
-            let text = format!("{rows}, {}", seen(&view.columns, self.columns.len(), "columns"));
+            let rows = seen(&view.rows, self.rows.len(), "row");
+            let text = format!("{rows}, {}", seen(&view.columns, self.columns.len(), "column"));
             let y = area.bottom() - 1;
             buffer.set_stringn(area.x + 2, y, text, usize::from(area.width) - 2, self.look.faint());
         }
@@ -119,10 +122,14 @@ impl Heat<'_> {
         let width = usize::from(area.width);
         let names = self.rows.iter().map(|name| name.width()).chain([self.corner.width()]).max().unwrap_or(0);
         let names = names.clamp(4, (width / 3).max(4));
-        let room = width - names - 3;
+        let all = |widths: &[usize], gap: usize| widths.iter().sum::<usize>() + gap * (widths.len() - 1);
         let full = self.widths(false);
-        let narrow = full.iter().sum::<usize>() + GAP * (full.len() - 1) > room;
+        let narrow = all(&full, GAP) > width - names - 3;
         let (widths, gap) = if narrow { (self.widths(true), GAP - 1) } else { (full, GAP) };
+        // Rather a shorter name than a column out of sight.
+        let spare = width.saturating_sub(all(&widths, gap) + 3);
+        let names = if spare >= LEAST_NAME { names.min(spare) } else { names };
+        let room = width - names - 3;
         let columns = window(&widths, gap, self.selected.1, room);
         let heads = 1 + u16::from(self.columns.iter().any(|column| !column.group.is_empty()));
         let body = usize::from(area.height - heads);
