@@ -25,10 +25,8 @@ const LEAST: (u16, u16) = (60, 16);
 pub(crate) fn draw(frame: &mut Frame, app: &App) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
-        let text = format!(
-            "terminal is {}x{}; needs {}x{} (q leaves)",
-            area.width, area.height, LEAST.0, LEAST.1
-        );
+        let text =
+            format!("terminal is {}x{}; needs {}x{} (q leaves)", area.width, area.height, LEAST.0, LEAST.1);
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
@@ -190,12 +188,8 @@ fn hints(app: &App, width: u16) -> Line<'static> {
 /// A box in the middle of `area`, wiped.
 fn middle(frame: &mut Frame, area: Rect, width: u16, height: u16, title: &str, look: Look) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
-    let place = Rect {
-        x: area.x + (area.width - width) / 2,
-        y: area.y + (area.height - height) / 2,
-        width,
-        height,
-    };
+    let place =
+        Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     let block = Block::bordered().title(Line::styled(format!(" {title} "), look.heading()));
     let inner = block.inner(place);
     frame.render_widget(Clear, place);
@@ -221,10 +215,15 @@ fn draw_palette(frame: &mut Frame, area: Rect, palette: &Palette, typed: &str, l
 }
 
 fn draw_confirm(frame: &mut Frame, area: Rect, confirm: &Confirm, look: Look) {
-    let inner = middle(frame, area, 70, 14, &sanitise::line(&confirm.title), look);
-    let mut lines: Vec<_> =
-        confirm.lines.iter().map(|line| Line::raw(sanitise::line(line).into_owned())).collect();
-    lines.push(Line::default());
+    const WIDTH: usize = 70;
+    // Words that do not fit go to the next row: a row more than the letters need for each paragraph.
+    let rows: usize = confirm.lines.iter().map(|line| line.width() / (WIDTH - 2) + 2).sum();
+    let inner = middle(frame, area, WIDTH as u16, rows as u16 + 3, &sanitise::line(&confirm.title), look);
+    let mut lines: Vec<_> = confirm
+        .lines
+        .iter()
+        .flat_map(|line| [Line::raw(sanitise::line(line).into_owned()), Line::default()])
+        .collect();
     lines.push(Line::from(vec![
         Span::styled("y", look.key()),
         Span::raw(" yes, do it    "),

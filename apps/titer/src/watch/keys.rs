@@ -138,8 +138,20 @@ pub(crate) static KEYMAP: &[Binding] = &[
     // Experiments
     bind(On(S::Experiments), &["Enter"], A::Open, "open", "Choose this experiment and show its matrix"),
     bind(On(S::Experiments), &["s"], A::Stop, "stop", "Ask its runs to save a checkpoint and end"),
-    bind(On(S::Experiments), &["H"], A::Hold, "hold", "Ask its runs to finish what they do and begin nothing new"),
-    bind(On(S::Experiments), &["r"], A::Resume, "resume", "Let its held runs go on, or start a run where none lives"),
+    bind(
+        On(S::Experiments),
+        &["H"],
+        A::Hold,
+        "hold",
+        "Ask its runs to begin nothing new (they finish stages)",
+    ),
+    bind(
+        On(S::Experiments),
+        &["r"],
+        A::Resume,
+        "resume",
+        "Let held runs go on, or start one where none lives",
+    ),
     bind(On(S::Experiments), &["p"], A::First, "first", "Say which stages its runs are to begin first"),
     // Matrix
     // Run
@@ -157,26 +169,32 @@ pub(crate) static KEYMAP: &[Binding] = &[
     bind(Moving, &["PgUp", "Ctrl-U", "Ctrl-B"], A::PageUp, "", "Ten up"),
     bind(Moving, &["PgDn", "Ctrl-D", "Ctrl-F"], A::PageDown, "", "Ten down"),
     // Anywhere
+    bind(Anywhere, &["q", "Ctrl-C"], A::Quit, "quit", "Leave; whatever runs goes on"),
     bind(Anywhere, &["1"], A::Show(S::Experiments), "", "Experiments: what runs, what waits, what failed"),
-    bind(Anywhere, &["2"], A::Show(S::Matrix), "", "Matrix: verdicts of each defence, harm under each attack"),
+    bind(Anywhere, &["2"], A::Show(S::Matrix), "", "Matrix: verdicts by defence, harm under each attack"),
     bind(Anywhere, &["3"], A::Show(S::Run), "", "Run: stages and their states, losses, speed, memory"),
-    bind(Anywhere, &["4"], A::Show(S::Curves), "", "Curves: harmfulness and ability over the attack's budget"),
-    bind(Anywhere, &["5"], A::Show(S::Responses), "", "Responses: what the models said, and what the judge made of it"),
+    bind(Anywhere, &["4"], A::Show(S::Curves), "", "Curves: harmfulness and ability over the budget"),
+    bind(
+        Anywhere,
+        &["5"],
+        A::Show(S::Responses),
+        "",
+        "Responses: what models said, and what judges made of it",
+    ),
     bind(Anywhere, &["6"], A::Show(S::Compare), "", "Compare: two experiments side by side"),
     bind(Anywhere, &["7"], A::Show(S::Log), "", "Log: what the runs wrote down"),
-    bind(Anywhere, &["8", "?"], A::Show(S::Help), "help", "Help: these keys"),
+    bind(Anywhere, &["?", "8"], A::Show(S::Help), "help", "Help: these keys"),
     bind(Anywhere, &["Tab"], A::NextScreen, "", "The next screen"),
     bind(Anywhere, &["Shift-Tab"], A::PreviousScreen, "", "The screen before"),
     bind(Anywhere, &["/"], A::Filter, "filter", "Show only what contains the words typed"),
-    bind(Anywhere, &[":"], A::Palette, "commands", "Choose an action, a screen or an experiment by name"),
+    bind(Anywhere, &[":"], A::Palette, "commands", "Find an action, a screen or an experiment by name"),
     bind(Anywhere, &["Esc"], A::Back, "", "Back: out of a filter, a detail, a screen"),
     bind(Anywhere, &["f"], A::Freeze, "freeze", "Keep everything as it is shown now, or follow again"),
     bind(Anywhere, &["e"], A::Expand, "expand", "Show the whole of what is cut, or cut it again"),
     bind(Anywhere, &["y"], A::Copy, "copy", "Copy what is selected to the clipboard of your terminal"),
-    bind(Anywhere, &["m"], A::Mouse, "", "Listen to the mouse, or leave it to the terminal for selecting"),
+    bind(Anywhere, &["m"], A::Mouse, "", "Listen to the mouse, or leave it to the terminal"),
     bind(Anywhere, &["Ctrl-L"], A::Repaint, "", "Paint the whole screen anew"),
     bind(Anywhere, &["Ctrl-Z"], A::Suspend, "", "Suspend; `fg` comes back"),
-    bind(Anywhere, &["q", "Ctrl-C"], A::Quit, "quit", "Leave; whatever runs goes on"),
     // While typing
     bind(Typing, &["Enter"], A::Accept, "take", "Take it"),
     bind(Typing, &["Esc", "Ctrl-C"], A::Cancel, "cancel", "Forget it"),
@@ -193,9 +211,8 @@ pub(crate) static KEYMAP: &[Binding] = &[
 pub(crate) fn action(contexts: &[Context], key: &KeyEvent) -> Option<Action> {
     let name = name(key)?;
     contexts.iter().find_map(|&context| {
-        let found = KEYMAP.iter().find(|binding| {
-            binding.context == context && binding.keys.contains(&name.as_str())
-        });
+        let found =
+            KEYMAP.iter().find(|binding| binding.context == context && binding.keys.contains(&name.as_str()));
         found.map(|binding| binding.action)
     })
 }
@@ -277,6 +294,13 @@ mod tests {
         let (_, rest) = page.split_once("<!-- keys -->\n").expect("where the table begins");
         let (table, _) = rest.split_once("\n<!-- end of keys -->").expect("where it ends");
         assert_eq!(table.trim(), book().trim(), "paste the right side into docs/src/watch.md");
+    }
+
+    #[test]
+    fn descriptions_fit_beside_their_keys_at_80_columns() {
+        for Binding { description, .. } in KEYMAP {
+            assert!(description.chars().count() <= 55, "{description}");
+        }
     }
 
     #[test]

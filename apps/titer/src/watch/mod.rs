@@ -22,9 +22,9 @@ mod signals;
 mod slow;
 #[cfg(test)]
 mod specimen;
+mod terminal;
 #[cfg(test)]
 mod tests;
-mod terminal;
 mod widgets;
 mod words;
 mod world;

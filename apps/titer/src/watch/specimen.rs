@@ -84,7 +84,7 @@ fn plan() -> Plan {
 /// The chosen experiment in the middle of its run.
 pub(crate) fn experiment() -> ExperimentView {
     let plan = plan();
-    let place = |hash| plan.stages.iter().position(|stage| stage.hash == *hash);
+    let place = |hash: &titer_plan::StageHash| plan.stages.iter().position(|stage| stage.hash == *hash);
     let stage = |at: usize| {
         let stage = &plan.stages[at];
         let kind = stage.label.split(' ').next().unwrap_or_default();
@@ -290,7 +290,9 @@ pub(crate) fn picture(
                 .map(|cell| {
                     let style = cell.style();
                     let plain = style.add_modifier.is_empty()
-                        && [style.fg, style.bg].iter().all(|c| matches!(c, None | Some(ratatui::style::Color::Reset)));
+                        && [style.fg, style.bg]
+                            .iter()
+                            .all(|c| matches!(c, None | Some(ratatui::style::Color::Reset)));
                     if plain {
                         return ' ';
                     }
