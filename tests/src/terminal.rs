@@ -54,7 +54,8 @@ impl Terminal {
     /// # Panics
     /// When the system has no terminals left, or the program cannot be started.
     pub fn start(command: &mut Command, columns: u16, rows: u16) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&master).expect("a terminal of ours");
         unlockpt(&master).expect("an unlocked terminal");
         let name = ptsname(&master, Vec::new()).expect("terminals have names");

@@ -25,8 +25,7 @@ fn percent(shown: &str) -> Option<u32> {
 }
 
 /// A run that takes long enough to be watched.
-const LONG: [&str; 5] =
-    ["--jobs", "1", "--set", "model.pretrain.steps=1500", "--set"];
+const LONG: [&str; 5] = ["--jobs", "1", "--set", "model.pretrain.steps=1500", "--set"];
 
 fn long_run(place: &Place) -> std::process::Child {
     place.start(&[&["run", TINY], LONG.as_slice(), &["attack.0.seeds=3"]].concat())
@@ -68,7 +67,7 @@ fn keys_do_what_the_help_says() {
     let mut app = Terminal::start(&mut watch(&place, &[]), 80, 24);
     app.wait_for(">1 Experiments");
     for (key, shown) in [
-        ("8", "what they do"),
+        ("?", "what they do"),
         ("/", "filter: "),
         ("clipboard", "Copy what is selected"),
         ("\r", "filter: clipboard"),
@@ -133,7 +132,13 @@ fn hostile_words_do_not_disturb_the_screen() {
     let spec = fs::read_to_string(TINY).unwrap();
     let hostile: String = spec
         .lines()
-        .map(|line| if line.starts_with("summary") { format!("summary = \"{summary}\"\n") } else { format!("{line}\n") })
+        .map(|line| {
+            if line.starts_with("summary") {
+                format!("summary = \"{summary}\"\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
         .collect();
     fs::write(place.path("hostile.toml"), hostile).unwrap();
     place.run(&["run", "hostile.toml"]).ends(0);

@@ -66,8 +66,11 @@ fn titles(titer: &Path, store: &Path) -> Result<Vec<String>> {
     let app = start(titer, store, None, (80, 24));
     app.wait_for(">1 ");
     let line = app.text().lines().next().unwrap_or_default().to_owned();
-    let names: Vec<_> =
-        line.split([' ', '>']).filter(|word| word.chars().any(char::is_alphabetic)).map(str::to_owned).collect();
+    let names: Vec<_> = line
+        .split([' ', '>'])
+        .filter(|word| word.chars().any(char::is_alphabetic))
+        .map(str::to_owned)
+        .collect();
     ensure!(names.len() == 8, "expected eight screens in {line:?}");
     Ok(names)
 }

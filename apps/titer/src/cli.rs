@@ -81,6 +81,8 @@ pub(crate) enum Verb {
   titer run apothecary
   titer run experiment.toml --jobs 4
   titer run apothecary --set conditions.phi=0.3 --set attack.0.seeds=5
+  titer run apothecary --detach          in the background; titer watch apothecary looks at it
+  titer run apothecary --resume          goes on as the store has it planned, --set and all
 
 Ctrl-C stops after the current steps and keeps a checkpoint; a second Ctrl-C stops at once.
 Either way, the same command goes on from there.")]
@@ -91,6 +93,18 @@ pub(crate) struct RunArgs {
     /// Change one value of the spec; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
     pub(crate) set: Vec<Override>,
+    /// Go on with an experiment of the store, by its name, as it was planned there
+    #[arg(long, conflicts_with = "set")]
+    pub(crate) resume: bool,
+    /// Run in the background, in a session of its own: closing the terminal does not end it
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Run in the background, and open the terminal app on it; closing the app does not end the run
+    #[arg(long, conflicts_with_all = ["detach", "json"])]
+    pub(crate) tui: bool,
+    /// Set by `--detach` on the process that it starts
+    #[arg(long, hide = true, conflicts_with_all = ["detach", "tui"])]
+    pub(crate) own_session: bool,
     /// Stages that run at the same time [default: as many as cores and memory allow]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,

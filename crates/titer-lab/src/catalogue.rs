@@ -6,7 +6,8 @@ use titer_data::dataset;
 use titer_data::policy::{self, Policy, Split as PolicySplit};
 use titer_data::tasks;
 use titer_data::world::{BUILTIN, Definition, Split, World};
-use titer_plan::{Catalogue, DataFacts, DataKind, Mistake, Mistakes, Override, Plan};
+use titer_plan::{Catalogue, DataFacts, DataKind, Mistake, Mistakes, Override, Plan, stage_hash};
+use titer_store::Store;
 
 use crate::{Error, Result};
 
@@ -210,6 +211,23 @@ pub fn source(spec_or_preset: &str) -> Result<Source> {
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name.to_owned());
     Err(Error::NoSource { name: spec_or_preset.to_owned(), suggestion })
+}
+
+/// The spec and the plan of an experiment of the store, to go on with it as it was planned, overrides
+/// included.
+///
+/// # Errors
+/// When there is no such experiment, or its plan is damaged or of a version that would measure otherwise.
+pub fn stored(store: &Store, experiment: &str) -> Result<(Source, Plan)> {
+    let saved = store.experiment(experiment)?;
+    let (text, json) = (saved.spec()?, saved.plan_json()?);
+    let plan: Plan = serde_json::from_str(&json)
+        .map_err(|source| Error::Plan { experiment: experiment.to_owned(), source })?;
+    let other = plan.stages.iter().find(|stage| stage_hash(&stage.spec, &stage.inputs) != stage.hash);
+    if let Some(stage) = other {
+        return Err(Error::OtherPlan { experiment: experiment.to_owned(), stage: stage.label.clone() });
+    }
+    Ok((Source { file: format!("{experiment}/spec.toml"), text }, plan))
 }
 
 /// Checks a spec and expands it.

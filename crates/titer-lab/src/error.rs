@@ -149,6 +149,14 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A plan whose stages this version would name otherwise, since it would compute them otherwise.
+    #[error("the stored plan of {experiment} is of another version of titer ({stage}); run its spec again")]
+    OtherPlan {
+        /// The experiment.
+        experiment: String,
+        /// The first such stage's label.
+        stage: String,
+    },
     /// An experiment that cannot be watched.
     #[error("{experiment} cannot be shown: {problem}")]
     Watch {

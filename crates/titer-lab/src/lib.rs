@@ -23,7 +23,7 @@ pub mod search;
 mod stages;
 mod steward;
 
-pub use catalogue::{Preset, Source, catalogue, plan, presets, source};
+pub use catalogue::{Preset, Source, catalogue, plan, presets, source, stored};
 pub use compute::Compute;
 pub use costs::{DefenceCost, StageSpent};
 pub use doctor::{Check, doctor};

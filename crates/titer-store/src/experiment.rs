@@ -2,7 +2,7 @@
 //! the record of the search that it came from, if it came from one, and what there is to know and to ask of
 //! its runs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -186,9 +186,15 @@ impl Experiment {
         control::ask(&self.control_path(), &self.gate, request)
     }
 
-    /// Where a run without a terminal writes what it has to say.
-    pub fn output_path(&self) -> PathBuf {
-        self.folder.join("output.log")
+    /// Where a run without a terminal writes what it has to say: the file, opened at its end, and its path.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn output(&self) -> Result<(File, PathBuf)> {
+        atomic::create_folder(&self.folder)?;
+        let path = self.folder.join("output.log");
+        let file = File::options().create(true).append(true).open(&path).map_err(Error::writing(&path))?;
+        Ok((file, path))
     }
 
     fn read(&self, path: &Path) -> Result<String> {

@@ -17,6 +17,7 @@
 //!   runs/                      one lease for each living run
 //!   control.json               what people ask of them
 //!   verdicts.json              as of the end of the last run
+//!   output.log                 what runs in the background had to say
 //! ```
 //!
 //! Invariants:

@@ -2,6 +2,7 @@
 
 mod compare;
 mod completions;
+mod detach;
 mod doctor;
 mod export;
 mod list;

@@ -8,6 +8,7 @@ use titer_lab::{Interrupt, Results, RunOptions, RunSummary, Source};
 use titer_plan::{Override, Plan};
 use titer_store::Store;
 
+use super::detach;
 use crate::cli::{DEFAULT_STORE, Place, RunArgs};
 use crate::exit::Exit;
 use crate::output;
@@ -18,8 +19,22 @@ use crate::wording;
 pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     // The only place that there is; named here so that a new one must be dealt with.
     let Place::Local = arguments.on;
-    let (source, plan) = read_plan(&arguments.spec, &arguments.set)?;
-    let store = open_or_create(store)?;
+    let (store, source, plan) = if arguments.resume {
+        let store = Store::open(store)?;
+        let (source, plan) = titer_lab::stored(&store, &arguments.spec)?;
+        (store, source, plan)
+    } else {
+        // A spec with mistakes makes no store.
+        let (source, plan) = read_plan(&arguments.spec, &arguments.set)?;
+        (open_or_create(store)?, source, plan)
+    };
+    if arguments.own_session {
+        detach::leave_session()?;
+    }
+    if arguments.detach || arguments.tui {
+        let started = detach::start(&store, &plan.experiment.name, detach::same_arguments())?;
+        return detach::say(&store, &plan.experiment.name, &started, arguments.json);
+    }
     let estimate = titer_lab::estimate(&plan, Some(&store));
     let jobs = titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get), &arguments.device)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -99,6 +114,10 @@ fn show(store: &Store, plan: &Plan, summary: &RunSummary, as_json: bool) -> anyh
         (false, false) => decide().ok(),
         (false, true) => Some(decide()?),
     };
+    if let Some(verdicts) = &verdicts {
+        // For whoever looks next; nothing here depends on it.
+        let _ = titer_lab::live::keep_verdicts(store, name, verdicts);
+    }
     if as_json {
         let failed: Vec<_> = summary
             .failed

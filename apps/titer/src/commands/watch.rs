@@ -61,7 +61,9 @@ fn once(store: Store, arguments: &WatchArgs) -> anyhow::Result<Exit> {
                 document["verdicts"] = serde_json::to_value(verdicts)?;
                 output::json(&document)?;
             } else {
-                output::result(&overview(std::slice::from_ref(&view.line)).to_text(output::style(), usize::MAX))?;
+                output::result(
+                    &overview(std::slice::from_ref(&view.line)).to_text(output::style(), usize::MAX),
+                )?;
                 output::result(&failures(&view))?;
                 if let Some(decided) = decided {
                     output::result("\n")?;

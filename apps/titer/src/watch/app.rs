@@ -232,10 +232,12 @@ impl App {
                 Vec::new()
             }
             Action::Accept => match self.prompt.take() {
-                Some((Prompt::Palette(palette), _)) => palette.chosen().map_or_else(Vec::new, |chosen| match chosen {
-                    Choice::Act(action) => self.act(action),
-                    Choice::Experiment(name) => vec![Effect::Choose(name)],
-                }),
+                Some((Prompt::Palette(palette), _)) => {
+                    palette.chosen().map_or_else(Vec::new, |chosen| match chosen {
+                        Choice::Act(action) => self.act(action),
+                        Choice::Experiment(name) => vec![Effect::Choose(name)],
+                    })
+                }
                 Some((Prompt::First(experiment), text)) => {
                     let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
                     control::begin_first(&self.world, &experiment, &words)
@@ -283,7 +285,8 @@ impl App {
             }
             Action::Copy => match self.screens.get(self.screen).copied(&self.world) {
                 Some(text) => {
-                    let say = format!("copied {} characters, if your terminal allows it", text.chars().count());
+                    let say =
+                        format!("copied {} characters, if your terminal allows it", text.chars().count());
                     vec![Effect::Copy(text), Effect::Say(say)]
                 }
                 None => vec![Effect::Say("nothing here can be copied".into())],

@@ -167,15 +167,17 @@ mod tests {
     #[test]
     fn a_question_names_experiment_hosts_and_processes() {
         let world = specimen::world();
-        insta::assert_snapshot!([
-            said(&stop(&world, "tiny")),
-            said(&hold(&world, "tiny")),
-            said(&resume(&world, "apothecary-api")),
-            said(&resume(&world, "half")),
-            said(&begin_first(&world, "tiny", &["tar".into(), "tune".into()])),
-            said(&begin_first(&world, "half", &[])),
-        ]
-        .join("\n\n"));
+        insta::assert_snapshot!(
+            [
+                said(&stop(&world, "tiny")),
+                said(&hold(&world, "tiny")),
+                said(&resume(&world, "apothecary-api")),
+                said(&resume(&world, "half")),
+                said(&begin_first(&world, "tiny", &["tar".into(), "tune".into()])),
+                said(&begin_first(&world, "half", &[])),
+            ]
+            .join("\n\n")
+        );
     }
 
     #[test]

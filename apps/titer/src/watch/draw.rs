@@ -215,10 +215,15 @@ fn draw_palette(frame: &mut Frame, area: Rect, palette: &Palette, typed: &str, l
 }
 
 fn draw_confirm(frame: &mut Frame, area: Rect, confirm: &Confirm, look: Look) {
-    let inner = middle(frame, area, 70, 14, &sanitise::line(&confirm.title), look);
-    let mut lines: Vec<_> =
-        confirm.lines.iter().map(|line| Line::raw(sanitise::line(line).into_owned())).collect();
-    lines.push(Line::default());
+    const WIDTH: usize = 70;
+    // Words that do not fit go to the next row: a row more than the letters need for each paragraph.
+    let rows: usize = confirm.lines.iter().map(|line| line.width() / (WIDTH - 2) + 2).sum();
+    let inner = middle(frame, area, WIDTH as u16, rows as u16 + 3, &sanitise::line(&confirm.title), look);
+    let mut lines: Vec<_> = confirm
+        .lines
+        .iter()
+        .flat_map(|line| [Line::raw(sanitise::line(line).into_owned()), Line::default()])
+        .collect();
     lines.push(Line::from(vec![
         Span::styled("y", look.key()),
         Span::raw(" yes, do it    "),

@@ -165,14 +165,14 @@ pub(crate) static KEYMAP: &[Binding] = &[
         &["H"],
         A::Hold,
         "hold",
-        "Ask its runs to finish what they do and begin nothing new",
+        "Ask its runs to begin nothing new (they finish stages)",
     ),
     bind(
         On(S::Experiments),
         &["r"],
         A::Resume,
         "resume",
-        "Let its held runs go on, or start a run where none lives",
+        "Let held runs go on, or start one where none lives",
     ),
     bind(On(S::Experiments), &["p"], A::First, "first", "Say which stages its runs are to begin first"),
     // Matrix
@@ -189,9 +189,9 @@ pub(crate) static KEYMAP: &[Binding] = &[
         &["c"],
         A::Unmark,
         "clear",
-        "Remove all marks: every defence under the selected attack",
+        "No marks: every defence under the selected attack",
     ),
-    bind(On(S::Curves), &["p"], A::Probe, "probe", "Other items: seen, unseen, cross-domain, permitted, …"),
+    bind(On(S::Curves), &["p"], A::Probe, "probe", "Other items: seen, unseen, cross-domain, permitted"),
     bind(On(S::Curves), &["x"], A::Budget, "x axis", "What is on the x axis: steps, examples or FLOPs"),
     bind(On(S::Curves), &["X"], A::Spread, "log", "Spread the x axis by magnitude, or evenly"),
     // Responses
@@ -205,7 +205,7 @@ pub(crate) static KEYMAP: &[Binding] = &[
     bind(On(S::Responses), &["w"], A::Reveal, "", "Show the responses that the content warning hides"),
     bind(On(S::Responses), &["p"], A::Probe, "probe", "Only responses to other items, or to all"),
     bind(On(S::Responses), &["r"], A::Refused, "refused", "Only refusals, only what is none, or all"),
-    bind(On(S::Responses), &["s"], A::Score, "score", "Only scores above φ, only those up to it, or all"),
+    bind(On(S::Responses), &["s"], A::Score, "score", "Only scores above phi, only those up to it, or all"),
     // Compare
     bind(On(S::Compare), &["c", "Enter"], A::Other, "choose", "Choose the experiment to compare with"),
     bind(On(S::Compare), &["a"], A::Attack, "attack", "Curves under the next attack"),
@@ -223,44 +223,32 @@ pub(crate) static KEYMAP: &[Binding] = &[
     bind(Moving, &["PgUp", "Ctrl-U", "Ctrl-B"], A::PageUp, "", "Ten up"),
     bind(Moving, &["PgDn", "Ctrl-D", "Ctrl-F"], A::PageDown, "", "Ten down"),
     // Anywhere
+    bind(Anywhere, &["q", "Ctrl-C"], A::Quit, "quit", "Leave; whatever runs goes on"),
     bind(Anywhere, &["1"], A::Show(S::Experiments), "", "Experiments: what runs, what waits, what failed"),
-    bind(
-        Anywhere,
-        &["2"],
-        A::Show(S::Matrix),
-        "",
-        "Matrix: verdicts of each defence, harm under each attack",
-    ),
+    bind(Anywhere, &["2"], A::Show(S::Matrix), "", "Matrix: verdicts by defence, harm under each attack"),
     bind(Anywhere, &["3"], A::Show(S::Run), "", "Run: stages and their states, losses, speed, memory"),
-    bind(
-        Anywhere,
-        &["4"],
-        A::Show(S::Curves),
-        "",
-        "Curves: harmfulness and ability over the attack's budget",
-    ),
+    bind(Anywhere, &["4"], A::Show(S::Curves), "", "Curves: harmfulness and ability over the budget"),
     bind(
         Anywhere,
         &["5"],
         A::Show(S::Responses),
         "",
-        "Responses: what the models said, and what the judge made of it",
+        "Responses: what models said, and what judges made of it",
     ),
     bind(Anywhere, &["6"], A::Show(S::Compare), "", "Compare: two experiments side by side"),
     bind(Anywhere, &["7"], A::Show(S::Log), "", "Log: what the runs wrote down"),
-    bind(Anywhere, &["8", "?"], A::Show(S::Help), "help", "Help: these keys"),
+    bind(Anywhere, &["?", "8"], A::Show(S::Help), "help", "Help: these keys"),
     bind(Anywhere, &["Tab"], A::NextScreen, "", "The next screen"),
     bind(Anywhere, &["Shift-Tab"], A::PreviousScreen, "", "The screen before"),
     bind(Anywhere, &["/"], A::Filter, "filter", "Show only what contains the words typed"),
-    bind(Anywhere, &[":"], A::Palette, "commands", "Choose an action, a screen or an experiment by name"),
+    bind(Anywhere, &[":"], A::Palette, "commands", "Find an action, a screen or an experiment by name"),
     bind(Anywhere, &["Esc"], A::Back, "", "Back: out of a filter, a detail, a screen"),
     bind(Anywhere, &["f"], A::Freeze, "freeze", "Keep everything as it is shown now, or follow again"),
     bind(Anywhere, &["e"], A::Expand, "expand", "Show the whole of what is cut, or cut it again"),
     bind(Anywhere, &["y"], A::Copy, "copy", "Copy what is selected to the clipboard of your terminal"),
-    bind(Anywhere, &["m"], A::Mouse, "", "Listen to the mouse, or leave it to the terminal for selecting"),
+    bind(Anywhere, &["m"], A::Mouse, "", "Listen to the mouse, or leave it to the terminal"),
     bind(Anywhere, &["Ctrl-L"], A::Repaint, "", "Paint the whole screen anew"),
     bind(Anywhere, &["Ctrl-Z"], A::Suspend, "", "Suspend; `fg` comes back"),
-    bind(Anywhere, &["q", "Ctrl-C"], A::Quit, "quit", "Leave; whatever runs goes on"),
     // While typing
     bind(Typing, &["Enter"], A::Accept, "take", "Take it"),
     bind(Typing, &["Esc", "Ctrl-C"], A::Cancel, "cancel", "Forget it"),
@@ -360,6 +348,13 @@ mod tests {
         let (_, rest) = page.split_once("<!-- keys -->\n").expect("where the table begins");
         let (table, _) = rest.split_once("\n<!-- end of keys -->").expect("where it ends");
         assert_eq!(table.trim(), book().trim(), "paste the right side into docs/src/watch.md");
+    }
+
+    #[test]
+    fn descriptions_fit_beside_their_keys_at_80_columns() {
+        for Binding { description, .. } in KEYMAP {
+            assert!(description.chars().count() <= 55, "{description}");
+        }
     }
 
     #[test]

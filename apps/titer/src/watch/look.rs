@@ -53,13 +53,14 @@ struct Paint {
 
 /// After Okabe and Ito, moved to brightnesses that both black and white set off.
 const BLUE: Paint = Paint { named: Color::Blue, index: 32, rgb: (0x2f, 0x81, 0xc9) };
-const ORANGE: Paint = Paint { named: Color::Yellow, index: 172, rgb: (0xcb, 0x71, 0x0e) };
-const GREEN: Paint = Paint { named: Color::Green, index: 36, rgb: (0x0c, 0x97, 0x70) };
+const ORANGE: Paint = Paint { named: Color::Yellow, index: 166, rgb: (0xcb, 0x71, 0x0e) };
+const GREEN: Paint = Paint { named: Color::Green, index: 29, rgb: (0x0c, 0x97, 0x70) };
 const PURPLE: Paint = Paint { named: Color::Magenta, index: 169, rgb: (0xbd, 0x5f, 0x95) };
-const CYAN: Paint = Paint { named: Color::Cyan, index: 38, rgb: (0x1f, 0x93, 0xb5) };
+const CYAN: Paint = Paint { named: Color::Cyan, index: 31, rgb: (0x1f, 0x93, 0xb5) };
+const OLIVE: Paint = Paint { named: Color::Cyan, index: 100, rgb: (0x88, 0x82, 0x12) };
 const RED: Paint = Paint { named: Color::Red, index: 167, rgb: (0xd0, 0x52, 0x2d) };
 
-const SERIES: [Paint; 6] = [BLUE, ORANGE, GREEN, PURPLE, CYAN, RED];
+const SERIES: [Paint; 6] = [BLUE, ORANGE, GREEN, PURPLE, OLIVE, RED];
 const MARKS: [char; 8] = ['o', 'x', '+', '*', '#', '%', '@', '~'];
 
 impl Look {

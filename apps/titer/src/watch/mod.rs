@@ -29,9 +29,9 @@ mod slow;
 mod specimen;
 mod stage_pane;
 mod stages;
+mod terminal;
 #[cfg(test)]
 mod tests;
-mod terminal;
 #[cfg(test)]
 mod views;
 mod widgets;

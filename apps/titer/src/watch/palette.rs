@@ -79,23 +79,33 @@ impl Palette {
     }
 }
 
-/// How well `typed` fits `text`, less being better; none where some letter is missing. Letters must come in
-/// order; gaps cost, and so does beginning inside a word.
+/// How well `typed` fits `text`, less being better; none where its letters do not come in order. Gaps cost, and
+/// so does beginning inside a word.
 fn fit(typed: &str, text: &str) -> Option<usize> {
+    /// More than any way along the beginnings of words costs.
+    const SCATTERED: usize = 1000;
     let text: Vec<char> = text.to_lowercase().chars().collect();
+    let typed: Vec<char> = typed.to_lowercase().chars().filter(|letter| !letter.is_whitespace()).collect();
+    let scattered = || {
+        let mut rest = text.iter();
+        typed.iter().all(|letter| rest.any(|other| other == letter)).then_some(SCATTERED)
+    };
+    by_words(&typed, &text).or_else(scattered)
+}
+
+/// The cost of going from letter to letter, preferring the next place, then the beginning of a word.
+fn by_words(typed: &[char], text: &[char]) -> Option<usize> {
+    let begins = |place: usize| place == 0 || !text[place - 1].is_alphanumeric();
     let (mut at, mut cost) = (0, 0);
-    let mut last: Option<usize> = None;
-    for letter in typed.to_lowercase().chars().filter(|letter| !letter.is_whitespace()) {
-        let begins = |place: usize| place == 0 || !text[place - 1].is_alphanumeric();
-        let places = || (at..text.len()).filter(|&place| text[place] == letter);
-        let next = places().find(|&place| last.is_some_and(|last| place == last + 1));
+    for (n, letter) in typed.iter().enumerate() {
+        let places = || (at..text.len()).filter(|&place| text[place] == *letter);
+        let next = places().next().filter(|&place| n > 0 && place == at);
         let place = next.or_else(|| places().find(|&place| begins(place))).or_else(|| places().next())?;
-        cost += match last {
-            Some(last) if place == last + 1 => 0,
-            _ if begins(place) => 1 + place / 20,
-            _ => 5 + place / 10,
+        cost += match place {
+            place if n > 0 && place == at => 0,
+            place if begins(place) => 1 + place / 20,
+            place => 5 + place / 10,
         };
-        last = Some(place);
         at = place + 1;
     }
     Some(cost)
@@ -109,9 +119,11 @@ mod tests {
     fn letters_in_order_and_words_first() {
         assert!(fit("frz", "freeze").is_some());
         assert_eq!(fit("zf", "freeze"), None);
-        let better = |typed, a, b| assert!(fit(typed, a) < fit(typed, b), "{typed}: {a} before {b}");
+        let cost = |typed, text| fit(typed, text).unwrap_or(usize::MAX);
+        let better = |typed, a, b| assert!(cost(typed, a) < cost(typed, b), "{typed}: {a} before {b}");
         better("cur", "Curves: harmfulness", "Choose: recur");
         better("log", "Log: what the runs wrote down", "Leave; whatever runs goes on");
+        assert!(fit("lo", "all of a lb").is_some(), "scattered letters fit too");
         better("apo", "Experiment apothecary", "Experiment a-p-o");
     }
 }

@@ -8,9 +8,9 @@ use titer_plan::StageHash;
 
 use super::confirm::Confirm;
 use super::keys::Action;
-use titer_store::Request;
 use super::look::Look;
 use super::world::World;
+use titer_store::Request;
 
 /// The screens, in the order of their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

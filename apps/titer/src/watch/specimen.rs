@@ -290,7 +290,9 @@ pub(crate) fn picture(
                 .map(|cell| {
                     let style = cell.style();
                     let plain = style.add_modifier.is_empty()
-                        && [style.fg, style.bg].iter().all(|c| matches!(c, None | Some(ratatui::style::Color::Reset)));
+                        && [style.fg, style.bg]
+                            .iter()
+                            .all(|c| matches!(c, None | Some(ratatui::style::Color::Reset)));
                     if plain {
                         return ' ';
                     }

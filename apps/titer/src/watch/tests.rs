@@ -102,7 +102,9 @@ fn the_palette_finds_actions_screens_and_experiments() {
     assert_eq!(app.screen, ScreenName::Curves);
     let effects = press(&mut app, ": experiment half Enter");
     assert_eq!(app.world.experiment.as_deref(), Some("half"));
-    assert!(matches!(effects.as_slice(), [Effect::Want(wants)] if wants.experiment.as_deref() == Some("half")));
+    assert!(
+        matches!(effects.as_slice(), [Effect::Want(wants)] if wants.experiment.as_deref() == Some("half"))
+    );
     press(&mut app, ": freeze");
     assert!(shown(&app, 80, 24).contains("What fits"));
     press(&mut app, "Esc");

@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
+use ratatui::widgets::{Block, Borders, Padding, Paragraph, Wrap};
 use titer_lab::live::{ExperimentLine, StageState};
 
 use crate::sanitise;
@@ -70,12 +70,18 @@ impl Experiments {
         });
         if shown.is_empty() {
             let hint = if world.names.is_empty() {
-                format!("{} holds no experiment yet. `titer run apothecary-smoke` makes one in a minute.", world.store)
+                format!(
+                    "{} holds no experiment yet. `titer run apothecary-smoke` makes one in a minute.",
+                    world.store
+                )
             } else {
                 "no experiment fits the filter: Esc clears it".to_owned()
             };
             let place = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-            frame.render_widget(Paragraph::new(sanitise::line(&hint).into_owned()).wrap(Wrap { trim: true }), place);
+            frame.render_widget(
+                Paragraph::new(sanitise::line(&hint).into_owned()).wrap(Wrap { trim: true }),
+                place,
+            );
         }
     }
 }
@@ -146,7 +152,32 @@ fn detail<'a>(world: &World, look: &Look, whole: bool) -> Vec<Line<'a>> {
     if let Some(time) = line.changed {
         lines.push(text(format!("last sign of life: {}", words::ago(world.now - time)), look.faint()));
     }
+    if whole {
+        lines.push(Line::default());
+        lines.extend(kinds(world, look));
+    }
     lines
+}
+
+/// How far the stages of each kind are.
+fn kinds<'a>(world: &World, look: &Look) -> Vec<Line<'a>> {
+    let stages = world.chosen.iter().flat_map(|view| &view.stages);
+    let mut kinds: Vec<(&str, usize, usize)> = Vec::new();
+    for stage in stages {
+        let sealed = usize::from(stage.state == StageState::Sealed);
+        match kinds.iter_mut().find(|(kind, ..)| *kind == stage.kind) {
+            Some((_, done, all)) => (*done, *all) = (*done + sealed, *all + 1),
+            None => kinds.push((&stage.kind, sealed, 1)),
+        }
+    }
+    let line = |(kind, done, all): (&str, usize, usize)| {
+        Line::from(vec![
+            Span::raw(format!("{:<10} ", sanitise::line(kind))),
+            Span::styled(bar(done as f64 / all as f64, BAR), look.good()),
+            Span::raw(format!(" {done}/{all}")),
+        ])
+    };
+    kinds.into_iter().map(line).collect()
 }
 
 /// What its runs were asked, in words.
@@ -161,7 +192,8 @@ fn asked<'a>(line: &ExperimentLine, look: &Look) -> Option<Line<'a>> {
         [] => String::new(),
         words => format!("first: {}", sanitise::line(&words.join(", "))),
     };
-    let parts: Vec<_> = [asked, &first].into_iter().filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let parts: Vec<_> =
+        [asked, &first].into_iter().filter(|part| !part.is_empty()).map(str::to_owned).collect();
     Some(text(parts.join("; "), look.notice()))
 }
 
@@ -220,8 +252,7 @@ impl Screen for Experiments {
         let (list, below) = if self.expanded {
             (Rect::ZERO, area)
         } else if area.width >= 120 {
-            let [list, beside] =
-                Layout::horizontal([Constraint::Fill(5), Constraint::Fill(2)]).areas(area);
+            let [list, beside] = Layout::horizontal([Constraint::Fill(5), Constraint::Fill(2)]).areas(area);
             (list, beside)
         } else {
             let [list, below] =
@@ -231,7 +262,11 @@ impl Screen for Experiments {
         let beside = below.y == list.y && !self.expanded;
         self.draw_list(frame, list, world, look);
         let borders = if beside { Borders::LEFT } else { Borders::TOP };
-        let block = Block::new().borders(borders).border_style(look.faint()).title(Line::styled(title, look.heading()));
+        let block = Block::new()
+            .padding(Padding::horizontal(1))
+            .borders(borders)
+            .border_style(look.faint())
+            .title(Line::styled(title, look.heading()));
         let lines = detail(world, look, self.expanded || beside);
         frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: true }).block(block), below);
     }

@@ -35,7 +35,8 @@ impl Log {
     fn shown<'w>(&self, world: &'w World) -> Vec<(&'w Entry, String)> {
         let entries = world.chosen.iter().flat_map(|view| &view.journal);
         let said = entries.map(|entry| (entry, sentence(entry, world)));
-        said.filter(|(entry, text)| self.filter.admits(&format!("{text} {} {}", entry.host, entry.pid))).collect()
+        said.filter(|(entry, text)| self.filter.admits(&format!("{text} {} {}", entry.host, entry.pid)))
+            .collect()
     }
 
     fn at(&self, count: usize) -> Option<usize> {
@@ -130,7 +131,10 @@ impl Screen for Log {
         });
         let Some((entry, said)) = at.map(|at| &shown[at]) else { return };
         let title = format!(" {} ", words::ago(world.now - entry.time));
-        let block = Block::new().borders(Borders::TOP).border_style(look.faint()).title(Line::styled(title, look.faint()));
+        let block = Block::new()
+            .borders(Borders::TOP)
+            .border_style(look.faint())
+            .title(Line::styled(title, look.faint()));
         let whole = Paragraph::new(sanitise::text(said).into_owned()).wrap(Wrap { trim: true }).block(block);
         frame.render_widget(whole, below);
     }

@@ -7,11 +7,11 @@ pub(crate) fn bar(share: f64, width: usize) -> String {
     let filled = if share >= 1.0 {
         width
     } else if share > 0.0 {
-        (exact.round() as usize).clamp(1, width.saturating_sub(1).max(1))
+        (exact.round() as usize).clamp(1, width.saturating_sub(1).max(1)).min(width)
     } else {
         0
     };
-    "█".repeat(filled) + &"░".repeat(width - filled.min(width))
+    "█".repeat(filled) + &"░".repeat(width - filled)
 }
 
 #[cfg(test)]
@@ -20,7 +20,10 @@ mod tests {
 
     #[test]
     fn full_only_at_the_end() {
-        assert_eq!([0.0, 0.001, 0.5, 0.999, 1.0].map(|share| bar(share, 4)), ["░░░░", "█░░░", "██░░", "███░", "████"]);
+        assert_eq!(
+            [0.0, 0.001, 0.5, 0.999, 1.0].map(|share| bar(share, 4)),
+            ["░░░░", "█░░░", "██░░", "███░", "████"]
+        );
         assert_eq!(bar(0.5, 0), "");
     }
 }
