@@ -2,7 +2,7 @@
 
 mod compare;
 mod completions;
-mod detach;
+pub(crate) mod detach;
 mod doctor;
 mod export;
 mod list;

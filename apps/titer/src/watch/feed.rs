@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -22,6 +21,7 @@ use super::app::Message;
 use super::screen::Wants;
 use super::slow::Slow;
 use super::world::News;
+use crate::commands::detach;
 
 /// The least time between two looks at the store.
 const SOONEST: Duration = Duration::from_millis(250);
@@ -175,7 +175,7 @@ impl Reader {
                     self.ask(&experiment, request);
                     until = Instant::now();
                 }
-                Ok(Command::Start(experiment)) => self.start_run(&experiment),
+                Ok(Command::Start(experiment)) => self.start_run(experiment),
                 Ok(Command::Bell) => until = until.min(began + took + SOONEST.max(took * 10)),
                 Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
@@ -233,30 +233,20 @@ impl Reader {
         }));
     }
 
-    fn start_run(&self, experiment: &str) {
-        let started = detach(self.watcher.store(), experiment);
-        self.tell(News::Done(match started {
-            Ok(()) => format!("a run of {experiment} was started on this host"),
-            Err(error) => format!("no run was started: {error:#}"),
-        }));
+    /// In a thread of its own: it is waited for until the run says that it is there.
+    fn start_run(&self, experiment: String) {
+        let (store, messages) = (self.watcher.store().clone(), self.messages.clone());
+        thread::spawn(move || {
+            let arguments = detach::resuming(&store, &experiment);
+            let done = match detach::start(&store, &experiment, arguments) {
+                Ok(started) => format!("a run of {experiment} was started: process {} here", started.pid),
+                Err(error) => format!("no run was started: {error:#}"),
+            };
+            let _ = messages.send(Message::News(News::Done(done)));
+        });
     }
 
     fn tell(&self, news: News) {
         let _ = self.messages.send(Message::News(news));
     }
-}
-
-/// Starts a run that outlives this app.
-fn detach(store: &Store, experiment: &str) -> anyhow::Result<()> {
-    let spec = store.experiment(experiment)?.folder().join("spec.toml");
-    let output = Process::new(std::env::current_exe()?)
-        .arg("run")
-        .arg(spec)
-        .arg("--detach")
-        .arg("--store")
-        .arg(store.root())
-        .stdin(Stdio::null())
-        .output()?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
 }

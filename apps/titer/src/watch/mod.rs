@@ -81,6 +81,19 @@ pub(crate) struct Options {
     pub(crate) read_only: bool,
 }
 
+impl Options {
+    /// As nothing else was said, for one experiment.
+    pub(crate) fn of(experiment: String) -> Self {
+        Self {
+            experiment: Some(experiment),
+            colour: Colour::Auto,
+            ascii: false,
+            mouse: false,
+            read_only: false,
+        }
+    }
+}
+
 /// Shows the app until its user leaves it. Whatever runs goes on.
 ///
 /// # Errors
