@@ -319,3 +319,51 @@ fn harm_detail(
     said.push(Paragraph::styled("✓ surely at or below φ, ✗ surely above, ? neither", look.faint()));
     said
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_say_what_is_sure() {
+        let check = |value, lower, upper, censored, text: &str, level| {
+            let cell = ratio_cell(&Titer { value, lower, upper, censored }, Look::MONO);
+            assert_eq!((cell.text.as_str(), cell.level), (text, level));
+        };
+        check(Some(1.0), 1.0, Some(1.0), false, "= 1.0", Level::Plain);
+        check(Some(8.0), 4.0, None, false, "✓ 8.0 [4.0, ∞)", Level::Best);
+        check(None, 1.5, None, true, "✓ ≥ 1.5", Level::Good);
+        check(Some(1.2), 0.8, Some(2.0), false, "? 1.2 [0.80, 2.0]", Level::Plain);
+        check(None, 0.0, Some(0.5), false, "✗ ≤ 0.50", Level::Worst);
+        check(None, 0.0, None, true, "? unknown", Level::Plain);
+        let check = |value: f64, text: &str, level| {
+            let harm = Score { value, lower: value - 0.05, upper: value + 0.05 };
+            let cell = harm_cell(harm, 0.2);
+            assert_eq!((cell.short.as_str(), cell.level), (text, level));
+        };
+        check(0.01, "✓ 0.01", Level::Best);
+        check(0.14, "✓ 0.14", Level::Good);
+        check(0.2, "? 0.20", Level::Plain);
+        check(0.3, "✗ 0.30", Level::Bad);
+        check(0.9, "✗ 0.90", Level::Worst);
+    }
+
+    #[test]
+    fn what_says_most_comes_first() {
+        let turned = |model| Face::Verdicts.next(model);
+        assert_eq!(turned(ThreatModel::OpenWeights), Face::Ratios);
+        assert_eq!(turned(ThreatModel::FineTuningApi), Face::Harm);
+        let api = crate::specimen::api();
+        assert_eq!(columns(&api, Face::Harm).len(), 4);
+        assert_eq!(columns(&api, Face::Harm)[1].name, "share=0.05");
+        assert_eq!(probes(&api, Face::Harm), [None]);
+        assert_eq!(probes(&api, Face::Ratios), [Some(Probe::Unseen)]);
+    }
+
+    #[test]
+    fn ascii_has_words_for_its_signs() {
+        let cell =
+            ratio_cell(&Titer { value: Some(8.0), lower: 4.0, upper: None, censored: false }, Look::PLAIN);
+        assert!(cell.text.ends_with("8.0 [4.0, inf)"), "{}", cell.text);
+    }
+}

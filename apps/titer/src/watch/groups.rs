@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use titer_plan::{Arm, NO_ATTACK, Probe};
 
-use titer_lab::live::{Curve, CurvePoint, ExperimentView};
 use super::widgets::chart::Point;
+use titer_lab::live::{Curve, CurvePoint, ExperimentView};
 
 /// What the runs of a group have in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ use ratatui::style::{Color, Modifier, Style};
 use titer_plan::Decision;
 use unicode_width::UnicodeWidthStr;
 
-use crate::{sanitise, wording};
+use crate::sanitise;
 
 /// How many colours there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,11 +144,6 @@ impl Look {
             Decision::Fails => self.bad(),
             Decision::Inconclusive | Decision::NotFalsified => self.unsure(),
         }
-    }
-
-    /// A verdict's sign.
-    pub(crate) fn symbol(self, decision: Decision) -> &'static str {
-        wording::symbol(decision)
     }
 
     /// Text with words for the signs that have no ASCII of one column.

@@ -1,6 +1,6 @@
 //! Logged values made fit for a picture: smoothed, and no more of them than can be seen.
 
-use super::widgets::chart::Point;
+use super::widgets::chart::{Point, Series};
 
 /// How much of the value before each smoothed value keeps, in the order in which a key goes through them.
 pub(crate) const FACTORS: [f64; 4] = [0.9, 0.98, 0.0, 0.6];
@@ -33,6 +33,12 @@ pub(crate) fn thinned(points: Vec<Point>, most: usize) -> Vec<Point> {
     (0..most).map(|at| points[at * last / (most - 1)]).collect()
 }
 
+/// Where the y axis of scores begins and ends: at 0 and 1, unless something lies beyond.
+pub(crate) fn range(series: &[Series]) -> Option<(f64, f64)> {
+    let within = |point: &Point| (0.0..=1.0).contains(&point.low) && (0.0..=1.0).contains(&point.high);
+    series.iter().flat_map(|series| &series.points).all(within).then_some((0.0, 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +52,13 @@ mod tests {
         assert_eq!(smooth.len(), 3);
         assert!(smooth[1].y < smooth[2].y && smooth[2].y < 1.0);
         assert_eq!(smoothed(&jump, 0.0)[1].y, 1.0);
+    }
+
+    #[test]
+    fn scores_beyond_one_are_shown() {
+        let series = |y| [Series::line("a", 0, vec![Point::exact(0.0, y)])];
+        assert_eq!(range(&series(0.5)), Some((0.0, 1.0)));
+        assert_eq!(range(&series(3.5)), None);
     }
 
     #[test]

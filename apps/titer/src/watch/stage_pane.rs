@@ -5,15 +5,15 @@ use ratatui::layout::Rect;
 use ratatui::widgets::Widget as _;
 
 use super::groups::Budget;
-use titer_lab::live::{ExperimentView, StageLine, StageState, StageView};
 use super::look::Look;
-use super::series::{raw, smoothed, thinned};
+use super::series::{range, raw, smoothed, thinned};
 use super::stages;
 use super::widgets::chart::{Chart, Point, Series, Threshold, Trace};
 use super::widgets::pane::{self, Paragraph};
 use super::widgets::scale::Spread;
 use super::world::World;
 use crate::wording;
+use titer_lab::live::{ExperimentView, StageLine, StageState, StageView};
 
 /// How a stage is looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -166,22 +166,14 @@ fn draw_charts(
     chart(format!("loss over {over}, {smoothing}"), &losses, None, None, "no losses logged", left, buffer);
     let threshold = Some(Threshold { value: phi, name: phi_line });
     let caption = format!("scores over {over}");
-    chart(caption, &scores, Some((0.0, 1.0)), threshold, "no probes asked", right, buffer);
+    chart(caption, &scores, range(&scores), threshold, "no probes asked", right, buffer);
     if bottom.height > 0 {
         let (left, right) = halves(bottom, false, false);
         let one = |name: &str, logged: &[(u64, f64)]| vec![Series::line(name, 0, thinned(raw(logged), most))];
         let rate = one("learning rate", &near.learning_rate);
         chart(format!("learning rate over {over}"), &rate, None, None, "", left, buffer);
         let gradient = one("gradient norm", &near.gradient_norm);
-        chart(
-            format!("gradient norm over {over}"),
-            &gradient,
-            None,
-            None,
-            "none logged",
-            right,
-            buffer,
-        );
+        chart(format!("gradient norm over {over}"), &gradient, None, None, "none logged", right, buffer);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use ratatui::style::Style;
 
-use titer_lab::live::{StageLine, StageState};
 use super::look::Look;
+use titer_lab::live::{StageLine, StageState};
 
 /// A stage's sign and word.
 pub(crate) fn state(state: &StageState) -> (&'static str, &'static str) {

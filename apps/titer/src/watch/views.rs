@@ -111,8 +111,13 @@ fn the_matrix_turns_and_says_what_decided() {
     assert!(shown(&app, 80, 24).contains("Break budget ÷ that of the undefended model on unseen items"));
     press(&mut app, "t");
     let text = shown(&app, 80, 24);
-    assert!(text.contains("Harmful score after the attack") && text.contains("? 0.20 [0.16, 0.24]"), "{text}");
-    assert!(matches!(press(&mut app, "y").as_slice(), [Effect::Copy(text)] if text.contains("harmful score")));
+    assert!(
+        text.contains("Harmful score after the attack") && text.contains("? 0.20 [0.16, 0.24]"),
+        "{text}"
+    );
+    assert!(
+        matches!(press(&mut app, "y").as_slice(), [Effect::Copy(text)] if text.contains("harmful score"))
+    );
     press(&mut app, "/ tar Enter");
     let text = shown(&app, 80, 24);
     assert!(!text.contains("adversarial-loss") && text.contains("> tar"), "{text}");
@@ -142,7 +147,10 @@ fn the_run_shows_what_runs_until_another_stage_is_chosen() {
     assert!(text.contains("18 250 tokens/s") && text.contains("GPU 0: 87 %, 31.0 GB"), "{text}");
     press(&mut app, "/ failed Enter e");
     let text = shown(&app, 80, 24);
-    assert!(text.contains("✗ failed: cannot write") && text.contains("free some space and run again"), "{text}");
+    assert!(
+        text.contains("✗ failed: cannot write") && text.contains("free some space and run again"),
+        "{text}"
+    );
     press(&mut app, "e s s X");
     assert_eq!(app.prefs().liking["run.smoothing"], "2");
     assert_eq!(app.prefs().liking["run.x"], "linear");
@@ -217,7 +225,10 @@ fn the_stage_looked_at_is_selected_among_those_with_responses() {
     press(&mut app, "3 Enter");
     assert_eq!(app.screen, ScreenName::Responses);
     let effects = press(&mut app, "Enter");
-    assert!(matches!(effects.as_slice(), [Effect::Want(wants)] if wants.responses == Some(hash)), "{effects:?}");
+    assert!(
+        matches!(effects.as_slice(), [Effect::Want(wants)] if wants.responses == Some(hash)),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -268,7 +279,10 @@ fn two_experiments_are_compared() {
     assert_eq!(wants.verdicts, ["tiny", "apothecary"]);
     assert!(app.filter().is_empty(), "what found the name does not filter the defences");
     let text = shown(&app, 100, 30);
-    assert!(text.contains("A  tiny: 9 of 21 done") && text.contains("B  apothecary: 320 of 320 done"), "{text}");
+    assert!(
+        text.contains("A  tiny: 9 of 21 done") && text.contains("B  apothecary: 320 of 320 done"),
+        "{text}"
+    );
     assert!(text.contains("✗ fails → ? inconclusive") || text.contains("✗ → ?"), "{text}");
     press(&mut app, "l l e");
     let text = shown(&app, 100, 30);

@@ -14,17 +14,18 @@ use crate::verdict_tables::CONDITIONS;
 use crate::watch::filter::Filter;
 use crate::watch::groups::{self, Group};
 use crate::watch::keys::Action;
-use titer_lab::live::ExperimentView;
 use crate::watch::look::Look;
 use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Screen, Wants};
+use crate::watch::series::range;
 use crate::watch::widgets::chart::{Chart, Series};
 use crate::watch::widgets::heat::{Column, Heat, HeatCell};
+use crate::watch::widgets::list;
 use crate::watch::widgets::pane::{self, Paragraph};
 use crate::watch::widgets::prose::beginning;
-use crate::watch::widgets::list;
 use crate::watch::world::{Told, World};
 use crate::wording;
+use titer_lab::live::ExperimentView;
 
 /// The screen.
 #[derive(Debug, Default)]
@@ -296,7 +297,7 @@ impl Compare {
         Chart {
             caption: "",
             spread: self.axis.spread,
-            range: Some((0.0, 1.0)),
+            range: range(&series),
             series: &series,
             threshold: threshold(both[0], probe, look),
             empty: "neither measured this",

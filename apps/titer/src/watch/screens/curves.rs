@@ -12,10 +12,10 @@ use titer_plan::Probe;
 use crate::watch::filter::Filter;
 use crate::watch::groups::{self, Budget, Gathered, Group};
 use crate::watch::keys::Action;
-use titer_lab::live::ExperimentView;
 use crate::watch::look::Look;
 use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Liking, Screen};
+use crate::watch::series::range;
 use crate::watch::widgets::chart::{Chart, Series, Threshold};
 use crate::watch::widgets::prose::beginning;
 use crate::watch::widgets::rows::window;
@@ -23,6 +23,7 @@ use crate::watch::widgets::scale::Spread;
 use crate::watch::widgets::{list, pane};
 use crate::watch::world::World;
 use crate::wording;
+use titer_lab::live::ExperimentView;
 
 /// The screen.
 #[derive(Debug, Default)]
@@ -156,8 +157,10 @@ impl Screen for Curves {
         let listed = self.listed(view);
         let wanted = self.wanted(view, probe, &listed);
         let drawn = fewer(&wanted, self.group.key(&listed));
-        let gathered: Vec<_> =
-            drawn.iter().map(|group| (*group, groups::gather(view, group, probe, self.axis.budget))).collect();
+        let gathered: Vec<_> = drawn
+            .iter()
+            .map(|group| (*group, groups::gather(view, group, probe, self.axis.budget)))
+            .collect();
         let (list, chart) = if self.expanded {
             (Rect { height: 0, ..area }, area)
         } else if area.width >= 120 {
@@ -173,7 +176,8 @@ impl Screen for Curves {
             .enumerate()
             .map(|(number, (group, gathered))| {
                 let points = gathered.points.iter();
-                let points = points.map(|point| if drawn.len() > MOST_BANDS { point.alone() } else { *point });
+                let points =
+                    points.map(|point| if drawn.len() > MOST_BANDS { point.alone() } else { *point });
                 Series::line(&called(group, &wanted, gathered), number, points.collect())
             })
             .collect();
@@ -261,7 +265,7 @@ impl Curves {
         Chart {
             caption: "",
             spread: self.axis.spread,
-            range: Some((0.0, 1.0)),
+            range: range(series),
             series,
             threshold,
             empty: "nothing measured on these items yet",
@@ -307,7 +311,8 @@ fn about(wanted: &[Group], gathered: &[(&Group, Gathered)]) -> String {
         (_, most) => format!("means of {} runs", most.unwrap_or(0)),
     };
     about.push_str(&runs);
-    let has_band = |(_, gathered): &(&Group, Gathered)| gathered.points.iter().any(|point| point.low < point.high);
+    let has_band =
+        |(_, gathered): &(&Group, Gathered)| gathered.points.iter().any(|point| point.low < point.high);
     if gathered.len() <= MOST_BANDS && gathered.iter().any(has_band) {
         about.push_str(", bands from the lowest to the highest");
     }

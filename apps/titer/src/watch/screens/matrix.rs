@@ -8,7 +8,6 @@ use titer_plan::Probe;
 use crate::watch::filter::Filter;
 use crate::watch::grids::{self, Face};
 use crate::watch::keys::Action;
-use titer_lab::live::Decided;
 use crate::watch::look::Look;
 use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Liking, Screen, Wants};
@@ -16,6 +15,7 @@ use crate::watch::widgets::heat::Heat;
 use crate::watch::widgets::pane::{self, Paragraph};
 use crate::watch::world::{Told, World};
 use crate::wording;
+use titer_lab::live::Decided;
 
 /// The screen.
 #[derive(Debug, Default)]

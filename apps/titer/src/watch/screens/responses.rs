@@ -13,16 +13,16 @@ use titer_plan::{DataKind, Probe, StageHash};
 use crate::watch::answers::{Answers, Choice, Refusals, Scores};
 use crate::watch::filter::Filter;
 use crate::watch::keys::Action;
-use titer_lab::live::{ExperimentView, ResponseLine, StageState};
 use crate::watch::look::Look;
 use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Screen, Wants};
+use crate::watch::widgets::list;
 use crate::watch::widgets::pane::{self, Paragraph};
 use crate::watch::widgets::prose::beginning;
-use crate::watch::widgets::list;
 use crate::watch::widgets::rows::moved;
 use crate::watch::world::{Told, World};
 use crate::wording;
+use titer_lab::live::{ExperimentView, ResponseLine, StageState};
 
 /// The screen: first a list of stages, then the responses of one.
 #[derive(Debug, Default)]

@@ -8,7 +8,6 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::watch::filter::Filter;
 use crate::watch::keys::Action;
-use titer_lab::live::{ExperimentView, StageLine, StageState};
 use crate::watch::look::Look;
 use crate::watch::picked::Picked;
 use crate::watch::screen::{Effect, Liking, Screen, ScreenName, Wants};
@@ -20,6 +19,7 @@ use crate::watch::widgets::scale::Spread;
 use crate::watch::widgets::{list, pane, scale};
 use crate::watch::world::World;
 use crate::wording;
+use titer_lab::live::{ExperimentView, StageLine, StageState};
 
 /// The screen.
 #[derive(Debug, Default)]

@@ -140,7 +140,7 @@ impl Chart<'_> {
         let values = all.clone().flat_map(|point| [point.y, point.low, point.high]).chain(compared);
         let scale = match self.range {
             Some((low, high)) => Scale::linear(low, high),
-            None => Scale::around(values, Spread::Linear).from_zero(),
+            None => Scale::around(values, Spread::Linear).down_to_zero(),
         };
         let axes = Axes::new(Scale::around(all.map(|point| point.x), self.spread), scale, area);
         let plot = axes.plot();

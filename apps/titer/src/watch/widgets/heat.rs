@@ -135,7 +135,16 @@ impl Heat<'_> {
         let body = usize::from(area.height - heads);
         let whole = columns.len() == widths.len() && self.rows.len() <= body;
         let body = if whole { body } else { body.saturating_sub(1) };
-        View { area, names, widths, narrow, gap, heads, columns, rows: rows::window(Some(self.selected.0), self.rows.len(), body) }
+        View {
+            area,
+            names,
+            widths,
+            narrow,
+            gap,
+            heads,
+            columns,
+            rows: rows::window(Some(self.selected.0), self.rows.len(), body),
+        }
     }
 
     fn draw_heads(&self, view: &View, buffer: &mut Buffer) {

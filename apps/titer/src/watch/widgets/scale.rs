@@ -73,7 +73,7 @@ impl Scale {
     }
 
     /// The same axis begun at 0 where its values come near it anyway.
-    pub(crate) fn from_zero(self) -> Self {
+    pub(crate) fn down_to_zero(self) -> Self {
         if self.low > 0.0 && self.low < 0.4 * self.high { Self { low: 0.0, ..self } } else { self }
     }
 
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn an_axis_begins_at_nothing_where_its_values_come_near() {
-        assert_eq!(Scale::linear(0.1, 2.0).from_zero().place(0.0), Some(0.0));
-        assert_eq!(Scale::linear(1.5, 2.0).from_zero().place(1.5), Some(0.0));
+        assert_eq!(Scale::linear(0.1, 2.0).down_to_zero().place(0.0), Some(0.0));
+        assert_eq!(Scale::linear(1.5, 2.0).down_to_zero().place(1.5), Some(0.0));
     }
 }
