@@ -5,12 +5,14 @@ mod files;
 mod outcome;
 mod place;
 mod ran;
+mod terminal;
 
 pub use binary::{cargo, titer};
 pub use files::{files, read, root};
 pub use outcome::Outcome;
 pub use place::{Place, TINY};
 pub use ran::Ran;
+pub use terminal::Terminal;
 
 /// The code of the README compiles.
 #[cfg(doctest)]

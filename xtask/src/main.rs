@@ -1,11 +1,14 @@
 //! The repository's own chores: `cargo xtask help`.
 
 mod bench;
+mod captures;
 mod ci;
 mod command;
 mod model;
 mod reproduce;
 mod test;
+mod watch_bench;
+mod watch_store;
 mod wheel;
 
 use std::process::ExitCode;
@@ -32,6 +35,10 @@ enum Verb {
     Ci,
     /// Time training steps against PyTorch doing the same work, in turn
     Bench(bench::Arguments),
+    /// Take the book's pictures of `titer watch`
+    Captures(captures::Arguments),
+    /// Measure `titer watch` over a store of 10,000 artifacts
+    WatchBench(watch_bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +48,8 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Ci => ci::ci(),
         Verb::Bench(arguments) => bench::bench(&arguments),
+        Verb::Captures(arguments) => captures::captures(&arguments),
+        Verb::WatchBench(arguments) => watch_bench::bench(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

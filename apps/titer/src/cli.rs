@@ -2,6 +2,7 @@
 
 mod compare;
 mod tune;
+mod watch;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use titer_plan::Override;
 
 pub(crate) use compare::CompareArgs;
 pub(crate) use tune::TuneArgs;
+pub(crate) use watch::WatchArgs;
 
 /// The store where nothing else is said.
 pub(crate) const DEFAULT_STORE: &str = "store";
@@ -46,6 +48,8 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run an experiment, or go on with it; what was measured before is not measured again
     Run(RunArgs),
+    /// Watch what runs or ran, in a terminal app: progress, verdicts, curves, responses
+    Watch(WatchArgs),
     /// Search the best setting of a defence within a budget, and measure it afresh
     Tune(TuneArgs),
     /// Show the verdicts of an experiment and what decided them

@@ -19,6 +19,7 @@ mod table;
 mod tune_text;
 mod verdict_tables;
 mod verdict_text;
+mod watch;
 mod wording;
 
 use std::process::ExitCode;

@@ -1,12 +1,30 @@
 //! Where text goes: results to stdout, messages to stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::sanitise;
 use crate::style::Style;
+
+/// Whether the terminal shows a picture that no message may disturb.
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// From here on nothing is said on a terminal; what stderr sends to a file goes on.
+pub(crate) fn hush() {
+    HUSHED.store(true, Ordering::SeqCst);
+}
+
+/// Stderr, unless it would disturb a picture.
+fn stderr() -> Box<dyn Write> {
+    if HUSHED.load(Ordering::SeqCst) && io::stderr().is_terminal() {
+        Box::new(io::sink())
+    } else {
+        Box::new(io::stderr())
+    }
+}
 
 /// The style of stdout.
 pub(crate) fn style() -> Style {
@@ -77,7 +95,7 @@ pub(crate) fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(stderr)
         .with_ansi(Style::of(&io::stderr()).is_coloured())
         .without_time()
         .init();

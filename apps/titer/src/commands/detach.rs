@@ -29,7 +29,10 @@ pub(crate) struct Started {
 
 /// What was typed, without what asked for the background.
 pub(super) fn same_arguments() -> Vec<OsString> {
-    std::env::args_os().skip(1).filter(|word| word != "--detach" && word != "--tui" && word != "--json").collect()
+    std::env::args_os()
+        .skip(1)
+        .filter(|word| word != "--detach" && word != "--tui" && word != "--json")
+        .collect()
 }
 
 /// What goes on with an experiment of the store as it was planned.
@@ -73,6 +76,8 @@ pub(crate) fn start(store: &Store, experiment: &str, arguments: Vec<OsString>) -
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    // If this process outlives the run: one that ended and was not waited for looks alive.
+    std::thread::spawn(move || child.wait());
     Ok(Started { pid, log })
 }
 

@@ -2,7 +2,7 @@
 
 mod compare;
 mod completions;
-mod detach;
+pub(crate) mod detach;
 mod doctor;
 mod export;
 mod list;
@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod show;
 mod tune;
+mod watch;
 
 use crate::cli::{Cli, Verb};
 use crate::exit::Exit;
@@ -25,6 +26,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let store = &cli.store;
     match cli.verb {
         Verb::Run(arguments) => run::run(store, &arguments),
+        Verb::Watch(arguments) => watch::watch(store, arguments),
         Verb::Tune(arguments) => tune::tune(store, &arguments),
         Verb::Show(arguments) => show::show(store, &arguments),
         Verb::Compare(arguments) => compare::compare(store, &arguments),

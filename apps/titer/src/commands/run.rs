@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::output;
 use crate::progress;
 use crate::verdict_text;
+use crate::watch;
 use crate::wording;
 
 pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
@@ -33,6 +34,9 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     }
     if arguments.detach || arguments.tui {
         let started = detach::start(&store, &plan.experiment.name, detach::same_arguments())?;
+        if arguments.tui {
+            return watch::run(store, watch::Options::of(plan.experiment.name));
+        }
         return detach::say(&store, &plan.experiment.name, &started, arguments.json);
     }
     let estimate = titer_lab::estimate(&plan, Some(&store));
