@@ -3,6 +3,7 @@
 mod compare;
 mod completions;
 mod doctor;
+mod event_folders;
 mod export;
 mod list;
 mod man;

@@ -21,14 +21,13 @@ pub(super) fn report(store: &Path, arguments: &ReportArgs) -> anyhow::Result<Exi
         [] => &[ReportFormat::Html, ReportFormat::Md],
         named => named,
     };
-    let mut written = String::new();
+    let mut written = Vec::new();
     for format in formats {
         for (name, content) in files(&report, *format)? {
-            let path = write(&experiment, arguments.out.as_deref(), &name, &content)?;
-            written.push_str(&format!("{}\n", path.display()));
+            written.push(write(&experiment, arguments.out.as_deref(), &name, &content)?);
         }
     }
-    output::result(&written)?;
+    output::written(&arguments.experiment, &written, arguments.json)?;
     Ok(Exit::Done)
 }
 
