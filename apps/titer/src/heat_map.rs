@@ -9,7 +9,7 @@ use crate::wording;
 
 /// How the signs are read.
 pub(crate) const NOTE: &str = "▲ the cell's whole interval lies above, ▼ below, ◇ on both sides of what it is compared \
-     with. Blue is good, orange bad, the darker the further. These intervals are those of one cell alone: verdicts \
+     with. Blue is good, orange bad, the stronger the further. These intervals are those of one cell alone: verdicts \
      are decided over all attacks at once.";
 
 /// The heat maps of an experiment: against open weights the price of each attack, and everywhere the harm that it

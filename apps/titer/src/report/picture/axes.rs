@@ -123,7 +123,8 @@ mod tests {
         let mut svg = String::new();
         frame.push(&mut svg, &axis(&[0.0, 10.0, 500.0, 1000.0]), &axis(&[]));
         assert_eq!(svg.matches("class=\"grid\"").count(), 4);
-        let named: Vec<_> = svg.split("middle\">").skip(1).filter_map(|rest| rest.split('<').next()).collect();
+        let named: Vec<_> =
+            svg.split("middle\">").skip(1).filter_map(|rest| rest.split('<').next()).collect();
         assert_eq!(named, ["0", "1000", "500", "x", "x"]);
     }
 }
