@@ -7,6 +7,8 @@ use super::axes::{Frame, LETTER};
 
 /// Half the height of a name, and of the room that a symbol takes.
 const HALF: f64 = 7.0;
+/// Where a name begins beside its point.
+const BESIDE: f64 = 11.0;
 /// Names further from their points than this are joined to them by a line.
 const FAR: f64 = 20.0;
 
@@ -47,6 +49,11 @@ impl Area {
     fn way(self, x: f64, y: f64) -> (f64, f64) {
         (x.clamp(self.left, self.right), y.clamp(self.top, self.bottom))
     }
+
+    fn distance(self, x: f64, y: f64) -> f64 {
+        let (near_x, near_y) = self.way(x, y);
+        (near_x - x).hypot(near_y - y)
+    }
 }
 
 /// Writes the names of all points, within the frame as far as there is room.
@@ -56,15 +63,14 @@ pub(super) fn push(svg: &mut String, points: &[Named<'_>], frame: Frame) {
         let width = LETTER * point.name.chars().count() as f64;
         let cost = |area: &Area| {
             let covered: f64 = taken.iter().map(|other| area.overlap(*other)).sum();
-            let (x, y) = area.way(point.x, point.y);
-            covered + 4.0 * area.outside(frame) + 0.4 * (x - point.x).hypot(y - point.y)
+            covered + 4.0 * area.outside(frame) + 0.6 * (area.distance(point.x, point.y) - BESIDE).max(0.0)
         };
         let best = candidates(point, width).min_by(|a, b| cost(a).total_cmp(&cost(b)));
         let Some(area) = best else { continue };
         taken.push(area);
         let (x, y) = area.way(point.x, point.y);
         let name = escape::html(point.name);
-        if (x - point.x).hypot(y - point.y) > FAR {
+        if area.distance(point.x, point.y) > FAR {
             let _ = write!(
                 svg,
                 "<path class=\"leader\" data-defence=\"{name}\" d=\"M{:.1} {:.1}L{x:.1} {y:.1}\"/>",
@@ -85,7 +91,7 @@ fn candidates(point: &Named<'_>, width: f64) -> impl Iterator<Item = Area> {
     let (x, y) = (point.x, point.y);
     let rows = (0..24).flat_map(|row| [f64::from(row) * 7.0, f64::from(row) * -7.0]);
     rows.flat_map(move |down| {
-        let beside = if down.abs() > 11.0 { 4.0 } else { 11.0 };
+        let beside = if down.abs() > BESIDE { 4.0 } else { BESIDE };
         let columns = [beside, beside + 50.0, beside + 100.0, beside + 150.0];
         let right = columns.map(|off| x + off);
         let left = columns.map(|off| x - off - width);

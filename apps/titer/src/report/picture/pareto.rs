@@ -14,7 +14,8 @@ use crate::wording;
 
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 424.0;
-const FRAME: Frame = Frame { left: 50.0, top: 14.0, right: 448.0, bottom: 340.0 };
+/// Room on the right for names: able defences crowd there.
+const FRAME: Frame = Frame { left: 50.0, top: 14.0, right: 360.0, bottom: 340.0 };
 
 /// The picture within a page.
 pub(crate) fn picture(pareto: &Pareto) -> String {
@@ -50,7 +51,7 @@ fn content(pareto: &Pareto) -> String {
         }
         let _ = write!(svg, "{}</g>", marker(style(point.kind), px, py));
     }
-    let named: Vec<_> = pareto
+    let mut named: Vec<_> = pareto
         .points
         .iter()
         .map(|point| {
@@ -58,6 +59,8 @@ fn content(pareto: &Pareto) -> String {
             Named { name: &point.name, x, y }
         })
         .collect();
+    // From the top down, so that lines to names do not cross.
+    named.sort_by(|a, b| a.y.total_cmp(&b.y));
     names::push(&mut svg, &named, Frame { right: WIDTH - 2.0, ..FRAME });
     push_legend(&mut svg, pareto);
     svg
@@ -116,7 +119,7 @@ fn push_legend(svg: &mut String, pareto: &Pareto) {
     let (mut left, mut line) = (FRAME.left, FRAME.bottom + 54.0);
     for kind in kinds {
         let width = 20.0 + LETTER * kind.name().chars().count() as f64;
-        if left + width > FRAME.right {
+        if left + width > WIDTH {
             (left, line) = (FRAME.left, line + 17.0);
         }
         let _ = write!(
