@@ -1,6 +1,8 @@
 //! The command line: what may be typed, with the help that teaches it.
 
 mod compare;
+mod export;
+mod report;
 mod tune;
 mod watch;
 
@@ -13,6 +15,8 @@ use titer_lab::Compute;
 use titer_plan::Override;
 
 pub(crate) use compare::CompareArgs;
+pub(crate) use export::{Export, ExportArgs, ExportFormat};
+pub(crate) use report::{ReportArgs, ReportFormat};
 pub(crate) use tune::TuneArgs;
 pub(crate) use watch::WatchArgs;
 
@@ -143,33 +147,6 @@ pub(crate) struct ShowArgs {
     pub(crate) json: bool,
 }
 
-/// Of `titer report`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  titer report apothecary                      HTML and Markdown, beside the experiment in the store
-  titer report apothecary --out . --format md")]
-pub(crate) struct ReportArgs {
-    /// Experiment of `titer list experiments`
-    pub(crate) experiment: String,
-    /// Folder to write to [default: the experiment's, in the store]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Kind of report; may be repeated [default: html and md]
-    #[arg(long, value_enum)]
-    pub(crate) format: Vec<ReportFormat>,
-}
-
-/// A kind of report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ReportFormat {
-    /// One self-contained page
-    Html,
-    /// Markdown, with a picture file for each figure
-    Md,
-    /// All that the others show, as data
-    Json,
-}
-
 /// Of `titer plan`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
@@ -216,53 +193,6 @@ pub(crate) enum Listing {
     Tasks,
     /// Experiments in the store
     Experiments,
-}
-
-/// Of `titer export`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  titer export apothecary --what probes --format parquet --out probes.parquet
-  titer export apothecary --what verdicts --format csv")]
-pub(crate) struct ExportArgs {
-    /// Experiment of `titer list experiments`
-    pub(crate) experiment: String,
-    /// Which data
-    #[arg(long, value_enum)]
-    pub(crate) what: Export,
-    /// File format
-    #[arg(long, value_enum)]
-    pub(crate) format: ExportFormat,
-    /// File to write [default: stdout]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-}
-
-/// What can be exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Export {
-    /// A row per response, with its score
-    Probes,
-    /// A row per run, budget and probe: means over items
-    Curves,
-    /// A row per logged training step and loss term
-    Training,
-    /// A row per defence and condition
-    Verdicts,
-    /// A row per defence, attack, measure and moment: harmful score, accuracy and ability, before and after
-    Scores,
-    /// A row per response: prompt and response, word for word
-    Responses,
-}
-
-/// A file format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormat {
-    /// Columns with their types
-    Parquet,
-    /// Comma-separated values with a header line
-    Csv,
-    /// One array of objects
-    Json,
 }
 
 /// What to do with a model.
@@ -344,6 +274,9 @@ pub(crate) struct ModelConvertArgs {
     /// The folder to make; it must not be there yet
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Of `titer model pull`.

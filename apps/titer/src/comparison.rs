@@ -154,7 +154,7 @@ pub(crate) fn table(rows: &[Row], report: bool) -> Table {
         if several {
             cells.push(Cell::new(&row.experiment));
         }
-        cells.push(stages(row));
+        cells.push(if report { stages(row).cut() } else { stages(row) });
         cells.extend([row.titer, row.titer_utility_bounded].map(|titer| {
             let value = titer.value.unwrap_or(titer.lower);
             let short = wording::short_titer(&titer);

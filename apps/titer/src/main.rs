@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod comparison;
 mod exit;
+mod heat_map;
 mod output;
 mod progress;
 mod report;

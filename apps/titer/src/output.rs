@@ -1,6 +1,7 @@
 //! Where text goes: results to stdout, messages to stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -57,6 +58,18 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(result(&text)?)
+}
+
+/// Says which files were written: a path a line, or one JSON document.
+///
+/// # Errors
+/// When stdout is closed.
+pub(crate) fn written(experiment: &str, paths: &[PathBuf], as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return json(&serde_json::json!({ "experiment": experiment, "written": paths }));
+    }
+    let lines = paths.iter().map(|path| format!("{}\n", sanitise::line(&path.display().to_string())));
+    Ok(result(&lines.collect::<String>())?)
 }
 
 /// The columns that text may take: `COLUMNS` where it is set, or else 80.

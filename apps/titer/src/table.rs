@@ -30,12 +30,14 @@ pub(crate) struct Cell {
     pub(crate) decision: Option<Decision>,
     /// What it is sorted by, if not by its text.
     pub(crate) sort: Option<f64>,
+    /// How far on the good (up to 3) or on the bad side (down to −3) it lies, for a tint behind it.
+    pub(crate) heat: Option<i8>,
 }
 
 impl Cell {
     /// Plain text.
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), short: None, decision: None, sort: None }
+        Self { text: text.into(), short: None, decision: None, sort: None, heat: None }
     }
 
     /// Text that may be cut to `short` where room is scarce.
@@ -47,10 +49,9 @@ impl Cell {
     pub(crate) fn decision(decision: Option<Decision>) -> Self {
         match decision {
             Some(decision) => Self {
-                text: wording::decision(decision),
                 short: Some(wording::short_decision(decision)),
                 decision: Some(decision),
-                sort: None,
+                ..Self::new(wording::decision(decision))
             },
             None => Self::new("–"),
         }
@@ -70,6 +71,11 @@ impl Cell {
     /// The same cell, sorted by a number.
     pub(crate) fn sorted_by(self, value: Option<f64>) -> Self {
         Self { sort: value, ..self }
+    }
+
+    /// The same cell, tinted.
+    pub(crate) fn heated(self, heat: i8) -> Self {
+        Self { heat: Some(heat), ..self }
     }
 
     fn shown(&self, narrow: bool) -> &str {

@@ -1,7 +1,7 @@
 //! Verdicts as tables: what `titer show` prints and what a report's tables are made of.
 
 use titer_conditions::{DefenceVerdict, Titer, Verdict, VerdictPart, Verdicts};
-use titer_plan::{Condition, Probe, ThreatModel};
+use titer_plan::{Condition, Decision, Probe, ThreatModel};
 
 use crate::table::{Cell, Table};
 use crate::wording;
@@ -76,6 +76,50 @@ pub(crate) fn titers(verdicts: &Verdicts) -> Table {
     Table { caption, head, rows }
 }
 
+/// The matrix of a report: titers and verdicts side by side, a row per defence.
+pub(crate) fn matrix(verdicts: &Verdicts) -> Table {
+    let (titers, conditions) = (titers(verdicts), self::verdicts(verdicts));
+    let join = |(mut left, right): (Vec<Cell>, Vec<Cell>)| {
+        left.extend(right.into_iter().skip(1));
+        left
+    };
+    Table {
+        caption: format!("Titers and verdicts. {}", titers.caption),
+        head: join((titers.head, conditions.head)),
+        rows: titers.rows.into_iter().zip(conditions.rows).map(join).collect(),
+    }
+}
+
+/// What each condition claims, and how many of the defences meet it.
+pub(crate) fn conditions(verdicts: &Verdicts) -> Table {
+    let defences: Vec<&DefenceVerdict> =
+        verdicts.defences.iter().filter(|defence| !defence.baseline).collect();
+    let row = |condition: Condition| {
+        let count = |wanted: &[Decision]| {
+            let found = |defence: &&&DefenceVerdict| {
+                defence.conditions.get(&condition).is_some_and(|found| wanted.contains(&found.verdict))
+            };
+            Cell::new(defences.iter().filter(found).count().to_string())
+        };
+        vec![
+            Cell::new(wording::condition(condition)),
+            count(&[Decision::Holds]),
+            count(&[Decision::Fails]),
+            count(&[Decision::Inconclusive, Decision::NotFalsified]),
+            Cell::new(wording::claim(condition)),
+        ]
+    };
+    let head = ["condition", "✓ holds", "✗ fails", "? or · open", "what it claims"];
+    Table {
+        caption: format!(
+            "The conditions, and how many of {} meet them",
+            wording::count(defences.len(), "defence")
+        ),
+        head: head.map(Cell::new).into(),
+        rows: CONDITIONS.map(row).into(),
+    }
+}
+
 /// The tables of one defence's break budgets. Where a provider trains, shares break a model, not steps: the
 /// scores say what the table of budgets would.
 pub(crate) fn breaks(verdicts: &Verdicts, defence: &DefenceVerdict) -> Vec<Table> {
@@ -147,6 +191,49 @@ fn by_attack<'a>(
 }
 
 /// `full-finetune` of `full-finetune/rate=3e-5`.
-fn method_of(attack: &str) -> &str {
+pub(crate) fn method_of(attack: &str) -> &str {
     attack.split('/').next().unwrap_or(attack)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::specimen;
+
+    fn texts(cells: &[Cell]) -> Vec<&str> {
+        cells.iter().map(|cell| cell.text.as_str()).collect()
+    }
+
+    #[test]
+    fn a_matrix_has_titers_and_verdicts_of_one_defence_in_a_row() {
+        let matrix = matrix(&specimen::verdicts());
+        assert_eq!(matrix.head.len(), 9);
+        assert_eq!(
+            texts(&matrix.head)[..5],
+            ["defence", "titer", "utility-bounded titer", "cross-domain titer", "resistance"]
+        );
+        assert_eq!(
+            texts(&matrix.rows[1]),
+            [
+                "adversarial-loss",
+                "2.5 [1.9, 3.2]",
+                "≥ 4.0",
+                "2.5 [1.9, 3.2]",
+                "? inconclusive",
+                "✓ holds",
+                "? inconclusive",
+                "✓ holds",
+                "· not falsified"
+            ]
+        );
+        assert_eq!(matrix.rows[2][4].decision, Some(Decision::Holds));
+    }
+
+    #[test]
+    fn conditions_count_the_defences_without_the_undefended_model() {
+        let table = conditions(&specimen::verdicts());
+        assert!(table.caption.contains("2 defences"), "{}", table.caption);
+        assert_eq!(texts(&table.rows[0])[..4], ["resistance", "1", "0", "1"]);
+        assert_eq!(texts(&table.rows[4])[..4], ["strong resistance", "0", "0", "2"]);
+    }
 }

@@ -188,6 +188,8 @@ mod tests {
             hash: stage.hash.clone(),
             host: "here".into(),
             flops: Some(1e9 * cost(stage)),
+            started: 0.0,
+            version: "0.1.0".into(),
         };
         let costs = plan.stages.iter().map(of).collect();
         let probes = titer_metrics::stack(&[], &titer_metrics::PROBES).unwrap();

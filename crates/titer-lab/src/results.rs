@@ -40,6 +40,10 @@ pub struct StageCost {
     pub host: String,
     /// Floating-point operations of its training, where it trained or calibrated.
     pub flops: Option<f64>,
+    /// When the run that sealed it began, in seconds since 1970.
+    pub started: f64,
+    /// The version of titer that sealed it, and the git revision where known: `0.1.0 (1a2b3c4)`.
+    pub version: String,
 }
 
 impl Results {
@@ -71,6 +75,11 @@ impl Results {
                 hash: stage.hash.clone(),
                 host: manifest.host,
                 flops: manifest.summary["flops"].as_f64(),
+                started: seconds_since_1970(&manifest.started),
+                version: match manifest.git {
+                    Some(git) => format!("{} ({git})", manifest.version),
+                    None => manifest.version,
+                },
             });
             sealed.push(artifact);
         }
@@ -149,6 +158,13 @@ impl Results {
         }
         Ok(stack(&frames, schema)?)
     }
+}
+
+/// A time as manifests write it; 0 where it is none.
+fn seconds_since_1970(time: &str) -> f64 {
+    let parsed = humantime::parse_rfc3339(time).ok();
+    let since = parsed.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    since.map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Frame `verdicts`.

@@ -7,19 +7,23 @@
 mod cell;
 mod curves;
 mod error;
+mod event_file;
 mod export;
 mod metric;
 mod parquet;
 mod rows;
+mod scalars;
 mod schema;
 
 pub use cell::with_cell;
 pub use curves::curves;
 pub use error::Error;
+pub use event_file::write_events;
 pub use export::{Format, export};
 pub use metric::{ALL, Metric};
 pub use metric::{DEGENERATE_SHARE, EXACT_MATCH, GRADIENT_NORM, HARMFULNESS, REFUSAL, TITER, TRAINING_LOSS};
 pub use parquet::{read_parquet, write_parquet};
 pub use rows::{ProbeRow, ResponseRow, TrainingRow, probe_frame, response_frame, training_frame};
+pub use scalars::{Runs, Scalar, curve_name, curve_scalars, training_scalars};
 pub use schema::{CURVES, PROBE_ROWS, PROBES, RESPONSES, SCORES, TRAINING, VERDICTS};
 pub use schema::{Column, Kind, Schema, check, sorted, stack};

@@ -8,24 +8,47 @@ use titer_lab::Results;
 use titer_metrics::{CURVES, Format, PROBES, RESPONSES, SCORES, TRAINING, VERDICTS};
 use titer_store::Store;
 
+use super::event_folders;
 use crate::cli::{Export, ExportArgs, ExportFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
 
 pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exit> {
-    if arguments.format == ExportFormat::Parquet && arguments.out.is_none() && output::is_terminal() {
-        let problem = "parquet is binary and would garble the terminal";
-        return Err(Refusal::new(problem, "name a file by --out, or pipe the output").into());
-    }
-    let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
     let format = match arguments.format {
         ExportFormat::Parquet => Format::Parquet,
         ExportFormat::Csv => Format::Csv,
         ExportFormat::Json => Format::Json,
+        ExportFormat::Tensorboard => {
+            event_folders::refuse_unless_fit(arguments)?;
+            let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
+            let written = event_folders::write(&results, arguments)?;
+            output::written(&arguments.experiment, &written, arguments.json)?;
+            return Ok(Exit::Done);
+        }
     };
+    if format == Format::Parquet && arguments.out.is_none() && output::is_terminal() {
+        let problem = "parquet is binary and would garble the terminal";
+        return Err(Refusal::new(problem, "name a file by --out, or pipe the output").into());
+    }
+    let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
     // Whole in memory first: an error leaves no half file behind.
+    let bytes = bytes(&results, arguments.what, format)?;
+    match &arguments.out {
+        Some(path) => {
+            fs::write(path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
+            if arguments.json {
+                output::written(&arguments.experiment, std::slice::from_ref(path), true)?;
+            }
+        }
+        None => output::bytes(&bytes)?,
+    }
+    Ok(Exit::Done)
+}
+
+/// The frame as a file.
+fn bytes(results: &Results, what: Export, format: Format) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    match arguments.what {
+    match what {
         Export::Probes => titer_metrics::export(&results.probes, &PROBES, format, &mut bytes),
         Export::Curves => {
             titer_metrics::export(&titer_metrics::curves(&results.probes)?, &CURVES, format, &mut bytes)
@@ -41,11 +64,5 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
             titer_metrics::export(&verdicts, &VERDICTS, format, &mut bytes)
         }
     }?;
-    match &arguments.out {
-        Some(path) => {
-            fs::write(path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        None => output::bytes(&bytes)?,
-    }
-    Ok(Exit::Done)
+    Ok(bytes)
 }

@@ -4,6 +4,7 @@ mod compare;
 mod completions;
 pub(crate) mod detach;
 mod doctor;
+mod event_folders;
 mod export;
 mod list;
 mod man;

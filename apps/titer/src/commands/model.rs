@@ -131,11 +131,14 @@ fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit
 }
 
 fn convert(store: &Store, arguments: &ModelConvertArgs) -> anyhow::Result<Exit> {
-    let ModelConvertArgs { reference, adapter, out } = arguments;
+    let ModelConvertArgs { reference, adapter, out, json } = arguments;
     explaining_delay(reference, || {
         models::convert(store, reference, adapter.as_deref(), out, &mut DownloadBars::new())
     })?;
     output::message(&format!("saved {reference} to {}", out.display()));
+    if *json {
+        output::json(&json!({ "model": reference, "written": out }))?;
+    }
     Ok(Exit::Done)
 }
 

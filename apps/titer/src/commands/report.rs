@@ -21,14 +21,13 @@ pub(super) fn report(store: &Path, arguments: &ReportArgs) -> anyhow::Result<Exi
         [] => &[ReportFormat::Html, ReportFormat::Md],
         named => named,
     };
-    let mut written = String::new();
+    let mut written = Vec::new();
     for format in formats {
         for (name, content) in files(&report, *format)? {
-            let path = write(&experiment, arguments.out.as_deref(), &name, &content)?;
-            written.push_str(&format!("{}\n", path.display()));
+            written.push(write(&experiment, arguments.out.as_deref(), &name, &content)?);
         }
     }
-    output::result(&written)?;
+    output::written(&arguments.experiment, &written, arguments.json)?;
     Ok(Exit::Done)
 }
 
@@ -39,9 +38,9 @@ fn files(report: &ReportModel, format: ReportFormat) -> anyhow::Result<Vec<(Stri
         ReportFormat::Json => vec![("report.json".into(), serde_json::to_string_pretty(report)? + "\n")],
         ReportFormat::Md => {
             let figures = report.figures.iter();
-            let pictures = figures.map(|figure| (report::figure_file(figure), report::figure_svg(figure)));
+            let pictures = figures.map(|figure| (report::figure_file(figure), report::curves_file(figure)));
             let pareto = report.pareto.iter();
-            let pareto = pareto.map(|pareto| (report::PARETO_FILE.into(), report::pareto_svg(pareto, true)));
+            let pareto = pareto.map(|pareto| (report::PARETO_FILE.into(), report::pareto_file(pareto)));
             std::iter::once(("report.md".into(), report::markdown(report)))
                 .chain(pareto)
                 .chain(pictures)

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::escape::{markdown as escape, markdown_block};
-use super::model::{Figure, ReportModel};
+use super::model::{Fact, Figure, ReportModel};
 use crate::comparison;
+use crate::heat_map;
 use crate::score_tables::survey;
 use crate::table::Table;
 use crate::verdict_tables::{self, CONDITIONS};
@@ -22,6 +23,8 @@ pub(crate) fn figure_file(figure: &Figure) -> String {
 pub(crate) fn render(report: &ReportModel) -> String {
     let mut text = String::new();
     push_opening(&mut text, report);
+    push_comparison(&mut text, report);
+    push_caveats(&mut text, report);
     push_figures(&mut text, report);
     push_evidence(&mut text, report);
     push_origins(&mut text, report);
@@ -41,24 +44,41 @@ fn push_opening(text: &mut String, report: &ReportModel) {
         verdicts.phi,
         wording::percent(verdicts.confidence)
     );
+    push_facts(text, &report.scope);
     text.push_str("## Verdicts\n\n");
-    push_table(text, &verdict_tables::verdicts(verdicts));
-    push_table(text, &verdict_tables::titers(verdicts));
+    push_table(text, &verdict_tables::matrix(verdicts));
     let _ = writeln!(text, "{}\n", escape(wording::titer_note(verdicts.threat_model)));
+    push_table(text, &verdict_tables::conditions(verdicts));
+    if !report.heat_maps.is_empty() {
+        text.push_str("## Heat map\n\n");
+        for map in &report.heat_maps {
+            push_table(text, map);
+        }
+        let _ = writeln!(text, "{}\n", escape(heat_map::NOTE));
+    }
     for table in survey(verdicts) {
         push_table(text, &table);
     }
-    push_comparison(text, report);
-    if !verdicts.caveats.is_empty() || !report.missing.is_empty() {
-        text.push_str("## Caveats\n\n");
-        for caveat in &verdicts.caveats {
-            let _ = writeln!(text, "- {}", escape(caveat));
-        }
-        for missing in &report.missing {
-            let _ = writeln!(text, "- not measured: {}", escape(missing));
-        }
-        text.push('\n');
+}
+
+fn push_facts(text: &mut String, facts: &[Fact]) {
+    for fact in facts {
+        let _ = writeln!(text, "- {}: {}", escape(&fact.name), escape(&fact.value));
     }
+    text.push('\n');
+}
+
+fn push_caveats(text: &mut String, report: &ReportModel) {
+    text.push_str("## Caveats\n\n");
+    for caveat in &report.caveats {
+        let about = caveat.about(&report.verdicts);
+        let about = if about.is_empty() { about } else { format!(" ({about})") };
+        let _ = writeln!(text, "- {}{}", escape(&caveat.text), escape(&about));
+    }
+    for missing in &report.missing {
+        let _ = writeln!(text, "- not measured: {}", escape(missing));
+    }
+    text.push('\n');
 }
 
 fn push_comparison(text: &mut String, report: &ReportModel) {
@@ -118,10 +138,8 @@ fn push_origins(text: &mut String, report: &ReportModel) {
     text.push_str("## Spec\n\n");
     text.push_str(&markdown_block("toml", &report.spec));
     text.push_str("\n## Environment\n\n");
-    for fact in &report.environment {
-        let _ = writeln!(text, "- {}: {}", escape(&fact.name), escape(&fact.value));
-    }
-    text.push_str("\n## Artifacts behind the numbers\n\n| kind | stage | artifact |\n|---|---|---|\n");
+    push_facts(text, &report.environment);
+    text.push_str("## Artifacts behind the numbers\n\n| kind | stage | artifact |\n|---|---|---|\n");
     for artifact in &report.artifacts {
         let _ = writeln!(
             text,
@@ -135,7 +153,7 @@ fn push_origins(text: &mut String, report: &ReportModel) {
 
 fn push_timings(text: &mut String, report: &ReportModel) {
     let timings = &report.timings;
-    text.push_str("\n## Timings\n\nThe only part of this report that differs between two runs. A stage that was stopped and resumed counts from its last start.\n\n");
+    text.push_str("\n## Costs\n\nThe only part of this report that differs between two runs. A stage that was stopped and resumed counts from its last start.\n\n");
     text.push_str("| kind | stages | together | longest |\n|---|---|---|---|\n");
     for kind in &timings.kinds {
         let _ = writeln!(

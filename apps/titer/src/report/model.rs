@@ -5,6 +5,7 @@ use titer_conditions::Verdicts;
 
 use super::pareto::Pareto;
 use crate::comparison::Row;
+use crate::table::Table;
 
 /// One report. Two runs of one experiment differ in `timings` only.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -15,10 +16,16 @@ pub(crate) struct ReportModel {
     pub(crate) verdicts: Verdicts,
     /// The defences side by side; what they took in time is in `timings`.
     pub(crate) comparison: Vec<Row>,
+    /// Defence against attack.
+    pub(crate) heat_maps: Vec<Table>,
     /// Safety against use.
     pub(crate) pareto: Option<Pareto>,
     /// Curves over budget.
     pub(crate) figures: Vec<Figure>,
+    /// What was measured, in numbers.
+    pub(crate) scope: Vec<Fact>,
+    /// What to know before quoting a number; what `verdicts` says of each defence, said once.
+    pub(crate) caveats: Vec<Caveat>,
     /// What was planned and has no result yet.
     pub(crate) missing: Vec<String>,
     /// The resolved spec as TOML: every default stated.
@@ -38,6 +45,32 @@ pub(crate) struct Fact {
     pub(crate) name: String,
     /// What it came to.
     pub(crate) value: String,
+}
+
+/// Something to know, and of which defences it is true.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Caveat {
+    /// The sentence.
+    pub(crate) text: String,
+    /// The defences; none where it is true of the experiment.
+    pub(crate) defences: Vec<String>,
+}
+
+impl Caveat {
+    /// Of which defences it is true, in words; empty where it is true of the experiment.
+    pub(crate) fn about(&self, verdicts: &Verdicts) -> String {
+        let named = |name: &String| self.defences.contains(name);
+        let defences = || verdicts.defences.iter();
+        let defended = || defences().filter(|defence| !defence.baseline);
+        match () {
+            () if self.defences.is_empty() => String::new(),
+            () if defences().all(|defence| named(&defence.defence)) => "all, the undefended model too".into(),
+            () if self.defences.len() > 1 && defended().all(|defence| named(&defence.defence)) => {
+                "all defences".into()
+            }
+            () => self.defences.join(", "),
+        }
+    }
 }
 
 /// A stage's result in the store.
@@ -101,8 +134,28 @@ pub(crate) struct Figure {
     pub(crate) threshold: Option<Threshold>,
     /// What the lines are called.
     pub(crate) series: Vec<String>,
+    /// Which lines are drawn together.
+    pub(crate) groups: Vec<Group>,
     /// One per attack.
     pub(crate) panels: Vec<Panel>,
+}
+
+/// Lines that are drawn in the same panels: few enough to be told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Group {
+    /// What they have in common; empty where all are in one group.
+    pub(crate) title: String,
+    /// The lines.
+    pub(crate) members: Vec<Member>,
+}
+
+/// One line of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Member {
+    /// Index into the figure's series.
+    pub(crate) series: usize,
+    /// Decides colour, dashes and symbol.
+    pub(crate) style: usize,
 }
 
 /// A line across a panel.
@@ -126,7 +179,7 @@ pub(crate) struct Panel {
 /// One line with its band.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Line {
-    /// Index into the figure's series: decides colour, dashes and marker.
+    /// Index into the figure's series.
     pub(crate) series: usize,
     /// Ascending in `steps`.
     pub(crate) points: Vec<Point>,
@@ -143,4 +196,22 @@ pub(crate) struct Point {
     pub(crate) low: f64,
     /// The highest run.
     pub(crate) high: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::specimen;
+
+    #[test]
+    fn a_caveat_names_whom_it_is_about() {
+        let about = |defences: &[&str]| {
+            let defences = defences.iter().map(|name| (*name).to_owned()).collect();
+            Caveat { text: String::new(), defences }.about(&specimen::verdicts())
+        };
+        assert_eq!(about(&[]), "");
+        assert_eq!(about(&["none", "tar"]), "none, tar");
+        assert_eq!(about(&["adversarial-loss", "tar"]), "all defences");
+        assert_eq!(about(&["none", "adversarial-loss", "tar"]), "all, the undefended model too");
+    }
 }

@@ -1,10 +1,13 @@
 //! A small report with hostile strings, for the tests.
 
 use super::model::{
-    Artifact, DefenceTiming, Fact, Figure, KindTiming, Line, Panel, Point, ReportModel, Threshold, Timings,
+    Artifact, Caveat, DefenceTiming, Fact, Figure, Group, KindTiming, Line, Member, Panel, Point,
+    ReportModel, Threshold, Timings,
 };
 use super::pareto::pareto;
+use super::picture::BASELINE;
 use crate::comparison::rows;
+use crate::heat_map::heat_maps;
 use crate::specimen::{costs, verdicts};
 
 /// Two panels, three lines, one of them with a band.
@@ -33,6 +36,10 @@ pub(crate) fn figure() -> Figure {
         y_label: "harmfulness".into(),
         threshold: Some(Threshold { value: 0.2, label: "φ = 0.2".into() }),
         series: vec!["none".into(), "adversarial-loss".into(), "tar".into()],
+        groups: vec![Group {
+            title: String::new(),
+            members: [(0, BASELINE), (1, 0), (2, 1)].map(|(series, style)| Member { series, style }).into(),
+        }],
         panels: vec![panel("full-finetune/rate=3e-5"), panel("full-finetune/rate=1e-3")],
     }
 }
@@ -43,6 +50,15 @@ pub(crate) fn report() -> ReportModel {
         summary: "hostile <script>alert(1)</script> \u{1b}[31m summary \u{202e}| pipe".into(),
         verdicts: verdicts(),
         comparison: rows(&verdicts(), &costs()),
+        heat_maps: heat_maps(&verdicts()),
+        scope: vec![Fact { name: "seeds".into(), value: "up to 2".into() }],
+        caveats: vec![
+            Caveat {
+                text: "attacks stopped early once broken: curves end there".into(),
+                defences: Vec::new(),
+            },
+            Caveat { text: "one seed <b>".into(), defences: vec!["tar".into()] },
+        ],
         pareto: pareto(&rows(&verdicts(), &costs())),
         figures: vec![figure()],
         missing: vec!["attack of tar by seed 2".into()],
