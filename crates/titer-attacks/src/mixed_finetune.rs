@@ -37,6 +37,18 @@ pub struct MixedFinetune {
     pub lora_rank: usize,
     /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
     pub lora_alpha: f64,
+    /// What is adapted.
+    pub lora_targets: Targets,
+}
+
+/// The projections that adapters stand beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Targets {
+    /// All of attention and MLP.
+    All,
+    /// Query and value, the default of many fine-tuning services.
+    QueryValue,
 }
 
 pub(crate) fn method() -> Method {
@@ -74,6 +86,12 @@ pub(crate) fn method() -> Method {
                 1e-3..=1e6,
                 "the adapters' product is multiplied by alpha / rank",
             ),
+            Parameter::choice(
+                "lora_targets",
+                "all",
+                &["all", "query-value"],
+                "adapters beside all projections, or beside query and value only",
+            ),
         ],
     }
 }
@@ -96,7 +114,11 @@ impl Order for MixedFinetune {
     }
 
     fn adapter(&self) -> Option<LoraSpec> {
-        (self.lora_rank > 0).then(|| LoraSpec::everywhere(self.lora_rank, self.lora_alpha))
+        let mut spec = LoraSpec::everywhere(self.lora_rank, self.lora_alpha);
+        if self.lora_targets == Targets::QueryValue {
+            spec.targets = ["q_proj", "v_proj"].map(str::to_owned).to_vec();
+        }
+        (self.lora_rank > 0).then_some(spec)
     }
 
     fn batches(&self, data: &UserData) -> Result<Sampler> {
@@ -137,7 +159,19 @@ mod tests {
             weight_decay: 0.0,
             lora_rank: 0,
             lora_alpha: 16.0,
+            lora_targets: Targets::All,
         }
+    }
+
+    #[test]
+    fn adapters_stand_where_they_are_wanted() {
+        let adapted = |lora_rank, lora_targets| {
+            let order = MixedFinetune { lora_rank, lora_targets, ..order(0.0, 8, 8) };
+            order.adapter().map(|spec| spec.targets)
+        };
+        assert_eq!(adapted(0, Targets::QueryValue), None);
+        assert_eq!(adapted(2, Targets::QueryValue).unwrap(), ["q_proj", "v_proj"]);
+        assert_eq!(adapted(2, Targets::All).unwrap().len(), 7);
     }
 
     #[test]

@@ -320,6 +320,7 @@ impl App {
             Effect::Go(_) => {}
             Effect::Choose(name) => self.choose(name),
             Effect::Say(text) => self.said = Some(text),
+            Effect::Unfilter => self.set_filter(""),
             Effect::Confirm(confirm) => self.confirm = Some(confirm),
             Effect::AskFirst(experiment) => {
                 let first = self.world.line(&experiment).map(|line| line.control.first.join(" "));

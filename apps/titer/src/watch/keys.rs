@@ -54,6 +54,28 @@ pub(crate) enum Action {
     Open,
     /// Mark what is selected, or no longer.
     Mark,
+    /// Show another face of the same.
+    Turn,
+    /// Show what is said of other items.
+    Probe,
+    /// Put another budget on the x axis.
+    Budget,
+    /// Spread the x axis evenly or by magnitude.
+    Spread,
+    /// Smooth more or less.
+    Smooth,
+    /// Remove all marks.
+    Unmark,
+    /// Only refusals, only answers, or both.
+    Refused,
+    /// Only low scores, only high ones, or all.
+    Score,
+    /// Show what is hidden behind a warning.
+    Reveal,
+    /// Choose what to compare with.
+    Other,
+    /// Show what is known of another attack.
+    Attack,
     /// Ask the runs of the selected experiment to stop.
     Stop,
     /// Ask them to begin no new stage.
@@ -154,10 +176,42 @@ pub(crate) static KEYMAP: &[Binding] = &[
     ),
     bind(On(S::Experiments), &["p"], A::First, "first", "Say which stages its runs are to begin first"),
     // Matrix
+    bind(On(S::Matrix), &["t"], A::Turn, "turn", "Turn between verdicts, what attacks must pay, and harm"),
+    bind(On(S::Matrix), &["p"], A::Probe, "probe", "The numbers for other items: seen, unseen, cross-domain"),
     // Run
+    bind(On(S::Run), &["Enter"], A::Open, "responses", "Show the responses of the stages, this one selected"),
+    bind(On(S::Run), &["s"], A::Smooth, "smooth", "Smooth the losses more, or not at all"),
+    bind(On(S::Run), &["X"], A::Spread, "log", "Spread the steps by magnitude, or evenly"),
     // Curves
+    bind(On(S::Curves), &["Space"], A::Mark, "mark", "Draw this defence under this attack, or no longer"),
+    bind(
+        On(S::Curves),
+        &["c"],
+        A::Unmark,
+        "clear",
+        "No marks: every defence under the selected attack",
+    ),
+    bind(On(S::Curves), &["p"], A::Probe, "probe", "Other items: seen, unseen, cross-domain, permitted"),
+    bind(On(S::Curves), &["x"], A::Budget, "x axis", "What is on the x axis: steps, examples or FLOPs"),
+    bind(On(S::Curves), &["X"], A::Spread, "log", "Spread the x axis by magnitude, or evenly"),
     // Responses
+    bind(
+        On(S::Responses),
+        &["Enter"],
+        A::Open,
+        "open",
+        "Read the responses of this stage; all of a response",
+    ),
+    bind(On(S::Responses), &["w"], A::Reveal, "", "Show the responses that the content warning hides"),
+    bind(On(S::Responses), &["p"], A::Probe, "probe", "Only responses to other items, or to all"),
+    bind(On(S::Responses), &["r"], A::Refused, "refused", "Only refusals, only what is none, or all"),
+    bind(On(S::Responses), &["s"], A::Score, "score", "Only scores above phi, only those up to it, or all"),
     // Compare
+    bind(On(S::Compare), &["c", "Enter"], A::Other, "choose", "Choose the experiment to compare with"),
+    bind(On(S::Compare), &["a"], A::Attack, "attack", "Curves under the next attack"),
+    bind(On(S::Compare), &["p"], A::Probe, "probe", "Curves of other items"),
+    bind(On(S::Compare), &["x"], A::Budget, "x axis", "What is on the x axis: steps, examples or FLOPs"),
+    bind(On(S::Compare), &["X"], A::Spread, "log", "Spread the x axis by magnitude, or evenly"),
     // Log
     // Moving about
     bind(Moving, &["j", "Down"], A::Down, "", "Down"),

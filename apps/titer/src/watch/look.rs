@@ -10,7 +10,7 @@ use ratatui::style::{Color, Modifier, Style};
 use titer_plan::Decision;
 use unicode_width::UnicodeWidthStr;
 
-use crate::{sanitise, wording};
+use crate::sanitise;
 
 /// How many colours there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +67,7 @@ impl Look {
     /// No colour and no character beyond ASCII.
     #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { colours: Colours::None, glyphs: Glyphs::Ascii };
-    /// No colour.
-    #[cfg(test)]
+    /// No colour: also for what is copied.
     pub(crate) const MONO: Self = Self { colours: Colours::None, glyphs: Glyphs::Unicode };
     /// Everything.
     #[cfg(test)]
@@ -147,9 +146,24 @@ impl Look {
         }
     }
 
-    /// A verdict's sign.
-    pub(crate) fn symbol(self, decision: Decision) -> &'static str {
-        wording::symbol(decision)
+    /// Text with words for the signs that have no ASCII of one column.
+    pub(crate) fn spell(self, text: &str) -> Cow<'_, str> {
+        const SPELT: [(&str, &str); 9] = [
+            ("φ", "phi"),
+            ("ε", "epsilon"),
+            ("δ", "delta"),
+            ("α", "alpha"),
+            ("∞", "inf"),
+            ("≥", ">="),
+            ("≤", "<="),
+            ("→", "->"),
+            ("≠", "!="),
+        ];
+        if self.glyphs == Glyphs::Unicode || text.is_ascii() {
+            return Cow::Borrowed(text);
+        }
+        let spelt = SPELT.iter().fold(text.to_owned(), |text, (sign, word)| text.replace(sign, word));
+        Cow::Owned(spelt)
     }
 
     /// Leaves nothing in `buffer` that a terminal could take amiss, nor anything that this one cannot show.

@@ -3,6 +3,7 @@
 //! Files of the store → [`feed`] (a thread) → [`world`] and [`app`] (state) → [`screens`] (view) → [`draw`]. It
 //! reads, and never disturbs a run; what people may ask of runs goes through requests that runs honour.
 
+mod answers;
 mod app;
 mod clipboard;
 mod confirm;
@@ -10,21 +11,29 @@ mod control;
 mod draw;
 mod feed;
 mod filter;
+mod grids;
+mod groups;
 mod input;
 mod keys;
 mod look;
 mod palette;
+mod picked;
 mod prefs;
 mod screen;
 mod screens;
+mod series;
 mod setup;
 mod signals;
 mod slow;
 #[cfg(test)]
 mod specimen;
+mod stage_pane;
+mod stages;
 mod terminal;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod views;
 mod widgets;
 mod words;
 mod world;
@@ -179,6 +188,7 @@ fn carry_out(effect: Effect, terminal: &mut Terminal, feed: &Feed) -> anyhow::Re
         | Effect::Choose(_)
         | Effect::Say(_)
         | Effect::Confirm(_)
+        | Effect::Unfilter
         | Effect::AskFirst(_)
         | Effect::Quit => {}
     }

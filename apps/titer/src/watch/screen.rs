@@ -94,6 +94,8 @@ pub(crate) enum Effect {
     Say(String),
     /// Ask before doing something.
     Confirm(Confirm),
+    /// Show again what the filter hides.
+    Unfilter,
     /// Let words be typed which are to come first in the runs of an experiment.
     AskFirst(String),
     // For the outside:

@@ -12,14 +12,14 @@ use super::specimen::{self, picture};
 use super::world::{News, World};
 
 /// An app that knows the specimen.
-fn app() -> App {
+pub(super) fn app() -> App {
     let mut app = App::new(Look::MONO, specimen::world(), &Prefs::default(), false);
     app.on(Message::Time(specimen::NOW));
     app
 }
 
 /// Presses keys as the table names them, and returns what comes of the last one.
-fn press(app: &mut App, keys: &str) -> Vec<Effect> {
+pub(super) fn press(app: &mut App, keys: &str) -> Vec<Effect> {
     let mut effects = Vec::new();
     for key in keys.split(' ') {
         let (code, modifiers) = match key {
@@ -27,6 +27,8 @@ fn press(app: &mut App, keys: &str) -> Vec<Effect> {
             "Esc" => (KeyCode::Esc, KeyModifiers::NONE),
             "Tab" => (KeyCode::Tab, KeyModifiers::NONE),
             "Shift-Tab" => (KeyCode::BackTab, KeyModifiers::SHIFT),
+            "Space" => (KeyCode::Char(' '), KeyModifiers::NONE),
+            "PgDn" => (KeyCode::PageDown, KeyModifiers::NONE),
             "Backspace" => (KeyCode::Backspace, KeyModifiers::NONE),
             "Ctrl-C" => (KeyCode::Char('c'), KeyModifiers::CONTROL),
             "Ctrl-L" => (KeyCode::Char('l'), KeyModifiers::CONTROL),
@@ -44,7 +46,7 @@ fn press(app: &mut App, keys: &str) -> Vec<Effect> {
     effects
 }
 
-fn shown(app: &App, width: u16, height: u16) -> String {
+pub(super) fn shown(app: &App, width: u16, height: u16) -> String {
     picture(width, height, false, |frame| draw(frame, app))
 }
 
