@@ -68,11 +68,11 @@ fn keys_do_what_the_help_says() {
     app.wait_for(">1 Experiments");
     for (key, shown) in [
         ("?", "what they do"),
-        ("/", "filter: "),
+        ("/", "filter:"),
         ("clipboard", "Copy what is selected"),
         ("\r", "filter: clipboard"),
         ("\u{1b}", "Leave; whatever"),
-        ("7", "a run began"),
+        ("7", "the run ended"),
         (":", "What do you want?"),
         ("experi", "What fits"),
         ("\r", ">1 Experiments"),
@@ -161,9 +161,9 @@ fn without_a_terminal_it_prints_once() {
     let json = place.run(&["watch", "tiny", "--json"]).ends(0).json();
     assert_eq!(json["stages"][0]["state"], "sealed");
     assert!(json["verdicts"]["defences"].is_array());
-    place.run(&["watch", "nowhere"]).ends(2).says(&["nowhere", "tiny"]);
+    place.run(&["watch", "nowhere"]).ends(1).says(&["nowhere", "tiny"]);
     let empty = Place::new();
-    empty.run(&["watch"]).ends(2);
+    empty.run(&["watch"]).ends(1).says(&["no titer store here"]);
 }
 
 #[test]
