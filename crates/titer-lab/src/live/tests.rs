@@ -65,10 +65,13 @@ fn a_run_is_seen_as_it_goes_on() {
     assert_eq!(watcher.overview().unwrap(), []);
     let run = place.run();
     wait(|| watcher.overview().unwrap().iter().any(|line| line.counts.running == 1 && line.runs.len() == 1));
-    wait(|| watcher.experiment("tiny").unwrap().curves.iter().any(|curve| curve.live && !curve.points.is_empty()));
+    wait(|| {
+        watcher.experiment("tiny").unwrap().curves.iter().any(|curve| curve.live && !curve.points.is_empty())
+    });
     let hash = {
         let view = watcher.experiment("tiny").unwrap();
-        let running = |stage: &&StageLine| matches!(stage.state, StageState::Running(_)) && stage.kind == "attack";
+        let running =
+            |stage: &&StageLine| matches!(stage.state, StageState::Running(_)) && stage.kind == "attack";
         view.stages.iter().find(running).map(|stage| stage.hash.clone())
     };
     if let Some(hash) = hash {
@@ -143,7 +146,12 @@ fn a_run_does_what_it_is_asked() {
         stage.spec.kind() == "attack" && stage.inputs == last.inputs && stage.label != last.label
     };
     // Those that the run had done before it held may stand before it.
-    let after = place.plan.stages.iter().filter(same_model).filter(|stage| place_of(&stage.label) > place_of(&last.label));
+    let after = place
+        .plan
+        .stages
+        .iter()
+        .filter(same_model)
+        .filter(|stage| place_of(&stage.label) > place_of(&last.label));
     assert!(after.count() > 0, "{started:?}");
     let heard: Vec<_> = notes.iter().filter(|note| matches!(note, Note::Heard { .. })).collect();
     assert_eq!(heard.len(), 3, "{heard:?}");
