@@ -184,13 +184,7 @@ pub(crate) static KEYMAP: &[Binding] = &[
     bind(On(S::Run), &["X"], A::Spread, "log", "Spread the steps by magnitude, or evenly"),
     // Curves
     bind(On(S::Curves), &["Space"], A::Mark, "mark", "Draw this defence under this attack, or no longer"),
-    bind(
-        On(S::Curves),
-        &["c"],
-        A::Unmark,
-        "clear",
-        "No marks: every defence under the selected attack",
-    ),
+    bind(On(S::Curves), &["c"], A::Unmark, "clear", "No marks: every defence under the selected attack"),
     bind(On(S::Curves), &["p"], A::Probe, "probe", "Other items: seen, unseen, cross-domain, permitted"),
     bind(On(S::Curves), &["x"], A::Budget, "x axis", "What is on the x axis: steps, examples or FLOPs"),
     bind(On(S::Curves), &["X"], A::Spread, "log", "Spread the x axis by magnitude, or evenly"),
