@@ -71,7 +71,7 @@ fn keys_do_what_the_help_says() {
         ("/", "filter:"),
         ("clipboard", "Copy what is selected"),
         ("\r", "filter: clipboard"),
-        ("\u{1b}", "Leave; whatever"),
+        ("\u{1b}", "Ask its runs to save a checkpoint"),
         ("7", "the run ended"),
         (":", "What do you want?"),
         ("experi", "What fits"),
