@@ -22,8 +22,8 @@ impl Outcome {
             let path = entry.expect("a readable folder").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let timings = match name.as_str() {
-                "report.md" => "\n## Timings\n",
-                "report.html" => "<section aria-labelledby=\"timings\">",
+                "report.md" => "\n## Costs\n",
+                "report.html" => "<section aria-labelledby=\"costs\">",
                 _ => "",
             };
             let text = read(&path);

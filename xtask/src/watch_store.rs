@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use titer_plan::StageHash;
-use titer_store::{Artifact, Begin, Description, Note, Store};
+use titer_store::{Artifact, Begin, Description, Event, Note, Store};
 
 use crate::command::{root, run, say};
 
@@ -35,7 +35,7 @@ pub(crate) fn make(titer: &Path, path: &Path) -> Result<()> {
     let (spec, plan) = (tiny.spec()?, tiny.plan_json()?);
     let plan: Value = serde_json::from_str(&plan)?;
     let template = attack(&plan).context("the small experiment has no attack")?;
-    let source = store.artifact(&hash(&template["hash"])?);
+    let source = Source::read(&store.artifact(&hash(&template["hash"])?))?;
     say(&format!("making {EXPERIMENTS} experiments of {STAGES} stages each; this takes minutes"));
     for number in 0..EXPERIMENTS {
         let copy = experiment(&plan, template, number)?;
@@ -95,8 +95,25 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
+/// What the copies are copied from.
+struct Source {
+    files: Vec<(String, Vec<u8>)>,
+    events: Vec<Event>,
+    summary: Value,
+}
+
+impl Source {
+    fn read(artifact: &Artifact) -> Result<Self> {
+        let manifest = artifact.manifest()?;
+        let file = |name: &str| Ok((name.to_owned(), fs::read(artifact.payload(name)?)?));
+        let files = manifest.files.iter().map(|record| file(&record.name)).collect::<Result<_>>()?;
+        let events = artifact.events()?.into_iter().map(|record| record.event).collect();
+        Ok(Self { files, events, summary: manifest.summary })
+    }
+}
+
 /// Makes an artifact with the files and the events of another one.
-fn seal(store: &Store, stage: &Value, source: &Artifact) -> Result<()> {
+fn seal(store: &Store, stage: &Value, source: &Source) -> Result<()> {
     let description = Description {
         kind: "attack".into(),
         label: text(&stage["label"]).into(),
@@ -105,14 +122,13 @@ fn seal(store: &Store, stage: &Value, source: &Artifact) -> Result<()> {
         git: None,
     };
     let Begin::Writer(writer) = store.begin(&hash(&stage["hash"])?, &description)? else { return Ok(()) };
-    let manifest = source.manifest()?;
-    for file in &manifest.files {
-        writer.write_bytes(&file.name, &fs::read(source.payload(&file.name)?)?)?;
+    for (name, bytes) in &source.files {
+        writer.write_bytes(name, bytes)?;
     }
-    for record in source.events()? {
-        writer.log(&record.event)?;
+    for event in &source.events {
+        writer.log(event)?;
     }
-    writer.seal(manifest.summary)?;
+    writer.seal(source.summary.clone())?;
     Ok(())
 }
 

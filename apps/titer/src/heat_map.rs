@@ -3,6 +3,7 @@
 use titer_conditions::{DefenceVerdict, Score, Titer, Verdicts};
 use titer_plan::{Probe, ThreatModel};
 
+use crate::distinct::distinct;
 use crate::table::{Cell, Table};
 use crate::verdict_tables::method_of;
 use crate::wording;
@@ -18,20 +19,20 @@ pub(crate) fn heat_maps(verdicts: &Verdicts) -> Vec<Table> {
     let budget = verdicts.threat_model == ThreatModel::OpenWeights;
     let mut tables = Vec::new();
     if budget {
-        let attacks = |defence: &DefenceVerdict| names(defence.ratios.iter().map(|ratio| &ratio.attack));
+        let ratios = verdicts.defences.iter().flat_map(|defence| &defence.ratios);
         tables.push(table(
             verdicts,
             "Attack by attack: break budget divided by that on the undefended model, on the in-domain probe where it \
              is less; 1 is no gain",
-            attacks,
+            distinct(ratios.map(|ratio| ratio.attack.as_str())),
             |defence, attack| least_ratio(defence, attack).map(|titer| ratio(&titer)),
         ));
     }
-    let attacks = |defence: &DefenceVerdict| names(defence.scores.iter().map(|score| &score.attack));
+    let scores = verdicts.defences.iter().flat_map(|defence| &defence.scores);
     tables.push(table(
         verdicts,
         &format!("Attack by attack: harmful score after the whole budget, against φ = {}", verdicts.phi),
-        attacks,
+        distinct(scores.map(|score| score.attack.as_str())),
         |defence, attack| {
             let score = defence.scores.iter().find(|score| score.attack == attack)?.harmful.after?;
             Some(harm(&score, verdicts.phi))
@@ -41,31 +42,19 @@ pub(crate) fn heat_maps(verdicts: &Verdicts) -> Vec<Table> {
     tables
 }
 
-fn names<'a>(attacks: impl Iterator<Item = &'a String>) -> Vec<String> {
-    attacks.cloned().collect()
-}
-
 fn table(
     verdicts: &Verdicts,
     caption: &str,
-    attacks: impl Fn(&DefenceVerdict) -> Vec<String>,
+    columns: Vec<&str>,
     cell: impl Fn(&DefenceVerdict, &str) -> Option<Cell>,
 ) -> Table {
-    let mut columns: Vec<String> = Vec::new();
-    for attack in verdicts.defences.iter().flat_map(attacks) {
-        if !columns.contains(&attack) {
-            columns.push(attack);
-        }
-    }
     // Where all columns are points of one method's grid, its name stands once, in the caption.
-    let method = columns.first().map(|attack| method_of(attack).to_owned());
-    let method = method.filter(|method| {
-        let point = |attack: &String| method_of(attack) == method && attack.contains('/');
-        columns.iter().all(point)
-    });
-    let point = |attack: &String| match &method {
-        Some(_) => attack.split_once('/').map_or(attack.as_str(), |(_, point)| point).to_owned(),
-        None => attack.clone(),
+    let method = columns.first().map(|attack| method_of(attack));
+    let method = method
+        .filter(|method| columns.iter().all(|attack| method_of(attack) == *method && attack.contains('/')));
+    let point = |attack: &&str| match method {
+        Some(_) => attack.split_once('/').map_or(*attack, |(_, point)| point).to_owned(),
+        None => (*attack).to_owned(),
     };
     let mut head = vec![Cell::new("defence")];
     head.extend(columns.iter().map(|attack| Cell::new(point(attack))));

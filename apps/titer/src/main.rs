@@ -3,9 +3,11 @@
 //! This program knows no mathematics: it reads what the user typed, asks titer-lab, and shows what comes
 //! back. Results go to stdout, everything else to stderr.
 
+mod band;
 mod cli;
 mod commands;
 mod comparison;
+mod distinct;
 mod exit;
 mod heat_map;
 mod output;

@@ -4,6 +4,7 @@ use titer_conditions::{AttackScore, Change, DefenceVerdict, Score, Verdicts};
 use titer_plan::ThreatModel;
 
 use crate::comparison::worst;
+use crate::distinct::distinct;
 use crate::table::{Cell, Table};
 use crate::wording;
 
@@ -75,12 +76,7 @@ fn by_share(verdicts: &Verdicts, caption: String, of: fn(&AttackScore) -> Change
     let mut shares: Vec<f64> = all().filter_map(|score| score.share).collect();
     shares.sort_by(f64::total_cmp);
     shares.dedup();
-    let mut families: Vec<String> = Vec::new();
-    for score in all() {
-        if !families.contains(&family(score)) {
-            families.push(family(score));
-        }
-    }
+    let families = distinct(all().map(family));
     let several = families.len() > 1;
     // An order whose label says no share is the only one.
     let columns: Vec<Option<f64>> =

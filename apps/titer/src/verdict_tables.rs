@@ -3,6 +3,7 @@
 use titer_conditions::{DefenceVerdict, Titer, Verdict, VerdictPart, Verdicts};
 use titer_plan::{Condition, Decision, Probe, ThreatModel};
 
+use crate::distinct::distinct;
 use crate::table::{Cell, Table};
 use crate::wording;
 
@@ -164,14 +165,8 @@ fn by_attack<'a>(
     cells: impl Iterator<Item = (&'a str, Probe)>,
     text: impl Fn(&str, Probe) -> String,
 ) -> Table {
-    let mut attacks = Vec::new();
-    let mut met = Vec::new();
-    for (attack, probe) in cells {
-        if !attacks.contains(&attack) {
-            attacks.push(attack);
-        }
-        met.push(probe);
-    }
+    let (attacks, met): (Vec<_>, Vec<_>) = cells.unzip();
+    let attacks = distinct(attacks);
     // Where all rows are points of one method's grid, narrow tables need not repeat its name.
     let method = attacks.first().map(|attack| method_of(attack));
     let method = method.filter(|method| attacks.iter().all(|attack| method_of(attack) == *method));

@@ -2,8 +2,9 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use candle_core::Device;
 use titer_plan::{Plan, PlannedStage, StageHash};
@@ -77,15 +78,18 @@ pub fn run(
     }
     let steward = Steward::new(&experiment, options.jobs, progress);
     let wishes = Wishes::default();
-    let ended = Ended::default();
+    // Dropped at the end, however that comes.
+    let (going_on, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !ended.within(LISTEN_EVERY) {
-                steward.listen(&wishes, interrupt);
+        let (steward, wishes) = (&steward, &wishes);
+        scope.spawn(move || {
+            while ended.recv_timeout(LISTEN_EVERY) == Err(RecvTimeoutError::Timeout) {
+                steward.listen(wishes, interrupt);
             }
         });
-        let summary = run_stages_by(&wishes, plan, store, options, interrupt, &steward);
-        ended.set();
+        let going_on = going_on;
+        let summary = run_stages_by(wishes, plan, store, options, interrupt, steward);
+        drop(going_on);
         if let Ok(summary) = &summary {
             steward.end(summary.computed, summary.failed.len(), summary.interrupted);
         }
@@ -138,27 +142,6 @@ fn run_stages_by(
         failed: state.failed.into_values().collect(),
         seconds: started.elapsed().as_secs_f64(),
     })
-}
-
-/// Whether something is over, for those who wait for it.
-#[derive(Default)]
-struct Ended {
-    over: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Ended {
-    fn set(&self) {
-        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits no longer than that for the end.
-    fn within(&self, time: Duration) -> bool {
-        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(over, time, |over| !*over);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
 }
 
 /// Does work whose products may use so many threads.

@@ -1,7 +1,6 @@
 //! `titer watch`: the app, or the same as text.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use titer_lab::live::{ExperimentLine, ExperimentView, StageState, Watcher};
@@ -77,7 +76,7 @@ fn once(store: Store, arguments: &WatchArgs) -> anyhow::Result<Exit> {
 
 /// A row per experiment.
 fn overview(lines: &[ExperimentLine]) -> Table {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let now = watch::now();
     let head = ["experiment", "state", "done", "stages", "left", "failed", "changed", "runs"];
     let row = |line: &ExperimentLine| {
         let dash = || "-".to_owned();

@@ -9,6 +9,8 @@ use titer_plan::{Arm, DataKind, HARMLESS_TUNING, NO_ATTACK, Plan, Probe};
 use super::model::{Figure, Group, Line, Member, Panel, Point, Threshold};
 use super::pareto::Kind;
 use super::picture::{BASELINE, LINES};
+use crate::band::{Band, while_all_go_on};
+use crate::distinct::distinct;
 use crate::wording;
 
 /// The means over items of every run: curve → steps → one value per run.
@@ -41,21 +43,12 @@ impl Runs {
         Ok(Self(runs))
     }
 
-    /// The points at which every run of the curve was still going on: where one was broken off, a mean
-    /// over the others would flatter the defence.
     fn points(&self, key: &CurveKey) -> Vec<Point> {
-        let Some(budgets) = self.0.get(key) else { return Vec::new() };
-        let runs = budgets.values().map(Vec::len).max().unwrap_or(0);
-        budgets.iter().filter(|(_, values)| values.len() == runs).map(|(steps, v)| point(*steps, v)).collect()
-    }
-}
-
-fn point(steps: u64, values: &[f64]) -> Point {
-    Point {
-        steps,
-        mean: values.iter().sum::<f64>() / values.len() as f64,
-        low: values.iter().copied().fold(f64::INFINITY, f64::min),
-        high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        let point = |(steps, values): (u64, &[f64])| {
+            let Band { mean, low, high } = Band::of(values.iter().copied());
+            Point { steps, mean, low, high }
+        };
+        self.0.get(key).into_iter().flat_map(while_all_go_on).map(point).collect()
     }
 }
 
@@ -187,13 +180,7 @@ fn groups(defences: &[DefenceVerdict]) -> Vec<Group> {
 
 /// The labels of the plan's attacks, in its order, that are `wanted`.
 fn attack_labels(plan: &Plan, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut labels: Vec<String> = Vec::new();
-    for cell in plan.cells.iter().filter(|cell| wanted(&cell.attack)) {
-        if !labels.contains(&cell.attack) {
-            labels.push(cell.attack.clone());
-        }
-    }
-    labels
+    distinct(plan.cells.iter().map(|cell| &cell.attack).filter(|attack| wanted(attack)).cloned())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::filter::Filter;
+use crate::distinct::distinct;
 use titer_lab::live::ResponseLine;
 
 /// A part of the scores.
@@ -120,13 +121,8 @@ impl Answers {
 
     /// The names of the probes among all of them.
     pub(crate) fn probes(&self) -> Vec<String> {
-        let mut probes: Vec<String> = Vec::new();
-        for line in self.lines.iter().flat_map(|lines| lines.iter()) {
-            if !probes.contains(&line.probe) {
-                probes.push(line.probe.clone());
-            }
-        }
-        probes
+        let lines = self.lines.iter().flat_map(|lines| lines.iter());
+        distinct(lines.map(|line| &line.probe)).into_iter().cloned().collect()
     }
 }
 

@@ -154,7 +154,7 @@ impl Reader {
             self.rung.store(false, Ordering::SeqCst);
             let more = self.look();
             let took = began.elapsed();
-            self.listening.to(self.watcher.bells().folders.into_iter().collect());
+            self.listening.to(self.watcher.bells().into_iter().collect());
             let usual = if more { Duration::ZERO } else { (took * PEACE).clamp(USUAL, LATEST) };
             if !self.wait(told, began, took, usual) {
                 return;

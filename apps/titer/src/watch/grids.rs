@@ -6,6 +6,7 @@ use titer_plan::{Probe, ThreatModel};
 use super::look::Look;
 use super::widgets::heat::{Column, HeatCell, Level};
 use super::widgets::pane::Paragraph;
+use crate::distinct::distinct;
 use crate::verdict_tables::{CONDITIONS, parts};
 use crate::wording;
 
@@ -68,18 +69,12 @@ pub(crate) fn probes(verdicts: &Verdicts, face: Face) -> Vec<Option<Probe>> {
 
 /// The attacks that a face has columns for, in the order met.
 fn attacks(verdicts: &Verdicts, face: Face) -> Vec<&str> {
-    let mut attacks: Vec<&str> = Vec::new();
-    for defence in &verdicts.defences {
-        let ratios =
-            defence.ratios.iter().filter(|_| face == Face::Ratios).map(|ratio| ratio.attack.as_str());
-        let scores = defence.scores.iter().filter(|_| face == Face::Harm).map(|score| score.attack.as_str());
-        for attack in ratios.chain(scores) {
-            if !attacks.contains(&attack) {
-                attacks.push(attack);
-            }
-        }
+    let defences = verdicts.defences.iter();
+    match face {
+        Face::Verdicts => Vec::new(),
+        Face::Ratios => distinct(defences.flat_map(|d| &d.ratios).map(|ratio| ratio.attack.as_str())),
+        Face::Harm => distinct(defences.flat_map(|d| &d.scores).map(|score| score.attack.as_str())),
     }
-    attacks
 }
 
 /// The columns of a face.

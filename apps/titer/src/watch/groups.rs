@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use titer_plan::{Arm, NO_ATTACK, Probe};
 
 use super::widgets::chart::Point;
+use crate::band::{Band, mean, while_all_go_on};
 use titer_lab::live::{Curve, CurvePoint, ExperimentView};
 
 /// What the runs of a group have in common.
@@ -99,8 +100,7 @@ impl Budget {
 /// The runs of a group on one probe.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Gathered {
-    /// The points at which every run was still going on: where one was broken off, a mean over the others would
-    /// flatter the defence.
+    /// The points at which every run was still going on.
     pub(crate) points: Vec<Point>,
     /// How many runs.
     pub(crate) runs: usize,
@@ -116,26 +116,16 @@ pub(crate) fn gather(view: &ExperimentView, group: &Group, probe: Probe, budget:
     for point in curves.iter().flat_map(|curve| curve.points.iter()) {
         steps.entry(point.steps).or_default().push(point);
     }
-    let begun = curves.iter().filter(|curve| !curve.points.is_empty()).count();
-    let whole = steps.values().filter(|points| points.len() == begun);
     Gathered {
-        points: whole.map(|points| mean(points, budget)).collect(),
+        points: while_all_go_on(&steps).map(|(_, points)| taken_together(points, budget)).collect(),
         runs: curves.len(),
         live: curves.iter().filter(|curve| curve.live).count(),
     }
 }
 
-fn mean(points: &[&CurvePoint], budget: Budget) -> Point {
-    let mean = |value: &dyn Fn(&CurvePoint) -> f64| {
-        points.iter().map(|point| value(point)).sum::<f64>() / points.len() as f64
-    };
-    let means = points.iter().map(|point| point.mean);
-    Point {
-        x: mean(&|point| budget.of(point)),
-        y: mean(&|point| point.mean),
-        low: means.clone().fold(f64::INFINITY, f64::min),
-        high: means.fold(f64::NEG_INFINITY, f64::max),
-    }
+fn taken_together(points: &[&CurvePoint], budget: Budget) -> Point {
+    let Band { mean: y, low, high } = Band::of(points.iter().map(|point| point.mean));
+    Point { x: mean(points.iter().map(|point| budget.of(point))), y, low, high }
 }
 
 #[cfg(test)]
@@ -159,6 +149,7 @@ mod tests {
                         examples: at * 80,
                         flops: 0.0,
                         mean: *mean,
+                        standard_error: None,
                     })
                     .collect(),
             ),

@@ -196,6 +196,6 @@ fn carry_out(effect: Effect, terminal: &mut Terminal, feed: &Feed) -> anyhow::Re
 }
 
 /// Seconds since the Unix epoch.
-fn now() -> f64 {
+pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -146,11 +146,13 @@ fn curve(cell: &Cell, probe: Probe, stages: &[StageLine]) -> Curve {
     let slow = 1.0 + cell.defence.len() as f64 / 4.0 + cell.attack_seed as f64 / 3.0;
     let points = [0_u64, 1, 2, 4, 8].into_iter().filter(|&steps| !live || steps <= 4).map(|steps| {
         let share = steps as f64 / (steps as f64 + slow);
+        let mean = if probe.is_harmful() { share } else { 1.0 - share / 5.0 };
         CurvePoint {
             steps,
             examples: steps * 16,
             flops: steps as f64 * 2.5e9,
-            mean: if probe.is_harmful() { share } else { 1.0 - share / 5.0 },
+            mean,
+            standard_error: Some((mean * (1.0 - mean) / 40.0).sqrt()),
         }
     });
     Curve {

@@ -13,7 +13,7 @@ use super::widgets::pane::{self, Paragraph};
 use super::widgets::scale::Spread;
 use super::world::World;
 use crate::wording;
-use titer_lab::live::{ExperimentView, StageLine, StageState, StageView};
+use titer_lab::live::{CurvePoint, ExperimentView, StageLine, StageState, StageView};
 
 /// How a stage is looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -165,7 +165,7 @@ fn draw_charts(
     let phi_line = look.spell(&format!("φ = {}", wording::number(phi))).into_owned();
     chart(format!("loss over {over}, {smoothing}"), &losses, None, None, "no losses logged", left, buffer);
     let threshold = Some(Threshold { value: phi, name: phi_line });
-    let caption = format!("scores over {over}");
+    let caption = format!("scores over {over}, ± 95 % over items");
     chart(caption, &scores, range(&scores), threshold, "no probes asked", right, buffer);
     if bottom.height > 0 {
         let (left, right) = halves(bottom, false, false);
@@ -208,8 +208,18 @@ fn losses(near: &StageView, factor: f64, most: usize) -> Vec<Series> {
 fn scores(view: &ExperimentView, at: usize) -> Vec<Series> {
     let curves = view.curves.iter().filter(|curve| curve.stage == at);
     let series = curves.enumerate().map(|(number, curve)| {
-        let points = curve.points.iter().map(|point| Point::exact(Budget::Steps.of(point), point.mean));
-        Series::line(curve.probe.name(), number, points.collect())
+        Series::line(curve.probe.name(), number, curve.points.iter().map(score).collect())
     });
     series.collect()
+}
+
+/// Normal quantile of the 95 % interval.
+const QUANTILE: f64 = 1.96;
+
+/// A score lies from 0 to 1, and so does its interval.
+fn score(point: &CurvePoint) -> Point {
+    let CurvePoint { mean, .. } = *point;
+    let reach = QUANTILE * point.standard_error.unwrap_or(0.0);
+    let (low, high) = ((mean - reach).max(0.0), (mean + reach).min(1.0));
+    Point { x: Budget::Steps.of(point), y: mean, low, high }
 }

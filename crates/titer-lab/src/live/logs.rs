@@ -43,8 +43,9 @@ impl CurveLog {
         for (name, mean) in data["mean"].as_object().into_iter().flatten() {
             let probe = serde_json::from_value::<Probe>(name.as_str().into());
             let (Ok(probe), Some(mean)) = (probe, mean.as_f64()) else { continue };
-            let point =
-                CurvePoint { steps: budget.steps, examples: budget.examples, flops: budget.flops, mean };
+            let Budget { steps, examples, flops, .. } = budget;
+            let standard_error = data["standard_error"][name].as_f64();
+            let point = CurvePoint { steps, examples, flops, mean, standard_error };
             match self.curves.iter_mut().find(|(other, _)| *other == probe) {
                 Some((_, points)) => Arc::make_mut(points).push(point),
                 None => self.curves.push((probe, Arc::new(vec![point]))),

@@ -17,6 +17,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use titer_plan::StageHash;
@@ -28,8 +29,8 @@ use logs::StageLog;
 use machine::Machine;
 pub use verdicts::keep as keep_verdicts;
 pub use view::{
-    Bells, Counts, Curve, CurvePoint, Decided, ExperimentLine, ExperimentView, ResponseLine, StageLine,
-    StageState, StageView,
+    Counts, Curve, CurvePoint, Decided, ExperimentLine, ExperimentView, ResponseLine, StageLine, StageState,
+    StageView,
 };
 
 /// Watches one store.
@@ -109,16 +110,16 @@ impl Watcher {
         verdicts::of(&self.store, name)
     }
 
-    /// Where to listen for changes. Not recursive: a large store has more folders than a system likes to
-    /// watch, and its journals tell of all that move.
-    pub fn bells(&self) -> Bells {
+    /// Folders to listen to for changes, without what is below them: a large store has more folders than a
+    /// system likes to watch, and its journals tell of all that move.
+    pub fn bells(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.store.experiments_path()];
         for known in self.known.values() {
             folders.push(known.folder());
             folders.extend(known.running());
         }
         folders.retain(|folder| folder.is_dir());
-        Bells { folders }
+        folders
     }
 
     fn known(&mut self, name: &str) -> Result<&mut Known> {

@@ -1,6 +1,5 @@
 //! What is seen of a store at a moment: plain data, without frames, handles or clocks.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use titer_conditions::Verdicts;
@@ -138,6 +137,8 @@ pub struct CurvePoint {
     pub flops: f64,
     /// Mean over items: harmfulness or ability, by the probe.
     pub mean: f64,
+    /// Its standard error over items, where that was logged.
+    pub standard_error: Option<f64>,
 }
 
 /// A stage looked at closely: what its event log says.
@@ -195,11 +196,4 @@ pub struct Decided {
     pub verdicts: Arc<Verdicts>,
     /// Sealed stages that they rest on.
     pub sealed: usize,
-}
-
-/// Files and folders whose change says that something is new.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Bells {
-    /// Folders to watch without what is below them.
-    pub folders: Vec<PathBuf>,
 }

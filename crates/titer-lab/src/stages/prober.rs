@@ -12,7 +12,7 @@ use titer_plan::{Budget, Probe};
 use titer_store::Event;
 use titer_train::Point;
 
-use super::probing::{Questions, means};
+use super::probing::{Questions, means, standard_errors};
 use super::recorder::{Probing, write_frame};
 use super::{PROBES, RESPONSES, Work};
 use crate::Result;
@@ -46,15 +46,12 @@ impl Probing for Prober<'_> {
                 flops: point.spent.flops,
             };
             let answers = self.questions.ask(point.model, &budget, self.work.stage.hash.short())?;
-            let scores: serde_json::Map<String, serde_json::Value> = means(&answers.rows)
-                .into_iter()
-                .map(|(probe, mean)| (probe.to_string(), json!(mean)))
-                .collect();
-            self.work.writer.log(&Event::new(
-                "probe",
-                point.step,
-                json!({ "budget": budget, "mean": scores }),
-            ))?;
+            let by_name = |values: Vec<(Probe, f64)>| -> serde_json::Map<String, serde_json::Value> {
+                values.into_iter().map(|(probe, value)| (probe.to_string(), json!(value))).collect()
+            };
+            let (mean, error) = (by_name(means(&answers.rows)), by_name(standard_errors(&answers.rows)));
+            let data = json!({ "budget": budget, "mean": mean, "standard_error": error });
+            self.work.writer.log(&Event::new("probe", point.step, data))?;
             self.gathered.rows.extend(answers.rows);
             self.gathered.responses.extend(answers.responses);
         }

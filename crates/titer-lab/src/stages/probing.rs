@@ -192,9 +192,46 @@ pub(super) fn means(rows: &[ProbeRow]) -> Vec<(Probe, f64)> {
     sums.into_iter().map(|(probe, (sum, count))| (probe, sum / count as f64)).collect()
 }
 
+/// Standard error of each probe's mean score among `rows`, over items; none where there is one item only.
+pub(super) fn standard_errors(rows: &[ProbeRow]) -> Vec<(Probe, f64)> {
+    let mut squares: std::collections::BTreeMap<Probe, (f64, usize)> = Default::default();
+    let means: std::collections::BTreeMap<Probe, f64> = means(rows).into_iter().collect();
+    for row in rows {
+        let sum = squares.entry(row.probe).or_default();
+        *sum = (sum.0 + (row.score - means[&row.probe]).powi(2), sum.1 + 1);
+    }
+    let several = squares.into_iter().filter(|(_, (_, count))| *count > 1);
+    several.map(|(probe, (sum, count))| (probe, (sum / ((count - 1) * count) as f64).sqrt())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn means_have_the_standard_errors_of_samples() {
+        let row = |probe, score| ProbeRow {
+            budget_steps: 0,
+            budget_examples: 0,
+            budget_flops: 0.0,
+            probe,
+            item: String::new(),
+            judge: String::new(),
+            score,
+            refused: false,
+            degenerate: false,
+            response_id: String::new(),
+        };
+        let rows =
+            [row(Probe::Seen, 0.0), row(Probe::Unseen, 0.3), row(Probe::Seen, 1.0), row(Probe::Seen, 1.0)];
+        assert_eq!(means(&rows), [(Probe::Seen, 2.0 / 3.0), (Probe::Unseen, 0.3)]);
+        // The sample's variance is 1/3, and the mean's a third of that.
+        let errors = standard_errors(&rows);
+        assert!(
+            matches!(errors[..], [(Probe::Seen, error)] if (error - 1.0 / 3.0).abs() < 1e-12),
+            "{errors:?}"
+        );
+    }
 
     #[test]
     fn routing_has_moved_by_the_share_of_new_experts() {

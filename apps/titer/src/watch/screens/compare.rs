@@ -10,6 +10,7 @@ use titer_plan::Probe;
 use unicode_width::UnicodeWidthStr;
 
 use super::curves::{Axis, chosen_probe, measure, next_probe, threshold};
+use crate::distinct::distinct;
 use crate::verdict_tables::CONDITIONS;
 use crate::watch::filter::Filter;
 use crate::watch::groups::{self, Group};
@@ -67,13 +68,8 @@ impl Compare {
 
     /// The defences of either, those of the first before those that only the second has.
     fn defences(&self, both: [&ExperimentView; 2]) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for entry in both.into_iter().flat_map(|view| &view.experiment.defence) {
-            if !names.contains(&entry.label) && self.filter.admits(&entry.label) {
-                names.push(entry.label.clone());
-            }
-        }
-        names
+        let names = both.into_iter().flat_map(|view| &view.experiment.defence).map(|entry| &entry.label);
+        distinct(names.filter(|name| self.filter.admits(name)).cloned())
     }
 }
 
@@ -85,13 +81,8 @@ fn both<'a>(world: &'a World, other: &str) -> Option<[&'a ExperimentView; 2]> {
 
 /// The attacks on a defence in either, as far as they were asked about a probe.
 fn attacks(both: [&ExperimentView; 2], defence: &str, probe: Probe) -> Vec<Group> {
-    let mut found: Vec<Group> = Vec::new();
-    for group in both.into_iter().flat_map(|view| groups::groups(view, probe)) {
-        if group.defence == defence && !found.contains(&group) {
-            found.push(group);
-        }
-    }
-    found
+    let groups = both.into_iter().flat_map(|view| groups::groups(view, probe));
+    distinct(groups.filter(|group| group.defence == defence))
 }
 
 fn verdicts<'a>(world: &'a World, name: &str) -> Option<&'a Verdicts> {
