@@ -57,10 +57,18 @@ fn directions(gradient: &Gradient) -> [BTreeMap<String, Tensor>; 2] {
 /// The gradient must be the slope of `loss` along both directions. Two step lengths are extrapolated, since
 /// losses bend within a step that is long enough to be told from the rounding of f32.
 fn assert_slopes(gradient: &Gradient, loss: impl Fn(&Decoder) -> f64) {
+    assert_slopes_along(&directions(gradient), gradient, loss);
+}
+
+fn assert_slopes_along(
+    directions: &[BTreeMap<String, Tensor>],
+    gradient: &Gradient,
+    loss: impl Fn(&Decoder) -> f64,
+) {
     let (model, length) = (decoder(), gradient.norm().unwrap());
-    for direction in directions(gradient) {
-        let got = inner(&gradient.by_parameter, &direction);
-        let [long, short] = [4e-3, 2e-3].map(|step| slope(&model, &direction, step, &loss));
+    for direction in directions {
+        let got = inner(&gradient.by_parameter, direction);
+        let [long, short] = [4e-3, 2e-3].map(|step| slope(&model, direction, step, &loss));
         close(got, (4.0 * short - long) / 3.0, length, 2e-3, "slope");
     }
 }
@@ -190,6 +198,36 @@ fn t_vaccine_weighs_shifts_and_trains_layers_as_the_public_code() {
         let expected = expected.as_f64().unwrap();
         close(*got, expected, expected, 1e-4, "importance");
     }
+}
+
+/// Of the loss with the shift of the drawn layer alone, in the weights that are not held in the other layers.
+#[test]
+fn t_vaccine_follows_the_slope_of_the_loss_shifted_at_the_drawn_layer() {
+    let (model, (batch, refusals)) = (decoder(), keep_batch());
+    let method =
+        TVaccine { training: training(), rho: 2.0, layers: 1, interval: 1, refresh: 100, batch_harmful: 2 };
+    let gradient = method.objective(&context(), &model).unwrap().gradient(&model, 0).unwrap();
+    let moves = |name: &str| norm([&gradient.by_parameter[name]]).unwrap() > 0.0;
+    let drawn = (0..3).find(|layer| moves(&format!("model.layers.{layer}.mlp.up_proj.weight"))).unwrap();
+    let along = attention_gradients(&model, &batch, |losses| Ok(keep_of(losses, refusals))).unwrap();
+    let scale = 2.0 / norm([&along[drawn]]).unwrap();
+    let shifts: Vec<Tensor> = (0..)
+        .zip(&along)
+        .map(|(layer, along)| (along * if layer == drawn { scale } else { 0.0 }).unwrap())
+        .collect();
+    let directions = directions(&gradient).map(|mut direction| {
+        for (name, along) in &mut direction {
+            if !moves(name) {
+                *along = along.zeros_like().unwrap();
+            }
+        }
+        direction
+    });
+    assert!(!moves(&format!("model.layers.{}.mlp.up_proj.weight", (drawn + 1) % 3)));
+    assert_slopes_along(&directions, &gradient, |model| {
+        let losses = token_losses_at_attention(model, &batch, &shifts).unwrap();
+        value(&keep_of(&losses, refusals)).unwrap()
+    });
 }
 
 /// The pairs of alignment_a.py.

@@ -42,6 +42,10 @@ fn npo() -> Npo {
     Npo { training: training(), batch_harmful: 3, lambda: 1.5, beta: 0.4 }
 }
 
+fn sdd() -> Sdd {
+    Sdd { training: training(), batch_irrelevant: 3, lambda: 0.8 }
+}
+
 fn tar(tamper_loss: Tamper) -> Tar {
     Tar {
         training: training(),
@@ -108,9 +112,8 @@ fn npo_equals_torch() {
 
 #[test]
 fn sdd_equals_torch() {
-    let method = Sdd { training: training(), batch_irrelevant: 3, lambda: 0.8 };
     let terms = [("irrelevant_cross_entropy", "irrelevant")];
-    assert_case(&gradient(&method, 0), &fixture("alignment_b")["sdd"], &terms, 1e-4);
+    assert_case(&gradient(&sdd(), 0), &fixture("alignment_b")["sdd"], &terms, 1e-4);
     let pairs = Sdd::pairs(&context()).unwrap();
     assert_eq!(pairs[0].prompt(), context().harmful[0].prompt());
     assert_eq!(pairs[0].answer(), context().permitted[0].answer());
@@ -156,4 +159,6 @@ fn gradients_are_the_slopes_of_their_losses() {
     assert_slope("condition-number", condition_number().objective(&context, &start).unwrap(), 0, &weights);
     let weights = [("keep", 1.0), ("negative_preference", 1.5)];
     assert_slope("npo", npo().objective(&context, &start).unwrap(), 0, &weights);
+    let weights = [("keep", 1.0), ("irrelevant_cross_entropy", 0.8)];
+    assert_slope("sdd", sdd().objective(&context, &start).unwrap(), 0, &weights);
 }

@@ -7,9 +7,9 @@ mod common;
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use common::{close, decoder, examples, fixture, uniform};
+use common::{close, decoder, examples, fixture, inner, slope, uniform};
 use serde_json::Value;
-use titer_data::{Example, Stream};
+use titer_data::{Example, Packed, Stream};
 use titer_defences::registry::{Defence, defence, methods};
 use titer_defences::{
     Antidote, DefenceContext, Error, Form, Interpolation, NoiseUnit, Normalization, Panacea,
@@ -17,7 +17,9 @@ use titer_defences::{
 };
 use titer_model::{Decoder, LoraSpec};
 use titer_plan::MethodSpec;
-use titer_train::{Matrices, Selection};
+use titer_train::loss::{mean_cross_entropy, value};
+use titer_train::perturbed::at_weights;
+use titer_train::{Cost, Gradient, Matrices, Objective, Selection};
 
 /// Rank and alpha of the user's adapters: their product counts twice.
 const RANK: usize = 4;
@@ -299,6 +301,28 @@ fn panacea_follows_and_adds_the_perturbation() {
     let (model, report) = panacea(0, 5.0).repair(with_adapters(), &single()).unwrap();
     assert_weights(&model, &expected["adapters"], 1e-5);
     assert_eq!(report.considered, 3 * RANK as u64 * (4 * (96 + 96) + 3 * (96 + 256)));
+}
+
+/// Of the loss in which the perturbation is held: its own dependence on the weights is not followed, as in the public
+/// code.
+#[test]
+fn panacea_follows_the_slope_of_its_loss_with_the_perturbation_held() {
+    let (model, data) = (merged(), single().data);
+    let batch = |examples: &[Example], count: usize| Packed::from_examples(vec![&examples[0]; count]);
+    let (harmful, permitted) = (batch(&data.harmful, 2), batch(&data.permitted, 3));
+    let gradient = panacea(1, 50.0).objective(&data).unwrap().gradient(&model, 0).unwrap();
+    let along = Gradient::of(&mean_cross_entropy(&model, &harmful).unwrap(), &model, Cost::default()).unwrap();
+    let scale = 0.5 / along.norm().unwrap();
+    let norm = gradient.norm().unwrap();
+    let direction =
+        gradient.by_parameter.iter().map(|(name, g)| (name.clone(), (g / norm).unwrap())).collect();
+    let of = |model: &Decoder, batch: &Packed| value(&mean_cross_entropy(model, batch).unwrap()).unwrap();
+    let measured = slope(&model, &direction, 2e-3, |model| {
+        let there = at_weights(model, &along.by_parameter, scale, |model| Ok(of(model, &harmful))).unwrap();
+        of(model, &permitted) + 0.3 * (of(model, &harmful) - there)
+    });
+    let expected = inner(&gradient.by_parameter, &direction);
+    close(measured, expected, expected, 2e-3, "slope");
 }
 
 /// The method's defaults, made small enough for a test.

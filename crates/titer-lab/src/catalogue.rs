@@ -70,6 +70,11 @@ pub fn presets() -> &'static [Preset] {
             text: include_str!("../../../data/presets/smollm2-policy-smoke.toml"),
         },
         Preset {
+            name: "smollm2-defences",
+            summary: "ten alignment-stage defences of the same model, each cut to 16 steps: within an hour or two",
+            text: include_str!("../../../data/presets/smollm2-defences.toml"),
+        },
+        Preset {
             name: "llama2-beavertails",
             summary: "the published setting, at a site with the hub and the memory: Llama-2-7b-chat, BeaverTails, DeBERTa judge, ViGGO",
             text: include_str!("../../../data/presets/llama2-beavertails.toml"),

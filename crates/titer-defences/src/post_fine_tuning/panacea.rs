@@ -21,7 +21,7 @@ use titer_train::{Cost, Gradient, Objective, Trainer};
 
 use super::edit::differences;
 use super::{Repair, RepairContext, RepairReport};
-use crate::Result;
+use crate::{DefenceContext, Result};
 use crate::alignment::constant_rate;
 
 /// Added to the gradient's norm before dividing by it, as in the public code.
@@ -69,27 +69,40 @@ pub(crate) fn method() -> Method {
     }
 }
 
+impl Panacea {
+    /// What its steps follow, before the perturbation is added.
+    ///
+    /// # Errors
+    /// When there are fewer examples than a batch needs.
+    pub fn objective(&self, data: &DefenceContext) -> Result<impl Objective + use<>> {
+        Ok(Perturbed {
+            harmful: self.harmful(data)?,
+            permitted: data.sampler("panacea/permitted", &data.permitted, self.batch_permitted)?,
+            rho: self.rho,
+            lambda: self.lambda,
+            cap: self.cap,
+        })
+    }
+
+    fn harmful(&self, data: &DefenceContext) -> Result<Sampler> {
+        data.sampler("panacea/harmful", &data.harmful, self.batch_harmful)
+    }
+}
+
 impl Repair for Panacea {
     fn training(&self) -> (u64, f64) {
         (self.steps, (2 * self.batch_harmful + self.batch_permitted) as f64)
     }
 
     fn repair(&self, tuned: Decoder, context: &RepairContext) -> Result<(Decoder, RepairReport)> {
-        let data = &context.data;
-        let mut objective = Perturbed {
-            harmful: data.sampler("panacea/harmful", &data.harmful, self.batch_harmful)?,
-            permitted: data.sampler("panacea/permitted", &data.permitted, self.batch_permitted)?,
-            rho: self.rho,
-            lambda: self.lambda,
-            cap: self.cap,
-        };
+        let mut objective = self.objective(&context.data)?;
         let before = tuned.parameters().snapshot()?;
         let batch = self.batch_harmful + self.batch_permitted;
         let spec = constant_rate(self.steps, batch, self.rate, Some(self.clip));
         let mut trainer = Trainer::new(spec, &tuned)?;
         trainer.fit(&tuned, &mut objective, &mut ())?;
 
-        let harmful = objective.harmful.batch(self.steps);
+        let harmful = self.harmful(&context.data)?.batch(self.steps);
         let gradient = of_cross_entropy(&tuned, &harmful)?;
         tuned.parameters().assign(&perturbed(&tuned, &gradient, self.rho)?)?;
         let mut report = RepairReport { cost: trainer.spent(), ..RepairReport::default() };
