@@ -172,11 +172,13 @@ impl Known {
             }
             let artifact = self.store.artifact(&planned.hash);
             let state = artifact.state();
-            let changed = !same(&state, &stage.state);
-            if changed || running {
-                let progress = artifact.progress().ok();
-                let step = progress.and_then(|progress| progress.step);
-                if changed || step != stage.step {
+            if !same(&state, &stage.state) {
+                self.view = None;
+            }
+            // How far it came is asked of what is under way; of ten thousand finished logs it would take seconds.
+            if matches!(state, State::Running(_) | State::Interrupted) {
+                let step = artifact.progress().ok().and_then(|progress| progress.step);
+                if step != stage.step {
                     self.view = None;
                 }
                 stage.step = step;
