@@ -110,7 +110,7 @@ def by_label(experiment, label):
 
 
 def row(cells):
-    return "| " + " | ".join(cells) + " |"
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
 def wrapped(text, width=118):
@@ -172,10 +172,9 @@ def provided(experiment):
     lines = [row(head), "|" + "---|" * len(head)]
     before = None
     for one in experiment["defences"]:
-        parts = one["defence"].split("+")
         stage = "" if one["baseline"] else "in line" if len(one["stages"]) > 1 else one["stage"]
         cells = [number(each[key]["after"]["value"]) for key in ("harmful", "accuracy") for each in shares(one)]
-        lines.append(row(["" if stage == before else stage, ", ".join(f"`{part}`" for part in parts), *cells]))
+        lines.append(row(["" if stage == before else stage, f"`{one['defence']}`", *cells]))
         before = stage
     return lines
 

@@ -45,9 +45,10 @@ pub(crate) fn captures(arguments: &Arguments) -> Result<()> {
             store
         }
     };
-    let mut page = String::from(
-        "# Screens of `titer watch`\n\nTaken from the program by `cargo xtask captures`, in terminals of 80×24 and \
-         200×50 cells, without colours. [How to use it](../watch.md) says what the keys do.\n",
+    let mut page = format!(
+        "# Screens of `titer watch`\n\nTaken from the program in terminals of 80×24 and 200×50 cells, without colours. \
+         [How to use it](../watch.md) says what the keys do. Made by\n\n<!-- not run: minutes -->\n\n```sh\n{}\n```\n",
+        typed()
     );
     for (columns, rows) in SIZES {
         for (number, title) in (1..).zip(titles(&titer, &store)?) {
@@ -59,6 +60,16 @@ pub(crate) fn captures(arguments: &Arguments) -> Result<()> {
     fs::write(root().join(PAGE), page)?;
     say(&format!("written: {PAGE}"));
     Ok(())
+}
+
+/// The command that makes the page, as it was typed.
+fn typed() -> String {
+    let quoted = |word: String| match word.chars().any(|c| c.is_whitespace() || "\\'\"#;".contains(c)) {
+        true => format!("'{word}'"),
+        false => word,
+    };
+    let words = std::env::args().skip(1).map(quoted);
+    ["cargo".to_owned(), "xtask".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// The names of the screens, from the line that shows them.

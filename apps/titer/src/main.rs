@@ -4,6 +4,7 @@
 //! back. Results go to stdout, everything else to stderr.
 
 mod band;
+mod caveats;
 mod cli;
 mod commands;
 mod comparison;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_plan::{Condition, ThreatModel};
 
+use crate::caveats::grouped;
 use crate::sanitise;
 use crate::score_tables::survey;
 use crate::style::Style;
@@ -74,8 +75,8 @@ pub(crate) fn full(verdicts: &Verdicts, style: Style) -> String {
     }
     if !verdicts.caveats.is_empty() {
         let _ = writeln!(text, "\n{}", style.bold("caveats"));
-        for caveat in &verdicts.caveats {
-            let _ = writeln!(text, "- {}", wrap(caveat, WIDTH, 2, "  "));
+        for caveat in grouped(verdicts) {
+            let _ = writeln!(text, "- {}", wrap(&caveat.sentence(verdicts), WIDTH, 2, "  "));
         }
     }
     text

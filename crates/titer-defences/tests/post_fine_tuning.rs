@@ -311,7 +311,8 @@ fn panacea_follows_the_slope_of_its_loss_with_the_perturbation_held() {
     let batch = |examples: &[Example], count: usize| Packed::from_examples(vec![&examples[0]; count]);
     let (harmful, permitted) = (batch(&data.harmful, 2), batch(&data.permitted, 3));
     let gradient = panacea(1, 50.0).objective(&data).unwrap().gradient(&model, 0).unwrap();
-    let along = Gradient::of(&mean_cross_entropy(&model, &harmful).unwrap(), &model, Cost::default()).unwrap();
+    let along =
+        Gradient::of(&mean_cross_entropy(&model, &harmful).unwrap(), &model, Cost::default()).unwrap();
     let scale = 0.5 / along.norm().unwrap();
     let norm = gradient.norm().unwrap();
     let direction =

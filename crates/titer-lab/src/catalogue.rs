@@ -46,12 +46,12 @@ pub fn presets() -> &'static [Preset] {
         },
         Preset {
             name: "apothecary-defences",
-            summary: "every alignment-stage defence against the attacks of `apothecary`, within half an hour",
+            summary: "every alignment-stage defence against the attacks of `apothecary`, within a quarter of an hour",
             text: include_str!("../../../data/presets/apothecary-defences.toml"),
         },
         Preset {
             name: "apothecary-api",
-            summary: "defences of all stages against harmful examples hidden in a user's task, within half an hour",
+            summary: "defences of all stages against harmful examples hidden in a user's task, within a quarter of an hour",
             text: include_str!("../../../data/presets/apothecary-api.toml"),
         },
         Preset {

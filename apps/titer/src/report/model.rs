@@ -4,6 +4,7 @@ use serde::Serialize;
 use titer_conditions::Verdicts;
 
 use super::pareto::Pareto;
+use crate::caveats::Caveat;
 use crate::comparison::Row;
 use crate::table::Table;
 
@@ -45,32 +46,6 @@ pub(crate) struct Fact {
     pub(crate) name: String,
     /// What it came to.
     pub(crate) value: String,
-}
-
-/// Something to know, and of which defences it is true.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Caveat {
-    /// The sentence.
-    pub(crate) text: String,
-    /// The defences; none where it is true of the experiment.
-    pub(crate) defences: Vec<String>,
-}
-
-impl Caveat {
-    /// Of which defences it is true, in words; empty where it is true of the experiment.
-    pub(crate) fn about(&self, verdicts: &Verdicts) -> String {
-        let named = |name: &String| self.defences.contains(name);
-        let defences = || verdicts.defences.iter();
-        let defended = || defences().filter(|defence| !defence.baseline);
-        match () {
-            () if self.defences.is_empty() => String::new(),
-            () if defences().all(|defence| named(&defence.defence)) => "all, the undefended model too".into(),
-            () if self.defences.len() > 1 && defended().all(|defence| named(&defence.defence)) => {
-                "all defences".into()
-            }
-            () => self.defences.join(", "),
-        }
-    }
 }
 
 /// A stage's result in the store.
@@ -196,22 +171,4 @@ pub(crate) struct Point {
     pub(crate) low: f64,
     /// The highest run.
     pub(crate) high: f64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::specimen;
-
-    #[test]
-    fn a_caveat_names_whom_it_is_about() {
-        let about = |defences: &[&str]| {
-            let defences = defences.iter().map(|name| (*name).to_owned()).collect();
-            Caveat { text: String::new(), defences }.about(&specimen::verdicts())
-        };
-        assert_eq!(about(&[]), "");
-        assert_eq!(about(&["none", "tar"]), "none, tar");
-        assert_eq!(about(&["adversarial-loss", "tar"]), "all defences");
-        assert_eq!(about(&["none", "adversarial-loss", "tar"]), "all, the undefended model too");
-    }
 }

@@ -6,7 +6,8 @@ use titer_conditions::Verdicts;
 use titer_lab::Results;
 use titer_plan::{Cell, HARMLESS_TUNING, MethodKind, NO_ATTACK};
 
-use super::model::{Caveat, Fact};
+use super::model::Fact;
+use crate::caveats::{Caveat, grouped};
 use crate::verdict_tables::method_of;
 use crate::wording;
 
@@ -52,8 +53,7 @@ pub(super) fn measured(results: &Results) -> anyhow::Result<Vec<Fact>> {
 
 /// The caveats of the verdicts, each once with the defences that it is true of, and what no run tried.
 pub(super) fn caveats(results: &Results, verdicts: &Verdicts) -> Vec<Caveat> {
-    let names: Vec<&str> = verdicts.defences.iter().map(|defence| defence.defence.as_str()).collect();
-    let mut caveats = grouped(&verdicts.caveats, &names);
+    let mut caveats = grouped(verdicts);
     let plan = &results.plan;
     let tried: BTreeSet<&str> = attacked(&plan.cells).map(|cell| method_of(&cell.attack)).collect();
     let possible = titer_lab::catalogue().attacks;
@@ -83,35 +83,4 @@ pub(super) fn caveats(results: &Results, verdicts: &Verdicts) -> Vec<Caveat> {
 fn attacked(cells: &[Cell]) -> impl Iterator<Item = &Cell> {
     let proper = |cell: &&Cell| cell.attack != NO_ATTACK && !cell.attack.starts_with(HARMLESS_TUNING);
     cells.iter().filter(proper)
-}
-
-/// `DEFENCE: TEXT` of several defences as one caveat, in the order met.
-fn grouped(caveats: &[String], names: &[&str]) -> Vec<Caveat> {
-    let mut grouped: Vec<Caveat> = Vec::new();
-    for caveat in caveats {
-        let about = caveat.split_once(": ").filter(|(name, _)| names.contains(name));
-        let (text, defence) =
-            about.map_or((caveat.as_str(), None), |(name, text)| (text, Some(name.to_owned())));
-        match grouped.iter_mut().find(|known| known.text == text && defence.is_some()) {
-            Some(known) => known.defences.extend(defence),
-            None => grouped.push(Caveat { text: text.to_owned(), defences: defence.into_iter().collect() }),
-        }
-    }
-    grouped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_true_of_several_defences_is_said_once() {
-        let caveats = ["fine-tuning API: decided late", "tar: one seed", "lisa: one seed", "tar: not broken"];
-        let grouped = grouped(&caveats.map(str::to_owned), &["none", "tar", "lisa"]);
-        let found: Vec<_> =
-            grouped.iter().map(|caveat| (caveat.text.as_str(), caveat.defences.join(" "))).collect();
-        let expected =
-            [("fine-tuning API: decided late", ""), ("one seed", "tar lisa"), ("not broken", "tar")];
-        assert_eq!(found, expected.map(|(text, defences)| (text, defences.to_owned())));
-    }
 }

@@ -1,11 +1,12 @@
 //! A small report with hostile strings, for the tests.
 
 use super::model::{
-    Artifact, Caveat, DefenceTiming, Fact, Figure, Group, KindTiming, Line, Member, Panel, Point,
-    ReportModel, Threshold, Timings,
+    Artifact, DefenceTiming, Fact, Figure, Group, KindTiming, Line, Member, Panel, Point, ReportModel,
+    Threshold, Timings,
 };
 use super::pareto::pareto;
 use super::picture::BASELINE;
+use crate::caveats::Caveat;
 use crate::comparison::rows;
 use crate::heat_map::heat_maps;
 use crate::specimen::{costs, verdicts};

@@ -21,8 +21,8 @@ use titer_train::{Cost, Gradient, Objective, Trainer};
 
 use super::edit::differences;
 use super::{Repair, RepairContext, RepairReport};
-use crate::{DefenceContext, Result};
 use crate::alignment::constant_rate;
+use crate::{DefenceContext, Result};
 
 /// Added to the gradient's norm before dividing by it, as in the public code.
 const EPSILON: f64 = 1e-7;

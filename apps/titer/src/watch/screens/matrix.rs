@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_plan::Probe;
 
+use crate::caveats::{Caveat, grouped};
 use crate::watch::filter::Filter;
 use crate::watch::grids::{self, Face};
 use crate::watch::keys::Action;
@@ -209,7 +210,8 @@ fn caveats(verdicts: &Verdicts, look: Look) -> Vec<Paragraph<'static>> {
     if !verdicts.caveats.is_empty() {
         said.push(Paragraph::plain(""));
         said.push(Paragraph::styled("caveats", look.heading()));
-        said.extend(verdicts.caveats.iter().map(|caveat| Paragraph::plain(format!("- {caveat}"))));
+        let sentence = |caveat: Caveat| Paragraph::plain(format!("- {}", caveat.sentence(verdicts)));
+        said.extend(grouped(verdicts).into_iter().map(sentence));
     }
     said
 }

@@ -89,7 +89,9 @@ impl Screen for Run {
             let rows = (area.height / 3).max(5).min(leaves.len() as u16 + 1);
             pane::above(area, rows)
         };
-        let counted = format!("{}, {}", wording::count(leaves.len(), "stage"), counted(view));
+        let all = wording::count(view.stages.len(), "stage");
+        let shown = if self.filter.is_empty() { all } else { format!("{} of {all}", leaves.len()) };
+        let counted = format!("{shown}, {}", counted(view));
         let list = pane::titled(list, buffer, look, "Stages", &counted);
         list::draw(list, buffer, look, leaves.len(), selected, |at, width| {
             row(view, leaves[at], width, look)
