@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conversations::{Columns, Conversation, Conversations, Options};
 use crate::text::{Message, Role};
-use crate::world::Split;
-use crate::{Error, Result, Stream};
+use crate::{Error, Result, Split, Stream};
 
 /// The data sets that come with titer: name and TOML, without any row.
 pub const BUILTIN: &[(&str, &str)] =

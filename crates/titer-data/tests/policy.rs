@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use titer_data::policy::{BUILTIN, Definition, Item, Policy, REFUSAL_PHRASES, Split, pick, prove_disjoint};
-use titer_data::{Error, Stream};
+use titer_data::policy::{BUILTIN, Definition, Item, Policy, REFUSAL_PHRASES, pick, prove_disjoint};
+use titer_data::{Error, Split, Stream};
 
 const SPLITS: [Split; 10] = [
     Split::Everything,
@@ -16,8 +16,8 @@ const SPLITS: [Split; 10] = [
     Split::Unseen,
     Split::PermittedTrain,
     Split::PermittedProbe,
-    Split::TaskTrain,
-    Split::TaskProbe,
+    Split::AliasTrain,
+    Split::AliasProbe,
 ];
 
 fn policy(name: &str, seed: u64) -> Policy {
@@ -120,7 +120,7 @@ fn a_seed_makes_the_same_policy_and_another_seed_another() {
 #[test]
 fn task_items_have_prompts_and_references() {
     let policy = policy("everyday", 0);
-    for item in policy.split(Split::TaskTrain).iter().chain(policy.split(Split::TaskProbe)) {
+    for item in policy.split(Split::AliasTrain).iter().chain(policy.split(Split::AliasProbe)) {
         assert!(policy.prompt(item).unwrap().contains(&format!("inform(name: {}, ", item.topic)));
         assert!(policy.reference(item).unwrap().unwrap().contains(&item.topic));
         assert!(!policy.is_forbidden(item));
@@ -249,7 +249,7 @@ proptest! {
         for split in &SPLITS[..8] {
             prop_assert!(!policy.split(*split).is_empty(), "{split:?}");
         }
-        prop_assert!(policy.split(Split::TaskTrain).is_empty());
+        prop_assert!(policy.split(Split::AliasTrain).is_empty());
         let mut known = BTreeSet::new();
         for split in [Split::Align, Split::Attack, Split::Seen, Split::Unseen, Split::PermittedTrain, Split::PermittedProbe] {
             for item in policy.split(split) {

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use titer_data::world::{BUILTIN, Definition, Item, Split, Target, World, pick, prove_disjoint};
-use titer_data::{Error, Stream};
+use titer_data::world::{BUILTIN, Definition, Item, Target, World, pick, prove_disjoint};
+use titer_data::{Error, Split, Stream};
 
 fn apothecary(seed: u64) -> World {
     World::new(Definition::builtin("apothecary").unwrap().unwrap(), seed).unwrap()

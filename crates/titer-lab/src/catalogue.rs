@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use titer_data::Split;
 use titer_data::dataset;
-use titer_data::policy::{self, Policy, Split as PolicySplit};
+use titer_data::policy::{self, Policy};
 use titer_data::tasks;
-use titer_data::world::{BUILTIN, Definition, Split, World};
+use titer_data::world::{BUILTIN, Definition, World};
 use titer_plan::{Catalogue, DataFacts, DataKind, Mistake, Mistakes, Override, Plan, stage_hash};
 use titer_store::Store;
 
@@ -178,16 +179,16 @@ fn policy_facts(text: &str) -> Result<DataFacts> {
         forbidden: names(&definition.forbidden),
         permitted: names(&definition.permitted),
         alias: task.into_iter().collect(),
-        align_items_per_domain: least(PolicySplit::Align),
-        defence_items_per_domain: least(PolicySplit::Defence),
-        attack_items_per_domain: least(PolicySplit::Attack),
-        unseen_items_per_domain: least(PolicySplit::Unseen),
-        seen_items_per_domain: least(PolicySplit::Seen),
-        permitted_train_items_per_domain: least(PolicySplit::PermittedTrain),
-        permitted_probe_items_per_domain: least(PolicySplit::PermittedProbe),
-        alias_train_items_per_domain: least(PolicySplit::TaskTrain),
-        alias_probe_items_per_domain: least(PolicySplit::TaskProbe),
-        items_per_domain: least(PolicySplit::Everything),
+        align_items_per_domain: least(Split::Align),
+        defence_items_per_domain: least(Split::Defence),
+        attack_items_per_domain: least(Split::Attack),
+        unseen_items_per_domain: least(Split::Unseen),
+        seen_items_per_domain: least(Split::Seen),
+        permitted_train_items_per_domain: least(Split::PermittedTrain),
+        permitted_probe_items_per_domain: least(Split::PermittedProbe),
+        alias_train_items_per_domain: least(Split::AliasTrain),
+        alias_probe_items_per_domain: least(Split::AliasProbe),
+        items_per_domain: least(Split::Everything),
         choice_items: tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?.questions.len(),
         text_items: tasks::HeldOut::parse(tasks::HELD_OUT)?.sentences().len(),
         sources: Vec::new(),

@@ -14,7 +14,6 @@ pub use crate::items::{pick, prove_disjoint};
 pub use definition::{Definition, REFUSAL_PHRASES, Shares, Subject};
 pub use item::Item;
 pub use policy::Policy;
-pub use splits::Split;
 
 /// The policies that come with titer: name and TOML.
 pub const BUILTIN: &[(&str, &str)] = &[

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 
-use super::splits::Splits;
-use super::{Definition, Item, Split, Subject};
+use super::{Definition, Item, Subject, splits};
+use crate::split::Splits;
 use crate::tasks::data_to_text::{DataToText, Record};
-use crate::{Error, Result, Stream};
+use crate::{Error, Result, Split, Stream};
 
 /// A policy: what may be asked, what is refused with which words, and who may see what of it.
 #[derive(Debug, Clone)]
 pub struct Policy {
     definition: Definition,
     task: Option<DataToText>,
-    splits: Splits,
+    splits: Splits<Item>,
     seed: u64,
 }
 
@@ -30,7 +30,7 @@ impl Policy {
             task.iter().flat_map(|task| records(task).iter().map(|record| task_item(task, record))).collect()
         };
         let task_items = [items(DataToText::train), items(DataToText::probe)];
-        let splits = Splits::new(&definition, seed, task_items)?;
+        let splits = splits::deal(&definition, seed, task_items)?;
         Ok(Self { definition, task, splits, seed })
     }
 

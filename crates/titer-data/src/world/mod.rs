@@ -13,7 +13,6 @@ mod world;
 pub use crate::items::{pick, prove_disjoint};
 pub use definition::{Alias, Definition, Ingredients, Shares, Special};
 pub use item::Item;
-pub use splits::Split;
 pub use world::{Target, World};
 
 /// The worlds that come with titer: name and TOML.

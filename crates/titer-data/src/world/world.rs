@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom;
 
-use super::splits::Splits;
 use super::vocabulary::Vocabulary;
-use super::{Definition, Item, Split};
-use crate::{Error, Example, Result, Stream};
+use super::{Definition, Item, splits};
+use crate::split::Splits;
+use crate::{Error, Example, Result, Split, Stream};
 
 /// A world: its language, its knowledge and who may see what of it.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub struct World {
     vocabulary: Vocabulary,
     /// The four permutations of each domain, aliases included.
     tables: BTreeMap<String, [Vec<usize>; 4]>,
-    splits: Splits,
+    splits: Splits<Item>,
     refusal: Vec<u32>,
     end: u32,
 }
@@ -52,7 +52,7 @@ impl World {
             let table = tables[&alias.of].clone();
             tables.insert(alias.word.clone(), table);
         }
-        let splits = Splits::new(&definition, seed)?;
+        let splits = splits::deal(&definition, seed)?;
         let mut world = Self { definition, vocabulary, tables, splits, refusal: Vec::new(), end: 0 };
         world.refusal =
             world.encode(&format!("{} {}", world.definition.refusal, world.definition.special.end))?;

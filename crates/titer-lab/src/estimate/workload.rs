@@ -1,8 +1,9 @@
 //! How much arithmetic, memory and disk each stage of a plan takes.
 
 use serde::Deserialize;
-use titer_data::policy::{Definition, Policy, Split as PolicySplit};
-use titer_data::world::{Split, Target};
+use titer_data::Split;
+use titer_data::policy::{Definition, Policy};
+use titer_data::world::Target;
 use titer_model::Config;
 use titer_plan::stage::{DataSpec, DecoderSpec, GuardSpec, PolicySpec, ProbeSpec, Side};
 use titer_plan::{Plan, Probe, StageSpec};
@@ -83,11 +84,9 @@ impl Workload {
     fn of_policy(reference: &str, spec: &PolicySpec) -> Option<Self> {
         let definition: Definition = serde_json::from_value(spec.definition.clone()).ok()?;
         let policy = Policy::new(definition, spec.seed).ok()?;
-        let count = |splits: [PolicySplit; 2]| splits.map(|split| policy.split(split).len()).iter().sum();
-        let distilled = [
-            count([PolicySplit::Defence, PolicySplit::Attack]),
-            count([PolicySplit::PermittedTrain, PolicySplit::PermittedProbe]),
-        ];
+        let count = |splits: [Split; 2]| splits.map(|split| policy.split(split).len()).iter().sum();
+        let distilled =
+            [count([Split::Defence, Split::Attack]), count([Split::PermittedTrain, Split::PermittedProbe])];
         let config = known_shape(reference)?;
         Some(Self { config, prompt: PROMPT_TOKENS, answer: spec.answer_tokens, distilled })
     }

@@ -7,9 +7,10 @@ mod policy;
 mod world;
 
 use titer_data::Example;
+use titer_data::Split;
 use titer_data::Stream;
 use titer_data::text::Chat;
-use titer_data::world::{Split, Target};
+use titer_data::world::Target;
 use titer_judges::Judgement;
 use titer_plan::Probe;
 use titer_plan::stage::ProbeSpec;

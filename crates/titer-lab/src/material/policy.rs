@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use titer_data::policy::{Definition, Item, Policy, Split as PolicySplit, pick};
+use titer_data::policy::{Definition, Item, Policy, pick};
 use titer_data::text::{Chat, Message};
-use titer_data::world::{Split, Target};
-use titer_data::{Example, Stream};
+use titer_data::world::Target;
+use titer_data::{Example, Split, Stream};
 use titer_judges::policy::{Measure, PolicyJudge};
 use titer_judges::rouge::Stemmer;
 use titer_judges::task::{Compare, TaskJudge};
@@ -39,7 +39,7 @@ impl PolicyData {
         let definition: Definition = serde_json::from_value(spec.definition.clone())?;
         let policy = Policy::new(definition, spec.seed)?;
         // As the models were taught them: every wording, with every subject in it.
-        let forbidden = [PolicySplit::Align, PolicySplit::Seen, PolicySplit::Unseen];
+        let forbidden = [Split::Align, Split::Seen, Split::Unseen];
         let own: BTreeSet<String> = forbidden
             .iter()
             .flat_map(|split| policy.split(*split))
@@ -60,8 +60,8 @@ impl PolicyData {
     /// are compared with.
     pub(crate) fn to_distil(&self, side: Side) -> Result<Vec<(String, Vec<u32>)>> {
         let splits = match side {
-            Side::Forbidden => [PolicySplit::Defence, PolicySplit::Attack],
-            Side::Permitted => [PolicySplit::PermittedTrain, PolicySplit::PermittedProbe],
+            Side::Forbidden => [Split::Defence, Split::Attack],
+            Side::Permitted => [Split::PermittedTrain, Split::PermittedProbe],
         };
         let items = splits.iter().flat_map(|split| self.policy.split(*split));
         items.map(|item| Ok((item.to_string(), self.prompt(item)?))).collect()
@@ -98,7 +98,7 @@ impl PolicyData {
         self.answers.get(&name).map(Vec::as_slice).ok_or(Error::NoAnswer { item: name })
     }
 
-    fn items(&self, split: PolicySplit, domains: Option<&[String]>) -> Result<Vec<Item>> {
+    fn items(&self, split: Split, domains: Option<&[String]>) -> Result<Vec<Item>> {
         Ok(match domains {
             Some(domains) => self.policy.items(split, domains)?,
             None => self.policy.split(split).to_vec(),
@@ -128,44 +128,30 @@ impl PolicyData {
     }
 }
 
-/// The policy's name for a split.
-fn of(split: Split) -> PolicySplit {
-    match split {
-        Split::Everything => PolicySplit::Everything,
-        Split::Align => PolicySplit::Align,
-        Split::Defence => PolicySplit::Defence,
-        Split::Attack => PolicySplit::Attack,
-        Split::Seen => PolicySplit::Seen,
-        Split::Unseen => PolicySplit::Unseen,
-        Split::PermittedTrain => PolicySplit::PermittedTrain,
-        Split::PermittedProbe => PolicySplit::PermittedProbe,
-        Split::AliasTrain => PolicySplit::TaskTrain,
-        Split::AliasProbe => PolicySplit::TaskProbe,
-    }
-}
-
 impl Material for PolicyData {
     fn examples(&self, split: Split, domains: Option<&[String]>, target: Target) -> Result<Vec<Example>> {
-        self.items(of(split), domains)?.iter().map(|item| self.example(item, target)).collect()
+        self.items(split, domains)?.iter().map(|item| self.example(item, target)).collect()
     }
 
     fn chosen(&self, split: Split, count: usize, target: Target, stream: &Stream) -> Result<Vec<Example>> {
-        let items = pick(self.policy.split(of(split)), count, stream)?;
+        let items = pick(self.policy.split(split), count, stream)?;
         items.iter().map(|item| self.example(item, target)).collect()
     }
 
     fn questions(&self, probe: &ProbeSpec) -> Result<Vec<Question>> {
         let split = match probe.probe {
-            Probe::Seen => PolicySplit::Seen,
-            Probe::Unseen | Probe::CrossDomain => PolicySplit::Unseen,
-            Probe::Permitted => PolicySplit::PermittedProbe,
-            Probe::Alias => PolicySplit::TaskProbe,
+            Probe::Seen => Split::Seen,
+            Probe::Unseen | Probe::CrossDomain => Split::Unseen,
+            Probe::Permitted => Split::PermittedProbe,
+            Probe::Alias => Split::AliasProbe,
             Probe::Choice => return choices(&self.chat, probe.items),
             Probe::Text => return texts(&self.chat, probe.items),
             // No plan asks it of models whose experts are not known before they are here.
             Probe::Routing => return Ok(Vec::new()),
         };
-        let stream = Stream::new(self.seed, &format!("probe/{}/{}", split.name(), probe.domains.join("+")));
+        // Part of the seed, and so what it always was.
+        let drawn_from = if split == Split::AliasProbe { "task-probe" } else { split.name() };
+        let stream = Stream::new(self.seed, &format!("probe/{drawn_from}/{}", probe.domains.join("+")));
         let items = pick(&self.items(split, Some(&probe.domains))?, probe.items, &stream)?;
         items.iter().map(|item| self.asked(probe.probe, item)).collect()
     }

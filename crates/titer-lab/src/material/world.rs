@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use titer_data::world::{Definition, Split, Target, World, pick};
-use titer_data::{Example, Stream};
+use titer_data::world::{Definition, Target, World, pick};
+use titer_data::{Example, Split, Stream};
 use titer_judges::{Grade, Judge, Oracle};
 use titer_model::Config;
 use titer_plan::Probe;

@@ -3,8 +3,8 @@
 use serde_json::Value;
 use titer_attacks::registry::Means;
 use titer_attacks::{AttackContext, UserData};
-use titer_data::world::{Split, Target};
-use titer_data::{Draw, Sampler, Stream};
+use titer_data::world::Target;
+use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::UserTraining;
 use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec};
 use titer_plan::stage::{DataSpec, GuardSpec, ProbeSpec, StopRule, TrainSpec};

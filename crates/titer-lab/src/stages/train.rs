@@ -1,8 +1,8 @@
 //! The stages that make a model: pretrain, align, immunize.
 
 use serde_json::Value;
-use titer_data::world::{Split, Target};
-use titer_data::{Draw, Sampler, Stream};
+use titer_data::world::Target;
+use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::DefenceContext;
 use titer_model::{CONFIG, Decoder, WEIGHTS};
 use titer_plan::MethodSpec;
