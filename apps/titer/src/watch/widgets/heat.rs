@@ -177,7 +177,8 @@ impl Heat<'_> {
             let mut style = ground(self.look, cell.level).patch(cell.style);
             if (row, column) == self.selected {
                 style = style.patch(self.look.selected());
-                buffer.set_string(x - 1, y, ">", self.look.heading());
+                // Not the `>` of a selected row: before a number it would say "more than".
+                buffer.set_string(x - 1, y, "▸", self.look.heading());
             }
             buffer.set_style(Rect { x, y, width: room as u16, height: 1 }, style);
             buffer.set_string(x, y, beginning(text, room), style);
