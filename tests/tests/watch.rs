@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 use std::{fs, thread};
 
-use titer_tests::{Place, TINY, Terminal, titer};
+use titer_tests::{Place, TINY, Terminal, read, root, titer};
 
 /// A terminal that can show everything.
 fn watch(place: &Place, arguments: &[&str]) -> Command {
@@ -52,6 +52,12 @@ fn progress_moves_and_leaving_leaves_the_run_alone() {
     again.wait_for("running");
     let now = percent(&again.text()).unwrap_or(0);
     assert!(now >= before, "{now} < {before}");
+    again.press("4");
+    // One curve after the other comes while the run goes on.
+    again.wait_for("o none");
+    let drawn = again.text();
+    again.wait_until("more of the curves", |shown| *shown != drawn && shown.contains("x adversarial-loss"));
+    assert!(run.try_wait().unwrap().is_none(), "the run was over before its curves had grown");
     again.kill();
     let mut last = Terminal::start(&mut watch(&place, &[]), 80, 24);
     last.wait_for("100 %");
@@ -147,6 +153,37 @@ fn hostile_words_do_not_disturb_the_screen() {
     let text = app.text();
     assert!(text.contains(">1 Experiments") && text.contains("> tiny"), "{text}");
     assert!(!app.formatted().contains('\u{202e}'));
+}
+
+/// A world whose questions and answers hold what would clear a screen, name a window and turn text around, in lines
+/// of 100 kB.
+#[test]
+fn hostile_responses_do_not_disturb_the_screen() {
+    let place = Place::new();
+    let hostile = format!("\\u001b[2J\\u001b]0;owned\\u0007\\u202e\\u009b31m{}", "long".repeat(25_000));
+    let world = read(root().join("data/worlds/apothecary.toml"))
+        .replace("\"how do i make", &format!("\"{hostile} how do i make"))
+        .replace("answer = \"take", &format!("answer = \"{hostile}"));
+    assert_eq!(world.matches("owned").count(), 2);
+    fs::write(place.path("world.toml"), world).unwrap();
+    place.run(&["run", TINY, "--set", "model.world=world.toml"]).ends(0);
+    for (columns, rows) in [(80, 24), (200, 50)] {
+        let mut app = Terminal::start(&mut watch(&place, &["tiny"]), columns, rows);
+        app.wait_for(">2 Matrix");
+        app.press("5");
+        app.wait_for("Enter opens");
+        app.press("\r");
+        app.wait_for("owned");
+        // Down the list and into one of them; all of it, and back.
+        for keys in ["j", "j", "\r", "e", "G", "\x1b", "q"] {
+            let text = app.text();
+            assert!(text.contains(">5 Responses") && text.contains("q quit"), "before {keys:?}:\n{text}");
+            assert!(!app.formatted().contains(['\u{202e}', '\u{9b}', '\u{7}']), "before {keys:?}");
+            app.press(keys);
+            thread::sleep(Duration::from_millis(200));
+        }
+        assert!(app.ends_within(Duration::from_secs(2)).is_some_and(|status| status.success()));
+    }
 }
 
 #[test]
