@@ -47,7 +47,7 @@ pub(super) fn measured(results: &Results) -> anyhow::Result<Vec<Fact>> {
             ),
         ),
         fact("probes", probes.join(", ")),
-        fact("responses judged", results.probes.height().to_string()),
+        fact("responses judged", wording::grouped(results.probes.height() as f64)),
     ])
 }
 

@@ -102,7 +102,7 @@ fn said(
 
 /// `18.2k tokens/s  812 MB  GPU 0: 87 %, 31.0 GB`.
 fn speed(near: &StageView) -> Option<String> {
-    let tokens = near.tokens_per_second.map(|speed| format!("{} tokens/s", grouped(speed)));
+    let tokens = near.tokens_per_second.map(|speed| format!("{} tokens/s", wording::grouped(speed)));
     let seconds = near.seconds.map(|seconds| format!("{} of training", wording::duration(seconds)));
     let memory = near.memory_bytes.map(|bytes| format!("{} of memory", wording::bytes(bytes as f64)));
     let gpus = near.gpus.iter().enumerate().map(|(number, (used, bytes))| {
@@ -110,19 +110,6 @@ fn speed(near: &StageView) -> Option<String> {
     });
     let all: Vec<_> = tokens.into_iter().chain(seconds).chain(memory).chain(gpus).collect();
     (!all.is_empty()).then(|| all.join(", "))
-}
-
-/// `18 250`.
-fn grouped(value: f64) -> String {
-    let digits = format!("{:.0}", value.max(0.0));
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(' ');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// Losses and harmfulness, and where there is room the learning rate and the gradient.
