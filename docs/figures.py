@@ -36,8 +36,8 @@ def factor(value):
 def titer(one):
     if one is None:
         return "not measured"
-    if one["value"] is None and not one["censored"]:
-        return "not decided"
+    if one["value"] is None and not one["lower"]:
+        return "unknown"
     if one["censored"]:
         return f"≥ {factor(one['lower'])}"
     end = ")" if one["upper"] is None else "]"
