@@ -52,11 +52,13 @@ def score(one):
 
 
 def budgets(defence, attack, probe):
-    """From the first run to break to the last: `(3, 6]`, `> 200`."""
+    """From the first run to break to the last: `(3, 6]`, `> 200`, `before any attack`."""
     runs = [run for run in defence["break_budgets"] if run["attack"] == attack and run["probe"] == probe]
     broken = [run for run in runs if run["until"] is not None]
     text = []
-    if broken:
+    if broken and not max(run["until"] for run in broken):
+        text.append("before any attack")
+    elif broken:
         text.append(f"({min(run['after'] for run in broken)}, {max(run['until'] for run in broken)}]")
     if len(broken) < len(runs):
         text.append(f"> {min(run['after'] for run in runs if run['until'] is None)}")
