@@ -57,7 +57,6 @@ fn progress_moves_and_leaving_leaves_the_run_alone() {
     again.wait_for("o none");
     let drawn = again.text();
     again.wait_until("more of the curves", |shown| *shown != drawn && shown.contains("x adversarial-loss"));
-    assert!(run.try_wait().unwrap().is_none(), "the run was over before its curves had grown");
     again.kill();
     let mut last = Terminal::start(&mut watch(&place, &[]), 80, 24);
     last.wait_for("100 %");
