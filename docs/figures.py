@@ -19,12 +19,8 @@ MARK = re.compile(r"(<!-- figures: (\S+) (.+?) -->\n)(.*?)(<!-- end of figures -
 WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
-def number(value, places=2):
-    return f"{value:.{places}f}".replace("-", "−")
-
-
-def signed(value):
-    return f"{value:+.3f}".replace("-", "−") if round(value, 3) else "0.000"
+def number(value):
+    return f"{value:.2f}".replace("-", "−")
 
 
 def factor(value):
@@ -47,8 +43,7 @@ def titer(one):
 def score(one):
     if one is None:
         return "not measured"
-    interval = one.get("interval") or one
-    return f"{number(one['value'])} ({number(interval['lower'])}–{number(interval['upper'])})"
+    return f"{number(one['value'])} ({number(one['lower'])}–{number(one['upper'])})"
 
 
 def budgets(defence, attack, probe):
@@ -67,14 +62,11 @@ def budgets(defence, attack, probe):
 
 def seeds(defence):
     runs = defence["break_budgets"]
-    count = lambda key: len({run[key] for run in runs})
-    words = [(count("defence_seed"), "defence seed"), (count("seed"), "attack seed")]
-    return ", ".join(f"{WORDS[n]} {what}{'s' if n > 1 else ''}" for n, what in words)
-
-
-def condition(defence, name):
-    found = defence["conditions"][name]
-    return {"holds": "holds", "fails": "fails", "inconclusive": "is inconclusive"}[found["verdict"]], found
+    words = []
+    for key, what in (("defence_seed", "defence seed"), ("seed", "attack seed")):
+        count = len({run[key] for run in runs})
+        words.append(f"{WORDS[count]} {what}{'s' if count > 1 else ''}")
+    return ", ".join(words)
 
 
 def evidence(found):
@@ -102,7 +94,8 @@ def alignment(experiment, label):
     bounded = titer(defence["titer_utility_bounded"])
     lines += ["", *wrapped(f"- **Titer** {titer(defence['titer'])}; utility-bounded {bounded}.")]
     for name in ("resistance", "stability", "trainability"):
-        verdict, found = condition(defence, name)
+        found = defence["conditions"][name]
+        verdict = found["verdict"].replace("inconclusive", "is inconclusive")
         lines += wrapped(f"- **{name.capitalize()}** {verdict}: {evidence(found)}.")
     return lines
 
@@ -130,6 +123,11 @@ def shares(defence):
     return sorted((one for one in defence["scores"] if one["share"] is not None), key=lambda one: one["share"])
 
 
+def headings(defence, prefix=""):
+    names = [f"{one['share']:g}" for one in shares(defence)]
+    return [f"{prefix}p = {names[0]}", *names[1:]]
+
+
 def provider(experiment, label):
     defence, none = by_label(experiment, label), by_label(experiment, "none")
     users = len({run["seed"] for run in defence["break_budgets"]})
@@ -137,13 +135,13 @@ def provider(experiment, label):
         f"300 steps at 1e-3 over 500 rows, {WORDS[users]} users, one seed of the defence; 95 % intervals of each number "
         "alone.",
         "",
-        row(["", *(f"p = {one['share']:g}" if not at else f"{one['share']:g}" for at, one in enumerate(shares(none)))]),
+        row(["", *headings(none)]),
         "|" + "---|" * (len(shares(none)) + 1),
     ]
     for what, key in (("harmful score", "harmful"), ("fine-tune accuracy", "accuracy")):
         for name, of in (("none", none), (label, defence)):
             lines.append(row([f"{what}, `{name}`", *(score(one[key]["after"]) for one in shares(of))]))
-    words = [f"{name.capitalize()}: {condition(defence, name)[1]['verdict']}." for name in ("resistance", "trainability")]
+    words = [f"{name.capitalize()}: {defence['conditions'][name]['verdict']}." for name in ("resistance", "trainability")]
     return [*lines, "", " ".join(words)]
 
 
@@ -158,19 +156,20 @@ def attacked(experiment):
     conditions = ("resistance", "stability", "generalization", "trainability")
     head = ["defence", "titer", "utility-bounded", *conditions]
     lines = [row(head), "|" + "---|" * len(head)]
-    order = sorted(experiment["defences"], key=lambda one: (one["baseline"], -(one["titer"]["value"] or one["titer"]["lower"]), one["defence"]))
-    for one in order:
+
+    def place(one):
+        worth = one["titer"]["value"] or one["titer"]["lower"]
+        return one["baseline"], -worth, one["defence"]
+
+    for one in sorted(experiment["defences"], key=place):
         signs = [SIGNS[one["conditions"][name]["verdict"]] for name in conditions]
         lines.append(row([f"`{one['defence']}`", titer(one["titer"]), titer(one["titer_utility_bounded"]), *signs]))
     return lines
 
 
 def provided(experiment):
-    first = shares(experiment["defences"][0])
-    names = [f"{one['share']:g}" for one in first]
-    head = ["stage", "defence"]
-    for what in ("harmful", "accuracy"):
-        head += [f"{what}, p = {name}" if not at else name for at, name in enumerate(names)]
+    first = experiment["defences"][0]
+    head = ["stage", "defence", *headings(first, "harmful, "), *headings(first, "accuracy, ")]
     lines = [row(head), "|" + "---|" * len(head)]
     before = None
     for one in experiment["defences"]:

@@ -65,7 +65,7 @@ pub(crate) fn captures(arguments: &Arguments) -> Result<()> {
 /// The command that makes the page, as it was typed.
 fn typed() -> String {
     let quoted = |word: String| match word.chars().any(|c| c.is_whitespace() || "\\'\"#;".contains(c)) {
-        true => format!("'{word}'"),
+        true => format!("'{}'", word.replace('\'', r"'\''")),
         false => word,
     };
     let words = std::env::args().skip(1).map(quoted);

@@ -12,6 +12,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::conversations::{Columns, Conversation, Conversations, Options};
+use crate::split::Splits;
 use crate::text::{Message, Role};
 use crate::{Error, Result, Split, Stream};
 
@@ -178,7 +179,7 @@ impl Source {
 #[derive(Debug, Clone)]
 pub struct Dataset {
     definition: Definition,
-    splits: BTreeMap<Split, Vec<Conversation>>,
+    splits: Splits<Conversation>,
     seed: u64,
 }
 
@@ -197,7 +198,7 @@ impl Dataset {
     ) -> Result<Self> {
         definition.check()?;
         let counts = definition.counts;
-        let mut splits = BTreeMap::new();
+        let mut splits = Splits::default();
         let mut taken = BTreeSet::new();
         let mut rows = distinct(harmful, &mut taken);
         for domain in &definition.forbidden {
@@ -235,7 +236,7 @@ impl Dataset {
         let wanted = |row: &&Conversation| {
             domains.is_none_or(|domains| row.domain.as_ref().is_some_and(|domain| domains.contains(domain)))
         };
-        self.splits.get(&split).map_or(&[][..], Vec::as_slice).iter().filter(wanted).collect()
+        self.splits.get(split).iter().filter(wanted).collect()
     }
 
     /// The messages before a row's last answer, with the definition's system prompt where the row has none.
@@ -278,7 +279,7 @@ fn take_domain(rows: &mut Vec<Conversation>, domain: &str) -> Vec<Conversation> 
 }
 
 fn deal(
-    splits: &mut BTreeMap<Split, Vec<Conversation>>,
+    splits: &mut Splits<Conversation>,
     mut rows: Vec<Conversation>,
     of: &str,
     parts: &[(Split, usize)],
@@ -291,7 +292,7 @@ fn deal(
     rows.shuffle(&mut Stream::new(seed, &format!("dataset/rows/{of}")).at(0));
     let mut rows = rows.into_iter();
     for (split, count) in parts {
-        splits.entry(*split).or_default().extend(rows.by_ref().take(*count));
+        splits.give(*split, rows.by_ref().take(*count));
     }
     Ok(())
 }

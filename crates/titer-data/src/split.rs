@@ -76,7 +76,7 @@ impl<T> Default for Splits<T> {
     }
 }
 
-impl<T: Ord + Display> Splits<T> {
+impl<T> Splits<T> {
     /// Gives a split further items.
     pub(crate) fn give(&mut self, split: Split, items: impl IntoIterator<Item = T>) {
         self.0.entry(split).or_default().extend(items);
@@ -85,7 +85,9 @@ impl<T: Ord + Display> Splits<T> {
     pub(crate) fn get(&self, split: Split) -> &[T] {
         self.0.get(&split).map_or(&[], Vec::as_slice)
     }
+}
 
+impl<T: Ord + Display> Splits<T> {
     /// Refuses splits of which two share an item that may share none.
     pub(crate) fn prove_disjoint(&self) -> Result<()> {
         DISJOINT.iter().try_for_each(|(first, second)| self.prove(*first, *second))

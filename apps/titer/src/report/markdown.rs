@@ -71,9 +71,7 @@ fn push_facts(text: &mut String, facts: &[Fact]) {
 fn push_caveats(text: &mut String, report: &ReportModel) {
     text.push_str("## Caveats\n\n");
     for caveat in &report.caveats {
-        let about = caveat.about(&report.verdicts);
-        let about = if about.is_empty() { about } else { format!(" ({about})") };
-        let _ = writeln!(text, "- {}{}", escape(&caveat.text), escape(&about));
+        let _ = writeln!(text, "- {}", escape(&caveat.sentence(&report.verdicts)));
     }
     for missing in &report.missing {
         let _ = writeln!(text, "- not measured: {}", escape(missing));

@@ -200,13 +200,7 @@ fn scores(view: &ExperimentView, at: usize) -> Vec<Series> {
     series.collect()
 }
 
-/// Normal quantile of the 95 % interval.
-const QUANTILE: f64 = 1.96;
-
-/// A score lies from 0 to 1, and so does its interval.
 fn score(point: &CurvePoint) -> Point {
-    let CurvePoint { mean, .. } = *point;
-    let reach = QUANTILE * point.standard_error.unwrap_or(0.0);
-    let (low, high) = ((mean - reach).max(0.0), (mean + reach).min(1.0));
-    Point { x: Budget::Steps.of(point), y: mean, low, high }
+    let [low, high] = point.interval();
+    Point { x: Budget::Steps.of(point), y: point.mean, low, high }
 }

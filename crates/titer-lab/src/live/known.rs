@@ -172,11 +172,13 @@ impl Known {
             }
             let artifact = self.store.artifact(&planned.hash);
             let state = artifact.state();
-            if !same(&state, &stage.state) {
+            let changed = !same(&state, &stage.state);
+            if changed {
                 self.view = None;
             }
             // How far it came is asked of what is under way; of ten thousand finished logs it would take seconds.
-            if matches!(state, State::Running(_) | State::Interrupted) {
+            let under_way = matches!(state, State::Running(_) | State::Interrupted);
+            if under_way && (changed || running) {
                 let step = artifact.progress().ok().and_then(|progress| progress.step);
                 if step != stage.step {
                     self.view = None;

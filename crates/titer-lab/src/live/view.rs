@@ -141,6 +141,18 @@ pub struct CurvePoint {
     pub standard_error: Option<f64>,
 }
 
+/// Normal quantile of a 95 % interval.
+const QUANTILE: f64 = 1.96;
+
+impl CurvePoint {
+    /// The 95 % interval of the mean over items, from 0 to 1 as scores are; the mean alone where no error was logged.
+    /// It says nothing of other seeds.
+    pub fn interval(&self) -> [f64; 2] {
+        let reach = QUANTILE * self.standard_error.unwrap_or(0.0);
+        [(self.mean - reach).max(0.0), (self.mean + reach).min(1.0)]
+    }
+}
+
 /// A stage looked at closely: what its event log says.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StageView {

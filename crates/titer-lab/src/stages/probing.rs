@@ -1,5 +1,7 @@
 //! Asks a model the questions of its probes, and has the answers judged.
 
+use std::collections::BTreeMap;
+
 use titer_data::Packed;
 use titer_judges::Judgement;
 use titer_judges::choice::choose;
@@ -184,24 +186,47 @@ impl Answers {
 
 /// Mean score of each probe among `rows`.
 pub(super) fn means(rows: &[ProbeRow]) -> Vec<(Probe, f64)> {
-    let mut sums: std::collections::BTreeMap<Probe, (f64, usize)> = Default::default();
-    for row in rows {
-        let sum = sums.entry(row.probe).or_default();
-        *sum = (sum.0 + row.score, sum.1 + 1);
-    }
-    sums.into_iter().map(|(probe, (sum, count))| (probe, sum / count as f64)).collect()
+    by_probe(rows).into_iter().map(|(probe, scores)| (probe, mean(&scores))).collect()
 }
 
 /// Standard error of each probe's mean score among `rows`, over items; none where there is one item only.
 pub(super) fn standard_errors(rows: &[ProbeRow]) -> Vec<(Probe, f64)> {
-    let mut squares: std::collections::BTreeMap<Probe, (f64, usize)> = Default::default();
-    let means: std::collections::BTreeMap<Probe, f64> = means(rows).into_iter().collect();
+    let error = |scores: Vec<f64>| {
+        let (mean, count) = (mean(&scores), scores.len());
+        let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
+        (squares / ((count - 1) * count) as f64).sqrt()
+    };
+    let several = by_probe(rows).into_iter().filter(|(_, scores)| scores.len() > 1);
+    several.map(|(probe, scores)| (probe, error(scores))).collect()
+}
+
+fn by_probe(rows: &[ProbeRow]) -> BTreeMap<Probe, Vec<f64>> {
+    let mut scores = BTreeMap::<_, Vec<_>>::new();
     for row in rows {
-        let sum = squares.entry(row.probe).or_default();
-        *sum = (sum.0 + (row.score - means[&row.probe]).powi(2), sum.1 + 1);
+        scores.entry(row.probe).or_default().push(row.score);
     }
-    let several = squares.into_iter().filter(|(_, (_, count))| *count > 1);
-    several.map(|(probe, (sum, count))| (probe, (sum / ((count - 1) * count) as f64).sqrt())).collect()
+    scores
+}
+
+fn mean(scores: &[f64]) -> f64 {
+    scores.iter().sum::<f64>() / scores.len() as f64
+}
+
+/// A row of which only the score matters, for the tests.
+#[cfg(test)]
+pub(super) fn scored(budget_steps: u64, probe: Probe, score: f64) -> ProbeRow {
+    ProbeRow {
+        budget_steps,
+        budget_examples: 0,
+        budget_flops: 0.0,
+        probe,
+        item: String::new(),
+        judge: String::new(),
+        score,
+        refused: false,
+        degenerate: false,
+        response_id: String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -210,18 +235,7 @@ mod tests {
 
     #[test]
     fn means_have_the_standard_errors_of_samples() {
-        let row = |probe, score| ProbeRow {
-            budget_steps: 0,
-            budget_examples: 0,
-            budget_flops: 0.0,
-            probe,
-            item: String::new(),
-            judge: String::new(),
-            score,
-            refused: false,
-            degenerate: false,
-            response_id: String::new(),
-        };
+        let row = |probe, score| scored(0, probe, score);
         let rows =
             [row(Probe::Seen, 0.0), row(Probe::Unseen, 0.3), row(Probe::Seen, 1.0), row(Probe::Seen, 1.0)];
         assert_eq!(means(&rows), [(Probe::Seen, 2.0 / 3.0), (Probe::Unseen, 0.3)]);
