@@ -46,7 +46,7 @@ pub(crate) fn make(titer: &Path, path: &Path) -> Result<()> {
         let saved = store.experiment(&name)?;
         saved.save(&spec.replace("name = \"tiny\"", &format!("name = \"{name}\"")), &copy.to_string())?;
         let journal = saved.journal()?;
-        journal.write(Note::Began { stages: STAGES, cached: 0, jobs: 2 })?;
+        journal.write(Note::Began { stages: STAGES, cached: 0, jobs: 2, since: 0 })?;
         for stage in copy["stages"].as_array().into_iter().flatten() {
             journal.write(Note::Finished { stage: hash(&stage["hash"])?, seconds: 1.0 })?;
         }

@@ -113,7 +113,9 @@ impl<'a> Steward<'a> {
 impl Progress for Steward<'_> {
     fn event(&self, event: RunEvent<'_>) {
         let note = match event {
-            RunEvent::Planned { stages, cached } => Some(Note::Began { stages, cached, jobs: self.jobs }),
+            RunEvent::Planned { stages, cached } => {
+                Some(Note::Began { stages, cached, jobs: self.jobs, since: self.since })
+            }
             RunEvent::Started { hash, .. } => Some(Note::Started { stage: hash.clone() }),
             RunEvent::Finished { hash, seconds, .. } => Some(Note::Finished { stage: hash.clone(), seconds }),
             RunEvent::Failed { hash, error, .. } => {

@@ -43,6 +43,9 @@ pub enum Note {
         cached: usize,
         /// Stages at once.
         jobs: usize,
+        /// The number of the last request before it: those up to it are none of its business.
+        #[serde(default)]
+        since: u64,
     },
     /// A stage began, or goes on from a checkpoint.
     Started {
@@ -206,7 +209,7 @@ mod tests {
         let path = folder.path().join("journal.jsonl");
         let mut reader = JournalReader::new(path.clone());
         assert_eq!(reader.read().unwrap(), []);
-        let began = Note::Began { stages: 3, cached: 1, jobs: 2 };
+        let began = Note::Began { stages: 3, cached: 1, jobs: 2, since: 4 };
         Journal::open(path.clone()).unwrap().write(began.clone()).unwrap();
         assert_eq!(notes(reader.read().unwrap()), [began]);
         // A process was killed in the middle of a line.

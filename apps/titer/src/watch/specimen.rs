@@ -176,12 +176,12 @@ fn journal(stages: &[StageLine]) -> Vec<Entry> {
         other => panic!("{other:?}"),
     };
     vec![
-        entry(90_000.0, "gpu7", 4100, Note::Began { stages: stages.len(), cached: 0, jobs: 2 }),
+        entry(90_000.0, "gpu7", 4100, Note::Began { stages: stages.len(), cached: 0, jobs: 2, since: 0 }),
         entry(89_990.0, "gpu7", 4100, Note::Started { stage: stage(0) }),
         entry(89_900.0, "gpu7", 4100, Note::Finished { stage: stage(0), seconds: 90.0 }),
         entry(89_000.0, "gpu7", 4100, Note::Heard { request: "stop".into() }),
         entry(88_990.0, "gpu7", 4100, Note::Ended { computed: 1, failed: 0, interrupted: true }),
-        entry(700.0, "gpu7", 4242, Note::Began { stages: stages.len(), cached: 1, jobs: 2 }),
+        entry(700.0, "gpu7", 4242, Note::Began { stages: stages.len(), cached: 1, jobs: 2, since: 0 }),
         entry(300.0, "gpu7", 4242, Note::Failed { stage: stage(11), error }),
         entry(299.0, "gpu7", 4242, Note::Skipped { stage: stage(13), because: stages[11].label.clone() }),
         entry(65.0, "gpu9.cluster.example.org", 77, Note::Started { stage: stage(10) }),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use titer_store::{Entry, Experiment, JournalReader, Note, State, Store};
+use titer_store::{Control, Entry, Experiment, JournalReader, Note, State, Store};
 
 use super::logs::CurveLog;
 use super::outline::Outline;
@@ -30,6 +30,8 @@ pub(super) struct Known {
     outline: std::result::Result<Outline, String>,
     journal: JournalReader,
     entries: VecDeque<Entry>,
+    /// The last request before each run, by host and process.
+    began: BTreeMap<(String, u32), u64>,
     stages: Vec<Stage>,
     round: Option<Instant>,
     line: Option<ExperimentLine>,
@@ -71,6 +73,7 @@ impl Known {
             journal: experiment.follow(),
             experiment,
             entries: VecDeque::new(),
+            began: BTreeMap::new(),
             stages: Vec::new(),
             round: None,
             line: None,
@@ -111,6 +114,7 @@ impl Known {
             self.stages = std::iter::repeat_with(fresh).take(stages).collect();
             self.journal = self.experiment.follow();
             self.entries.clear();
+            self.began.clear();
             (self.round, self.view) = (None, None);
         }
         let moved = self.read_journal();
@@ -144,7 +148,11 @@ impl Known {
                 Note::Skipped { stage, because } => {
                     (stage, Some(format!("not run, since {because} failed")), None)
                 }
-                Note::Began { .. } | Note::Heard { .. } | Note::Ended { .. } => continue,
+                Note::Began { since, .. } => {
+                    self.began.insert((entry.host.clone(), entry.pid), *since);
+                    continue;
+                }
+                Note::Heard { .. } | Note::Ended { .. } => continue,
             };
             let position = self.outline.as_ref().ok().and_then(|outline| outline.position(hash));
             let Some(position) = position else { continue };
@@ -201,6 +209,15 @@ impl Known {
             changed: self.entries.back().map(|entry| entry.time),
             problem: None,
         };
+        // What was asked of earlier runs is none of the living ones' business. A run that has not said yet when it
+        // began has heard nothing.
+        let since = line.runs.iter().filter_map(|run| self.began.get(&(run.host.clone(), run.pid))).min();
+        let Control { stop, hold, .. } = &mut line.control;
+        for asked in [stop, hold] {
+            if since.is_none_or(|since| *asked <= *since) {
+                *asked = 0;
+            }
+        }
         // An age that grows by itself is no news.
         line.runs.iter_mut().for_each(|run| run.age = Duration::from_secs(run.age.as_secs() / 15 * 15));
         let outline = match &self.outline {

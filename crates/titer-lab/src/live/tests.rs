@@ -156,8 +156,12 @@ fn a_stopped_run_stays_stopped_and_a_new_one_goes_on() {
     let summary = run.join().unwrap();
     assert!(summary.interrupted && summary.computed < place.plan.stages.len(), "{summary:?}");
     wait(|| line(&mut watcher).runs.is_empty());
-    // The old request is none of the new run's business.
-    assert!(!place.run().join().unwrap().interrupted);
+    // The old request is none of the new run's business, and no screen says that it stops.
+    let again = place.run();
+    wait(|| line(&mut watcher).counts.running > 0);
+    let now = line(&mut watcher);
+    assert_eq!((now.runs.len(), now.control.stop, now.control.number), (1, 0, 1), "{now:?}");
+    assert!(!again.join().unwrap().interrupted);
     let (_, plan) = crate::stored(&store, "tiny").unwrap();
     assert_eq!(plan, place.plan);
 }

@@ -20,7 +20,7 @@ pub struct ExperimentLine {
     pub share: f64,
     /// The runs that are alive, on whatever host.
     pub runs: Vec<Holder>,
-    /// What was last asked of its runs.
+    /// What was last asked of its runs; `stop` and `hold` are 0 where that was before those began that are alive.
     pub control: Control,
     /// Seconds until it is done, from the speed of its stages so far; none where nothing runs or nothing is
     /// known yet.

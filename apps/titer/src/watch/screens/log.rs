@@ -52,7 +52,7 @@ fn sentence(entry: &Entry, world: &World) -> String {
         found.map_or_else(|| hash.short().to_owned(), |stage| stage.label.clone())
     };
     match &entry.note {
-        Note::Began { stages, cached, jobs } => format!(
+        Note::Began { stages, cached, jobs, .. } => format!(
             "a run began: {}, {cached} of them done before, {jobs} at once",
             wording::count(*stages, "stage")
         ),
