@@ -1,6 +1,5 @@
 //! An artifact as readers see it: absent, being written, broken off, or sealed.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use titer_plan::StageHash;
 use crate::error::{Error, Result};
 use crate::events::{self, EventReader, Record};
 use crate::lease::{self, Holder, LeaseTerms};
+use crate::links;
 use crate::manifest::{FileRecord, Manifest};
 use crate::name;
 
@@ -56,7 +56,7 @@ impl Artifact {
 
     /// Whether it is finished.
     pub fn is_sealed(&self) -> bool {
-        self.seal_path().is_file()
+        links::is_folder(&self.folder) && links::is_file(&self.seal_path())
     }
 
     /// What it says of itself.
@@ -64,14 +64,18 @@ impl Artifact {
     /// # Errors
     /// When it is not sealed, or its manifest is not the one that was sealed.
     pub fn manifest(&self) -> Result<Manifest> {
+        links::refuse(&self.folder)?;
         let (seal, path) = (self.seal_path(), self.manifest_path());
-        let sealed = match fs::read_to_string(&seal) {
+        let sealed = match links::read_text(&seal) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::NotSealed { path: self.folder.clone() });
             }
             other => other.map_err(Error::reading(&seal))?,
         };
-        let bytes = fs::read(&path).map_err(|error| self.damaged(&path, error.to_string()))?;
+        let bytes = links::read(&path).map_err(|error| match Error::reading(&path)(error) {
+            link @ Error::Link { .. } => link,
+            error => self.damaged(&path, error.to_string()),
+        })?;
         if blake3::hash(&bytes).to_hex().as_str() != sealed.trim() {
             return Err(self.damaged(&path, "it is not the manifest that was sealed".to_owned()));
         }
@@ -121,6 +125,7 @@ impl Artifact {
     /// # Errors
     /// When the log cannot be read, or has a line that is no event.
     pub fn events(&self) -> Result<Vec<Record>> {
+        links::refuse(&self.folder)?;
         events::read_all(&self.log_path())
     }
 
@@ -133,12 +138,12 @@ impl Artifact {
     pub fn state(&self) -> State {
         if self.is_sealed() {
             State::Sealed
+        } else if !links::is_folder(&self.folder) {
+            State::Absent
         } else if let Some(holder) = lease::living_holder(&self.lease_path(), self.terms) {
             State::Running(holder)
-        } else if self.folder.is_dir() {
-            State::Interrupted
         } else {
-            State::Absent
+            State::Interrupted
         }
     }
 
@@ -148,6 +153,7 @@ impl Artifact {
     /// When the log cannot be read.
     pub fn progress(&self) -> Result<Progress> {
         let state = self.state();
+        links::refuse(&self.folder)?;
         let tail = events::read_tail(&self.log_path())?;
         let step = tail.iter().rev().find_map(|record| record.event.step);
         Ok(Progress { state, step, last: tail.into_iter().next_back() })
@@ -155,6 +161,7 @@ impl Artifact {
 
     fn check(&self, file: &FileRecord, how: fn(&FileRecord, &Path) -> Result<(), String>) -> Result<()> {
         let path = self.folder.join(&file.name);
+        links::refuse_below(&self.folder, &path)?;
         how(file, &path).map_err(|problem| self.damaged(&path, problem))
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::links;
 
 /// A moment at which a kill may fall.
 #[cfg(not(test))]
@@ -17,6 +18,7 @@ pub(crate) use crate::crash::moment;
 
 /// Creates a folder with those above it.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    links::refuse(path)?;
     if path.is_dir() {
         return Ok(());
     }
@@ -34,6 +36,8 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let temporary = sibling(path);
+    // What stands there is no living writer's, and a link there would lead the closure elsewhere.
+    remove(&temporary)?;
     moment();
     let done = fill(&temporary).map_err(Error::filling(path)).and_then(|value| {
         moment();
@@ -52,7 +56,11 @@ where
 pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = sibling(path);
     moment();
-    let done = File::create(&temporary)
+    let done = links::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&temporary)
         .and_then(|mut file| {
             moment();
             file.write_all(bytes)?;
@@ -93,6 +101,7 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 
 /// The paths in a folder, sorted; none where there is no folder.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    links::refuse(folder)?;
     let listing = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(Error::reading(folder))?,
@@ -110,9 +119,14 @@ pub(crate) fn sweep(folder: &Path) -> Result<()> {
     entries(folder)?.iter().filter(|path| is_temporary(path)).try_for_each(|path| remove(path))
 }
 
-/// Whether a path is a temporary sibling of a killed or living writer.
+/// Whether a path is a temporary sibling of a killed or living writer: [`sibling`] names them.
 pub(crate) fn is_temporary(path: &Path) -> bool {
-    file_name(path).starts_with('.')
+    let name = file_name(path);
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_prefix('.')
+        .and_then(|rest| rest.split_once('.'))
+        .and_then(|(writer, _)| writer.split_once('-'))
+        .is_some_and(|(pid, call)| number(pid) && number(call))
 }
 
 /// The last component of a path, for people and for matching.
@@ -129,7 +143,10 @@ pub(crate) fn sibling(path: &Path) -> PathBuf {
 
 /// Makes a file, or a folder with all in it, durable.
 pub(crate) fn sync(path: &Path) -> io::Result<()> {
-    let metadata = path.metadata()?;
+    let metadata = path.symlink_metadata()?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
     if metadata.is_dir() {
         for entry in fs::read_dir(path)? {
             sync(&entry?.path())?;

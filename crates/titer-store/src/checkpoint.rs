@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::atomic;
 use crate::error::Result;
+use crate::links;
 
 /// A whole checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub struct Checkpoint {
 impl Checkpoint {
     fn parse(folder: PathBuf) -> Option<Self> {
         let name = atomic::file_name(&folder);
+        if !links::is_folder(&folder) {
+            return None;
+        }
         let (generation, rest) = name.split_once("-step")?;
         let (step, events) = rest.split_once("-events")?;
         Some(Self {
@@ -76,7 +80,7 @@ pub(crate) fn settle(folder: &Path, logged: u64) -> Result<Option<Checkpoint>> {
 
 /// Removes a folder such that it is never seen half removed.
 pub(crate) fn discard(folder: &Path) -> Result<()> {
-    if !folder.exists() {
+    if folder.symlink_metadata().is_err() {
         return Ok(());
     }
     let hidden = atomic::sibling(folder);

@@ -1,7 +1,6 @@
 //! What people ask of the runs of an experiment. A run looks here now and then and does so by itself;
 //! nobody is signalled, so that it works across hosts.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::lease::Gate;
+use crate::links;
 
 /// What was asked so far. Each request has a number; a run honours those that came after it began, so that
 /// a new run is not stopped by an old request.
@@ -65,7 +65,7 @@ impl Control {
 
 /// What was asked so far; nothing where there is no file.
 pub(crate) fn read(path: &Path) -> Result<Control> {
-    match fs::read(path) {
+    match links::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Control::default()),
         Err(error) => Err(Error::reading(path)(error)),
         Ok(bytes) => serde_json::from_slice(&bytes)
@@ -107,7 +107,7 @@ mod tests {
             }
         });
         assert_eq!(read(&path).unwrap().number, 8);
-        fs::write(&path, "{").unwrap();
+        std::fs::write(&path, "{").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("control.json"));
     }
 }

@@ -46,6 +46,15 @@ pub enum Error {
         /// The system's word.
         source: io::Error,
     },
+    /// A symbolic link stands inside the store, which is never followed.
+    #[error(
+        "{}: a symbolic link inside the store, which titer does not follow; \
+         put what it leads to in its place, or remove the link", path.display()
+    )]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
     /// No room was left. What was sealed before is whole.
     #[error(
         "{}: the disk is full ({source}); free some space and run again: \
@@ -161,6 +170,7 @@ impl Error {
     /// For `map_err` after an attempt to read `path`.
     pub(crate) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.kind() {
+            _ if is_link(path, &source) => Self::Link { path: path.to_owned() },
             io::ErrorKind::NotADirectory => Self::NotAFolder { path: folder_above(path) },
             _ => Self::Io { path: path.to_owned(), action: "read", source },
         }
@@ -171,6 +181,7 @@ impl Error {
         move |source| {
             let path = path.to_owned();
             match source.kind() {
+                _ if is_link(&path, &source) => Self::Link { path },
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, source },
                 io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
                     Self::ReadOnly { path, source }
@@ -195,6 +206,11 @@ impl Error {
             }
         }
     }
+}
+
+/// Whether the system refused to open `path` because it is a link.
+fn is_link(path: &Path, source: &io::Error) -> bool {
+    source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) && path.is_symlink()
 }
 
 /// The nearest ancestor that exists and is no folder, else the path itself.

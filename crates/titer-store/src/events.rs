@@ -1,6 +1,6 @@
 //! The event log: append-only, one JSON event per line, numbered from 0.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::atomic;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::links;
 
 /// Something that happened in a stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,7 +109,7 @@ pub(crate) fn read_tail(path: &Path) -> Result<Vec<Record>> {
 
 /// The log's length and its bytes from `offset` on; nothing where there is no log yet.
 fn read_from(path: &Path, offset: u64) -> Result<(u64, Vec<u8>)> {
-    let mut file = match File::open(path) {
+    let mut file = match links::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, Vec::new())),
         other => other.map_err(Error::reading(path))?,
     };
@@ -139,7 +140,7 @@ pub(crate) struct EventLog {
 impl EventLog {
     /// Opens or creates the log, cuts what is torn, and goes on with the next sequence number.
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
-        let options = OpenOptions::new().read(true).append(true).create(true).clone();
+        let options = links::options().read(true).append(true).create(true).clone();
         atomic::moment();
         let file = options.open(&path).map_err(Error::writing(&path))?;
         let mut log = Self { path, file, next: 0, length: 0 };
@@ -218,6 +219,7 @@ impl EventReader {
     /// # Errors
     /// When the log cannot be read, or has a line that is no event.
     pub fn read(&mut self) -> Result<Vec<Record>> {
+        self.path.parent().map_or(Ok(()), links::refuse)?;
         let (length, bytes) = read_from(&self.path, self.offset)?;
         let scan = Scan::of(&bytes, self.next);
         let moved_on = length >= self.offset && !(scan.damaged && scan.records.is_empty());

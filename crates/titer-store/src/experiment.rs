@@ -2,7 +2,7 @@
 //! the record of the search that it came from, if it came from one, and what there is to know and to ask of
 //! its runs.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -12,7 +12,11 @@ use crate::control::{self, Control, Request};
 use crate::error::{Error, Result};
 use crate::journal::{Journal, JournalReader};
 use crate::lease::{self, Holder, Lease, LeaseTerms};
+use crate::links;
 use crate::name;
+
+/// The ending of the files by which runs say that they are alive.
+const SIGN: &str = "json";
 
 /// One experiment of a store.
 #[derive(Debug, Clone)]
@@ -32,7 +36,9 @@ pub struct Presence {
 impl Experiment {
     pub(crate) fn new(experiments: &Path, gate: PathBuf, terms: LeaseTerms, name: &str) -> Result<Self> {
         name::check(name)?;
-        Ok(Self { folder: experiments.join(name), gate, terms })
+        let folder = experiments.join(name);
+        links::refuse(&folder)?;
+        Ok(Self { folder, gate, terms })
     }
 
     /// Its folder, for people and for those who want to be told of changes.
@@ -74,7 +80,7 @@ impl Experiment {
     /// When the plan was last written and how long it is, to tell whether it was replaced; none where there
     /// is none.
     pub fn plan_stamp(&self) -> Option<(SystemTime, u64)> {
-        let metadata = plan_path(&self.folder).metadata().ok()?;
+        let metadata = plan_path(&self.folder).symlink_metadata().ok()?;
         Some((metadata.modified().ok()?, metadata.len()))
     }
 
@@ -137,12 +143,12 @@ impl Experiment {
         let folder = self.runs_path();
         atomic::create_folder(&folder)?;
         for path in atomic::entries(&folder)? {
-            if lease::living_holder(&path, self.terms).is_none() {
+            if is_sign(&path) && lease::living_holder(&path, self.terms).is_none() {
                 // What a killed run left. Whoever cannot remove it leaves it to the next one.
                 let _ = atomic::remove(&path);
             }
         }
-        let path = folder.join(format!("{}.json", name::of_hash(&lease::this_process())));
+        let path = folder.join(format!("{}.{SIGN}", name::of_hash(&lease::this_process())));
         Ok(Presence { _lease: Lease::take(&path, &self.gate, self.terms)? })
     }
 
@@ -193,12 +199,12 @@ impl Experiment {
     pub fn output(&self) -> Result<(File, PathBuf)> {
         atomic::create_folder(&self.folder)?;
         let path = self.folder.join("output.log");
-        let file = File::options().create(true).append(true).open(&path).map_err(Error::writing(&path))?;
+        let file = links::options().create(true).append(true).open(&path).map_err(Error::writing(&path))?;
         Ok((file, path))
     }
 
     fn read(&self, path: &Path) -> Result<String> {
-        match fs::read_to_string(path) {
+        match links::read_text(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let present = names(self.folder.parent().unwrap_or(&self.folder))?;
                 Err(Error::NoExperiment { path: self.folder.clone(), present })
@@ -234,7 +240,7 @@ impl Experiment {
 
 /// A file's text; none where there is no file.
 fn optional(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
+    match links::read_text(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some).map_err(Error::reading(path)),
     }
@@ -246,9 +252,14 @@ pub(crate) fn names(experiments: &Path) -> Result<Vec<String>> {
     Ok(saved.map(|folder| atomic::file_name(&folder)).collect())
 }
 
+/// Whether this is a file by which a run says that it is alive: nothing else is ever removed.
+fn is_sign(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == SIGN) && links::is_file(path)
+}
+
 /// The plan is written last.
 fn is_saved(folder: &Path) -> bool {
-    plan_path(folder).is_file()
+    links::is_folder(folder) && links::is_file(&plan_path(folder))
 }
 
 fn plan_path(folder: &Path) -> PathBuf {

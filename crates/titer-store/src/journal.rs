@@ -3,7 +3,7 @@
 //! For people and their screens: no result depends on it. Several runs on several hosts append to one file,
 //! a line at a time; a line that a kill or a full disk tore is skipped.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use titer_plan::StageHash;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::lease;
+use crate::links;
 
 /// The longest text that an entry carries, in bytes: a line must reach the file in one piece.
 const LONGEST: usize = 2000;
@@ -99,7 +100,7 @@ pub struct Journal {
 impl Journal {
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
         let open = || {
-            let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
+            let mut file = links::options().read(true).append(true).create(true).open(&path)?;
             // Whoever was killed in the middle of a line must not spoil the next one.
             if file.seek(SeekFrom::End(0))? > 0 {
                 file.seek(SeekFrom::End(-1))?;
@@ -168,7 +169,7 @@ impl JournalReader {
     /// # Errors
     /// When it cannot be read.
     pub fn read(&mut self) -> Result<Vec<Entry>> {
-        let mut file = match File::open(&self.path) {
+        let mut file = match links::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.offset = 0;
                 return Ok(Vec::new());
@@ -213,7 +214,7 @@ mod tests {
         Journal::open(path.clone()).unwrap().write(began.clone()).unwrap();
         assert_eq!(notes(reader.read().unwrap()), [began]);
         // A process was killed in the middle of a line.
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"time\":1,\"no").unwrap();
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"time\":1,\"no").unwrap();
         assert_eq!(reader.read().unwrap(), []);
         let ended = Note::Ended { computed: 2, failed: 0, interrupted: false };
         Journal::open(path.clone()).unwrap().write(ended.clone()).unwrap();

@@ -9,7 +9,7 @@
 //!
 //! A writer that was only suspended finds out by the file's identity, before its next write.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::error::{Error, Result};
+use crate::links;
 
 /// The times by which a lease is kept and judged. The same for all who share a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +99,7 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn pass(path: &Path) -> Result<Self> {
         let enter = || {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            let file = links::options().create(true).truncate(false).write(true).open(path)?;
             match file.lock() {
                 // Without file locks, exclusive creation still lets one writer in; only two that
                 // steal the same stale lease in the same instant could meet.
@@ -142,7 +143,7 @@ enum Lock {
 
 impl Sighting {
     fn at(path: &Path) -> Result<Option<Self>> {
-        let file = match File::open(path) {
+        let file = match links::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(Error::reading(path))?,
         };
@@ -184,7 +185,7 @@ impl Sighting {
 
 /// Who holds the lease at `path`, as far as a reader can tell without writing anything.
 pub(crate) fn living_holder(path: &Path, terms: LeaseTerms) -> Option<Holder> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = links::read_text(path).ok()?;
     let process: Process = serde_json::from_str(&text).ok()?;
     let beaten = path.metadata().and_then(|metadata| metadata.modified()).ok()?;
     let this = Process::this();
@@ -227,7 +228,7 @@ impl Lease {
 
     fn create(path: &Path, gate: &Path, terms: LeaseTerms) -> Result<Self> {
         atomic::moment();
-        let file = match OpenOptions::new().write(true).create_new(true).open(path) {
+        let file = match links::options().write(true).create_new(true).open(path) {
             // Only where the file system has no locks to keep the gate.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let holder = Holder { host: "an unknown host".to_owned(), pid: 0, age: Duration::ZERO };

@@ -40,6 +40,7 @@ mod events;
 mod experiment;
 mod journal;
 mod lease;
+mod links;
 mod manifest;
 mod name;
 mod store;

@@ -1,6 +1,5 @@
 //! What a sealed artifact says of itself.
 
-use std::fs::File;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +7,7 @@ use serde_json::Value;
 use titer_plan::StageHash;
 
 use crate::error::{Error, Result};
+use crate::links;
 
 /// What is known of an artifact before it is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +75,7 @@ impl FileRecord {
     /// Reads the file at `path` through.
     pub(crate) fn of(path: &Path, name: String) -> Result<Self> {
         let mut hasher = blake3::Hasher::new();
-        File::open(path)
+        links::open(path)
             .and_then(|file| hasher.update_reader(file).map(|_| ()))
             .map_err(Error::reading(path))?;
         Ok(Self { name, size: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
@@ -83,7 +83,7 @@ impl FileRecord {
 
     /// How the file at `path` differs in size, by its metadata alone.
     pub(crate) fn check_size(&self, path: &Path) -> Result<(), String> {
-        match path.metadata() {
+        match path.symlink_metadata() {
             Err(error) => Err(error.to_string()),
             Ok(found) if found.len() != self.size => {
                 Err(format!("it has {} bytes, the manifest says {}", found.len(), self.size))

@@ -1,6 +1,5 @@
 //! The store's root: its format, its artifacts, its experiments.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use crate::atomic;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
 use crate::lease::{Lease, LeaseTerms};
+use crate::links;
 use crate::manifest::Description;
 use crate::writer::Writer;
 
@@ -51,7 +51,10 @@ impl Store {
             Err(Error::NoStore { .. }) => {}
             other => return other,
         }
-        atomic::create_folder(root)?;
+        // The root is the user's own word: it may be a link.
+        if !root.is_dir() {
+            atomic::create_folder(root)?;
+        }
         atomic::write_bytes(&header_path(root), format!("{{\"format\":{FORMAT}}}\n").as_bytes())?;
         Self::open(root)
     }
@@ -63,7 +66,7 @@ impl Store {
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
         let path = header_path(root);
-        let text = match fs::read_to_string(&path) {
+        let text = match links::read_text(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::NoStore { path: root.to_owned() });
             }
@@ -74,6 +77,7 @@ impl Store {
         if header.format > FORMAT {
             return Err(Error::NewerFormat { path, found: header.format, supported: FORMAT });
         }
+        ["artifacts", "experiments"].iter().try_for_each(|name| links::refuse(&root.join(name)))?;
         Ok(Self { root: root.into(), terms: LeaseTerms::default() })
     }
 
@@ -136,7 +140,7 @@ impl Store {
     /// a read-only store or another tidier is no error.
     fn tidy(&self, artifact: &Artifact) {
         let checkpoint = artifact.checkpoint_path();
-        if (checkpoint.exists() || artifact.lease_path().exists())
+        if (links::is_folder(&checkpoint) || artifact.lease_path().exists())
             && let Ok(_lease) = self.lease(artifact)
         {
             let _ = atomic::remove(&checkpoint);

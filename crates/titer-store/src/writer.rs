@@ -13,6 +13,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventLog};
 use crate::lease::{self, Lease};
+use crate::links;
 use crate::manifest::{Description, FileRecord, Manifest};
 use crate::name;
 
@@ -222,6 +223,7 @@ fn collect_payload(folder: &Path, prefix: &str, files: &mut Vec<FileRecord>) -> 
         if name::check_payload(&name).is_err() {
             continue;
         }
+        links::refuse(&path)?;
         if path.is_dir() {
             // A writer killed in this folder left its temporary file here.
             atomic::sweep(&path)?;
