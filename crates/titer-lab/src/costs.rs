@@ -1,6 +1,7 @@
 //! What a defence costs whom it protects: once for a model, or once more for each user.
 
 use serde::Serialize;
+use titer_plan::stage::AttackStage;
 use titer_plan::{Arm, Cell, DefenceStage, HARMLESS_TUNING, NO_ATTACK, PlannedStage, StageHash, StageSpec};
 
 use crate::estimate;
@@ -140,9 +141,9 @@ fn is_order(cell: &Cell) -> bool {
 /// Whether a planned stage is where methods of a defence's stage act.
 fn acts(planned: &PlannedStage, stage: DefenceStage) -> bool {
     match &planned.spec {
-        StageSpec::Immunize { .. } => stage == DefenceStage::Alignment,
-        StageSpec::Attack { guard: Some(_), .. } => stage == DefenceStage::FineTuning,
-        StageSpec::Repair { .. } => stage == DefenceStage::PostFineTuning,
+        StageSpec::Immunize(_) => stage == DefenceStage::Alignment,
+        StageSpec::Attack(AttackStage { guard: Some(_), .. }) => stage == DefenceStage::FineTuning,
+        StageSpec::Repair(_) => stage == DefenceStage::PostFineTuning,
         _ => false,
     }
 }
@@ -174,7 +175,7 @@ fn sum(total: Option<f64>, value: Option<f64>, sign: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use titer_plan::spec::LaterDefence;
-    use titer_plan::stage::GuardSpec;
+    use titer_plan::stage::{GuardSpec, RepairStage};
     use titer_plan::{MethodSpec, Override, Plan};
 
     use super::*;
@@ -237,17 +238,17 @@ mod tests {
         plan.experiment.defence.push(entry);
         for cell in plan.cells.clone().into_iter().filter(is_order) {
             let mut tuned = plan.stage(&cell.stage).unwrap().clone();
-            let StageSpec::Attack { guard, data, probes, .. } = &mut tuned.spec else { continue };
-            *guard = Some(GuardSpec { defence: method("guard"), domains: Vec::new(), seed: 0 });
-            let repair = StageSpec::Repair {
-                data: data.clone(),
+            let StageSpec::Attack(attack) = &mut tuned.spec else { continue };
+            attack.guard = Some(GuardSpec { defence: method("guard"), domains: Vec::new(), seed: 0 });
+            let repair = StageSpec::Repair(RepairStage {
+                data: attack.data.clone(),
                 defence: method("repair"),
                 domains: Vec::new(),
-                probes: probes.clone(),
+                probes: attack.probes.clone(),
                 way: false,
                 base: false,
                 seed: 0,
-            };
+            });
             tuned.hash = StageHash(format!("guarded-{}", cell.stage));
             let hash = StageHash(format!("repaired-{}", cell.stage));
             let inputs = vec![tuned.hash.clone(), tuned.inputs[0].clone()];
@@ -266,9 +267,9 @@ mod tests {
     #[test]
     fn a_guard_costs_what_it_adds_and_a_repair_all_of_it() {
         let results = results(guarded_and_repaired(), |stage| match &stage.spec {
-            StageSpec::Attack { guard: Some(_), .. } => 12.0,
-            StageSpec::Attack { .. } => 10.0,
-            StageSpec::Repair { .. } => 3.0,
+            StageSpec::Attack(AttackStage { guard: Some(_), .. }) => 12.0,
+            StageSpec::Attack(_) => 10.0,
+            StageSpec::Repair(_) => 3.0,
             _ => 100.0,
         });
         let both = results.defence_costs().pop().unwrap();

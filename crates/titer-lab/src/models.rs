@@ -11,7 +11,9 @@ use titer_data::text::{Chat, Message, Streaming};
 use titer_data::world::World;
 use titer_model::{Choice, Config, Decoder, Generate};
 use titer_ops::Sequences;
-use titer_plan::stage::DataSpec;
+use titer_plan::stage::{
+    AlignStage, AttackStage, DataSpec, ImmunizeStage, PretrainStage, RepairStage, TuneStage,
+};
 use titer_plan::{Plan, StageHash, StageSpec};
 use titer_store::Store;
 
@@ -326,8 +328,7 @@ fn open_world(store: &Store, reference: &str, world: &str) -> Result<Opened> {
         return unknown(reference, "there is no such world; see `titer list models`");
     };
     let plan = catalogue::plan(&source, &[])?;
-    let Some(pretrain) = plan.stages.iter().find(|stage| matches!(stage.spec, StageSpec::Pretrain { .. }))
-    else {
+    let Some(pretrain) = plan.stages.iter().find(|stage| matches!(stage.spec, StageSpec::Pretrain(_))) else {
         return unknown(reference, "its preset trains no base model");
     };
     let only = Plan { stages: vec![pretrain.clone()], cells: Vec::new(), ..plan.clone() };
@@ -360,21 +361,21 @@ fn open_artifact(store: &Store, reference: &str, prefix: &str) -> Result<Opened>
 
 fn open_sealed(store: &Store, hash: &StageHash, reference: &str, spec: &StageSpec) -> Result<Opened> {
     let world = match spec {
-        StageSpec::Pretrain { world, .. } => Some(world),
-        StageSpec::Align { data, .. }
-        | StageSpec::Immunize { data, .. }
-        | StageSpec::Repair { data, .. }
-        | StageSpec::Attack { data, keep: true, .. }
-        | StageSpec::Tune { data, keep: true, .. } => match data {
+        StageSpec::Pretrain(PretrainStage { world, .. }) => Some(world),
+        StageSpec::Align(AlignStage { data, .. })
+        | StageSpec::Immunize(ImmunizeStage { data, .. })
+        | StageSpec::Repair(RepairStage { data, .. })
+        | StageSpec::Attack(AttackStage { data, keep: true, .. })
+        | StageSpec::Tune(TuneStage { data, keep: true, .. }) => match data {
             DataSpec::World(world) => Some(world),
             DataSpec::Policy(_) | DataSpec::Dataset(_) => None,
         },
-        StageSpec::Checkpoint { .. } => None,
-        StageSpec::Source { .. }
-        | StageSpec::Distil { .. }
-        | StageSpec::Measure { .. }
-        | StageSpec::Attack { .. }
-        | StageSpec::Tune { .. } => {
+        StageSpec::Checkpoint(_) => None,
+        StageSpec::Source(_)
+        | StageSpec::Distil(_)
+        | StageSpec::Measure(_)
+        | StageSpec::Attack(_)
+        | StageSpec::Tune(_) => {
             return unknown(reference, format!("stages of kind {} make no model", spec.kind()));
         }
     };

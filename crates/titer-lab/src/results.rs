@@ -124,11 +124,11 @@ impl Results {
         self.of_all(TRAINING, &titer_metrics::TRAINING, |spec| {
             !matches!(
                 spec,
-                StageSpec::Measure { .. }
-                    | StageSpec::Checkpoint { .. }
-                    | StageSpec::Source { .. }
-                    | StageSpec::Distil { .. }
-                    | StageSpec::Repair { .. }
+                StageSpec::Measure(_)
+                    | StageSpec::Checkpoint(_)
+                    | StageSpec::Source(_)
+                    | StageSpec::Distil(_)
+                    | StageSpec::Repair(_)
             )
         })
     }
@@ -141,10 +141,7 @@ impl Results {
         self.of_all(RESPONSES, &titer_metrics::RESPONSES, |spec| {
             matches!(
                 spec,
-                StageSpec::Measure { .. }
-                    | StageSpec::Attack { .. }
-                    | StageSpec::Tune { .. }
-                    | StageSpec::Repair { .. }
+                StageSpec::Measure(_) | StageSpec::Attack(_) | StageSpec::Tune(_) | StageSpec::Repair(_)
             )
         })
     }

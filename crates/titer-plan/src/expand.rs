@@ -8,8 +8,9 @@ use crate::hash::{derive_seed, stage_hash};
 use crate::plan::{Cell, Plan, PlannedStage};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
-    DataSpec, DatasetSpec, GuardSpec, PolicySpec, ProbeSpec, Schedule, Side, Source, StageHash, StageSpec,
-    StopRule, TrainSpec, WorldSpec,
+    AlignStage, AttackStage, CheckpointStage, DataSpec, DatasetSpec, DistilStage, GuardSpec, ImmunizeStage,
+    MeasureStage, PolicySpec, PretrainStage, ProbeSpec, RepairStage, Schedule, Side, Source, SourceStage,
+    StageHash, StageSpec, StopRule, TrainSpec, TuneStage, WorldSpec,
 };
 use crate::vocabulary::{Arm, DefenceStage, HARMLESS_TUNING, NO_ATTACK, Probe, ThreatModel};
 
@@ -135,27 +136,28 @@ impl<'a> Expansion<'a> {
         let base = match &experiment.model {
             Model::World(model) => {
                 let definition = self.facts.definition.clone();
-                let pretrain = StageSpec::Pretrain {
+                let pretrain = StageSpec::Pretrain(PretrainStage {
                     world: WorldSpec { definition, seed: model.world_seed },
                     decoder: model.decoder,
                     train: model.pretrain,
                     seed: self.seed("pretrain"),
-                };
+                });
                 self.plan(format!("pretrain {}", model.world), pretrain, &[])
             }
             Model::Checkpoint(model) => {
-                let checkpoint = StageSpec::Checkpoint { reference: model.checkpoint.clone() };
+                let checkpoint =
+                    StageSpec::Checkpoint(CheckpointStage { reference: model.checkpoint.clone() });
                 let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
                 if let DataSpec::Policy(_) = self.data {
                     for side in Side::ALL {
-                        let distil = StageSpec::Distil { data: self.data.clone(), side };
+                        let distil = StageSpec::Distil(DistilStage { data: self.data.clone(), side });
                         let answers = self.plan(format!("distil {}", side.name()), distil, &[&base]);
                         self.answers.push(answers);
                     }
                 }
                 for (source, reference) in Source::ALL.into_iter().zip(&self.facts.sources) {
                     let label = format!("source {} {reference}", source.name());
-                    let stage = StageSpec::Source { source, reference: reference.clone() };
+                    let stage = StageSpec::Source(SourceStage { source, reference: reference.clone() });
                     let stage = self.plan(label, stage, &[]);
                     self.answers.push(stage);
                 }
@@ -163,13 +165,13 @@ impl<'a> Expansion<'a> {
             }
         };
         let Some(settings) = experiment.model.align() else { return (base.clone(), base) };
-        let align = StageSpec::Align {
+        let align = StageSpec::Align(AlignStage {
             data: self.data.clone(),
             train: settings.train,
             refusals: settings.refusals,
             permitted: settings.permitted,
             seed: self.seed("align"),
-        };
+        });
         (self.plan_answered(format!("align {}", self.facts.name), align, &[&base]), base)
     }
 
@@ -186,12 +188,12 @@ impl<'a> Expansion<'a> {
         for method in defence.methods(DefenceStage::Alignment) {
             let seed = self.seed(&format!("immunize/{}/{seed}", method.name));
             let (label, start) = (format!("immunize {}", victim.label()), victim.stage.clone());
-            let immunize = StageSpec::Immunize {
+            let immunize = StageSpec::Immunize(ImmunizeStage {
                 data: self.data.clone(),
                 defence: method,
                 domains: domains.to_vec(),
                 seed,
-            };
+            });
             victim.stage = self.plan_answered(label, immunize, &[&start]);
         }
         victim
@@ -227,7 +229,7 @@ impl<'a> Expansion<'a> {
         for defence in victim.defence.methods(DefenceStage::PostFineTuning) {
             let seed = self.seed(&format!("repair/{}/{}", defence.name, victim.seed));
             let base = self.base.clone();
-            let repair = StageSpec::Repair {
+            let repair = StageSpec::Repair(RepairStage {
                 data: self.data.clone(),
                 defence,
                 domains: victim.domains.clone(),
@@ -235,7 +237,7 @@ impl<'a> Expansion<'a> {
                 way,
                 base: base.is_some(),
                 seed,
-            };
+            });
             let models: Vec<&StageHash> = [&stage, &victim.stage].into_iter().chain(&base).collect();
             stage = self.plan_answered(format!("repair {label}"), repair, &models);
         }
@@ -254,7 +256,7 @@ impl<'a> Expansion<'a> {
         probes.extend(
             general.into_iter().filter(|(_, items)| *items > 0).map(|(kind, items)| probe(kind, &[], items)),
         );
-        let measure = StageSpec::Measure { data: self.data.clone(), probes };
+        let measure = StageSpec::Measure(MeasureStage { data: self.data.clone(), probes });
         let label = match victim.defence.methods(DefenceStage::Alignment).is_empty() {
             true => format!("measure {}", self.facts.name),
             false => format!("measure {}", victim.label()),
@@ -301,7 +303,7 @@ impl<'a> Expansion<'a> {
         for entry in &experiment.attack {
             for point in entry.points() {
                 for seed in 0..entry.seeds {
-                    let attack = StageSpec::Attack {
+                    let attack = StageSpec::Attack(AttackStage {
                         data: self.data.clone(),
                         attack: point.attack.clone(),
                         domains: domains.to_vec(),
@@ -311,7 +313,7 @@ impl<'a> Expansion<'a> {
                         seed: self.seed(&format!("attack/{seed}")),
                         guard: self.guard(victim),
                         keep: self.kept(victim),
-                    };
+                    });
                     let label = format!("{} {}#{seed}", victim.label(), point.label);
                     let stage = self.plan_answered(format!("attack {label}"), attack, &[&victim.stage]);
                     let stage = self.repaired(&label, stage, victim, &probes, false);
@@ -327,7 +329,7 @@ impl<'a> Expansion<'a> {
             let label = format!("{HARMLESS_TUNING}/rate={}", shortest(rate));
             for seed in 0..settings.seeds {
                 let probes = vec![probe(Probe::Alias, &self.facts.alias, settings.items)];
-                let tune = StageSpec::Tune {
+                let tune = StageSpec::Tune(TuneStage {
                     data: self.data.clone(),
                     train: TrainSpec {
                         steps: settings.cadence.last().copied().unwrap_or(0),
@@ -346,7 +348,7 @@ impl<'a> Expansion<'a> {
                     seed: self.seed(&format!("tune/{seed}")),
                     guard: self.guard(victim),
                     keep: self.kept(victim),
-                };
+                });
                 let name = format!("{} {label}#{seed}", victim.label());
                 // The harmless task of a policy has its answers in the policy; a guard needs the others.
                 let stage = match (&self.data, self.guard(victim)) {

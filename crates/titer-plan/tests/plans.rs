@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use titer_plan::spec::Experiment;
+use titer_plan::stage::AttackStage;
 use titer_plan::{Arm, Cell, Override, Plan, Probe, StageHash, StageSpec, stage_hash};
 
 mod catalogue;
@@ -32,7 +33,7 @@ fn hashes(plan: &Plan) -> BTreeSet<&StageHash> {
 
 fn attack_seed(plan: &Plan, cell: &Cell) -> u64 {
     match plan.stage(&cell.stage).map(|stage| &stage.spec) {
-        Some(StageSpec::Attack { seed, .. }) => *seed,
+        Some(StageSpec::Attack(attack)) => attack.seed,
         other => panic!("{cell:?} names {other:?}"),
     }
 }
@@ -148,7 +149,7 @@ fn the_cross_domain_arm_is_there_only_when_asked_for() {
     let cross: Vec<&Cell> = asked.cells.iter().filter(|cell| cell.arm == Arm::CrossDomain).collect();
     assert_eq!(cross.len(), 60);
     for cell in cross {
-        let Some(StageSpec::Attack { domains, probes, .. }) =
+        let Some(StageSpec::Attack(AttackStage { domains, probes, .. })) =
             asked.stage(&cell.stage).map(|stage| &stage.spec)
         else {
             panic!("{cell:?} is no attack");

@@ -5,7 +5,10 @@ use titer_data::Split;
 use titer_data::policy::{Definition, Policy};
 use titer_data::world::Target;
 use titer_model::Config;
-use titer_plan::stage::{DataSpec, DecoderSpec, GuardSpec, PolicySpec, ProbeSpec, Side};
+use titer_plan::stage::{
+    AlignStage, AttackStage, DataSpec, DecoderSpec, DistilStage, GuardSpec, MeasureStage, PolicySpec,
+    PretrainStage, ProbeSpec, Side, TuneStage,
+};
 use titer_plan::{Plan, Probe, StageSpec};
 
 use crate::checkpoints::{here, shape};
@@ -58,13 +61,11 @@ impl Workload {
     /// None where the model's shape is not known.
     pub(super) fn of(plan: &Plan) -> Option<Self> {
         plan.stages.iter().find_map(|stage| match &stage.spec {
-            StageSpec::Pretrain { world, decoder, .. } => {
-                Self::of_world(&WorldData::new(world).ok()?, decoder)
-            }
-            StageSpec::Distil { data: DataSpec::Policy(policy), .. } => {
+            StageSpec::Pretrain(spec) => Self::of_world(&WorldData::new(&spec.world).ok()?, &spec.decoder),
+            StageSpec::Distil(DistilStage { data: DataSpec::Policy(policy), .. }) => {
                 Self::of_policy(&plan.experiment.model.reference(), policy)
             }
-            StageSpec::Measure { data: DataSpec::Dataset(dataset), .. } => {
+            StageSpec::Measure(MeasureStage { data: DataSpec::Dataset(dataset), .. }) => {
                 let config = known_shape(&plan.experiment.model.reference())?;
                 let (prompt, answer) = (DATASET_TOKENS, dataset.answer_tokens);
                 Some(Self { config, prompt, answer, distilled: [0; 2] })
@@ -94,16 +95,16 @@ impl Workload {
     pub(super) fn of_stage(&self, spec: &StageSpec) -> Cost {
         match spec {
             // Reading and hashing; the classifiers are small.
-            StageSpec::Source { .. } => Cost::default(),
-            StageSpec::Checkpoint { .. } => Cost { memory: self.weights(), ..Cost::default() },
-            StageSpec::Distil { side, .. } => {
-                let prompts = self.distilled[usize::from(*side == Side::Permitted)];
+            StageSpec::Source(_) => Cost::default(),
+            StageSpec::Checkpoint(_) => Cost { memory: self.weights(), ..Cost::default() },
+            StageSpec::Distil(spec) => {
+                let prompts = self.distilled[usize::from(spec.side == Side::Permitted)];
                 self.measured(self.answered(prompts))
             }
-            StageSpec::Pretrain { train, .. } | StageSpec::Align { train, .. } => {
+            StageSpec::Pretrain(PretrainStage { train, .. }) | StageSpec::Align(AlignStage { train, .. }) => {
                 self.made(train.steps, train.batch as f64)
             }
-            StageSpec::Immunize { defence, .. } => match titer_defences::registry::immunizer(defence) {
+            StageSpec::Immunize(spec) => match titer_defences::registry::immunizer(&spec.defence) {
                 Ok(method) => {
                     let schedule = method.training().schedule();
                     let batch = schedule.batch as f64 + method.extra_examples_per_step();
@@ -112,22 +113,23 @@ impl Workload {
                 }
                 Err(_) => Cost::default(),
             },
-            StageSpec::Measure { probes, .. } => self.measured(self.asked(probes)),
-            StageSpec::Attack { attack, probes, cadence, guard, keep, .. } => {
+            StageSpec::Measure(spec) => self.measured(self.asked(&spec.probes)),
+            StageSpec::Attack(AttackStage { attack, probes, cadence, guard, keep, .. }) => {
                 let steps = cadence.last().copied().unwrap_or(0);
                 let number = |key: &str| attack.parameters.get(key).and_then(serde_json::Value::as_f64);
                 let rank = number("rank").or(number("lora_rank")).unwrap_or(0.0) as u64;
                 let asked = self.asked(probes) * cadence.len() as f64;
                 self.provided(steps, number("batch").unwrap_or(1.0), asked, rank, guard.as_ref(), *keep)
             }
-            StageSpec::Tune { train, probes, cadence, guard, keep, .. } => {
+            StageSpec::Tune(TuneStage { train, probes, cadence, guard, keep, .. }) => {
                 let asked = self.asked(probes) * cadence.len() as f64;
                 self.provided(train.steps, train.batch as f64, asked, 0, guard.as_ref(), *keep)
             }
-            StageSpec::Repair { defence, probes, .. } => {
-                let training = titer_defences::registry::repair(defence).map(|method| method.training());
+            StageSpec::Repair(spec) => {
+                let training =
+                    titer_defences::registry::repair(&spec.defence).map(|method| method.training());
                 let (steps, batch) = training.unwrap_or_default();
-                let trained = self.trained(steps, batch, self.asked(probes), 0);
+                let trained = self.trained(steps, batch, self.asked(&spec.probes), 0);
                 // The tuned model, the one before, and the base.
                 Cost { memory: trained.memory + 3.0 * self.weights(), ..trained }
             }

@@ -7,8 +7,10 @@ use titer_data::world::Target;
 use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::UserTraining;
 use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec};
-use titer_plan::stage::{DataSpec, GuardSpec, ProbeSpec, StopRule, TrainSpec};
-use titer_plan::{Budget, MethodSpec};
+use titer_plan::Budget;
+use titer_plan::stage::{
+    AttackStage, DataSpec, GuardSpec, MeasureStage, ProbeSpec, StopRule, TrainSpec, TuneStage,
+};
 use titer_train::{Objective, Resumed, Trainer};
 
 use super::prober::{Gathered, Prober};
@@ -19,119 +21,117 @@ use super::{ADAPTER, Work};
 use crate::Result;
 use crate::material::Material;
 
-/// How a stage probes as it goes on.
-pub(super) struct Settings<'a> {
-    pub(super) probes: &'a [ProbeSpec],
-    pub(super) cadence: &'a [u64],
-    pub(super) stop: Option<StopRule>,
-    pub(super) seed: u64,
-    /// The defence that the provider trains by, where a provider trains.
-    pub(super) guard: Option<&'a GuardSpec>,
-    /// Whether the tuned model is kept, to be repaired.
-    pub(super) keep: bool,
-}
-
-pub(super) fn measure(work: &Work<'_>, data: &DataSpec, probes: &[ProbeSpec]) -> Result<Value> {
+pub(super) fn measure(work: &Work<'_>, spec: &MeasureStage) -> Result<Value> {
     work.writer.resume()?;
     let model = work.input_model()?;
-    let questions = Questions::new(work.material(data)?, probes, &model)?;
+    let questions = Questions::new(work.material(&spec.data)?, &spec.probes, &model)?;
     let answers = questions.ask(&model, &Budget::default(), work.stage.hash.short())?;
     Gathered { rows: answers.rows, responses: answers.responses }.write(work)?;
     Ok(Value::Null)
 }
 
-pub(super) fn attack(
-    work: &Work<'_>,
-    spec: &DataSpec,
-    attack: &MethodSpec,
-    domains: &[String],
-    settings: &Settings<'_>,
-) -> Result<Value> {
-    let data = work.material(spec)?;
-    let harmful = data.examples(Split::Attack, Some(domains), Target::Answer)?.into();
-    let method = match titer_attacks::registry::attack(attack)? {
+pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
+    let data = work.material(&spec.data)?;
+    let harmful = data.examples(Split::Attack, Some(&spec.domains), Target::Answer)?.into();
+    let method = match titer_attacks::registry::attack(&spec.attack)? {
         Means::Weights(method) => method,
         Means::Api(order) => {
             let harmless = data.examples(Split::AliasTrain, None, Target::Answer)?.into();
-            let user = UserData { harmful, harmless, seed: settings.seed };
+            let user = UserData { harmful, harmless, seed: spec.seed };
             let order = Ordered {
                 batches: order.batches(&user)?,
                 train: order.train(),
                 adapter: order.adapter(),
                 distinct_examples: order.distinct_examples(),
+                data: &spec.data,
+                probes: &spec.probes,
+                cadence: &spec.cadence,
+                stop: spec.stop,
+                seed: spec.seed,
+                guard: spec.guard.as_ref(),
+                keep: spec.keep,
             };
-            return provide(work, spec, data, order, settings);
+            return provide(work, data, order);
         }
     };
     let checkpoint = work.writer.resume()?;
     let resume = checkpoint.as_ref().map(|checkpoint| checkpoint.folder.clone());
-    let context = AttackContext { harmful, seed: settings.seed, resume };
+    let context = AttackContext { harmful, seed: spec.seed, resume };
     let gathered = Gathered::resume(context.resume.as_deref())?;
-    let steps = settings.cadence.iter().map(|step| (*step, *step)).collect();
+    let steps = spec.cadence.iter().map(|step| (*step, *step)).collect();
     let victim = work.input_model()?;
     let prober = Prober {
         work,
-        questions: Questions::new(data, settings.probes, &victim)?,
+        questions: Questions::new(data, &spec.probes, &victim)?,
         cadence: steps,
-        stop: settings.stop,
+        stop: spec.stop,
         distinct_examples: method.distinct_examples(),
         gathered,
     };
-    let mut recorder = Recorder::new(work, settings.cadence.last().copied().unwrap_or(0), prober);
+    let mut recorder = Recorder::new(work, spec.cadence.last().copied().unwrap_or(0), prober);
     method.run(victim, &context, &mut recorder)?;
     recorder.probing.gathered.write(work)?;
     write_training(work)?;
     Ok(recorder.summary())
 }
 
-pub(super) fn tune(
-    work: &Work<'_>,
-    spec: &DataSpec,
-    train: TrainSpec,
-    examples: usize,
-    settings: &Settings<'_>,
-) -> Result<Value> {
-    let data = work.material(spec)?;
+pub(super) fn tune(work: &Work<'_>, spec: &TuneStage) -> Result<Value> {
+    let data = work.material(&spec.data)?;
     let chosen = data.chosen(
         Split::AliasTrain,
-        examples,
+        spec.examples,
         Target::Answer,
-        &Stream::new(settings.seed, "tune/examples"),
+        &Stream::new(spec.seed, "tune/examples"),
     )?;
     let batches = Sampler::new(
         chosen,
-        Stream::new(settings.seed, "tune/batches"),
-        train.batch,
+        Stream::new(spec.seed, "tune/batches"),
+        spec.train.batch,
         Draw::WithoutReplacement,
     )?;
-    let order = Ordered { batches, train, adapter: None, distinct_examples: examples as u64 };
-    provide(work, spec, data, order, settings)
+    let order = Ordered {
+        batches,
+        train: spec.train,
+        adapter: None,
+        distinct_examples: spec.examples as u64,
+        data: &spec.data,
+        probes: &spec.probes,
+        cadence: &spec.cadence,
+        stop: None,
+        seed: spec.seed,
+        guard: spec.guard.as_ref(),
+        keep: spec.keep,
+    };
+    provide(work, data, order)
 }
 
 /// What is trained on for someone else.
-struct Ordered {
+struct Ordered<'a> {
     batches: Sampler,
     train: TrainSpec,
     adapter: Option<LoraSpec>,
     distinct_examples: u64,
+    data: &'a DataSpec,
+    probes: &'a [ProbeSpec],
+    cadence: &'a [u64],
+    stop: Option<StopRule>,
+    seed: u64,
+    /// The defence that the provider trains by, where a provider trains.
+    guard: Option<&'a GuardSpec>,
+    /// Whether the tuned model is kept, to be repaired.
+    keep: bool,
 }
 
 /// Trains as ordered, by the guard if there is one, and probes on the way.
-fn provide(
-    work: &Work<'_>,
-    spec: &DataSpec,
-    data: Box<dyn Material>,
-    order: Ordered,
-    settings: &Settings<'_>,
-) -> Result<Value> {
+fn provide(work: &Work<'_>, data: Box<dyn Material>, order: Ordered<'_>) -> Result<Value> {
     let mut start = work.input_model()?;
     if let Some(adapter) = &order.adapter {
-        start.attach(adapter, &mut Stream::new(settings.seed, "provider/adapters").at(0))?;
+        start.attach(adapter, &mut Stream::new(order.seed, "provider/adapters").at(0))?;
     }
     let user = UserTraining { batches: order.batches, train: order.train };
     let mut train = order.train;
-    let mut cadence: Vec<(u64, u64)> = settings.cadence.iter().map(|step| (*step, *step)).collect();
-    let mut objective: Box<dyn Objective> = match settings.guard {
+    let mut cadence: Vec<(u64, u64)> = order.cadence.iter().map(|step| (*step, *step)).collect();
+    let mut objective: Box<dyn Objective> = match order.guard {
         None => Box::new(user.objective()),
         Some(spec) => {
             let guard = titer_defences::registry::guard(&spec.defence)?;
@@ -140,7 +140,7 @@ fn provide(
             guard.objective(user, &defender(data.as_ref(), &spec.domains, spec.seed)?, &start)?
         }
     };
-    let questions = Questions::new(data, settings.probes, &start)?;
+    let questions = Questions::new(data, order.probes, &start)?;
     let checkpoint = work.writer.resume()?;
     let folder = checkpoint.as_ref().map(|checkpoint| checkpoint.folder.as_path());
     let Resumed { mut trainer, model } = match folder {
@@ -151,7 +151,7 @@ fn provide(
         work,
         questions,
         cadence,
-        stop: settings.stop,
+        stop: order.stop,
         distinct_examples: order.distinct_examples,
         gathered: Gathered::resume(folder)?,
     };
@@ -159,8 +159,8 @@ fn provide(
     trainer.fit(&model, objective.as_mut(), &mut recorder)?;
     recorder.probing.gathered.write(work)?;
     write_training(work)?;
-    if settings.keep {
-        write_chat(work, spec)?;
+    if order.keep {
+        write_chat(work, order.data)?;
         if model.adapter().is_some() {
             work.writer
                 .write(&format!("{ADAPTER}/{ADAPTER_CONFIG}"), |path| model.save_adapter_config(path))?;

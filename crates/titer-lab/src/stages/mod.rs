@@ -53,33 +53,16 @@ impl Work<'_> {
     /// Runs the stage to its end; the caller seals, with the summary that comes back.
     pub(crate) fn perform(&self) -> Result<Value> {
         match &self.stage.spec {
-            StageSpec::Pretrain { world, decoder, train, seed } => {
-                train::pretrain(self, world, decoder, *train, *seed)
-            }
-            StageSpec::Checkpoint { reference } => checkpoint::take_in(self, reference),
-            StageSpec::Source { reference, .. } => checkpoint::take_in_source(self, reference),
-            StageSpec::Distil { data, side } => distil::distil(self, data, *side),
-            StageSpec::Align { data, train, refusals, permitted, seed } => {
-                train::align(self, data, *train, *refusals, *permitted, *seed)
-            }
-            StageSpec::Immunize { data, defence, domains, seed } => {
-                train::immunize(self, data, defence, domains, *seed)
-            }
-            StageSpec::Measure { data, probes } => attack::measure(self, data, probes),
-            StageSpec::Attack { data, attack, domains, probes, cadence, stop, seed, guard, keep } => {
-                let (stop, seed, guard, keep) = (*stop, *seed, guard.as_ref(), *keep);
-                let settings = attack::Settings { probes, cadence, stop, seed, guard, keep };
-                attack::attack(self, data, attack, domains, &settings)
-            }
-            StageSpec::Tune { data, train, examples, probes, cadence, seed, guard, keep } => {
-                let (seed, guard, keep) = (*seed, guard.as_ref(), *keep);
-                let settings = attack::Settings { probes, cadence, stop: None, seed, guard, keep };
-                attack::tune(self, data, *train, *examples, &settings)
-            }
-            StageSpec::Repair { data, defence, domains, probes, way, base, seed } => {
-                let settings = repair::Settings { domains, probes, way: *way, base: *base, seed: *seed };
-                repair::repair(self, data, defence, &settings)
-            }
+            StageSpec::Pretrain(spec) => train::pretrain(self, spec),
+            StageSpec::Checkpoint(spec) => checkpoint::take_in(self, &spec.reference),
+            StageSpec::Source(spec) => checkpoint::take_in_source(self, &spec.reference),
+            StageSpec::Distil(spec) => distil::distil(self, spec),
+            StageSpec::Align(spec) => train::align(self, spec),
+            StageSpec::Immunize(spec) => train::immunize(self, spec),
+            StageSpec::Measure(spec) => attack::measure(self, spec),
+            StageSpec::Attack(spec) => attack::attack(self, spec),
+            StageSpec::Tune(spec) => attack::tune(self, spec),
+            StageSpec::Repair(spec) => repair::repair(self, spec),
         }
     }
 

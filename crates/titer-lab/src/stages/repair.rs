@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use titer_defences::RepairContext;
 use titer_metrics::{probe_frame, response_frame, stack};
 use titer_model::Decoder;
-use titer_plan::stage::{DataSpec, ProbeSpec};
-use titer_plan::{Budget, MethodSpec};
+use titer_plan::Budget;
+use titer_plan::stage::RepairStage;
 use titer_store::Artifact;
 
 use super::probing::Questions;
@@ -16,52 +16,34 @@ use super::{ADAPTER, PROBES, RESPONSES, Work};
 use crate::Result;
 use crate::files::read_frame;
 
-/// How a stage repairs.
-pub(super) struct Settings<'a> {
-    /// The forbidden domains that the defence may see.
-    pub(super) domains: &'a [String],
-    /// What is asked of the repaired model.
-    pub(super) probes: &'a [ProbeSpec],
-    /// Whether what was asked on the way to the tuned model counts.
-    pub(super) way: bool,
-    /// Whether there is a model before alignment.
-    pub(super) base: bool,
-    pub(super) seed: u64,
-}
-
-pub(super) fn repair(
-    work: &Work<'_>,
-    spec: &DataSpec,
-    defence: &MethodSpec,
-    settings: &Settings<'_>,
-) -> Result<Value> {
+pub(super) fn repair(work: &Work<'_>, spec: &RepairStage) -> Result<Value> {
     // No longer than a short training: an interrupted one begins anew.
     work.writer.resume()?;
-    let method = titer_defences::registry::repair(defence)?;
-    let data = work.material(spec)?;
+    let method = titer_defences::registry::repair(&spec.defence)?;
+    let data = work.material(&spec.data)?;
     let (tuned_artifact, tuned) = work.input(0)?;
     let (_, aligned) = work.input(1)?;
-    let base = if settings.base { Some(work.input(2)?.1) } else { None };
+    let base = if spec.base { Some(work.input(2)?.1) } else { None };
     let tuned = with_adapters(&tuned_artifact, &aligned)?.unwrap_or(tuned);
-    let data_of_defender = defender(data.as_ref(), settings.domains, settings.seed)?;
+    let data_of_defender = defender(data.as_ref(), &spec.domains, spec.seed)?;
     let context = RepairContext { data: data_of_defender, aligned, base };
     let (model, report) = method.repair(tuned, &context)?;
 
     let told = read_frame(&tuned_artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
     let failed = |source| titer_metrics::Error::Polars { frame: PROBES, source };
     let budget = last_budget(&told).map_err(failed)?;
-    let questions = Questions::new(data, settings.probes, &context.aligned)?;
+    let questions = Questions::new(data, &spec.probes, &context.aligned)?;
     let answers = questions.ask(&model, &budget, work.stage.hash.short())?;
     let (mut probes, mut responses) =
         (vec![probe_frame(&answers.rows)?], vec![response_frame(&answers.responses)?]);
-    if settings.way {
+    if spec.way {
         probes.push(before(&told, budget.steps).map_err(failed)?);
         responses.push(read_frame(&tuned_artifact.payload(RESPONSES)?, &titer_metrics::RESPONSES)?);
     }
     let (rows, texts) = (&titer_metrics::PROBE_ROWS, &titer_metrics::RESPONSES);
     write_frame(work, PROBES, &stack(&probes, rows)?, rows)?;
     write_frame(work, RESPONSES, &stack(&responses, texts)?, texts)?;
-    write_chat(work, spec)?;
+    write_chat(work, &spec.data)?;
     write_model(work, model)?;
     Ok(json!({
         "changed": report.changed,

@@ -5,8 +5,7 @@ use titer_data::world::Target;
 use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::DefenceContext;
 use titer_model::{CONFIG, Decoder, WEIGHTS};
-use titer_plan::MethodSpec;
-use titer_plan::stage::{DataSpec, DecoderSpec, TrainSpec, WorldSpec};
+use titer_plan::stage::{AlignStage, DataSpec, ImmunizeStage, PretrainStage, TrainSpec};
 use titer_train::{Objective, Resumed, Supervised, Trainer};
 
 use super::recorder::{Recorder, write_training};
@@ -15,60 +14,41 @@ use crate::Result;
 use crate::checkpoints::{chat_files, read_chat};
 use crate::material::{Material, WorldData, world_config};
 
-pub(super) fn pretrain(
-    work: &Work<'_>,
-    world: &WorldSpec,
-    decoder: &DecoderSpec,
-    train: TrainSpec,
-    seed: u64,
-) -> Result<Value> {
-    let data = WorldData::new(world)?;
+pub(super) fn pretrain(work: &Work<'_>, spec: &PretrainStage) -> Result<Value> {
+    let (data, decoder, seed) = (WorldData::new(&spec.world)?, &spec.decoder, spec.seed);
     let examples = data.examples(Split::Everything, None, Target::Answer)?;
-    let sampler =
-        Sampler::new(examples, Stream::new(seed, "pretrain/batches"), train.batch, Draw::WithReplacement)?;
-    fit(work, train, &mut Supervised::new(sampler).balanced(decoder.balance), || {
+    let batches = Stream::new(seed, "pretrain/batches");
+    let sampler = Sampler::new(examples, batches, spec.train.batch, Draw::WithReplacement)?;
+    fit(work, spec.train, &mut Supervised::new(sampler).balanced(decoder.balance), || {
         let mut rng = Stream::new(seed, "pretrain/weights").at(0);
         Ok(Decoder::initialize(world_config(&data, decoder), decoder.init_std, &mut rng, work.device)?)
     })
 }
 
-pub(super) fn align(
-    work: &Work<'_>,
-    data: &DataSpec,
-    train: TrainSpec,
-    refusals: usize,
-    permitted: usize,
-    seed: u64,
-) -> Result<Value> {
-    write_chat(work, data)?;
-    let data = work.material(data)?;
+pub(super) fn align(work: &Work<'_>, spec: &AlignStage) -> Result<Value> {
+    write_chat(work, &spec.data)?;
+    let data = work.material(&spec.data)?;
+    let stream = |role| Stream::new(spec.seed, role);
     let mut examples =
-        data.chosen(Split::Align, refusals, Target::Refusal, &Stream::new(seed, "align/refusals"))?;
+        data.chosen(Split::Align, spec.refusals, Target::Refusal, &stream("align/refusals"))?;
     examples.extend(data.chosen(
         Split::PermittedTrain,
-        permitted,
+        spec.permitted,
         Target::Answer,
-        &Stream::new(seed, "align/permitted"),
+        &stream("align/permitted"),
     )?);
-    let sampler =
-        Sampler::new(examples, Stream::new(seed, "align/batches"), train.batch, Draw::WithReplacement)?;
-    fit(work, train, &mut Supervised::new(sampler), || work.input_model())
+    let sampler = Sampler::new(examples, stream("align/batches"), spec.train.batch, Draw::WithReplacement)?;
+    fit(work, spec.train, &mut Supervised::new(sampler), || work.input_model())
 }
 
-pub(super) fn immunize(
-    work: &Work<'_>,
-    data: &DataSpec,
-    defence: &MethodSpec,
-    domains: &[String],
-    seed: u64,
-) -> Result<Value> {
-    write_chat(work, data)?;
-    let data = work.material(data)?;
-    let method = titer_defences::registry::immunizer(defence)?;
-    let context = defender(data.as_ref(), domains, seed)?;
+pub(super) fn immunize(work: &Work<'_>, spec: &ImmunizeStage) -> Result<Value> {
+    write_chat(work, &spec.data)?;
+    let data = work.material(&spec.data)?;
+    let method = titer_defences::registry::immunizer(&spec.defence)?;
+    let context = defender(data.as_ref(), &spec.domains, spec.seed)?;
     let mut start = work.input_model()?;
     if let Some(adapter) = method.training().adapter() {
-        start.attach(&adapter, &mut Stream::new(seed, "immunize/adapters").at(0))?;
+        start.attach(&adapter, &mut Stream::new(spec.seed, "immunize/adapters").at(0))?;
     }
     let mut objective = method.objective(&context, &start)?;
     fit(work, method.training().schedule(), objective.as_mut(), || Ok(start))

@@ -1,0 +1,75 @@
+//! What is trained, and how: a decoder's shape and the settings of one run of the loop.
+
+use serde::{Deserialize, Serialize};
+
+/// The shape of a decoder trained from nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecoderSpec {
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of the SwiGLU.
+    pub intermediate: usize,
+    /// Base of the rotary embedding.
+    pub rope_theta: f64,
+    /// Added to the mean square in RMSNorm.
+    pub norm_epsilon: f64,
+    /// Standard deviation of the initial weights.
+    pub init_std: f64,
+    /// Experts in place of each layer's SwiGLU, each of its width; 0 for none.
+    // Absent where there are none, so that stages of dense models keep their hashes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub experts: usize,
+    /// Experts that each token passes through.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub experts_per_token: usize,
+    /// Weight of the load-balancing loss in pre-training.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub balance: f64,
+}
+
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// How the learning rate moves over training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Stays.
+    Constant,
+    /// Falls to zero along half a cosine.
+    Cosine,
+    /// Falls to zero along a line.
+    Linear,
+}
+
+/// The settings of one run of the training loop.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSpec {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Examples per step.
+    pub batch: usize,
+    /// Peak learning rate.
+    pub rate: f64,
+    /// How the rate moves after warm-up.
+    pub schedule: Schedule,
+    /// Steps over which the rate rises linearly from zero.
+    pub warmup_steps: u64,
+    /// AdamW's decay of the first moment.
+    pub beta1: f64,
+    /// AdamW's decay of the second moment.
+    pub beta2: f64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// Largest global gradient norm; none for no clipping.
+    pub clip: Option<f64>,
+}
