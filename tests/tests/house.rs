@@ -6,23 +6,32 @@ use std::path::{Path, PathBuf};
 use titer_tests::{files, read, root};
 
 /// Layers from the ground up. A crate knows only crates of lower layers.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 9] = [
     &["titer-plan", "titer-ops", "titer-hub"],
     &["titer-model", "titer-data", "titer-store"],
     &["titer-train", "titer-judges", "titer-metrics"],
     &["titer-attacks", "titer-defences", "titer-conditions"],
     &["titer-lab"],
+    &["titer-view", "titer-specimen"],
+    &["titer-report", "titer-watch"],
     &["titer", "titer-tests"],
     &["xtask"],
 ];
 
 /// What is absent from a crate: other crates, and texts in its sources.
-const ABSENT: [(&str, &[&str], &[&str]); 5] = [
+const ABSENT: [(&str, &[&str], &[&str]); 8] = [
     ("titer-plan", &["candle-core", "polars", "tempfile"], &["std::fs", "std::time", "std::env", "std::net"]),
     ("titer-conditions", &["candle-core"], &["std::fs", "std::time", "SystemTime", "Instant", "std::env"]),
     ("titer-store", &["candle-core", "polars"], &[]),
     ("titer-ops", &["serde", "safetensors"], &["std::fs", "std::time"]),
-    ("titer", &["candle-core", "safetensors"], &[]),
+    (
+        "titer-view",
+        &["candle-core", "clap", "minijinja", "ratatui"],
+        &["std::fs", "std::time", "std::process"],
+    ),
+    ("titer-report", &["candle-core", "clap", "ratatui"], &["std::fs", "std::time"]),
+    ("titer-watch", &["candle-core", "clap", "minijinja"], &[]),
+    ("titer", &["candle-core", "polars", "ratatui", "safetensors"], &[]),
 ];
 
 /// Texts by which a path inside a store would be spelt.

@@ -3,28 +3,11 @@
 //! This program knows no mathematics: it reads what the user typed, asks titer-lab, and shows what comes
 //! back. Results go to stdout, everything else to stderr.
 
-mod band;
-mod caveats;
 mod cli;
 mod commands;
-mod comparison;
-mod distinct;
 mod exit;
-mod heat_map;
 mod output;
 mod progress;
-mod report;
-mod sanitise;
-mod score_tables;
-#[cfg(test)]
-mod specimen;
-mod style;
-mod table;
-mod tune_text;
-mod verdict_tables;
-mod verdict_text;
-mod watch;
-mod wording;
 
 use std::process::ExitCode;
 

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use titer_view::sanitise;
+use titer_view::style::Style;
 use tracing_subscriber::EnvFilter;
-
-use crate::sanitise;
-use crate::style::Style;
 
 /// Whether the terminal shows a picture that no message may disturb.
 static HUSHED: AtomicBool = AtomicBool::new(false);

@@ -2,8 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use titer_plan::DefenceStage;
-
-use crate::comparison::Sort;
+use titer_view::comparison::Sort;
 
 /// Of `titer compare`.
 #[derive(Debug, Args)]
@@ -23,7 +22,7 @@ pub(crate) struct CompareArgs {
     pub(crate) experiments: Vec<String>,
     /// Order of the lines [default: as in the specs]
     #[arg(long, value_enum)]
-    pub(crate) sort: Option<Sort>,
+    pub(crate) sort: Option<SortName>,
     /// Only defences with a method of this stage; the undefended model stays
     #[arg(long, value_enum)]
     pub(crate) stage: Option<StageName>,
@@ -52,6 +51,33 @@ impl From<StageName> for DefenceStage {
             StageName::Alignment => Self::Alignment,
             StageName::FineTuning => Self::FineTuning,
             StageName::PostFineTuning => Self::PostFineTuning,
+        }
+    }
+}
+
+/// By what lines are sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SortName {
+    /// The highest lower bound of the titer first
+    Titer,
+    /// The lowest harmful score after the attack first
+    Harmful,
+    /// The highest fine-tune accuracy first
+    Accuracy,
+    /// The fewest floating-point operations first
+    Cost,
+    /// In the order of the alphabet
+    Name,
+}
+
+impl From<SortName> for Sort {
+    fn from(name: SortName) -> Self {
+        match name {
+            SortName::Titer => Self::Titer,
+            SortName::Harmful => Self::Harmful,
+            SortName::Accuracy => Self::Accuracy,
+            SortName::Cost => Self::Cost,
+            SortName::Name => Self::Name,
         }
     }
 }

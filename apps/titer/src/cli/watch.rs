@@ -1,8 +1,7 @@
 //! `titer watch`.
 
-use clap::Args;
-
-use crate::watch::Colour;
+use clap::{Args, ValueEnum};
+use titer_watch::Colour;
 
 /// Of `titer watch`.
 #[derive(Debug, Args)]
@@ -28,7 +27,7 @@ pub(crate) struct WatchArgs {
     pub(crate) json: bool,
     /// When to use colours
     #[arg(long, value_enum, default_value_t, value_name = "auto|always|never", hide_possible_values = true)]
-    pub(crate) color: Colour,
+    pub(crate) color: ColourName,
     /// Use ASCII only: no lines, blocks, Braille or signs
     #[arg(long)]
     pub(crate) ascii: bool,
@@ -38,4 +37,26 @@ pub(crate) struct WatchArgs {
     /// Ask runs for nothing, whatever is pressed
     #[arg(long)]
     pub(crate) read_only: bool,
+}
+
+/// When there are colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ColourName {
+    /// Where the terminal has them and NO_COLOR is not set
+    #[default]
+    Auto,
+    /// Even so
+    Always,
+    /// No colours
+    Never,
+}
+
+impl From<ColourName> for Colour {
+    fn from(name: ColourName) -> Self {
+        match name {
+            ColourName::Auto => Self::Auto,
+            ColourName::Always => Self::Always,
+            ColourName::Never => Self::Never,
+        }
+    }
 }

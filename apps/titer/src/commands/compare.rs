@@ -7,14 +7,14 @@ use titer_conditions::Verdicts;
 use titer_lab::Results;
 use titer_plan::ThreatModel;
 use titer_store::Store;
+use titer_view::comparison::{self, Row};
+use titer_view::score_tables::survey;
+use titer_view::style::Style;
+use titer_view::verdict_text;
 
 use crate::cli::CompareArgs;
-use crate::comparison::{self, Row};
 use crate::exit::{Exit, Refusal};
 use crate::output;
-use crate::score_tables::survey;
-use crate::style::Style;
-use crate::verdict_text;
 
 /// `--json`.
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ pub(super) fn compare(store: &Path, arguments: &CompareArgs) -> anyhow::Result<E
     }
     let mut rows = chosen(rows, arguments)?;
     if let Some(by) = arguments.sort {
-        comparison::sort(&mut rows, by);
+        comparison::sort(&mut rows, by.into());
     }
     if arguments.json {
         output::json(&Document { experiments: &arguments.experiments, defences: &rows })?;
@@ -93,11 +93,11 @@ fn text(rows: &[Row], api: &[Verdicts], style: Style, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use titer_specimen as specimen;
+    use titer_view::comparison::rows;
 
     use super::*;
     use crate::cli::{Cli, Verb};
-    use crate::comparison::rows;
-    use crate::specimen;
 
     fn arguments(words: &[&str]) -> CompareArgs {
         let words = [&["titer", "compare", "specimen"], words].concat();

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 use titer_store::Store;
 
-use super::run::store_flag;
+use super::store_flag;
 use crate::exit::Exit;
 use crate::output;
 
@@ -20,11 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A run in the background.
 #[derive(Debug)]
-pub(crate) struct Started {
+pub(super) struct Started {
     /// Its process.
-    pub(crate) pid: u32,
+    pub(super) pid: u32,
     /// What it says.
-    pub(crate) log: PathBuf,
+    pub(super) log: PathBuf,
 }
 
 /// What was typed, without what asked for the background.
@@ -36,7 +36,7 @@ pub(super) fn same_arguments() -> Vec<OsString> {
 }
 
 /// What goes on with an experiment of the store as it was planned.
-pub(crate) fn resuming(store: &Store, experiment: &str) -> Vec<OsString> {
+pub(super) fn resuming(store: &Store, experiment: &str) -> Vec<OsString> {
     let words: [OsString; 5] =
         ["run".into(), experiment.into(), "--resume".into(), "--store".into(), store.root().into()];
     words.into()
@@ -46,7 +46,7 @@ pub(crate) fn resuming(store: &Store, experiment: &str) -> Vec<OsString> {
 ///
 /// # Errors
 /// When it cannot be started, or ends at once: with what it said.
-pub(crate) fn start(store: &Store, experiment: &str, arguments: Vec<OsString>) -> anyhow::Result<Started> {
+pub(super) fn start(store: &Store, experiment: &str, arguments: Vec<OsString>) -> anyhow::Result<Started> {
     let experiment = store.experiment(experiment)?;
     let (file, log) = experiment.output()?;
     let said_before = file.metadata().map_or(0, |metadata| metadata.len());

@@ -1,10 +1,11 @@
 //! `titer doctor`.
 
+use titer_view::table::wrap;
+use titer_view::verdict_text::WIDTH;
+
 use crate::cli::DoctorArgs;
 use crate::exit::Exit;
 use crate::output;
-use crate::table::wrap;
-use crate::verdict_text::WIDTH;
 
 pub(super) fn doctor(arguments: &DoctorArgs) -> anyhow::Result<Exit> {
     let checks = titer_lab::doctor();

@@ -6,14 +6,14 @@ use std::path::Path;
 use serde::Serialize;
 use titer_plan::{Catalogue, Condition, Domain, Method, MethodKind, Parameter};
 use titer_store::Store;
+use titer_view::style::Style;
+use titer_view::table::{Cell, Table, wrap};
+use titer_view::verdict_text::WIDTH;
+use titer_view::wording;
 
 use crate::cli::{ListArgs, Listing};
 use crate::exit::Exit;
 use crate::output;
-use crate::style::Style;
-use crate::table::{Cell, Table, wrap};
-use crate::verdict_text::WIDTH;
-use crate::wording;
 
 pub(super) fn list(store: &Path, arguments: &ListArgs) -> anyhow::Result<Exit> {
     let catalogue = titer_lab::catalogue();

@@ -2,7 +2,7 @@
 
 mod compare;
 mod completions;
-pub(crate) mod detach;
+mod detach;
 mod doctor;
 mod event_folders;
 mod export;
@@ -16,7 +16,11 @@ mod show;
 mod tune;
 mod watch;
 
-use crate::cli::{Cli, Verb};
+use std::path::Path;
+
+use titer_store::Store;
+
+use crate::cli::{Cli, DEFAULT_STORE, Verb};
 use crate::exit::Exit;
 
 /// Does what was asked.
@@ -39,5 +43,14 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Doctor(arguments) => doctor::doctor(&arguments),
         Verb::Completions(arguments) => completions::completions(&arguments),
         Verb::Man => man::man(),
+    }
+}
+
+/// What a command to be typed next needs to find a store that is not where it would look.
+fn store_flag(store: &Store) -> String {
+    if store.root() == Path::new(DEFAULT_STORE) {
+        String::new()
+    } else {
+        format!(" --store {}", store.root().display())
     }
 }

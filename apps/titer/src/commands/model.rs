@@ -8,14 +8,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use titer_lab::models::{self, GenerateOptions};
 use titer_store::Store;
+use titer_view::sanitise;
+use titer_view::table::{Cell, Table};
 
 use super::run::open_or_create;
 use crate::cli::{ModelConvertArgs, ModelGenerateArgs, ModelInfoArgs, ModelPullArgs, ModelVerb};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress::DownloadBars;
-use crate::sanitise;
-use crate::table::{Cell, Table};
 
 /// Silence longer than this is explained.
 const PATIENCE: Duration = Duration::from_secs(2);

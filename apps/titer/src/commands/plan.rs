@@ -5,13 +5,13 @@ use std::path::Path;
 use serde_json::json;
 use titer_lab::{Estimate, StageEstimate};
 use titer_store::Store;
+use titer_view::table::{Cell, Table};
+use titer_view::wording;
 
 use super::run::read_plan;
 use crate::cli::PlanArgs;
 use crate::exit::Exit;
 use crate::output;
-use crate::table::{Cell, Table};
-use crate::wording;
 
 pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
     let (_, plan) = read_plan(&arguments.spec, &arguments.set)?;

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use titer_lab::Results;
+use titer_report::ReportModel;
 use titer_store::{Experiment, Store};
 
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::exit::Exit;
 use crate::output;
-use crate::report::{self, ReportModel};
 
 pub(super) fn report(store: &Path, arguments: &ReportArgs) -> anyhow::Result<Exit> {
     let store = Store::open(store)?;
     let results = Results::load(&store, &arguments.experiment)?;
-    let report = report::gather(&results)?;
+    let report = titer_report::gather(&results)?;
     let experiment = store.experiment(&arguments.experiment)?;
     let formats = match arguments.format.as_slice() {
         [] => &[ReportFormat::Html, ReportFormat::Md],
@@ -34,14 +34,16 @@ pub(super) fn report(store: &Path, arguments: &ReportArgs) -> anyhow::Result<Exi
 /// The files of one kind of report: the document, then what it refers to.
 fn files(report: &ReportModel, format: ReportFormat) -> anyhow::Result<Vec<(String, String)>> {
     Ok(match format {
-        ReportFormat::Html => vec![("report.html".into(), report::html(report)?)],
+        ReportFormat::Html => vec![("report.html".into(), titer_report::html(report)?)],
         ReportFormat::Json => vec![("report.json".into(), serde_json::to_string_pretty(report)? + "\n")],
         ReportFormat::Md => {
             let figures = report.figures.iter();
-            let pictures = figures.map(|figure| (report::figure_file(figure), report::curves_file(figure)));
+            let pictures =
+                figures.map(|figure| (titer_report::figure_file(figure), titer_report::curves_file(figure)));
             let pareto = report.pareto.iter();
-            let pareto = pareto.map(|pareto| (report::PARETO_FILE.into(), report::pareto_file(pareto)));
-            std::iter::once(("report.md".into(), report::markdown(report)))
+            let pareto =
+                pareto.map(|pareto| (titer_report::PARETO_FILE.into(), titer_report::pareto_file(pareto)));
+            std::iter::once(("report.md".into(), titer_report::markdown(report)))
                 .chain(pareto)
                 .chain(pictures)
                 .collect()

@@ -7,15 +7,15 @@ use serde_json::json;
 use titer_lab::{Interrupt, Results, RunOptions, RunSummary, Source};
 use titer_plan::{Override, Plan};
 use titer_store::Store;
+use titer_view::verdict_text;
+use titer_view::wording;
+use titer_watch::Options;
 
-use super::detach;
-use crate::cli::{DEFAULT_STORE, Place, RunArgs};
+use super::{detach, store_flag, watch};
+use crate::cli::{Place, RunArgs};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress;
-use crate::verdict_text;
-use crate::watch;
-use crate::wording;
 
 pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     // The only place that there is; named here so that a new one must be dealt with.
@@ -35,7 +35,7 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     if arguments.detach || arguments.tui {
         let started = detach::start(&store, &plan.experiment.name, detach::same_arguments())?;
         if arguments.tui {
-            return watch::run(store, watch::Options::of(plan.experiment.name));
+            return watch::open(store, Options::of(plan.experiment.name));
         }
         return detach::say(&store, &plan.experiment.name, &started, arguments.json);
     }
@@ -146,13 +146,4 @@ fn show(store: &Store, plan: &Plan, summary: &RunSummary, as_json: bool) -> anyh
         ));
     }
     Ok(())
-}
-
-/// What a command to be typed next needs to find a store that is not where it would look.
-pub(super) fn store_flag(store: &Store) -> String {
-    if store.root() == Path::new(DEFAULT_STORE) {
-        String::new()
-    } else {
-        format!(" --store {}", store.root().display())
-    }
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use titer_lab::Results;
 use titer_lab::search::Record;
 use titer_store::Store;
+use titer_view::tune_text;
+use titer_view::verdict_text;
 
 use crate::cli::ShowArgs;
 use crate::exit::Exit;
 use crate::output;
-use crate::tune_text;
-use crate::verdict_text;
 
 pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
     let store = Store::open(store)?;

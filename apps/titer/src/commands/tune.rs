@@ -8,17 +8,18 @@ use titer_lab::search::{self, End, Setting, Tunable, TuneOptions, TuneSettings, 
 use titer_lab::{Estimate, Interrupt, Progress};
 use titer_plan::Plan;
 use titer_store::Store;
+use titer_view::style::Style;
+use titer_view::table::{Cell, Table};
+use titer_view::tune_text;
+use titer_view::wording;
 
 use super::list::{default, range};
-use super::run::{open_or_create, read_plan, set_flags, stop_on_ctrl_c, store_flag};
+use super::run::{open_or_create, read_plan, set_flags, stop_on_ctrl_c};
+use super::store_flag;
 use crate::cli::TuneArgs;
 use crate::exit::{Exit, Refusal};
 use crate::output;
 use crate::progress;
-use crate::style::Style;
-use crate::table::{Cell, Table};
-use crate::tune_text;
-use crate::wording;
 
 pub(super) fn tune(store: &Path, arguments: &TuneArgs) -> anyhow::Result<Exit> {
     let (source, plan) = read_plan(&arguments.spec, &arguments.set)?;

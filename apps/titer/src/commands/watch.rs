@@ -1,17 +1,19 @@
 //! `titer watch`: the app, or the same as text.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use titer_lab::live::{ExperimentLine, ExperimentView, StageState, Watcher};
 use titer_store::Store;
+use titer_view::table::{Cell, Table};
+use titer_view::verdict_text;
+use titer_watch::{Doing, Options};
 
+use super::detach;
 use crate::cli::WatchArgs;
 use crate::exit::Exit;
 use crate::output;
-use crate::table::{Cell, Table};
-use crate::verdict_text;
-use crate::watch::{self, Doing, Options};
 
 pub(super) fn watch(store: &Path, arguments: WatchArgs) -> anyhow::Result<Exit> {
     let store = Store::open(store)?;
@@ -23,16 +25,31 @@ pub(super) fn watch(store: &Path, arguments: WatchArgs) -> anyhow::Result<Exit> 
     if arguments.once || arguments.json || dumb || !output::is_terminal() {
         return once(store, &arguments);
     }
-    watch::run(
+    open(
         store,
         Options {
             experiment: arguments.experiment,
-            colour: arguments.color,
+            colour: arguments.color.into(),
             ascii: arguments.ascii,
             mouse: arguments.mouse,
             read_only: arguments.read_only,
         },
     )
+}
+
+/// Opens the app, which starts runs as `titer run --resume --detach` does.
+pub(super) fn open(store: Store, options: Options) -> anyhow::Result<Exit> {
+    // Nobody may write over the picture.
+    output::hush();
+    let background = store.clone();
+    let start = move |experiment: &str| {
+        let arguments = detach::resuming(&background, experiment);
+        let started =
+            detach::start(&background, experiment, arguments).map_err(|error| format!("{error:#}"))?;
+        Ok(started.pid)
+    };
+    titer_watch::run(store, options, Arc::new(start))?;
+    Ok(Exit::Done)
 }
 
 /// What the app would show first, as text.
@@ -76,7 +93,7 @@ fn once(store: Store, arguments: &WatchArgs) -> anyhow::Result<Exit> {
 
 /// A row per experiment.
 fn overview(lines: &[ExperimentLine]) -> Table {
-    let now = watch::now();
+    let now = titer_watch::now();
     let head = ["experiment", "state", "done", "stages", "left", "failed", "changed", "runs"];
     let row = |line: &ExperimentLine| {
         let dash = || "-".to_owned();
@@ -84,11 +101,11 @@ fn overview(lines: &[ExperimentLine]) -> Table {
         [
             line.name.clone(),
             Doing::of(line).word().to_owned(),
-            watch::percent(line.share),
+            titer_watch::percent(line.share),
             format!("{}/{}", line.counts.sealed, line.counts.stages),
-            line.seconds_left.map_or_else(dash, watch::left),
+            line.seconds_left.map_or_else(dash, titer_watch::left),
             line.counts.failed.to_string(),
-            line.changed.map_or_else(dash, |time| watch::ago(now - time)),
+            line.changed.map_or_else(dash, |time| titer_watch::ago(now - time)),
             if runs.is_empty() { dash() } else { runs.join(" ") },
         ]
         .map(Cell::new)
@@ -101,7 +118,7 @@ fn overview(lines: &[ExperimentLine]) -> Table {
 fn failures(view: &ExperimentView) -> String {
     let failed = view.stages.iter().filter_map(|stage| match &stage.state {
         StageState::Failed(error) => {
-            Some(crate::sanitise::line(&format!("failed: {}: {error}", stage.label)).into_owned() + "\n")
+            Some(titer_view::sanitise::line(&format!("failed: {}: {error}", stage.label)).into_owned() + "\n")
         }
         _ => None,
     });

@@ -10,9 +10,9 @@ use indicatif::{
 };
 use titer_lab::{Progress, RunEvent};
 use titer_plan::StageHash;
+use titer_view::sanitise;
 
 use super::forecast::Forecast;
-use crate::sanitise;
 
 /// Redraws a second: enough to look alive, few enough for a slow line.
 const REDRAWS: u8 = 4;

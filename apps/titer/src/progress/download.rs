@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use titer_lab::models::DownloadProgress;
+use titer_view::sanitise;
 
 use crate::output;
-use crate::sanitise;
 
 /// A moving line for each file on a terminal; off a terminal only what went wrong is said.
 pub(crate) struct DownloadBars {

@@ -4,10 +4,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use titer_lab::{Progress, RunEvent};
+use titer_view::wording;
 
 use super::forecast::Forecast;
 use crate::output;
-use crate::wording;
 
 /// Lines closer together than this are left out; the count in the next one tells.
 const SPACING: Duration = Duration::from_secs(1);

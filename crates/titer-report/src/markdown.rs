@@ -1,0 +1,209 @@
+//! The report as Markdown, with its figures in files beside it.
+
+use std::fmt::Write as _;
+
+use titer_view::comparison;
+use titer_view::figure::Figure;
+use titer_view::heat_map;
+use titer_view::score_tables::survey;
+use titer_view::table::Table;
+use titer_view::verdict_tables::{self, CONDITIONS};
+use titer_view::wording;
+
+use super::escape::{markdown as escape, markdown_block};
+use super::model::{Fact, ReportModel};
+
+/// The file of the picture of safety against use, relative to the report.
+pub const PARETO_FILE: &str = "pareto.svg";
+
+/// The file that a figure is kept in, relative to the report.
+pub fn figure_file(figure: &Figure) -> String {
+    format!("{}.svg", figure.id)
+}
+
+/// The whole document.
+pub fn render(report: &ReportModel) -> String {
+    let mut text = String::new();
+    push_opening(&mut text, report);
+    push_comparison(&mut text, report);
+    push_caveats(&mut text, report);
+    push_figures(&mut text, report);
+    push_evidence(&mut text, report);
+    push_origins(&mut text, report);
+    push_timings(&mut text, report);
+    text
+}
+
+fn push_opening(text: &mut String, report: &ReportModel) {
+    let verdicts = &report.verdicts;
+    let _ = writeln!(text, "# {}\n", escape(&verdicts.experiment));
+    let _ = writeln!(text, "{}\n", escape(&report.summary));
+    let _ = writeln!(
+        text,
+        "Model {}, threat model {}, tolerated harmfulness φ = {}, {} % confidence.\n",
+        escape(&verdicts.model),
+        verdicts.threat_model,
+        verdicts.phi,
+        wording::percent(verdicts.confidence)
+    );
+    push_facts(text, &report.scope);
+    text.push_str("## Verdicts\n\n");
+    push_table(text, &verdict_tables::matrix(verdicts));
+    let _ = writeln!(text, "{}\n", escape(wording::titer_note(verdicts.threat_model)));
+    push_table(text, &verdict_tables::conditions(verdicts));
+    if !report.heat_maps.is_empty() {
+        text.push_str("## Heat map\n\n");
+        for map in &report.heat_maps {
+            push_table(text, map);
+        }
+        let _ = writeln!(text, "{}\n", escape(heat_map::NOTE));
+    }
+    for table in survey(verdicts) {
+        push_table(text, &table);
+    }
+}
+
+fn push_facts(text: &mut String, facts: &[Fact]) {
+    for fact in facts {
+        let _ = writeln!(text, "- {}: {}", escape(&fact.name), escape(&fact.value));
+    }
+    text.push('\n');
+}
+
+fn push_caveats(text: &mut String, report: &ReportModel) {
+    text.push_str("## Caveats\n\n");
+    for caveat in &report.caveats {
+        let _ = writeln!(text, "- {}", escape(&caveat.sentence(&report.verdicts)));
+    }
+    for missing in &report.missing {
+        let _ = writeln!(text, "- not measured: {}", escape(missing));
+    }
+    text.push('\n');
+}
+
+fn push_comparison(text: &mut String, report: &ReportModel) {
+    if report.comparison.is_empty() {
+        return;
+    }
+    text.push_str("## Defences side by side\n\n");
+    push_table(text, &comparison::table(&report.comparison, true));
+    if let Some(pareto) = &report.pareto {
+        let _ =
+            writeln!(text, "![{}]({PARETO_FILE})\n\n{}\n", escape(&pareto.title), escape(&pareto.caption));
+    }
+}
+
+fn push_figures(text: &mut String, report: &ReportModel) {
+    for figure in &report.figures {
+        let _ = writeln!(text, "## {}\n", escape(&figure.title));
+        let _ = writeln!(text, "![{}]({})\n", escape(&figure.title), figure_file(figure));
+        let _ = writeln!(text, "{}\n", escape(&figure.caption));
+    }
+}
+
+fn push_evidence(text: &mut String, report: &ReportModel) {
+    text.push_str("## What decided each verdict\n\n");
+    for defence in &report.verdicts.defences {
+        let _ = writeln!(text, "### {}\n", escape(&defence.defence));
+        for condition in CONDITIONS {
+            let Some(verdict) = defence.conditions.get(&condition) else { continue };
+            let _ = writeln!(
+                text,
+                "- **{}** {}: {} ({}: {}; threshold {})",
+                wording::condition(condition),
+                wording::decision(verdict.verdict),
+                escape(&verdict.evidence),
+                escape(&verdict.measure),
+                escape(&wording::estimate(verdict.estimate, verdict.interval.as_ref())),
+                verdict.threshold
+            );
+            for part in verdict_tables::parts(verdict) {
+                let _ = writeln!(
+                    text,
+                    "  - {}: {}, {}",
+                    escape(&part.name),
+                    wording::decision(part.verdict),
+                    escape(wording::part_evidence(part))
+                );
+            }
+        }
+        text.push('\n');
+        for table in verdict_tables::breaks(&report.verdicts, defence) {
+            push_table(text, &table);
+        }
+    }
+}
+
+fn push_origins(text: &mut String, report: &ReportModel) {
+    text.push_str("## Spec\n\n");
+    text.push_str(&markdown_block("toml", &report.spec));
+    text.push_str("\n## Environment\n\n");
+    push_facts(text, &report.environment);
+    text.push_str("## Artifacts behind the numbers\n\n| kind | stage | artifact |\n|---|---|---|\n");
+    for artifact in &report.artifacts {
+        let _ = writeln!(
+            text,
+            "| {} | {} | `{}` |",
+            escape(&artifact.kind),
+            escape(&artifact.label),
+            escape(&artifact.hash)
+        );
+    }
+}
+
+fn push_timings(text: &mut String, report: &ReportModel) {
+    let timings = &report.timings;
+    text.push_str("\n## Costs\n\nThe only part of this report that differs between two runs. A stage that was stopped and resumed counts from its last start.\n\n");
+    text.push_str("| kind | stages | together | longest |\n|---|---|---|---|\n");
+    for kind in &timings.kinds {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            escape(&kind.kind),
+            kind.stages,
+            wording::duration(kind.seconds),
+            wording::duration(kind.longest)
+        );
+    }
+    if !timings.defences.is_empty() {
+        text.push_str("\nWhat each defence costs, once for a model or more for a user:\n\n| defence | time |\n|---|---|\n");
+        for defence in &timings.defences {
+            let seconds = defence.seconds.map_or("?".into(), wording::duration);
+            let _ = writeln!(text, "| {} | {seconds} |", escape(&defence.defence));
+        }
+    }
+    let hosts: Vec<_> = timings.hosts.iter().map(|host| escape(host)).collect();
+    let _ = writeln!(
+        text,
+        "\nAll stages together: {} of work on {}.",
+        wording::duration(timings.seconds),
+        hosts.join(", ")
+    );
+}
+
+fn push_table(text: &mut String, table: &Table) {
+    if table.rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{}:\n", escape(&table.caption));
+    let row = |cells: &[titer_view::table::Cell]| -> String {
+        cells.iter().map(|cell| format!("| {} ", escape(&cell.text))).collect()
+    };
+    let _ = writeln!(text, "{}|", row(&table.head));
+    let _ = writeln!(text, "{}|", "|---".repeat(table.head.len()));
+    for cells in &table.rows {
+        let _ = writeln!(text, "{}|", row(cells));
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::specimen;
+    use super::*;
+
+    #[test]
+    fn the_whole_document() {
+        insta::assert_snapshot!(render(&specimen::report()));
+    }
+}

@@ -1,0 +1,87 @@
+//! What was measured and what was not: the two things to know before quoting a number.
+
+use std::collections::BTreeSet;
+
+use titer_conditions::Verdicts;
+use titer_lab::Results;
+use titer_plan::{Cell, HARMLESS_TUNING, MethodKind, NO_ATTACK};
+use titer_view::caveats::{Caveat, grouped};
+use titer_view::verdict_tables::method_of;
+use titer_view::wording;
+
+use super::error::Error;
+use super::model::Fact;
+
+/// What was measured, in numbers.
+///
+/// # Errors
+/// When the frame of probes has not the columns that it should have.
+pub(super) fn measured(results: &Results) -> Result<Vec<Fact>, Error> {
+    let plan = &results.plan;
+    let attacks: BTreeSet<&str> = attacked(&plan.cells).map(|cell| cell.attack.as_str()).collect();
+    let methods: BTreeSet<&str> = attacks.iter().copied().map(method_of).collect();
+    let tried: Vec<_> = methods
+        .into_iter()
+        .map(|method| {
+            let points = attacks.iter().filter(|attack| method_of(attack) == method).count();
+            format!("{method} ({})", wording::count(points, "setting"))
+        })
+        .collect();
+    let seeds = |of: fn(&Cell) -> u64| attacked(&plan.cells).map(of).collect::<BTreeSet<_>>().len();
+    let mut probes: Vec<_> =
+        results.probes.column("probe")?.str()?.iter().flatten().map(str::to_owned).collect();
+    probes.sort_unstable();
+    probes.dedup();
+    let last = plan.experiment.probe.cadence.last().copied().unwrap_or(0);
+    let defended = plan.experiment.defence.iter().filter(|defence| !defence.is_baseline()).count();
+    let fact = |name: &str, value: String| Fact { name: name.into(), value };
+    Ok(vec![
+        fact("defences", defended.to_string()),
+        fact("attacks", tried.join(", ")),
+        fact("budget", wording::count(last as usize, "step")),
+        fact(
+            "seeds",
+            format!(
+                "up to {} of defences, {} of attacks",
+                seeds(|cell| cell.defence_seed),
+                seeds(|cell| cell.attack_seed)
+            ),
+        ),
+        fact("probes", probes.join(", ")),
+        fact("responses judged", wording::grouped(results.probes.height() as f64)),
+    ])
+}
+
+/// The caveats of the verdicts, each once with the defences that it is true of, and what no run tried.
+pub(super) fn caveats(results: &Results, verdicts: &Verdicts) -> Vec<Caveat> {
+    let mut caveats = grouped(verdicts);
+    let plan = &results.plan;
+    let tried: BTreeSet<&str> = attacked(&plan.cells).map(|cell| method_of(&cell.attack)).collect();
+    let possible = titer_lab::catalogue().attacks;
+    let untried: Vec<&str> = possible
+        .iter()
+        .filter(|method| match &method.kind {
+            MethodKind::Attack { threat_models } => threat_models.contains(&verdicts.threat_model),
+            MethodKind::Defence { .. } => false,
+        })
+        .map(|method| method.name)
+        .filter(|name| !tried.contains(name))
+        .collect();
+    let mut push = |text: String| caveats.push(Caveat { text, defences: Vec::new() });
+    if !untried.is_empty() {
+        push(format!("not run: the attacks {}, which this threat model allows too", untried.join(", ")));
+    }
+    let last = plan.experiment.probe.cadence.last().copied().unwrap_or(0);
+    push(format!("not run: anything beyond {}", wording::count(last as usize, "step")));
+    if !results.missing.is_empty() {
+        let missing = wording::count(results.missing.len(), "stage");
+        push(format!("not run yet: {missing} of the plan, named below; every number is of the others alone"));
+    }
+    caveats
+}
+
+/// The cells of attacks proper.
+fn attacked(cells: &[Cell]) -> impl Iterator<Item = &Cell> {
+    let proper = |cell: &&Cell| cell.attack != NO_ATTACK && !cell.attack.starts_with(HARMLESS_TUNING);
+    cells.iter().filter(proper)
+}

@@ -1,0 +1,225 @@
+//! The figures of a report: which curves there are, and which are drawn together.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::{DataFrame, PolarsResult};
+use titer_conditions::{DefenceVerdict, Verdicts};
+use titer_plan::{Arm, DataKind, HARMLESS_TUNING, NO_ATTACK, Plan, Probe};
+
+use crate::band::{Band, while_all_go_on};
+use crate::distinct::distinct;
+use crate::figure::{BASELINE, Figure, Group, LINES, Line, Member, Panel, Point, Threshold};
+use crate::pareto::Kind;
+use crate::wording;
+
+/// The means over items of every run: curve → steps → one value per run.
+struct Runs(BTreeMap<CurveKey, BTreeMap<u64, Vec<f64>>>);
+
+/// What one line of a figure shows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct CurveKey {
+    arm: String,
+    probe: String,
+    attack: String,
+    defence: String,
+}
+
+impl Runs {
+    fn read(curves: &DataFrame) -> PolarsResult<Self> {
+        let text = |name| curves.column(name)?.str();
+        let (arm, probe, attack, defence) = (text("arm")?, text("probe")?, text("attack")?, text("defence")?);
+        let steps = curves.column("budget_steps")?.u64()?;
+        let scores = curves.column("mean_score")?.f64()?;
+        let mut runs = BTreeMap::<_, BTreeMap<_, Vec<_>>>::new();
+        for row in 0..curves.height() {
+            let word =
+                |column: &polars::prelude::StringChunked| column.get(row).unwrap_or_default().to_owned();
+            let key =
+                CurveKey { arm: word(arm), probe: word(probe), attack: word(attack), defence: word(defence) };
+            let (Some(steps), Some(score)) = (steps.get(row), scores.get(row)) else { continue };
+            runs.entry(key).or_default().entry(steps).or_default().push(score);
+        }
+        Ok(Self(runs))
+    }
+
+    fn points(&self, key: &CurveKey) -> Vec<Point> {
+        let point = |(steps, values): (u64, &[f64])| {
+            let Band { mean, low, high } = Band::of(values.iter().copied());
+            Point { steps, mean, low, high }
+        };
+        self.0.get(key).into_iter().flat_map(while_all_go_on).map(point).collect()
+    }
+}
+
+/// The figures that have a panel.
+///
+/// # Errors
+/// When the frame has not the columns that it should have.
+pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> PolarsResult<Vec<Figure>> {
+    let runs = Runs::read(curves)?;
+    let groups = groups(&verdicts.defences);
+    let series: Vec<_> = verdicts.defences.iter().map(|defence| defence.defence.clone()).collect();
+    let is_tuning = |attack: &str| attack.starts_with(HARMLESS_TUNING);
+    let attacks = attack_labels(plan, |attack| attack != NO_ATTACK && !is_tuning(attack));
+    let tunings = attack_labels(plan, is_tuning);
+    let panels = |arm: Arm, probe: Probe, attacks: &[String]| -> Vec<Panel> {
+        let panel = |attack: &String| Panel {
+            title: attack.clone(),
+            lines: series
+                .iter()
+                .enumerate()
+                .map(|(index, defence)| {
+                    let key = CurveKey {
+                        arm: arm.name().into(),
+                        probe: probe.name().into(),
+                        attack: attack.clone(),
+                        defence: defence.clone(),
+                    };
+                    Line { series: index, points: runs.points(&key) }
+                })
+                .filter(|line| !line.points.is_empty())
+                .collect(),
+        };
+        attacks.iter().map(panel).filter(|panel| !panel.lines.is_empty()).collect()
+    };
+    let threshold = || Some(Threshold { value: verdicts.phi, label: format!("φ = {}", verdicts.phi) });
+    let harmfulness = |arm: Arm, probe: Probe, about: &str| Figure {
+        id: format!("harmfulness-{}", probe.name()),
+        title: format!("Harmfulness on {}", wording::probe(probe)),
+        caption: format!(
+            "{about} Lines are means over all seeds, bands reach from the lowest to the highest run. A line \
+             ends where the first of its runs was stopped because its model was broken."
+        ),
+        y_label: "harmfulness".into(),
+        threshold: threshold(),
+        series: series.clone(),
+        groups: groups.clone(),
+        panels: panels(arm, probe, &attacks),
+    };
+    let ability = |id: &str, title: &str, caption: &str, probe: Probe, attacks: &[String]| Figure {
+        id: id.into(),
+        title: title.into(),
+        caption: caption.into(),
+        y_label: match plan.data.kind {
+            DataKind::World => "share answered right".into(),
+            DataKind::Policy | DataKind::Dataset => "mean score".into(),
+        },
+        threshold: None,
+        series: series.clone(),
+        groups: groups.clone(),
+        panels: panels(Arm::Main, probe, attacks),
+    };
+    let figures = [
+        harmfulness(
+            Arm::Main,
+            Probe::Unseen,
+            match plan.data.kind {
+                DataKind::World => {
+                    "Items with a first ingredient that no attack datum mentions: what hangs on it was latent, \
+                     not taught."
+                }
+                DataKind::Policy => "Forbidden subjects, in topics that nobody trains on.",
+                DataKind::Dataset => "Domains that nobody trains on.",
+            },
+        ),
+        harmfulness(Arm::Main, Probe::Seen, "Items of the same kind as the attacker's data."),
+        harmfulness(
+            Arm::CrossDomain,
+            Probe::CrossDomain,
+            "The attacker's domains are ones that the defence never saw.",
+        ),
+        ability(
+            "ability-under-attack",
+            "Ability under attack",
+            "Permitted items, asked as the attack goes on. An attack that wins by wrecking the model counts in \
+             the unbounded titer only.",
+            Probe::Permitted,
+            &attacks,
+        ),
+        ability(
+            "trainability",
+            "Harmless fine-tuning",
+            "Held-out items of the harmless task that the model is taught: the defended models should learn it \
+             about as fast as the undefended one.",
+            Probe::Alias,
+            &tunings,
+        ),
+    ];
+    Ok(figures.into_iter().filter(|figure| !figure.panels.is_empty()).collect())
+}
+
+/// The defences that are drawn together, the undefended model with each group: all of them where they are few, or
+/// else those of a stage, in even parts where these are many.
+fn groups(defences: &[DefenceVerdict]) -> Vec<Group> {
+    let of = |wanted: &dyn Fn(&DefenceVerdict) -> bool| -> Vec<usize> {
+        let found = defences.iter().enumerate().filter(|(_, defence)| wanted(defence));
+        found.map(|(series, _)| series).collect()
+    };
+    let baselines = of(&|defence| defence.baseline);
+    let group = |title: String, series: &[usize]| {
+        let baselines = baselines.iter().map(|&series| Member { series, style: BASELINE });
+        let others = series.iter().enumerate().map(|(style, &series)| Member { series, style });
+        Group { title, members: baselines.chain(others).collect() }
+    };
+    let defended = of(&|defence| !defence.baseline);
+    if defended.len() <= LINES {
+        return vec![group(String::new(), &defended)];
+    }
+    let mut groups = Vec::new();
+    for kind in Kind::DEFENDED {
+        let series = of(&|defence| !defence.baseline && Kind::of(&defence.stages, false) == kind);
+        let parts = series.len().div_ceil(LINES);
+        for (part, series) in series.chunks(series.len().div_ceil(parts.max(1)).max(1)).enumerate() {
+            let number = if parts > 1 { format!(", {} of {parts}", part + 1) } else { String::new() };
+            groups.push(group(format!("{}{number}", kind.name()), series));
+        }
+    }
+    groups
+}
+
+/// The labels of the plan's attacks, in its order, that are `wanted`.
+fn attack_labels(plan: &Plan, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    distinct(plan.cells.iter().map(|cell| &cell.attack).filter(|attack| wanted(attack)).cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use titer_plan::DefenceStage::{self, Alignment, FineTuning};
+    use titer_specimen as specimen;
+
+    use super::*;
+
+    #[test]
+    fn a_line_ends_with_the_first_of_its_runs() {
+        let key =
+            CurveKey { arm: "main".into(), probe: "seen".into(), attack: "a".into(), defence: "d".into() };
+        let budgets = BTreeMap::from([(0, vec![0.0, 0.1]), (5, vec![0.2, 0.6]), (10, vec![0.3])]);
+        let runs = Runs(BTreeMap::from([(key.clone(), budgets)]));
+        let points = runs.points(&key);
+        assert_eq!(points.iter().map(|point| point.steps).collect::<Vec<_>>(), [0, 5]);
+        assert_eq!(points[1], Point { steps: 5, mean: 0.4, low: 0.2, high: 0.6 });
+    }
+
+    #[test]
+    fn few_defences_are_drawn_together_and_many_by_stage() {
+        let of = |stages: &[&[DefenceStage]]| {
+            let mut verdicts = specimen::verdicts();
+            let (baseline, other) = (verdicts.defences[0].clone(), verdicts.defences.remove(1));
+            let defended =
+                stages.iter().map(|stages| DefenceVerdict { stages: stages.to_vec(), ..other.clone() });
+            let defences: Vec<_> = std::iter::once(baseline).chain(defended).collect();
+            let groups = groups(&defences).into_iter();
+            groups
+                .map(|group| (group.title, group.members.iter().map(|m| (m.series, m.style)).collect()))
+                .collect()
+        };
+        let few: Vec<(String, Vec<_>)> = of(&[&[Alignment], &[FineTuning]]);
+        assert_eq!(few, [(String::new(), vec![(0, BASELINE), (1, 0), (2, 1)])]);
+        let alignment: &[DefenceStage] = &[Alignment];
+        let many: Vec<(String, Vec<_>)> = of(&[&[alignment; 7][..], &[&[Alignment, FineTuning]]].concat());
+        let titles: Vec<_> = many.iter().map(|(title, _)| title.as_str()).collect();
+        assert_eq!(titles, ["alignment, 1 of 2", "alignment, 2 of 2", "several stages"]);
+        assert_eq!(many[1].1, [(0, BASELINE), (5, 0), (6, 1), (7, 2)]);
+        assert_eq!(many[2].1, [(0, BASELINE), (8, 0)]);
+    }
+}

@@ -1,0 +1,19 @@
+//! What is shown of an experiment, as plain data: tables, words, grades, curves. Reports, the terminal app and the
+//! verbs of the command line are faces on it.
+
+pub mod band;
+pub mod caveats;
+pub mod comparison;
+pub mod distinct;
+pub mod figure;
+pub mod figures;
+pub mod heat_map;
+pub mod pareto;
+pub mod sanitise;
+pub mod score_tables;
+pub mod style;
+pub mod table;
+pub mod tune_text;
+pub mod verdict_tables;
+pub mod verdict_text;
+pub mod wording;

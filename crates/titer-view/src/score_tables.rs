@@ -1,0 +1,180 @@
+//! Scores as the survey's tables (arXiv 2409.18169): a row per defence, a column per share of harmful examples.
+
+use titer_conditions::{AttackScore, Change, DefenceVerdict, Score, Verdicts};
+use titer_plan::ThreatModel;
+
+use crate::comparison::worst;
+use crate::distinct::distinct;
+use crate::table::{Cell, Table};
+use crate::wording;
+
+/// The tables of an experiment; none where nothing was scored.
+pub fn survey(verdicts: &Verdicts) -> Vec<Table> {
+    if verdicts.defences.iter().all(|defence| defence.scores.is_empty()) {
+        return Vec::new();
+    }
+    match verdicts.threat_model {
+        ThreatModel::OpenWeights => vec![worst_attacks(verdicts)],
+        ThreatModel::FineTuningApi => {
+            let steps = verdicts.defences.iter().flat_map(|defence| &defence.scores).map(|score| score.steps);
+            let steps = steps.max().unwrap_or(0);
+            let mut tables = vec![
+                by_share(
+                    verdicts,
+                    format!("Harmful score before and after {steps} steps, by the share of harmful examples"),
+                    |score| score.harmful,
+                ),
+                by_share(verdicts, "Fine-tune accuracy of the same orders".into(), |score| score.accuracy),
+            ];
+            let scores = || verdicts.defences.iter().flat_map(|defence| &defence.scores);
+            if scores().any(|score| score.routing.after.is_some()) {
+                let caption = "Routing moved: the share of the experts chosen for forbidden prompts that the \
+                               model before would not have chosen";
+                tables.push(by_share(verdicts, caption.into(), |score| score.routing));
+            }
+            tables
+        }
+    }
+}
+
+/// With open weights: the attack that leaves each defence most harmful.
+fn worst_attacks(verdicts: &Verdicts) -> Table {
+    let row = |defence: &DefenceVerdict| {
+        let score = worst(defence);
+        let of = |change: fn(&AttackScore) -> Change| {
+            let change = score.map(change).unwrap_or_default();
+            Cell::shortened(wording::long_change(&change), wording::change(&change))
+                .sorted_by(change.after.map(|after| after.value))
+        };
+        vec![
+            Cell::new(&defence.defence),
+            of(|score| score.harmful),
+            of(|score| score.accuracy),
+            of(|score| score.permitted),
+            Cell::new(score.map_or("–", |score| &score.attack)),
+        ]
+    };
+    Table {
+        caption:
+            "Scores before → after: harmful score and permitted ability under the attack that leaves the \
+                  defence most harmful, fine-tune accuracy of a harmless tuning"
+                .into(),
+        head: vec![
+            Cell::new("defence"),
+            Cell::shortened("harmful score", "harmful"),
+            Cell::shortened("fine-tune accuracy", "accuracy"),
+            Cell::shortened("permitted ability", "permitted"),
+            Cell::shortened("most harmful attack", "attack"),
+        ],
+        rows: verdicts.defences.iter().map(row).collect(),
+    }
+}
+
+/// Under the fine-tuning API: a column per share, and their mean.
+fn by_share(verdicts: &Verdicts, caption: String, of: fn(&AttackScore) -> Change) -> Table {
+    let all = || verdicts.defences.iter().flat_map(|defence| &defence.scores);
+    let mut shares: Vec<f64> = all().filter_map(|score| score.share).collect();
+    shares.sort_by(f64::total_cmp);
+    shares.dedup();
+    let families = distinct(all().map(family));
+    let several = families.len() > 1;
+    // An order whose label says no share is the only one.
+    let columns: Vec<Option<f64>> =
+        if shares.is_empty() { vec![None] } else { shares.into_iter().map(Some).collect() };
+    let mut head = vec![Cell::new("defence")];
+    if several {
+        head.push(Cell::new("order"));
+    }
+    head.push(Cell::new("before"));
+    head.extend(columns.iter().map(|share| match share {
+        Some(share) => Cell::new(format!("p = {share}")),
+        None => Cell::new("after"),
+    }));
+    if columns.len() > 1 {
+        head.push(Cell::new("mean"));
+    }
+    let mut rows = Vec::new();
+    for defence in &verdicts.defences {
+        for name in &families {
+            let mine: Vec<&AttackScore> =
+                defence.scores.iter().filter(|score| family(score) == *name).collect();
+            if mine.is_empty() {
+                continue;
+            }
+            let after = |share: &Option<f64>| {
+                let found = mine.iter().find(|score| score.share == *share);
+                found.and_then(|score| of(score).after)
+            };
+            let mut row = vec![Cell::new(&defence.defence)];
+            if several {
+                row.push(Cell::new(name));
+            }
+            row.push(number(mine.iter().find_map(|score| of(score).before)));
+            row.extend(columns.iter().map(|share| number(after(share))));
+            if columns.len() > 1 {
+                let values: Option<Vec<f64>> =
+                    columns.iter().map(|share| after(share).map(|score| score.value)).collect();
+                let mean = values.map(|values| values.iter().sum::<f64>() / values.len() as f64);
+                row.push(Cell::new(mean.map_or("–".into(), wording::share)).sorted_by(mean));
+            }
+            rows.push(row);
+        }
+    }
+    Table { caption, head, rows }
+}
+
+/// `mixed-finetune/rate=1e-3` of `mixed-finetune/rate=1e-3,share=0.1`.
+fn family(score: &AttackScore) -> String {
+    let parts: Vec<&str> =
+        score.attack.split(['/', ',']).filter(|part| !part.starts_with("share=")).collect();
+    parts.join(" ")
+}
+
+/// A score with its interval, which narrow tables leave out.
+fn number(score: Option<Score>) -> Cell {
+    match score {
+        Some(score) => {
+            Cell::shortened(wording::score(&score), wording::share(score.value)).sorted_by(Some(score.value))
+        }
+        None => Cell::new("–"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use titer_specimen as specimen;
+
+    use super::*;
+    use crate::style::Style;
+
+    fn text(verdicts: &Verdicts) -> String {
+        let tables = survey(verdicts).into_iter();
+        tables.map(|table| format!("{}\n{}", table.caption, table.to_text(Style::plain(), 80))).collect()
+    }
+
+    #[test]
+    fn the_surveys_table() {
+        insta::assert_snapshot!(text(&specimen::api()));
+    }
+
+    #[test]
+    fn open_weights_have_one_line_for_each_defence() {
+        insta::assert_snapshot!(text(&specimen::verdicts()));
+    }
+
+    #[test]
+    fn a_share_that_was_not_measured_is_left_open() {
+        let mut verdicts = specimen::api();
+        verdicts.defences[1].scores.remove(1);
+        let table = survey(&verdicts).remove(0);
+        let row: Vec<_> = table.rows[1].iter().map(|cell| cell.text.as_str()).collect();
+        assert_eq!((row[3], *row.last().expect("a mean")), ("–", "–"));
+    }
+
+    #[test]
+    fn without_scores_there_is_no_table() {
+        let mut verdicts = specimen::api();
+        verdicts.defences.iter_mut().for_each(|defence| defence.scores.clear());
+        assert!(survey(&verdicts).is_empty());
+    }
+}

@@ -1,0 +1,348 @@
+//! How numbers and verdicts are put into words: the same on a terminal and in a report.
+
+use serde_json::Value;
+use titer_conditions::{Bounds, BreakBudget, Change, Score, Titer, VerdictPart};
+use titer_plan::{Condition, Decision, DefenceStage, Probe, ThreatModel};
+
+/// The sign that stands beside the word, so that nothing depends on colour.
+pub fn symbol(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Holds => "✓",
+        Decision::Fails => "✗",
+        Decision::Inconclusive => "?",
+        Decision::NotFalsified => "·",
+    }
+}
+
+/// Sign and word: `✓ holds`.
+pub fn decision(decision: Decision) -> String {
+    format!("{} {}", symbol(decision), decision.name())
+}
+
+/// Sign and an abbreviated word, for narrow tables.
+pub fn short_decision(decision: Decision) -> String {
+    let word = match decision {
+        Decision::Inconclusive => "inconcl.",
+        Decision::NotFalsified => "not fals.",
+        other => other.name(),
+    };
+    format!("{} {word}", symbol(decision))
+}
+
+/// A condition as a heading.
+pub fn condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::StrongResistance => "strong resistance",
+        other => other.name(),
+    }
+}
+
+/// A condition as an abbreviated heading.
+pub fn short_condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::StrongResistance => "strong",
+        Condition::Generalization => "general.",
+        Condition::Trainability => "trainab.",
+        other => other.name(),
+    }
+}
+
+/// A part's sentence without its name, which stands before it already.
+pub fn part_evidence(part: &VerdictPart) -> &str {
+    let sentence = part.evidence.strip_prefix(&part.name).and_then(|rest| rest.strip_prefix(": "));
+    sentence.unwrap_or(&part.evidence)
+}
+
+/// What a condition claims, in one sentence.
+pub fn claim(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Resistance => "harmfulness stays at or below φ for every attack within the budget tried",
+        Condition::StrongResistance => {
+            "harmfulness stays at or below φ whatever the budget; measurement can refute it, never prove it"
+        }
+        Condition::Stability => {
+            "harmless ability before any attack is that of the undefended model, within ε"
+        }
+        Condition::Generalization => "resistance extends to items and domains that the defence never saw",
+        Condition::Trainability => {
+            "harmless fine-tuning reaches the same quality in about the same number of steps"
+        }
+    }
+}
+
+/// A probe's items, for headings.
+pub fn probe(probe: Probe) -> &'static str {
+    match probe {
+        Probe::Seen => "seen items",
+        Probe::Unseen => "unseen items",
+        Probe::CrossDomain => "cross-domain items",
+        Probe::Permitted => "permitted items",
+        Probe::Alias => "items of the harmless task",
+        Probe::Choice => "multiple-choice questions",
+        Probe::Text => "held-out texts",
+        Probe::Routing => "routing of forbidden prompts",
+    }
+}
+
+/// A titer: `8.0 [4.0, 13]`; `≥ 16` where the defended model was never broken, `≤ 0.1` where only it was.
+pub fn titer(titer: &Titer) -> String {
+    match (titer.value, titer.upper) {
+        (_, _) if titer.censored && titer.lower > 0.0 => format!("≥ {}", factor(titer.lower)),
+        (Some(value), Some(upper)) if upper == titer.lower => factor(value),
+        (Some(value), Some(upper)) => {
+            format!("{} [{}, {}]", factor(value), factor(titer.lower), factor(upper))
+        }
+        (Some(value), None) => format!("{} [{}, ∞)", factor(value), factor(titer.lower)),
+        (None, Some(upper)) if !titer.censored => format!("≤ {}", factor(upper)),
+        (None, _) => "unknown".into(),
+    }
+}
+
+/// How a titer is read, in a paragraph.
+pub fn titer_note(threat_model: ThreatModel) -> &'static str {
+    match threat_model {
+        ThreatModel::OpenWeights => {
+            "A titer of 8 means that the cheapest attack had to spend 8 times the steps it needs on the undefended \
+             model; ≥ stands where the defended model was never broken. The utility-bounded titer counts only \
+             attacks that leave the model able."
+        }
+        ThreatModel::FineTuningApi => {
+            "A titer of 4 means that it took 4 times the share of harmful examples that breaks the undefended model; \
+             ≥ stands where no share tried broke the defended one. Shares are known between those tried only, \
+             hence the wide intervals; the scores by share say more. The utility-bounded titer counts only orders \
+             that leave the model able."
+        }
+    }
+}
+
+/// A titer without its interval: `8.0`, `≥ 16`.
+pub fn short_titer(titer: &Titer) -> String {
+    match titer.value {
+        Some(value) if !(titer.censored && titer.lower > 0.0) => factor(value),
+        _ => self::titer(titer).replace("unknown", "?"),
+    }
+}
+
+/// A defence's stage as an abbreviated word.
+pub fn short_stage(stage: DefenceStage) -> &'static str {
+    match stage {
+        DefenceStage::Alignment => "align",
+        DefenceStage::FineTuning => "tune",
+        DefenceStage::PostFineTuning => "post",
+    }
+}
+
+/// A score with its interval: `0.85 [0.80, 0.89]`.
+pub fn score(score: &Score) -> String {
+    format!("{} [{}, {}]", share(score.value), share(score.lower), share(score.upper))
+}
+
+/// A score before and after: `0.01 → 0.85`.
+pub fn change(change: &Change) -> String {
+    let value = |score: Option<Score>| score.map_or("–".to_owned(), |score| share(score.value));
+    format!("{} → {}", value(change.before), value(change.after))
+}
+
+/// The same with the interval of what is left: `0.01 → 0.85 [0.80, 0.89]`.
+pub fn long_change(change: &Change) -> String {
+    let interval = change.after.map(|after| format!(" [{}, {}]", share(after.lower), share(after.upper)));
+    self::change(change) + &interval.unwrap_or_default()
+}
+
+/// Arithmetic: `3.4 GFLOP`, `1.2 PFLOP`.
+pub fn flops(flops: f64) -> String {
+    const PREFIXES: [(f64, &str); 5] = [(1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")];
+    let found = PREFIXES.into_iter().find(|(scale, _)| flops.abs() >= 0.9995 * scale);
+    let (scale, prefix) = found.unwrap_or((1e6, "M"));
+    let sign = if flops < 0.0 { "−" } else { "" };
+    format!("{sign}{} {prefix}FLOP", factor(flops.abs() / scale))
+}
+
+/// A size: `512 kB`, `2.2 GB`.
+pub fn bytes(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        bytes if bytes >= 1e6 => format!("{:.0} MB", bytes / 1e6),
+        bytes => format!("{:.0} kB", bytes / 1e3),
+    }
+}
+
+/// A pure ratio with two significant digits: `0.62`, `8.0`, `130`.
+pub fn factor(value: f64) -> String {
+    match value.abs() {
+        size if size >= 9.95 => format!("{value:.0}"),
+        size if size >= 0.995 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// A setting, as short as it can be read back: `0.4`, `1e-4`, `65536`, `1e7`.
+pub fn number(value: f64) -> String {
+    match value.abs() {
+        size if size != 0.0 && !(0.01..1e6).contains(&size) => format!("{value:e}"),
+        _ => value.to_string(),
+    }
+}
+
+/// A parameter's value, as short as it can be read back.
+pub fn value(value: &Value) -> String {
+    match value {
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), self::number),
+        Value::String(word) => word.clone(),
+        Value::Array(members) => members.iter().map(self::value).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// A share or a difference of shares: `0.20`.
+pub fn share(value: f64) -> String {
+    let text = format!("{value:.2}");
+    if text == "-0.00" { "0.00".into() } else { text }
+}
+
+/// A share in per cent, without needless decimals: `95`, `99.5`.
+pub fn percent(share: f64) -> f64 {
+    (share * 1000.0).round() / 10.0
+}
+
+/// An estimate with its interval: `0.97 [0.95, 0.99]`.
+pub fn estimate(estimate: Option<f64>, interval: Option<&Bounds>) -> String {
+    let bounds = interval.map(|b| format!("[{}, {}]", share(b.lower), share(b.upper)));
+    match (estimate.map(share), bounds) {
+        (Some(value), Some(bounds)) => format!("{value} {bounds}"),
+        (Some(value), None) => value,
+        (None, Some(bounds)) => bounds,
+        (None, None) => "not measured".into(),
+    }
+}
+
+/// When runs of one attack broke the model, over all their seeds.
+///
+/// `(10, 13]` where every run broke; `> 200` where none did; `(50, 64] or > 200` where some did.
+pub fn break_range<'a>(runs: impl IntoIterator<Item = &'a BreakBudget>) -> String {
+    let mut broken: Option<(u64, u64)> = None;
+    let mut unbroken: Option<u64> = None;
+    for run in runs {
+        match run.until {
+            Some(until) => {
+                let (after, last) = broken.unwrap_or((run.after, until));
+                broken = Some((after.min(run.after), last.max(until)));
+            }
+            None => unbroken = Some(unbroken.map_or(run.after, |least| least.min(run.after))),
+        }
+    }
+    match (broken, unbroken) {
+        (Some((after, until)), None) => interval(after, until),
+        (None, Some(after)) => format!("> {after}"),
+        (Some((after, until)), Some(unbroken)) => format!("{} or > {unbroken}", interval(after, until)),
+        (None, None) => "not run".into(),
+    }
+}
+
+/// A budget between two probes; a model that was broken before any step has `0`.
+fn interval(after: u64, until: u64) -> String {
+    if until == 0 { "0".into() } else { format!("({after}, {until}]") }
+}
+
+/// A duration for people: `0.4 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
+pub fn duration(seconds: f64) -> String {
+    // A guard may take less than nothing where the clock is less sure than its price.
+    let whole = seconds.round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `1 stage`, `2 stages`.
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `18 250`.
+pub fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.max(0.0));
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(' ');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(after: u64, until: Option<u64>) -> BreakBudget {
+        BreakBudget {
+            attack: "a".into(),
+            probe: Probe::Seen,
+            defence_seed: 0,
+            seed: 0,
+            unit: "steps".into(),
+            after,
+            until,
+            until_utility_bounded: until,
+        }
+    }
+
+    #[test]
+    fn break_ranges() {
+        let check = |runs: &[BreakBudget], expected: &str| assert_eq!(break_range(runs), expected);
+        check(&[], "not run");
+        check(&[run(10, Some(13))], "(10, 13]");
+        check(&[run(13, Some(16)), run(10, Some(13))], "(10, 16]");
+        check(&[run(200, None), run(200, None)], "> 200");
+        check(&[run(50, Some(64)), run(200, None)], "(50, 64] or > 200");
+        check(&[run(0, Some(0))], "0");
+    }
+
+    #[test]
+    fn titers() {
+        let check = |value, lower, upper, censored, expected: &str| {
+            assert_eq!(titer(&Titer { value, lower, upper, censored }), expected);
+        };
+        check(Some(8.0), 4.0, Some(13.0), false, "8.0 [4.0, 13]");
+        check(Some(1.0), 1.0, Some(1.0), false, "1.0");
+        check(Some(8.0), 4.0, None, false, "8.0 [4.0, ∞)");
+        check(None, 16.0, None, true, "≥ 16");
+        check(None, 0.0, None, false, "unknown");
+        check(None, 0.0, None, true, "unknown");
+        check(None, 0.0, Some(0.125), false, "≤ 0.12");
+    }
+
+    #[test]
+    fn costs_and_changes() {
+        assert_eq!(
+            [3.4e9, 9.999e11, 0.0, -2.5e17].map(flops),
+            ["3.4 GFLOP", "1.0 TFLOP", "0.00 MFLOP", "−250 PFLOP"]
+        );
+        let score = |value| Some(Score { value, lower: value, upper: value });
+        assert_eq!(change(&Change { before: score(0.0), after: score(0.846) }), "0.00 → 0.85");
+        let after = Some(Score { value: 0.5, lower: 0.4, upper: 0.6 });
+        assert_eq!(long_change(&Change { before: score(0.0), after }), "0.00 → 0.50 [0.40, 0.60]");
+        assert_eq!(long_change(&Change::default()), "– → –");
+        assert_eq!(change(&Change { before: None, after: score(1.0) }), "– → 1.00");
+        let known = Titer { value: Some(8.0), lower: 4.0, upper: None, censored: false };
+        assert_eq!(short_titer(&known), "8.0");
+        assert_eq!(short_titer(&Titer { value: None, censored: true, ..known }), "≥ 4.0");
+        assert_eq!(short_titer(&Titer { value: None, lower: 0.0, ..known }), "?");
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!([0.95, 0.995, 0.9].map(|share| percent(share).to_string()), ["95", "99.5", "90"]);
+        assert_eq!(
+            [0.123, 0.999, 1.0, 9.94, 9.96, 123.4].map(factor),
+            ["0.12", "1.0", "1.0", "9.9", "10", "123"]
+        );
+        assert_eq!([1e-4, 0.0, 0.4, 65536.0, 1e7].map(number), ["1e-4", "0", "0.4", "65536", "1e7"]);
+        assert_eq!([-0.001, 0.005, 1.0].map(share), ["0.00", "0.01", "1.00"]);
+        assert_eq!([0.44, 42.0, 200.0, 7500.0].map(duration), ["0.4 s", "42 s", "3 min 20 s", "2 h 5 min"]);
+    }
+}

@@ -1,0 +1,298 @@
+//! A grid of cells with a word or a number in each, and a background where colour is on. It scrolls both ways.
+
+use std::ops::Range;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Style};
+use titer_view::wording;
+use unicode_width::UnicodeWidthStr;
+
+use super::prose::beginning;
+use super::rows;
+use crate::look::{Colours, Look};
+
+/// How good or bad what a cell says is. The cell's text says it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Level {
+    Best,
+    Good,
+    #[default]
+    Plain,
+    Bad,
+    Worst,
+}
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct HeatCell {
+    pub(crate) text: String,
+    /// The same where room is scarce.
+    pub(crate) short: String,
+    pub(crate) style: Style,
+    pub(crate) level: Level,
+}
+
+/// A column's heading: what it shares with its neighbours above what it has alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Column {
+    pub(crate) group: String,
+    pub(crate) name: String,
+    /// The name where room is scarce.
+    pub(crate) short: String,
+}
+
+/// The grid.
+#[derive(Debug)]
+pub(crate) struct Heat<'a> {
+    /// Above the rows' names.
+    pub(crate) corner: &'a str,
+    pub(crate) rows: &'a [String],
+    pub(crate) columns: &'a [Column],
+    /// Row by row.
+    pub(crate) cells: &'a [Vec<HeatCell>],
+    /// Row and column.
+    pub(crate) selected: (usize, usize),
+    pub(crate) look: Look,
+}
+
+/// Between two columns, where there is room; else one less.
+const GAP: usize = 2;
+/// Names of rows are cut to no less.
+const LEAST_NAME: usize = 14;
+/// No column is wider.
+const WIDEST: usize = 24;
+
+/// What of a grid is seen, and where.
+#[derive(Debug)]
+struct View {
+    area: Rect,
+    /// Columns of the rows' names.
+    names: usize,
+    /// Of every column of the grid.
+    widths: Vec<usize>,
+    /// Whether short texts are used.
+    narrow: bool,
+    /// Between two columns.
+    gap: usize,
+    /// Rows of headings.
+    heads: u16,
+    columns: Range<usize>,
+    rows: Range<usize>,
+}
+
+impl View {
+    /// Where a column begins.
+    fn x(&self, column: usize) -> u16 {
+        let before = self.widths.get(self.columns.start..column).unwrap_or_default();
+        let before: usize = before.iter().map(|width| width + self.gap).sum();
+        self.area.x + (self.names + 3 + before) as u16
+    }
+
+    /// Cells from there to the right end, at most as many as the column has.
+    fn room(&self, column: usize) -> usize {
+        self.widths[column].min(usize::from(self.area.right().saturating_sub(self.x(column))))
+    }
+}
+
+impl Heat<'_> {
+    /// Draws it; says below what is out of sight, where something is.
+    pub(crate) fn draw(&self, area: Rect, buffer: &mut Buffer) {
+        if area.height < 2 || area.width < 12 || self.columns.is_empty() {
+            return;
+        }
+        let view = self.view(area);
+        self.draw_heads(&view, buffer);
+        for (y, row) in (area.y + view.heads..).zip(view.rows.clone()) {
+            self.draw_row(&view, row, y, buffer);
+        }
+        let seen = |range: &Range<usize>, of: usize, what: &str| match range.len() == of {
+            true => wording::count(of, what),
+            false => format!("{what}s {}–{} of {of}", range.start + 1, range.end),
+        };
+        if view.rows.len() < self.rows.len() || view.columns.len() < self.columns.len() {
+            let rows = seen(&view.rows, self.rows.len(), "row");
+            let text = format!("{rows}, {}", seen(&view.columns, self.columns.len(), "column"));
+            let y = area.bottom() - 1;
+            buffer.set_stringn(area.x + 2, y, text, usize::from(area.width) - 2, self.look.faint());
+        }
+    }
+
+    fn view(&self, area: Rect) -> View {
+        let width = usize::from(area.width);
+        let names = self.rows.iter().map(|name| name.width()).chain([self.corner.width()]).max().unwrap_or(0);
+        let names = names.clamp(4, (width / 3).max(4));
+        let all = |widths: &[usize], gap: usize| widths.iter().sum::<usize>() + gap * (widths.len() - 1);
+        let full = self.widths(false);
+        let narrow = all(&full, GAP) > width - names - 3;
+        let (widths, gap) = if narrow { (self.widths(true), GAP - 1) } else { (full, GAP) };
+        // Rather a shorter name than a column out of sight.
+        let spare = width.saturating_sub(all(&widths, gap) + 3);
+        let names = if spare >= LEAST_NAME { names.min(spare) } else { names };
+        let room = width - names - 3;
+        let columns = window(&widths, gap, self.selected.1, room);
+        let heads = 1 + u16::from(self.columns.iter().any(|column| !column.group.is_empty()));
+        let body = usize::from(area.height - heads);
+        let whole = columns.len() == widths.len() && self.rows.len() <= body;
+        let body = if whole { body } else { body.saturating_sub(1) };
+        View {
+            area,
+            names,
+            widths,
+            narrow,
+            gap,
+            heads,
+            columns,
+            rows: rows::window(Some(self.selected.0), self.rows.len(), body),
+        }
+    }
+
+    fn draw_heads(&self, view: &View, buffer: &mut Buffer) {
+        let style = self.look.heading();
+        let y = view.area.y + view.heads - 1;
+        buffer.set_string(view.area.x + 2, y, beginning(self.corner, view.names), style);
+        for column in view.columns.clone() {
+            let head = &self.columns[column];
+            let name = if view.narrow { &head.short } else { &head.name };
+            buffer.set_string(view.x(column), y, beginning(name, view.room(column)), style);
+            let begins = column == view.columns.start || self.columns[column - 1].group != head.group;
+            if view.heads > 1 && begins {
+                let same = |next: &usize| self.columns[*next].group == head.group;
+                let last = (column..view.columns.end).take_while(same).last().unwrap_or(column);
+                let room = usize::from(view.x(last) - view.x(column)) + view.room(last);
+                buffer.set_string(view.x(column), y - 1, beginning(&head.group, room), style);
+            }
+        }
+    }
+
+    fn draw_row(&self, view: &View, row: usize, y: u16, buffer: &mut Buffer) {
+        let is_selected = row == self.selected.0;
+        let style = if is_selected { self.look.heading() } else { Style::new() };
+        buffer.set_string(view.area.x, y, if is_selected { ">" } else { " " }, style);
+        buffer.set_string(view.area.x + 2, y, beginning(&self.rows[row], view.names), style);
+        for column in view.columns.clone() {
+            let Some(cell) = self.cells.get(row).and_then(|cells| cells.get(column)) else { continue };
+            let (x, room) = (view.x(column), view.room(column));
+            let text = if view.narrow { &cell.short } else { &cell.text };
+            let mut style = ground(self.look, cell.level).patch(cell.style);
+            if (row, column) == self.selected {
+                style = style.patch(self.look.selected());
+                // Not the `>` of a selected row: before a number it would say "more than".
+                buffer.set_string(x - 1, y, "▸", self.look.heading());
+            }
+            buffer.set_style(Rect { x, y, width: room as u16, height: 1 }, style);
+            buffer.set_string(x, y, beginning(text, room), style);
+        }
+    }
+
+    fn widths(&self, narrow: bool) -> Vec<usize> {
+        let width = |(at, column): (usize, &Column)| {
+            let head = if narrow { &column.short } else { &column.name };
+            let cells = self.cells.iter().filter_map(|row| row.get(at));
+            let cells = cells.map(|cell| if narrow { cell.short.width() } else { cell.text.width() });
+            cells.chain([head.width()]).max().unwrap_or(1).clamp(1, WIDEST)
+        };
+        self.columns.iter().enumerate().map(width).collect()
+    }
+}
+
+/// The columns around the selected one that fit into `room`.
+fn window(widths: &[usize], gap: usize, selected: usize, room: usize) -> Range<usize> {
+    let selected = selected.min(widths.len().saturating_sub(1));
+    let mut range = selected..selected + 1;
+    let mut free = room.saturating_sub(widths.get(selected).copied().unwrap_or(0));
+    loop {
+        let mut grown = false;
+        if let Some(width) = range.start.checked_sub(1).map(|before| widths[before] + gap)
+            && width <= free
+        {
+            range.start -= 1;
+            free -= width;
+            grown = true;
+        }
+        if let Some(width) = widths.get(range.end).map(|width| width + gap)
+            && width <= free
+        {
+            range.end += 1;
+            free -= width;
+            grown = true;
+        }
+        if !grown {
+            return range.start..range.end.min(widths.len());
+        }
+    }
+}
+
+/// The background of a level: blue for good, orange for bad, which colour-blind people tell apart, and letters
+/// that stand out from it.
+fn ground(look: Look, level: Level) -> Style {
+    let paint = |background: Color, letters: Color| Style::new().bg(background).fg(letters);
+    match (look.colours, level) {
+        (Colours::None, _) | (_, Level::Plain) => Style::new(),
+        (Colours::Sixteen, Level::Best | Level::Good) => paint(Color::Blue, Color::White),
+        (Colours::Sixteen, Level::Bad | Level::Worst) => paint(Color::Yellow, Color::Black),
+        (Colours::Indexed, Level::Best) => paint(Color::Indexed(25), Color::Indexed(231)),
+        (Colours::Indexed, Level::Good) => paint(Color::Indexed(153), Color::Indexed(16)),
+        (Colours::Indexed, Level::Bad) => paint(Color::Indexed(223), Color::Indexed(16)),
+        (Colours::Indexed, Level::Worst) => paint(Color::Indexed(172), Color::Indexed(16)),
+        (Colours::True, Level::Best) => paint(Color::Rgb(0x1b, 0x5e, 0x9e), Color::Rgb(255, 255, 255)),
+        (Colours::True, Level::Good) => paint(Color::Rgb(0xa9, 0xcf, 0xee), Color::Rgb(0, 0, 0)),
+        (Colours::True, Level::Bad) => paint(Color::Rgb(0xf7, 0xd3, 0xa6), Color::Rgb(0, 0, 0)),
+        (Colours::True, Level::Worst) => paint(Color::Rgb(0xe3, 0x8b, 0x2c), Color::Rgb(0, 0, 0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::specimen::picture;
+
+    fn drawn(size: (u16, u16), selected: (usize, usize), look: Look) -> String {
+        let rows: Vec<_> = ["none", "adversarial-loss", "tar", "booster"].map(String::from).into();
+        let column =
+            |group: &str, name: &str| Column { group: group.into(), name: name.into(), short: name.into() };
+        let columns: Vec<_> = ["1e-5", "3e-5", "1e-4"]
+            .map(|rate| column("full-finetune", rate))
+            .into_iter()
+            .chain([column("lora", "8"), column("abliterate", "")])
+            .collect();
+        let levels = [Level::Worst, Level::Bad, Level::Plain, Level::Good, Level::Best];
+        let cell = |row: usize, column: usize| {
+            let level = levels[(row + column) % 5];
+            let text = format!("{} 0.{row}{column}", if level == Level::Plain { "?" } else { "x" });
+            HeatCell { short: text.clone(), text, level, style: Style::new() }
+        };
+        let cells: Vec<Vec<_>> = (0..4).map(|row| (0..5).map(|column| cell(row, column)).collect()).collect();
+        let heat = Heat { corner: "defence", rows: &rows, columns: &columns, cells: &cells, selected, look };
+        picture(size.0, size.1, look != Look::PLAIN, |frame| heat.draw(frame.area(), frame.buffer_mut()))
+    }
+
+    #[test]
+    fn all_of_it_where_there_is_room() {
+        insta::assert_snapshot!(drawn((70, 8), (1, 2), Look::PLAIN));
+        insta::assert_snapshot!(drawn((70, 8), (1, 2), Look::FULL));
+    }
+
+    #[test]
+    fn what_is_selected_is_seen_where_there_is_not() {
+        insta::assert_snapshot!(drawn((34, 5), (3, 4), Look::PLAIN));
+        assert!(drawn((34, 5), (0, 0), Look::PLAIN).contains("rows 1–2 of 4, columns 1–"));
+    }
+
+    #[test]
+    fn every_size_and_selection_is_drawn() {
+        for width in 0..40 {
+            for height in 0..9 {
+                drawn((width.max(1), height.max(1)), (9, 9), Look::PLAIN);
+            }
+        }
+    }
+
+    #[test]
+    fn windows_hold_the_selected_column() {
+        assert_eq!(window(&[5, 5, 5], 2, 0, 19), 0..3);
+        assert_eq!(window(&[5, 5, 5], 2, 2, 12), 1..3);
+        assert_eq!(window(&[5, 5, 5], 2, 1, 3), 1..2);
+        assert_eq!(window(&[], 2, 4, 10), 0..0);
+    }
+}

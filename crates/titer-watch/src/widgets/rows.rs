@@ -1,0 +1,115 @@
+//! A list of rows in columns, of which one is selected: only those in sight are made.
+
+use std::ops::Range;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use crate::look::Look;
+
+/// A list.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    /// The heading of each column.
+    pub(crate) head: &'a [&'a str],
+    /// The width of each column; they stand one column apart.
+    pub(crate) widths: &'a [Constraint],
+    /// How many rows there are.
+    pub(crate) count: usize,
+    /// The selected one.
+    pub(crate) at: Option<usize>,
+}
+
+impl Rows<'_> {
+    /// Paints the rows around the selected one. `>` stands before it, and the heading says where it is if not
+    /// all are in sight.
+    pub(crate) fn draw<'c>(
+        &self,
+        frame: &mut Frame,
+        area: Rect,
+        look: &Look,
+        row: impl Fn(usize) -> Vec<Line<'c>>,
+    ) {
+        if area.is_empty() {
+            return;
+        }
+        let [sign, rest] = Layout::horizontal([Constraint::Length(2), Constraint::Fill(1)]).areas(area);
+        let columns = Layout::horizontal(self.widths).spacing(1).split(rest);
+        let cell = |column: usize, y: u16| Rect { y, height: 1, ..columns[column] };
+        for (column, head) in self.head.iter().enumerate() {
+            frame.render_widget(Span::styled(*head, look.faint()), cell(column, area.y));
+        }
+        let seen = window(self.at, self.count, usize::from(area.height).saturating_sub(1));
+        if seen.len() < self.count {
+            let place = format!(" {}/{}", self.at.map_or(0, |at| at + 1), self.count);
+            let width = (place.len() as u16).min(area.width);
+            let corner = Rect { x: area.right() - width, width, height: 1, ..area };
+            frame.render_widget(Span::styled(place, look.faint()), corner);
+        }
+        for (n, y) in seen.zip(area.y + 1..) {
+            let selected = self.at == Some(n);
+            for (column, text) in row(n).into_iter().enumerate().take(columns.len()) {
+                frame.render_widget(text, cell(column, y));
+            }
+            if selected {
+                frame.render_widget(">", Rect { y, height: 1, ..sign });
+                frame.buffer_mut().set_style(Rect { y, height: 1, ..rest }, look.selected());
+            }
+        }
+    }
+}
+
+/// The rows in sight: the selected one in the middle, except near the ends.
+pub(crate) fn window(at: Option<usize>, count: usize, height: usize) -> Range<usize> {
+    let first = at.unwrap_or(0).saturating_sub(height / 2).min(count.saturating_sub(height));
+    first..(first + height).min(count)
+}
+
+/// Where a cursor goes that is at `at` among `count` rows.
+pub(crate) fn moved(at: usize, count: usize, action: crate::keys::Action) -> usize {
+    use crate::keys::Action;
+    let last = count.saturating_sub(1);
+    match action {
+        Action::Up => at.saturating_sub(1),
+        Action::Down => at.saturating_add(1),
+        Action::PageUp => at.saturating_sub(10),
+        Action::PageDown => at.saturating_add(10),
+        Action::Top => 0,
+        Action::Bottom => last,
+        _ => at,
+    }
+    .min(last)
+}
+
+/// Text in a style.
+pub(crate) fn text<'a>(text: impl Into<std::borrow::Cow<'a, str>>, style: Style) -> Line<'a> {
+    Line::styled(text, style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Action;
+
+    #[test]
+    fn the_selected_row_is_in_sight() {
+        assert_eq!(window(None, 3, 10), 0..3);
+        assert_eq!(window(Some(0), 100, 10), 0..10);
+        assert_eq!(window(Some(50), 100, 10), 45..55);
+        assert_eq!(window(Some(99), 100, 10), 90..100);
+        assert_eq!(window(Some(5), 0, 0), 0..0);
+        for at in 0..37 {
+            assert!(window(Some(at), 37, 5).contains(&at), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_stays_among_the_rows() {
+        assert_eq!(moved(0, 5, Action::Up), 0);
+        assert_eq!(moved(3, 5, Action::PageDown), 4);
+        assert_eq!(moved(3, 0, Action::Bottom), 0);
+        assert_eq!(moved(9, 5, Action::Mark), 4, "rows may have gone");
+    }
+}
