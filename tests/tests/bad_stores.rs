@@ -86,7 +86,7 @@ fn a_truncated_model_fails_what_needs_it_and_nothing_else() {
     let weights = place.artifact(&align).join("model/model.safetensors");
     Place::truncate(&weights, 1000);
     let path = weights.display().to_string();
-    let says = [path.as_str(), "damaged", "remove the folder", "and run again"];
+    let says = [path.as_str(), "damaged", "run the experiment again"];
 
     // The stages that start from it fail; the other defences' attacks are measured all the same.
     let ran = place.run(&[&NEW_ATTACK[..], &["--json"]].concat()).ends(3).says(&says);
@@ -151,7 +151,7 @@ fn damaged_measurements_are_named_and_measured_again_once_removed() {
         Place::truncate(&path, 100);
         let path = path.display().to_string();
         for arguments in [&["show", "tiny"][..], &["run", TINY]] {
-            place.run(arguments).ends(1).says(&[&path, "damaged", "remove the folder"]);
+            place.run(arguments).ends(1).says(&[&path, "damaged", "run the experiment again"]);
         }
         fs::remove_dir_all(place.artifact(&attack)).expect("removed");
         place.run(&["run", TINY]).ends(0).says(&["1 computed, 15 cached"]);

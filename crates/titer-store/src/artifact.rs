@@ -11,6 +11,7 @@ use crate::lease::{self, Holder, LeaseTerms};
 use crate::links;
 use crate::manifest::{FileRecord, Manifest};
 use crate::name;
+use crate::sums::Remembered;
 
 /// One artifact of a store. Reading never writes, so any number of readers may look at any time.
 #[derive(Debug, Clone)]
@@ -18,6 +19,7 @@ pub struct Artifact {
     hash: StageHash,
     folder: PathBuf,
     terms: LeaseTerms,
+    remembered: Remembered,
 }
 
 /// Where an artifact stands.
@@ -45,8 +47,8 @@ pub struct Progress {
 }
 
 impl Artifact {
-    pub(crate) fn new(artifacts: &Path, hash: &StageHash, terms: LeaseTerms) -> Self {
-        Self { hash: hash.clone(), folder: artifacts.join(name::of_hash(&hash.0)), terms }
+    pub(crate) fn new(artifacts: &Path, hash: &StageHash, terms: LeaseTerms, remembered: Remembered) -> Self {
+        Self { hash: hash.clone(), folder: artifacts.join(name::of_hash(&hash.0)), terms, remembered }
     }
 
     /// Its name.
@@ -66,7 +68,7 @@ impl Artifact {
     pub fn manifest(&self) -> Result<Manifest> {
         links::refuse(&self.folder)?;
         let (seal, path) = (self.seal_path(), self.manifest_path());
-        let sealed = match links::read_text(&seal) {
+        let sealed = match links::read(&seal) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::NotSealed { path: self.folder.clone() });
             }
@@ -76,7 +78,7 @@ impl Artifact {
             link @ Error::Link { .. } => link,
             error => self.damaged(&path, error.to_string()),
         })?;
-        if blake3::hash(&bytes).to_hex().as_str() != sealed.trim() {
+        if blake3::hash(&bytes).to_hex().as_bytes() != sealed.trim_ascii() {
             return Err(self.damaged(&path, "it is not the manifest that was sealed".to_owned()));
         }
         let manifest: Manifest =
@@ -87,10 +89,11 @@ impl Artifact {
         Ok(manifest)
     }
 
-    /// The path of a payload file, or of a folder of them, whose sizes agree with the manifest.
+    /// The path of a payload file, or of a folder of them, whose bytes are those that were sealed. What this
+    /// process read through before, and what did not change since by size, times and inode, is not read again.
     ///
     /// # Errors
-    /// When the artifact is not sealed, has no such payload, or a file was cut or is gone.
+    /// When the artifact is not sealed, has no such payload, or a file is not what was sealed.
     pub fn payload(&self, name: &str) -> Result<PathBuf> {
         name::check_payload(name)?;
         let manifest = self.manifest()?;
@@ -103,7 +106,7 @@ impl Artifact {
             let present = manifest.files.iter().map(|file| file.name.clone()).collect();
             return Err(Error::NoPayload { path, present });
         }
-        files.try_for_each(|file| self.check(file, FileRecord::check_size))?;
+        files.try_for_each(|file| self.check(file, |file, path| self.remembered.check(file, path)))?;
         Ok(path)
     }
 
@@ -120,12 +123,26 @@ impl Artifact {
             .try_for_each(|file| self.check(file, FileRecord::check_bytes))
     }
 
+    /// The same for what this process did not read through yet.
+    ///
+    /// # Errors
+    /// Names the first file that is damaged or gone.
+    pub fn check_payload(&self) -> Result<()> {
+        let manifest = self.manifest()?;
+        let bytes = |file: &FileRecord, path: &Path| self.remembered.check(file, path);
+        manifest.files.iter().try_for_each(|file| self.check(file, bytes))
+    }
+
     /// All events logged so far; a torn last line is ignored.
     ///
     /// # Errors
-    /// When the log cannot be read, or has a line that is no event.
+    /// When the log cannot be read, has a line that is no event, or is not the one that was sealed.
     pub fn events(&self) -> Result<Vec<Record>> {
         links::refuse(&self.folder)?;
+        if self.is_sealed() {
+            let log = self.manifest()?.log;
+            self.check(&log, |file, path| self.remembered.check(file, path))?;
+        }
         events::read_all(&self.log_path())
     }
 
@@ -159,7 +176,7 @@ impl Artifact {
         Ok(Progress { state, step, last: tail.into_iter().next_back() })
     }
 
-    fn check(&self, file: &FileRecord, how: fn(&FileRecord, &Path) -> Result<(), String>) -> Result<()> {
+    fn check(&self, file: &FileRecord, how: impl Fn(&FileRecord, &Path) -> Result<(), String>) -> Result<()> {
         let path = self.folder.join(&file.name);
         links::refuse_below(&self.folder, &path)?;
         how(file, &path).map_err(|problem| self.damaged(&path, problem))

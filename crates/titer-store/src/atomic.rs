@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,6 +42,7 @@ where
     moment();
     let done = fill(&temporary).map_err(Error::filling(path)).and_then(|value| {
         moment();
+        make_readable(&temporary, mask()).map_err(Error::writing(path))?;
         sync(&temporary).map_err(Error::writing(path))?;
         rename(&temporary, path)?;
         Ok(value)
@@ -153,6 +155,30 @@ pub(crate) fn sync(path: &Path) -> io::Result<()> {
         }
     }
     File::open(path)?.sync_all()
+}
+
+/// Gives files the mode that the process's mask allows, whatever the closure that made them chose: some writers
+/// make them for their owner only, and a store may be shared.
+fn make_readable(path: &Path, mask: u32) -> io::Result<()> {
+    let metadata = path.symlink_metadata()?;
+    if metadata.is_dir() {
+        return fs::read_dir(path)?.try_for_each(|entry| make_readable(&entry?.path(), mask));
+    }
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    let mut permissions = metadata.permissions();
+    permissions.set_mode(permissions.mode() | (0o666 & !mask));
+    fs::set_permissions(path, permissions)
+}
+
+/// The process's mask of permissions, which it cannot ask for without setting it: the system's account of the
+/// process tells, and where there is none the usual one is taken.
+fn mask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let told =
+        status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    told.unwrap_or(0o022)
 }
 
 fn sync_parent(path: &Path) -> Result<()> {

@@ -130,7 +130,8 @@ pub enum Error {
     },
     /// A file of a sealed artifact is not what was sealed.
     #[error(
-        "{}: damaged: {problem}; remove the folder {} and run again", path.display(), artifact.display()
+        "{}: damaged: {problem}; run the experiment again, which moves {} away and makes it anew",
+        path.display(), artifact.display()
     )]
     Damaged {
         /// The damaged file.

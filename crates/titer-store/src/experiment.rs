@@ -14,6 +14,7 @@ use crate::journal::{Journal, JournalReader};
 use crate::lease::{self, Holder, Lease, LeaseTerms};
 use crate::links;
 use crate::name;
+use crate::sums;
 
 /// The ending of the files by which runs say that they are alive.
 const SIGN: &str = "json";
@@ -51,14 +52,14 @@ impl Experiment {
         is_saved(&self.folder)
     }
 
-    /// Keeps the spec as given and the plan as resolved, in place of earlier ones.
+    /// Keeps the spec as given and the plan as resolved, a JSON object, in place of earlier ones.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub fn save(&self, spec_toml: &str, plan_json: &str) -> Result<()> {
         atomic::create_folder(&self.folder)?;
         atomic::write_bytes(&self.spec_path(), spec_toml.as_bytes())?;
-        atomic::write_bytes(&plan_path(&self.folder), plan_json.as_bytes())
+        sums::write_json(&plan_path(&self.folder), plan_json)
     }
 
     /// The spec as given.
@@ -72,9 +73,10 @@ impl Experiment {
     /// The plan as resolved.
     ///
     /// # Errors
-    /// When the experiment was not saved.
+    /// When the experiment was not saved, or the plan is not what was written.
     pub fn plan_json(&self) -> Result<String> {
-        self.read(&plan_path(&self.folder))
+        let path = plan_path(&self.folder);
+        sums::check_json(&path, &self.read(&path)?)
     }
 
     /// When the plan was last written and how long it is, to tell whether it was replaced; none where there
@@ -90,7 +92,7 @@ impl Experiment {
     /// When the store cannot be written.
     pub fn save_search(&self, record_json: &str) -> Result<()> {
         atomic::create_folder(&self.folder)?;
-        atomic::write_bytes(&self.search_path(), record_json.as_bytes())
+        sums::write_json(&self.search_path(), record_json)
     }
 
     /// The record of the search that the experiment came from; none where it came from none.
@@ -98,7 +100,7 @@ impl Experiment {
     /// # Errors
     /// When there is one that cannot be read.
     pub fn search_json(&self) -> Result<Option<String>> {
-        optional(&self.search_path())
+        optional_json(&self.search_path())
     }
 
     /// The folder of its reports, whether or not there are any.
@@ -124,7 +126,7 @@ impl Experiment {
     /// # Errors
     /// When the store cannot be written.
     pub fn save_verdicts(&self, verdicts_json: &str) -> Result<()> {
-        atomic::write_bytes(&self.verdicts_path(), verdicts_json.as_bytes())
+        sums::write_json(&self.verdicts_path(), verdicts_json)
     }
 
     /// The verdicts that were kept; none where there are none.
@@ -132,7 +134,7 @@ impl Experiment {
     /// # Errors
     /// When there are some that cannot be read.
     pub fn verdicts_json(&self) -> Result<Option<String>> {
-        optional(&self.verdicts_path())
+        optional_json(&self.verdicts_path())
     }
 
     /// Says that this process runs the experiment.
@@ -238,12 +240,9 @@ impl Experiment {
     }
 }
 
-/// A file's text; none where there is no file.
-fn optional(path: &Path) -> Result<Option<String>> {
-    match links::read_text(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some).map_err(Error::reading(path)),
-    }
+/// A JSON file that carries its BLAKE3; none where there is no file.
+fn optional_json(path: &Path) -> Result<Option<String>> {
+    if path.symlink_metadata().is_err() { Ok(None) } else { sums::read_json(path).map(Some) }
 }
 
 /// The names of the experiments saved in a folder, sorted.

@@ -12,6 +12,7 @@
 //!   checkpoint/                until sealed: the last whole checkpoint
 //!   lease.json                 until sealed: who writes; its modification time is the heartbeat
 //!   SEALED                     written last; holds the manifest's BLAKE3
+//! damaged/<hash>-<n>/          artifacts that were not what was sealed, moved away to be made anew
 //! experiments/<name>/          spec.toml, plan.json, report/, search.json
 //!   journal.jsonl              what its runs began, finished and failed; no result depends on it
 //!   runs/                      one lease for each living run
@@ -26,6 +27,9 @@
 //! - A reader never sees half an artifact, and a sealed artifact is never edited.
 //! - At whatever moment a writer is killed, the next one goes on from the last whole checkpoint, with
 //!   the event log cut to what it was at that checkpoint.
+//! - No symbolic link inside a store is followed, and only what the store named is removed.
+//! - What is read was checked: payloads, checkpoints, logs of sealed artifacts, plans, verdicts and searches carry
+//!   their BLAKE3.
 //! - No tensors and no frames: payloads are files that callers fill.
 //!
 //! Unix only: process liveness and file identity come from there.
@@ -44,6 +48,7 @@ mod links;
 mod manifest;
 mod name;
 mod store;
+mod sums;
 mod writer;
 
 #[cfg(test)]
@@ -58,5 +63,5 @@ pub use experiment::{Experiment, Presence};
 pub use journal::{Entry, Journal, JournalReader, Note};
 pub use lease::{Holder, LeaseTerms};
 pub use manifest::{Description, FileRecord, Manifest};
-pub use store::{Begin, FORMAT, Store};
+pub use store::{Begin, FORMAT, Store, Trust};
 pub use writer::Writer;

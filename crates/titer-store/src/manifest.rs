@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use titer_plan::StageHash;
 
+use crate::atomic;
 use crate::error::{Error, Result};
 use crate::links;
 
@@ -52,6 +53,12 @@ pub struct Manifest {
     /// The step of the checkpoint from which that writer went on; none when it did all the work, and
     /// only then are the times those of the whole stage.
     pub resumed_from: Option<u64>,
+    /// What was wrong with checkpoints that were therefore not gone on from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub distrusted: Vec<String>,
+    /// The instructions that its processor has for arithmetic: others may round differently.
+    #[serde(default)]
+    pub instructions: Vec<String>,
     /// What the stage says of its result.
     pub summary: Value,
     /// Its payload, sorted by name.
@@ -81,12 +88,31 @@ impl FileRecord {
         Ok(Self { name, size: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
     }
 
+    /// Every file in a folder and those below it, sorted by name.
+    pub(crate) fn all(folder: &Path) -> Result<Vec<Self>> {
+        fn add(folder: &Path, prefix: &str, files: &mut Vec<FileRecord>) -> Result<()> {
+            for path in atomic::entries(folder)? {
+                let name = format!("{prefix}{}", atomic::file_name(&path));
+                if links::is_folder(&path) {
+                    add(&path, &format!("{name}/"), files)?;
+                } else {
+                    files.push(FileRecord::of(&path, name)?);
+                }
+            }
+            Ok(())
+        }
+        let mut files = Vec::new();
+        add(folder, "", &mut files)?;
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(files)
+    }
+
     /// How the file at `path` differs in size, by its metadata alone.
     pub(crate) fn check_size(&self, path: &Path) -> Result<(), String> {
         match path.symlink_metadata() {
             Err(error) => Err(error.to_string()),
             Ok(found) if found.len() != self.size => {
-                Err(format!("it has {} bytes, the manifest says {}", found.len(), self.size))
+                Err(format!("it has {} bytes, not {} as when it was written", found.len(), self.size))
             }
             Ok(_) => Ok(()),
         }
@@ -95,12 +121,15 @@ impl FileRecord {
     /// How the file at `path` differs, by all of its bytes.
     pub(crate) fn check_bytes(&self, path: &Path) -> Result<(), String> {
         self.check_size(path)?;
-        match Self::of(path, self.name.clone()) {
-            Err(error) => Err(error.to_string()),
-            Ok(found) if found.blake3 != self.blake3 => {
-                Err(format!("its BLAKE3 is {}, the manifest says {}", found.blake3, self.blake3))
-            }
-            Ok(_) => Ok(()),
+        let found = Self::of(path, self.name.clone()).map_err(|error| error.to_string())?;
+        self.check_sum(&found.blake3)
+    }
+
+    /// How a file with this BLAKE3 differs.
+    pub(crate) fn check_sum(&self, found: &str) -> Result<(), String> {
+        if found == self.blake3 {
+            return Ok(());
         }
+        Err(format!("its BLAKE3 is {found}, not {} as when it was written", self.blake3))
     }
 }

@@ -11,9 +11,10 @@ use crate::artifact::Artifact;
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
-use crate::lease::{Lease, LeaseTerms};
+use crate::lease::{Gate, Lease, LeaseTerms};
 use crate::links;
 use crate::manifest::Description;
+use crate::sums::Remembered;
 use crate::writer::Writer;
 
 /// The format of the stores that this code writes, and the newest that it reads.
@@ -24,6 +25,7 @@ pub const FORMAT: u64 = 1;
 pub struct Store {
     root: Arc<Path>,
     terms: LeaseTerms,
+    remembered: Remembered,
 }
 
 /// What a stage that wants to be done finds.
@@ -33,6 +35,17 @@ pub enum Begin {
     Sealed(Artifact),
     /// It is this caller's to do, from its last checkpoint if there is one.
     Writer(Box<Writer>),
+}
+
+/// Whether an artifact can be built on.
+#[derive(Debug)]
+pub enum Trust {
+    /// It is not finished.
+    Absent,
+    /// It is what was sealed.
+    Whole,
+    /// It was not what was sealed, and was moved away.
+    Damaged(Error),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,7 +91,7 @@ impl Store {
             return Err(Error::NewerFormat { path, found: header.format, supported: FORMAT });
         }
         ["artifacts", "experiments"].iter().try_for_each(|name| links::refuse(&root.join(name)))?;
-        Ok(Self { root: root.into(), terms: LeaseTerms::default() })
+        Ok(Self { root: root.into(), terms: LeaseTerms::default(), remembered: Remembered::default() })
     }
 
     /// The same store under other lease terms; all who share a store should agree on them.
@@ -95,7 +108,7 @@ impl Store {
 
     /// The artifact of this name, whether or not it exists.
     pub fn artifact(&self, hash: &StageHash) -> Artifact {
-        Artifact::new(&self.root.join("artifacts"), hash, self.terms)
+        Artifact::new(&self.root.join("artifacts"), hash, self.terms, self.remembered.clone())
     }
 
     /// Begins or resumes the making of an artifact, unless it is sealed.
@@ -134,6 +147,35 @@ impl Store {
     /// When the folder cannot be read.
     pub fn experiments(&self) -> Result<Vec<String>> {
         experiment::names(&self.experiments_path())
+    }
+
+    /// What makes a stage done: its artifact is sealed and every byte of it is what was sealed. One that is
+    /// damaged is moved to `damaged/`, so that it is made anew and can still be looked at; what was wrong is
+    /// returned.
+    ///
+    /// # Errors
+    /// When a damaged artifact cannot be moved.
+    pub fn trusted(&self, hash: &StageHash) -> Result<Trust> {
+        let artifact = self.artifact(hash);
+        if !artifact.is_sealed() {
+            return Ok(Trust::Absent);
+        }
+        self.tidy(&artifact);
+        let Err(problem) = artifact.check_payload() else { return Ok(Trust::Whole) };
+        let folder = self.root.join("damaged");
+        atomic::create_folder(&folder)?;
+        let _gate = Gate::pass(&self.gate_path())?;
+        // Another run may have moved it, and even made it anew, meanwhile.
+        if !artifact.is_sealed() || artifact.check_payload().is_ok() {
+            return self.trusted(hash);
+        }
+        let name = atomic::file_name(artifact.folder());
+        let free =
+            (0..).map(|at| folder.join(format!("{name}-{at}"))).find(|path| path.symlink_metadata().is_err());
+        if let Some(path) = free {
+            atomic::rename(artifact.folder(), &path)?;
+        }
+        Ok(Trust::Damaged(problem))
     }
 
     /// Removes what a writer left that was killed between seal and end. Reuse does not depend on it, so

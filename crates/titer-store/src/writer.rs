@@ -26,6 +26,7 @@ pub struct Writer {
     lease: Lease,
     log: Mutex<EventLog>,
     resumed_from: Mutex<Option<u64>>,
+    distrusted: Mutex<Vec<String>>,
     began: Instant,
     started: String,
 }
@@ -41,6 +42,7 @@ impl Writer {
             lease,
             log,
             resumed_from: Mutex::new(None),
+            distrusted: Mutex::new(Vec::new()),
             began: Instant::now(),
             started: clock::now_rfc3339(),
         })
@@ -65,14 +67,17 @@ impl Writer {
         Ok(newest)
     }
 
-    /// The newest whole checkpoint; leftovers of others are removed. The log stays as it is: see
+    /// The newest checkpoint that is as it was written; others are removed, and the manifest names those that were
+    /// damaged. The log stays as it is: see
     /// [`resume`](Self::resume).
     ///
     /// # Errors
     /// When the artifact cannot be written any more.
     pub fn latest_checkpoint(&self) -> Result<Option<Checkpoint>> {
         self.check()?;
-        checkpoint::settle(&self.artifact.checkpoint_path(), self.events().next())
+        let settled = checkpoint::settle(&self.artifact.checkpoint_path(), self.events().next())?;
+        lock(&self.distrusted).extend(settled.damage);
+        Ok(settled.newest)
     }
 
     /// Cuts the first event of a step beyond `step`, and all after it.
@@ -179,6 +184,8 @@ impl Writer {
             finished: clock::now_rfc3339(),
             wall_seconds: self.began.elapsed().as_secs_f64(),
             resumed_from: *lock(&self.resumed_from),
+            distrusted: lock(&self.distrusted).clone(),
+            instructions: instructions(),
             summary,
             files,
             log: FileRecord::of(&self.artifact.log_path(), "events.jsonl".to_owned())?,
@@ -233,6 +240,20 @@ fn collect_payload(folder: &Path, prefix: &str, files: &mut Vec<FileRecord>) -> 
         }
     }
     Ok(())
+}
+
+/// The instruction sets by which results of floating-point arithmetic may differ.
+fn instructions() -> Vec<String> {
+    #[cfg(target_arch = "x86_64")]
+    let found = [
+        ("avx2", std::is_x86_feature_detected!("avx2")),
+        ("fma", std::is_x86_feature_detected!("fma")),
+        ("avx512f", std::is_x86_feature_detected!("avx512f")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let found: [(&str, bool); 0] = [];
+    let present = found.into_iter().filter(|(_, present)| *present).map(|(name, _)| name.to_owned());
+    std::iter::once(std::env::consts::ARCH.to_owned()).chain(present).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

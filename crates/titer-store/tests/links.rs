@@ -108,7 +108,6 @@ fn no_file_of_an_experiment_is_written_through_a_link() {
         let to = if name == "report" { "" } else { "thesis.json" };
         elsewhere.link(&format!("experiments/x/{name}"), to);
         let experiment = elsewhere.store.experiment("x").unwrap();
-        fs::write(elsewhere.inside("experiments/x/plan.json"), "{}").unwrap();
         match name {
             "journal.jsonl" => {
                 refused(experiment.journal(), name);
@@ -117,6 +116,7 @@ fn no_file_of_an_experiment_is_written_through_a_link() {
             "output.log" => refused(experiment.output(), name),
             "control.json" => {
                 refused(experiment.control(), name);
+                experiment.save("", "{}").unwrap();
                 refused(experiment.ask(Request::Stop), name);
             }
             "report" => refused(experiment.write_report("index.html", b"x"), name),

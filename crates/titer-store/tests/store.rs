@@ -90,14 +90,14 @@ fn damage_is_found_and_named() {
         let artifact = sealed(&store);
         damage(&store.root().join("artifacts").join(hash("a").0));
         says(artifact.verify(), words);
-        says(artifact.verify(), &["damaged", "remove the folder"]);
+        says(artifact.verify(), &["damaged", "run the experiment again"]);
         assert_eq!(artifact.payload("model.safetensors").is_err(), at_payload);
     };
     let put = |name: &'static str, bytes: &'static [u8]| {
         move |folder: &Path| fs::write(folder.join(name), bytes).unwrap()
     };
-    check(&put("model.safetensors", &[7; 999]), true, &["model.safetensors", "999 bytes", "says 1000"]);
-    check(&put("model.safetensors", &[8; 1000]), false, &["model.safetensors", "BLAKE3"]);
+    check(&put("model.safetensors", &[7; 999]), true, &["model.safetensors", "999 bytes", "not 1000"]);
+    check(&put("model.safetensors", &[8; 1000]), true, &["model.safetensors", "BLAKE3"]);
     check(&|folder| fs::remove_file(folder.join("model.safetensors")).unwrap(), true, &["model.safetensors"]);
     check(&put("model/config.json", b"[]"), false, &["config.json", "BLAKE3"]);
     check(&put("events.jsonl", b""), false, &["events.jsonl", "0 bytes"]);
@@ -282,9 +282,9 @@ fn experiments_are_kept_and_listed_in_order() {
     }
     assert_eq!(store.experiments().unwrap(), ["apothecary", "policy-2", "zebra"]);
     let experiment = store.experiment("zebra").unwrap();
-    experiment.save("name = 2", "[]").unwrap();
+    experiment.save("name = 2", "{\"stages\":[]}").unwrap();
     assert_eq!(experiment.spec().unwrap(), "name = 2");
-    assert_eq!(experiment.plan_json().unwrap(), "[]");
+    assert_eq!(experiment.plan_json().unwrap(), "{\"stages\":[]}");
     let report = experiment.write_report("index.html", b"<p>").unwrap();
     assert_eq!(report, experiment.report_dir().join("index.html"));
     assert_eq!(fs::read(report).unwrap(), b"<p>");
