@@ -16,7 +16,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    pub(crate) fn new(command: String, output: &Output) -> Self {
+    /// What `command` printed and how it ended.
+    pub fn new(command: String, output: &Output) -> Self {
         Self {
             command,
             code: output.status.code(),

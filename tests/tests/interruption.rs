@@ -148,3 +148,25 @@ fn two_runs_at_once_do_no_harm() {
     place.run(&arguments).ends(0);
     Outcome::of(&place, "tiny").assert_same(&undisturbed());
 }
+
+#[test]
+fn runs_at_once_share_the_work() {
+    let place = Place::new();
+    let mut runs: Vec<_> = (0..6)
+        .map(|_| {
+            let mut command = place.command(&["run", TINY, "--json"]);
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            command.spawn().expect("titer can be started")
+        })
+        .collect();
+    let mut computed = 0;
+    for run in runs.drain(..) {
+        let output = run.wait_with_output().expect("it ends");
+        let ran = titer_tests::Ran::new("titer run".to_owned(), &output).ends(0);
+        computed += ran.json()["computed"].as_u64().expect("a count");
+    }
+    assert_eq!(computed as usize, place.stages(&[TINY]).len(), "each stage ran once");
+    let alone = Place::finished();
+    let shown = |place: &Place| place.run(&["show", "tiny", "--json"]).ends(0).stdout;
+    assert_eq!(shown(&place), shown(&alone));
+}

@@ -45,6 +45,14 @@ pub enum Error {
         /// The input.
         input: String,
     },
+    /// A stage that panicked, which is a fault of titer or of a library.
+    #[error("{stage} panicked: {problem}; please report it, with the input that it came from")]
+    Panicked {
+        /// The stage.
+        stage: String,
+        /// What the panic said.
+        problem: String,
+    },
     /// A model without a way to talk.
     #[error("{problem}")]
     NoChat {

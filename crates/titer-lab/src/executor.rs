@@ -2,13 +2,14 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use candle_core::Device;
 use titer_plan::{Plan, PlannedStage, StageHash};
-use titer_store::{Begin, Description, Store};
+use titer_store::{Begin, Description, Store, Trust};
 
 use crate::catalogue::Source;
 use crate::compute::Compute;
@@ -34,7 +35,7 @@ pub struct RunOptions {
 pub struct RunSummary {
     /// Stages computed by this run.
     pub computed: usize,
-    /// Stages that earlier runs had sealed.
+    /// Stages that other runs sealed, earlier or meanwhile.
     pub cached: usize,
     /// Stages that failed or could not run because another failed.
     pub failed: Vec<StageFailure>,
@@ -118,7 +119,7 @@ fn run_stages_by(
 ) -> Result<RunSummary> {
     let started = Instant::now();
     let devices = options.compute.open()?;
-    let board = Board::new(plan, store, wishes);
+    let board = Board::new(plan, store, wishes, progress)?;
     let cached = board.lock().done.len();
     progress.event(RunEvent::Planned { stages: plan.stages.len(), cached });
     std::thread::scope(|scope| {
@@ -128,19 +129,43 @@ fn run_stages_by(
             scope.spawn(move || {
                 while let Some(stage) = board.take(interrupt, progress) {
                     let work = || perform(stage, store, device, interrupt, progress);
-                    board.report(stage, with_threads(board.share(options.threads), work), progress);
+                    let threads = board.share(options.threads);
+                    board.report(stage, unharmed(&stage.label, || with_threads(threads, work)), progress);
                 }
             });
         }
     });
     let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(RunSummary {
-        computed: state.done.len() - cached,
-        cached,
+        computed: state.computed,
+        cached: state.done.len() - state.computed,
         interrupted: state.interrupted
             || (interrupt.raised() && state.done.len() + state.failed.len() < plan.stages.len()),
         failed: state.failed.into_values().collect(),
         seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// What became of a stage that was taken.
+enum Done {
+    /// This run sealed it.
+    Here,
+    /// It was sealed by another run.
+    Before,
+    /// Another run does it at this moment.
+    Elsewhere {
+        /// Who, for people.
+        holder: String,
+    },
+}
+
+/// A panic in a stage fails that stage alone, as any other error does.
+fn unharmed(label: &str, work: impl FnOnce() -> Result<Done>) -> Result<Done> {
+    // Nothing outlives a panic half changed: a stage owns its model, and its artifact is resumed as after a kill.
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(Error::Panicked { stage: label.to_owned(), problem: text.to_owned() })
     })
 }
 
@@ -159,7 +184,7 @@ fn perform(
     device: &Device,
     interrupt: &Interrupt,
     progress: &dyn Progress,
-) -> Result<()> {
+) -> Result<Done> {
     let description = Description {
         kind: stage.spec.kind().to_owned(),
         label: stage.label.clone(),
@@ -167,14 +192,20 @@ fn perform(
         inputs: stage.inputs.clone(),
         git: None,
     };
-    match store.begin(&stage.hash, &description)? {
-        Begin::Sealed(_) => Ok(()),
+    let begun = match store.begin(&stage.hash, &description) {
+        Err(titer_store::Error::Busy { host, pid, .. }) => {
+            return Ok(Done::Elsewhere { holder: format!("process {pid} on {host}") });
+        }
+        begun => begun?,
+    };
+    match begun {
+        Begin::Sealed(_) => Ok(Done::Before),
         Begin::Writer(writer) => {
             let model = OnceCell::new();
             let work = Work { stage, store, device, writer: &writer, interrupt, progress, model };
             let summary = work.perform()?;
             writer.seal(summary)?;
-            Ok(())
+            Ok(Done::Here)
         }
     }
 }
@@ -182,6 +213,7 @@ fn perform(
 /// Which stages are done, running, failed and waiting; shared by the workers.
 struct Board<'a> {
     plan: &'a Plan,
+    store: &'a Store,
     wishes: &'a Wishes,
     state: Mutex<State>,
     changed: Condvar,
@@ -190,16 +222,31 @@ struct Board<'a> {
 #[derive(Default)]
 struct State {
     done: BTreeSet<StageHash>,
+    /// How many of them this run computed.
+    computed: usize,
     running: BTreeMap<StageHash, Instant>,
+    /// Those that other runs do.
+    elsewhere: BTreeSet<StageHash>,
+    /// Those of which that was said.
+    told: BTreeSet<StageHash>,
     failed: BTreeMap<StageHash, StageFailure>,
     interrupted: bool,
 }
 
 impl<'a> Board<'a> {
-    fn new(plan: &'a Plan, store: &Store, wishes: &'a Wishes) -> Self {
-        let sealed = plan.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed());
-        let done = sealed.map(|stage| stage.hash.clone()).collect();
-        Self { plan, wishes, state: Mutex::new(State { done, ..State::default() }), changed: Condvar::new() }
+    fn new(plan: &'a Plan, store: &'a Store, wishes: &'a Wishes, progress: &dyn Progress) -> Result<Self> {
+        let mut done = BTreeSet::new();
+        for PlannedStage { hash, label, .. } in &plan.stages {
+            match store.trusted(hash)? {
+                Trust::Whole => drop(done.insert(hash.clone())),
+                Trust::Absent => {}
+                Trust::Damaged(problem) => {
+                    progress.event(RunEvent::Distrusted { hash, label, problem: &problem.to_string() });
+                }
+            }
+        }
+        let state = Mutex::new(State { done, ..State::default() });
+        Ok(Self { plan, store, wishes, state, changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -215,13 +262,17 @@ impl<'a> Board<'a> {
                 return None;
             }
             self.skip_hopeless(&mut state, progress);
+            self.look_elsewhere(&mut state, progress);
             let open = |stage: &&PlannedStage| {
                 !state.done.contains(&stage.hash)
                     && !state.running.contains_key(&stage.hash)
                     && !state.failed.contains_key(&stage.hash)
+                    && !state.elsewhere.contains(&stage.hash)
             };
             let mut left = self.plan.stages.iter().filter(open).peekable();
-            left.peek()?;
+            if left.peek().is_none() && state.elsewhere.is_empty() {
+                return None;
+            }
             let ready = left.filter(|stage| stage.inputs.iter().all(|input| state.done.contains(input)));
             // Of equally urgent ones the first in the plan.
             let stage = ready.min_by_key(|stage| self.wishes.rank(&stage.label));
@@ -231,12 +282,32 @@ impl<'a> Board<'a> {
                 progress.event(RunEvent::Started { hash: &stage.hash, label: &stage.label });
                 return Some(stage);
             }
-            if state.running.is_empty() && !held {
+            if state.running.is_empty() && state.elsewhere.is_empty() && !held {
                 return None;
             }
-            // What is asked of a held run rings no bell.
+            // Neither what is asked of a held run nor what another run does is told here.
             let waited = self.changed.wait_timeout(state, LISTEN_EVERY);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Takes in what other runs finished, and takes back what they left.
+    fn look_elsewhere(&self, state: &mut State, progress: &dyn Progress) {
+        for PlannedStage { hash, label, .. } in &self.plan.stages {
+            if !state.elsewhere.contains(hash) {
+                continue;
+            }
+            match self.store.artifact(hash).state() {
+                titer_store::State::Running(_) => {}
+                titer_store::State::Sealed => {
+                    state.elsewhere.remove(hash);
+                    state.done.insert(hash.clone());
+                    progress.event(RunEvent::Finished { hash, label, seconds: 0.0 });
+                }
+                titer_store::State::Interrupted | titer_store::State::Absent => {
+                    state.elsewhere.remove(hash);
+                }
+            }
         }
     }
 
@@ -260,12 +331,20 @@ impl<'a> Board<'a> {
         }
     }
 
-    fn report(&self, stage: &PlannedStage, result: Result<()>, progress: &dyn Progress) {
+    fn report(&self, stage: &PlannedStage, result: Result<Done>, progress: &dyn Progress) {
         let mut state = self.lock();
         let seconds =
             state.running.remove(&stage.hash).map_or(0.0, |started| started.elapsed().as_secs_f64());
         match result {
-            Ok(()) => {
+            Ok(Done::Elsewhere { holder }) => {
+                state.elsewhere.insert(stage.hash.clone());
+                let (hash, label) = (&stage.hash, stage.label.as_str());
+                if state.told.insert(hash.clone()) {
+                    progress.event(RunEvent::Elsewhere { hash, label, holder: &holder });
+                }
+            }
+            Ok(done) => {
+                state.computed += usize::from(matches!(done, Done::Here));
                 state.done.insert(stage.hash.clone());
                 progress.event(RunEvent::Finished { hash: &stage.hash, label: &stage.label, seconds });
             }
@@ -278,5 +357,21 @@ impl<'a> Board<'a> {
             }
         }
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_its_stage() {
+        let broken = || -> Result<Done> { panic!("token {} is none", 7) };
+        let error = unharmed("align apothecary", broken).err().map(|error| error.to_string());
+        assert!(error.is_some_and(|text| text.starts_with("align apothecary panicked: token 7 is none")));
+        assert!(matches!(unharmed("x", || Ok(Done::Here)), Ok(Done::Here)));
+        // Also from the threads of the pool that a stage computes on.
+        let error = unharmed("x", || with_threads(2, || -> Result<Done> { panic!("plain") }));
+        assert!(error.err().is_some_and(|error| error.to_string().contains("plain")));
     }
 }

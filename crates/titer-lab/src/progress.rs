@@ -57,6 +57,24 @@ pub enum RunEvent<'a> {
         /// The label of the stage that failed.
         because: &'a str,
     },
+    /// An artifact was not what was sealed: it was moved away, and the stage is done anew.
+    Distrusted {
+        /// Its hash.
+        hash: &'a StageHash,
+        /// Its label.
+        label: &'a str,
+        /// What was wrong with it, and where.
+        problem: &'a str,
+    },
+    /// Another run does this stage; this one waits for it, or takes it over when that one dies.
+    Elsewhere {
+        /// Its hash.
+        hash: &'a StageHash,
+        /// Its label.
+        label: &'a str,
+        /// Who does it.
+        holder: &'a str,
+    },
     /// The run does what someone asked of it through the store.
     Heard {
         /// In words.

@@ -125,7 +125,10 @@ impl Progress for Steward<'_> {
                 Some(Note::Skipped { stage: hash.clone(), because: because.to_owned() })
             }
             RunEvent::Heard { request } => Some(Note::Heard { request: request.to_owned() }),
-            RunEvent::Advanced { .. } => None,
+            RunEvent::Distrusted { hash, problem, .. } => {
+                Some(Note::Distrusted { stage: hash.clone(), problem: problem.to_owned() })
+            }
+            RunEvent::Advanced { .. } | RunEvent::Elsewhere { .. } => None,
         };
         if let Some(note) = note {
             self.write(note);

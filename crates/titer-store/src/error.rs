@@ -141,6 +141,14 @@ pub enum Error {
         /// The artifact's folder.
         artifact: PathBuf,
     },
+    /// A file that carries its own BLAKE3 is not what was written.
+    #[error("{}: {problem}; run the experiment again, which writes it anew", path.display())]
+    Distrusted {
+        /// The file.
+        path: PathBuf,
+        /// How it differs.
+        problem: &'static str,
+    },
     /// A file that titer wrote cannot be understood.
     #[error("{}: {problem}; restore the file, or remove it and run again", path.display())]
     Unreadable {

@@ -67,6 +67,13 @@ pub enum Note {
         /// Why, with causes.
         error: String,
     },
+    /// An artifact was not what was sealed; it was moved away, and the stage is done anew.
+    Distrusted {
+        /// Which.
+        stage: StageHash,
+        /// What was wrong with it, and where.
+        problem: String,
+    },
     /// A stage was not tried because one that it needs failed.
     Skipped {
         /// Which.
@@ -141,6 +148,7 @@ fn shortened(note: Note) -> Note {
     match note {
         Note::Failed { stage, error } => Note::Failed { stage, error: cut(error) },
         Note::Skipped { stage, because } => Note::Skipped { stage, because: cut(because) },
+        Note::Distrusted { stage, problem } => Note::Distrusted { stage, problem: cut(problem) },
         Note::Heard { request } => Note::Heard { request: cut(request) },
         other => other,
     }

@@ -115,8 +115,7 @@ pub(crate) fn read_json(path: &Path) -> Result<String> {
 
 /// The same of a file that was read already.
 pub(crate) fn check_json(path: &Path, text: &str) -> Result<String> {
-    let unreadable = |problem: &str| Error::Unreadable { path: path.to_owned(), problem: problem.to_owned() };
-    without_sum(text).map_err(unreadable)
+    without_sum(text).map_err(|problem| Error::Distrusted { path: path.to_owned(), problem })
 }
 
 #[cfg(test)]

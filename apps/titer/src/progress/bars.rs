@@ -78,6 +78,10 @@ impl Progress for Bars {
                 state.end(hash);
                 self.say(&format!("skipped: {label}: {because} failed"));
             }
+            RunEvent::Distrusted { label, problem, .. } => self.say(&format!("anew: {label}: {problem}")),
+            RunEvent::Elsewhere { label, holder, .. } => {
+                self.say(&format!("waits: {label} is done by {holder}"))
+            }
             RunEvent::Heard { request } => self.say(&format!("asked: {request}")),
         }
         let left = state.forecast.left(state.started.elapsed());

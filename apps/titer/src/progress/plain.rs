@@ -67,6 +67,10 @@ impl State {
                 self.forecast.end(hash);
                 (format!("skip   {label}: {because} failed"), true)
             }
+            RunEvent::Distrusted { label, problem, .. } => (format!("anew   {label}: {problem}"), true),
+            RunEvent::Elsewhere { label, holder, .. } => {
+                (format!("waits  {label} is done by {holder}"), true)
+            }
             RunEvent::Heard { request } => (format!("asked: {request}"), true),
         };
         let spaced = self.last_line.is_none_or(|last| now.duration_since(last) >= SPACING);

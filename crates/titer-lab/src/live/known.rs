@@ -152,7 +152,7 @@ impl Known {
                     self.began.insert((entry.host.clone(), entry.pid), *since);
                     continue;
                 }
-                Note::Heard { .. } | Note::Ended { .. } => continue,
+                Note::Heard { .. } | Note::Ended { .. } | Note::Distrusted { .. } => continue,
             };
             let position = self.outline.as_ref().ok().and_then(|outline| outline.position(hash));
             let Some(position) = position else { continue };

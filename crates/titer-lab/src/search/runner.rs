@@ -194,6 +194,12 @@ impl Progress for Named<'_> {
         let times = || self.times.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             RunEvent::Planned { .. } | RunEvent::Heard { .. } => self.inner.event(event),
+            RunEvent::Distrusted { hash, label, problem } => {
+                self.inner.event(RunEvent::Distrusted { hash, label: &named(hash, label), problem });
+            }
+            RunEvent::Elsewhere { hash, label, holder } => {
+                self.inner.event(RunEvent::Elsewhere { hash, label: &named(hash, label), holder });
+            }
             RunEvent::Started { hash, label } => {
                 times().insert(hash.clone(), (Instant::now(), 0.0));
                 self.inner.event(RunEvent::Started { hash, label: &named(hash, label) });

@@ -62,6 +62,7 @@ fn sentence(entry: &Entry, world: &World) -> String {
         }
         Note::Failed { stage, error } => format!("FAILED {}: {error}", label(stage)),
         Note::Skipped { stage, because } => format!("SKIPPED {}, since {because} failed", label(stage)),
+        Note::Distrusted { stage, problem } => format!("DAMAGED, done anew: {}: {problem}", label(stage)),
         Note::Heard { request } => format!("was asked: {request}"),
         Note::Ended { computed, failed, interrupted } => {
             let end = if *interrupted { "was stopped" } else { "ended" };
@@ -72,7 +73,7 @@ fn sentence(entry: &Entry, world: &World) -> String {
 
 fn style(note: &Note, look: &Look) -> Style {
     match note {
-        Note::Failed { .. } | Note::Skipped { .. } => look.bad(),
+        Note::Failed { .. } | Note::Skipped { .. } | Note::Distrusted { .. } => look.bad(),
         Note::Heard { .. } => look.notice(),
         Note::Began { .. } | Note::Ended { .. } => look.heading(),
         Note::Finished { .. } => look.good(),
