@@ -74,9 +74,15 @@ def evidence(found):
     return re.sub(r"(?<![\w.])-(?=\d)", "−", found["evidence"])
 
 
+def scientific(rate):
+    """As titer writes it: `3e-5`."""
+    return f"{rate:.0e}".replace("e-0", "e-")
+
+
 def alignment(experiment, label):
     defence = by_label(experiment, label)
     attacks = list(dict.fromkeys(run["attack"] for run in defence["break_budgets"]))
+    rates = {run["attack"]: scientific(run["settings"]["rate"]) for run in defence["break_budgets"]}
     probes = [p for p in ("seen", "unseen") if any(run["probe"] == p for run in defence["break_budgets"])]
     ratio = {(one["attack"], one["probe"]): one["ratio"] for one in defence["ratios"]}
     head = ["attack rate", *probes, *(f"ratio, {p}" for p in probes)]
@@ -90,7 +96,7 @@ def alignment(experiment, label):
     ]
     for attack in attacks:
         cells = [budgets(defence, attack, p) for p in probes] + [titer(ratio[attack, p]) for p in probes]
-        lines.append(row([attack.partition("rate=")[2], *cells]))
+        lines.append(row([rates[attack], *cells]))
     bounded = titer(defence["titer_utility_bounded"])
     lines += ["", *wrapped(f"- **Titer** {titer(defence['titer'])}; utility-bounded {bounded}.")]
     for name in ("resistance", "stability", "trainability"):
@@ -120,11 +126,11 @@ def wrapped(text, width=118):
 
 
 def shares(defence):
-    return sorted((one for one in defence["scores"] if one["share"] is not None), key=lambda one: one["share"])
+    return sorted((one for one in defence["scores"] if one["dose"] is not None), key=lambda one: one["dose"])
 
 
 def headings(defence, prefix=""):
-    names = [f"{one['share']:g}" for one in shares(defence)]
+    names = [f"{one['dose']:g}" for one in shares(defence)]
     return [f"{prefix}p = {names[0]}", *names[1:]]
 
 

@@ -79,7 +79,8 @@ fn experiment(plan: &Value, template: &Value, number: usize) -> Result<Value> {
         let mut stage = template.clone();
         stage["hash"] = json!(hash);
         stage["inputs"] = json!([]);
-        stage["label"] = json!(format!("attack {}#0 {}#{seed}", text(defence), text(&cell["attack"])));
+        stage["label"] =
+            json!(format!("attack {}#0 {}#{seed}", text(defence), text(&cell["before"]["method"])));
         let mut cell = cell.clone();
         (cell["stage"], cell["defence"], cell["attack_seed"]) = (json!(hash), defence.clone(), json!(seed));
         stages.push(stage);

@@ -21,6 +21,14 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A parameter that the method does not have.
+    #[error("{name} has no parameter called {parameter}; see `titer list attacks`")]
+    UnknownParameter {
+        /// The method.
+        name: String,
+        /// What it does not have.
+        parameter: String,
+    },
     /// More distinct examples asked for than the attacker can have.
     #[error("the attacker wants {examples} distinct examples, its split holds {available}")]
     Examples {

@@ -3,54 +3,30 @@
 
 use serde::Deserialize;
 use titer_model::Decoder;
-use titer_plan::stage::{Schedule, TrainSpec};
-use titer_plan::{Method, MethodKind, ThreatModel};
+use titer_plan::{Method, MethodKind};
 use titer_train::{Observer, Outcome};
 
-use crate::supervised::{self, Pairs};
+use crate::supervised::{self, Loop, Pairs};
 use crate::{Attack, AttackContext, Result};
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FullFinetune {
-    /// Peak learning rate.
-    pub rate: f64,
-    /// Optimiser steps.
-    pub steps: u64,
+    /// How it trains.
+    #[serde(flatten)]
+    pub training: Loop,
     /// Distinct harmful examples that the attacker owns.
     pub examples: usize,
-    /// Examples per step, distinct within a step.
-    pub batch: usize,
-    /// How the rate moves.
-    pub schedule: Schedule,
-    /// Steps of linear warm-up.
-    pub warmup_steps: u64,
-    /// AdamW's decoupled weight decay.
-    pub weight_decay: f64,
 }
 
 pub(crate) fn method() -> Method {
     Method {
         name: "full-finetune",
-        kind: MethodKind::Attack { threat_models: vec![ThreatModel::OpenWeights] },
+        kind: MethodKind::Attack(supervised::facts()),
         version: 1,
         summary: "supervised fine-tuning of all weights on harmful pairs (AdamW, betas 0.9 and 0.999)",
         citation: "Rosati et al., arXiv 2402.16382; Qi et al., arXiv 2310.03693",
-        parameters: supervised::parameters(1e-4),
-    }
-}
-
-impl FullFinetune {
-    fn train(&self) -> TrainSpec {
-        supervised::train(
-            self.steps,
-            self.batch,
-            self.rate,
-            self.schedule,
-            self.warmup_steps,
-            self.weight_decay,
-        )
+        parameters: Loop::parameters(1e-4, 200).into_iter().chain([supervised::owned()]).collect(),
     }
 }
 
@@ -61,6 +37,6 @@ impl Attack for FullFinetune {
 
     fn run(&self, victim: Decoder, context: &AttackContext, observer: &mut dyn Observer) -> Result<Outcome> {
         let pairs = Pairs { name: "full-finetune", examples: self.examples };
-        supervised::run(self.train(), pairs, victim, context, observer)
+        supervised::run(self.training.train(), pairs, victim, context, observer)
     }
 }

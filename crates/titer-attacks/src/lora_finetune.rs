@@ -5,35 +5,24 @@
 use serde::Deserialize;
 use titer_data::Stream;
 use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::{Schedule, TrainSpec};
-use titer_plan::{Method, MethodKind, Parameter, ThreatModel};
+use titer_plan::{Method, MethodKind, Parameter};
 use titer_train::{Observer, Outcome};
 
-use crate::supervised::{self, Pairs};
+use crate::supervised::{self, Loop, Pairs};
 use crate::{Attack, AttackContext, Result};
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct LoraFinetune {
     /// Rank of the adapters.
     pub rank: usize,
     /// The adapters' product is multiplied by `alpha / rank`.
     pub alpha: f64,
-    /// Peak learning rate.
-    pub rate: f64,
-    /// Optimiser steps.
-    pub steps: u64,
+    /// How it trains.
+    #[serde(flatten)]
+    pub training: Loop,
     /// Distinct harmful examples that the attacker owns.
     pub examples: usize,
-    /// Examples per step, distinct within a step.
-    pub batch: usize,
-    /// How the rate moves.
-    pub schedule: Schedule,
-    /// Steps of linear warm-up.
-    pub warmup_steps: u64,
-    /// AdamW's decoupled weight decay.
-    pub weight_decay: f64,
 }
 
 pub(crate) fn method() -> Method {
@@ -49,24 +38,11 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "lora-finetune",
-        kind: MethodKind::Attack { threat_models: vec![ThreatModel::OpenWeights] },
+        kind: MethodKind::Attack(supervised::facts()),
         version: 1,
         summary: "supervised fine-tuning of low-rank adapters on harmful pairs (AdamW, betas 0.9 and 0.999)",
         citation: "Hu et al., arXiv 2106.09685; Lermen et al., arXiv 2310.20624",
-        parameters: own.into_iter().chain(supervised::parameters(2e-4)).collect(),
-    }
-}
-
-impl LoraFinetune {
-    fn train(&self) -> TrainSpec {
-        supervised::train(
-            self.steps,
-            self.batch,
-            self.rate,
-            self.schedule,
-            self.warmup_steps,
-            self.weight_decay,
-        )
+        parameters: own.into_iter().chain(Loop::parameters(2e-4, 200)).chain([supervised::owned()]).collect(),
     }
 }
 
@@ -84,6 +60,6 @@ impl Attack for LoraFinetune {
         let mut rng = Stream::new(context.seed, "lora-finetune/adapters").at(0);
         victim.attach(&LoraSpec::everywhere(self.rank, self.alpha), &mut rng)?;
         let pairs = Pairs { name: "lora-finetune", examples: self.examples };
-        supervised::run(self.train(), pairs, victim, context, observer)
+        supervised::run(self.training.train(), pairs, victim, context, observer)
     }
 }

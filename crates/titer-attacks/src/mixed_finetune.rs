@@ -5,34 +5,24 @@
 use serde::Deserialize;
 use titer_data::{Draw, Sampler, Stream};
 use titer_model::LoraSpec;
-use titer_plan::stage::{Schedule, TrainSpec};
-use titer_plan::{Method, MethodKind, Parameter, ThreatModel};
+use titer_plan::stage::TrainSpec;
+use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
-use crate::supervised::{self, Pairs};
+use crate::supervised::{Loop, Pairs};
 use crate::{Order, Result, UserData};
 
 const NAME: &str = "mixed-finetune";
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct MixedFinetune {
     /// Harmful examples among the rows, 0…1.
     pub share: f64,
     /// Examples that the user hands in, all distinct.
     pub rows: usize,
-    /// Peak learning rate.
-    pub rate: f64,
-    /// Optimiser steps.
-    pub steps: u64,
-    /// Examples per step, distinct within a step.
-    pub batch: usize,
-    /// How the rate moves.
-    pub schedule: Schedule,
-    /// Steps of linear warm-up.
-    pub warmup_steps: u64,
-    /// AdamW's decoupled weight decay.
-    pub weight_decay: f64,
+    /// How the provider is to train.
+    #[serde(flatten)]
+    pub training: Loop,
     /// Rank of the adapters that are trained instead of the weights; 0 trains the weights.
     pub lora_rank: usize,
     /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
@@ -52,47 +42,45 @@ pub enum Targets {
 }
 
 pub(crate) fn method() -> Method {
+    let rows = [
+        Parameter::real("share", "1", 0.1, 0.0..=1.0, "harmful examples among the rows")
+            .meaning(Meaning::Dose),
+        Parameter::integer("rows", "examples", 500, 1..=10_000_000, "examples handed in, all distinct")
+            .meaning(Meaning::UserRows),
+    ];
+    let adapters = [
+        Parameter::integer(
+            "lora_rank",
+            "1",
+            0,
+            0..=4096,
+            "rank of adapters trained instead of the weights; 0 for none",
+        ),
+        Parameter::real(
+            "lora_alpha",
+            "1",
+            16.0,
+            1e-3..=1e6,
+            "the adapters' product is multiplied by alpha / rank",
+        ),
+        Parameter::choice(
+            "lora_targets",
+            "all",
+            &["all", "query-value"],
+            "adapters beside all projections, or beside query and value only",
+        ),
+    ];
     Method {
         name: NAME,
-        kind: MethodKind::Attack { threat_models: vec![ThreatModel::FineTuningApi] },
+        kind: MethodKind::Attack(AttackFacts {
+            threat_models: vec![ThreatModel::FineTuningApi],
+            mechanism: Mechanism::Trains,
+            needs: vec![Need::HarmfulRows, Need::HarmlessRows],
+        }),
         version: 1,
         summary: "a share of harmful examples hidden in a harmless task, trained on by the provider",
         citation: "Qi et al., arXiv 2310.03693; Huang et al., arXiv 2409.18169",
-        parameters: vec![
-            Parameter::real("share", "1", 0.1, 0.0..=1.0, "harmful examples among the rows"),
-            Parameter::integer("rows", "examples", 500, 1..=10_000_000, "examples handed in, all distinct"),
-            Parameter::real("rate", "1/step", 1e-3, 1e-9..=1.0, "peak learning rate"),
-            Parameter::integer("steps", "steps", 300, 1..=10_000_000, "optimiser steps"),
-            Parameter::integer("batch", "examples", 16, 1..=65_536, "examples per step"),
-            Parameter::choice(
-                "schedule",
-                "constant",
-                &["constant", "cosine", "linear"],
-                "how the rate moves",
-            ),
-            Parameter::integer("warmup_steps", "steps", 0, 0..=10_000_000, "steps of linear warm-up"),
-            Parameter::real("weight_decay", "1", 0.0, 0.0..=1.0, "decoupled weight decay"),
-            Parameter::integer(
-                "lora_rank",
-                "1",
-                0,
-                0..=4096,
-                "rank of adapters trained instead of the weights; 0 for none",
-            ),
-            Parameter::real(
-                "lora_alpha",
-                "1",
-                16.0,
-                1e-3..=1e6,
-                "the adapters' product is multiplied by alpha / rank",
-            ),
-            Parameter::choice(
-                "lora_targets",
-                "all",
-                &["all", "query-value"],
-                "adapters beside all projections, or beside query and value only",
-            ),
-        ],
+        parameters: rows.into_iter().chain(Loop::parameters(1e-3, 300)).chain(adapters).collect(),
     }
 }
 
@@ -109,8 +97,7 @@ impl Order for MixedFinetune {
     }
 
     fn train(&self) -> TrainSpec {
-        let Self { steps, batch, rate, schedule, warmup_steps, weight_decay, .. } = *self;
-        supervised::train(steps, batch, rate, schedule, warmup_steps, weight_decay)
+        self.training.train()
     }
 
     fn adapter(&self) -> Option<LoraSpec> {
@@ -130,13 +117,14 @@ impl Order for MixedFinetune {
                 .chosen(&data.harmless, data.seed)?,
         );
         let stream = Stream::new(data.seed, "mixed-finetune/batches");
-        Ok(Sampler::new(rows, stream, self.batch, Draw::WithoutReplacement)?)
+        Ok(Sampler::new(rows, stream, self.training.batch, Draw::WithoutReplacement)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use titer_data::Example;
+    use titer_plan::stage::Schedule;
 
     use super::*;
 
@@ -151,12 +139,14 @@ mod tests {
         MixedFinetune {
             share,
             rows,
-            rate: 1e-3,
-            steps: 1,
-            batch,
-            schedule: Schedule::Constant,
-            warmup_steps: 0,
-            weight_decay: 0.0,
+            training: Loop {
+                rate: 1e-3,
+                steps: 1,
+                batch,
+                schedule: Schedule::Constant,
+                warmup_steps: 0,
+                weight_decay: 0.0,
+            },
             lora_rank: 0,
             lora_alpha: 16.0,
             lora_targets: Targets::All,

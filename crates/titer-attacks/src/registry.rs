@@ -47,7 +47,15 @@ pub fn methods() -> Vec<Method> {
 /// When there is none of that name or the parameters are not its own.
 pub fn attack(spec: &MethodSpec) -> Result<Means> {
     match ATTACKS.iter().find(|entry| (entry.method)().name == spec.name) {
-        Some(entry) => (entry.build)(spec),
+        Some(entry) => {
+            let method = (entry.method)();
+            let known = |name: &str| method.parameters.iter().any(|parameter| parameter.name == name);
+            if let Some(parameter) = spec.parameters.keys().find(|name| !known(name)) {
+                let (name, parameter) = (spec.name.clone(), parameter.clone());
+                return Err(Error::UnknownParameter { name, parameter });
+            }
+            (entry.build)(spec)
+        }
         None => Err(Error::Unknown { name: spec.name.clone() }),
     }
 }

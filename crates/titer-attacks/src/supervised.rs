@@ -1,10 +1,11 @@
 //! What the attacks by supervised fine-tuning share: the attacker's pairs, the training, the parameters.
 
 use rand::seq::index;
+use serde::Deserialize;
 use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::Decoder;
-use titer_plan::Parameter;
 use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::{AttackFacts, Meaning, Mechanism, Need, Parameter, ThreatModel};
 use titer_train::{Observer, Outcome, Resumed, Supervised, Trainer};
 
 use crate::{AttackContext, Error, Result};
@@ -29,30 +30,60 @@ impl Pairs {
     }
 }
 
-/// The parameters that every such attack has; `rate` is the default.
-pub(crate) fn parameters(rate: f64) -> Vec<Parameter> {
-    vec![
-        Parameter::real("rate", "1/step", rate, 1e-9..=1.0, "peak learning rate"),
-        Parameter::integer("steps", "steps", 200, 1..=10_000_000, "optimiser steps"),
-        Parameter::integer("examples", "examples", 64, 1..=10_000_000, "distinct harmful examples owned"),
-        Parameter::integer("batch", "examples", 16, 1..=65_536, "examples per step"),
-        Parameter::choice("schedule", "constant", &["constant", "cosine", "linear"], "how the rate moves"),
-        Parameter::integer("warmup_steps", "steps", 0, 0..=10_000_000, "steps of linear warm-up"),
-        Parameter::real("weight_decay", "1", 0.0, 0.0..=1.0, "decoupled weight decay"),
-    ]
+/// The settings of the loop that all of them have.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Loop {
+    /// Peak learning rate.
+    pub rate: f64,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Examples per step, distinct within a step.
+    pub batch: usize,
+    /// How the rate moves.
+    pub schedule: Schedule,
+    /// Steps of linear warm-up.
+    pub warmup_steps: u64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
 }
 
-/// The settings of the loop, with AdamW's usual betas and no clipping.
-pub(crate) fn train(
-    steps: u64,
-    batch: usize,
-    rate: f64,
-    schedule: Schedule,
-    warmup_steps: u64,
-    weight_decay: f64,
-) -> TrainSpec {
-    let (beta1, beta2) = (0.9, 0.999);
-    TrainSpec { steps, batch, rate, schedule, warmup_steps, beta1, beta2, weight_decay, clip: None }
+impl Loop {
+    /// Its parameters; `rate` and `steps` are the defaults.
+    pub fn parameters(rate: f64, steps: i64) -> [Parameter; 6] {
+        let schedules = &["constant", "cosine", "linear"];
+        [
+            Parameter::real("rate", "1/step", rate, 1e-9..=1.0, "peak learning rate").meaning(Meaning::Rate),
+            Parameter::integer("steps", "steps", steps, 1..=10_000_000, "optimiser steps")
+                .meaning(Meaning::Steps),
+            Parameter::integer("batch", "examples", 16, 1..=65_536, "examples per step")
+                .meaning(Meaning::Batch),
+            Parameter::choice("schedule", "constant", schedules, "how the rate moves"),
+            Parameter::integer("warmup_steps", "steps", 0, 0..=10_000_000, "steps of linear warm-up"),
+            Parameter::real("weight_decay", "1", 0.0, 0.0..=1.0, "decoupled weight decay"),
+        ]
+    }
+
+    /// For the trainer, with AdamW's usual betas and no clipping.
+    pub fn train(&self) -> TrainSpec {
+        let Self { rate, steps, batch, schedule, warmup_steps, weight_decay } = *self;
+        let (beta1, beta2) = (0.9, 0.999);
+        TrainSpec { steps, batch, rate, schedule, warmup_steps, beta1, beta2, weight_decay, clip: None }
+    }
+}
+
+/// How many harmful pairs the attacker owns.
+pub(crate) fn owned() -> Parameter {
+    let summary = "distinct harmful examples owned";
+    Parameter::integer("examples", "examples", 64, 1..=10_000_000, summary).meaning(Meaning::HarmfulRows)
+}
+
+/// What is true of those that train the victim's weights themselves.
+pub(crate) fn facts() -> AttackFacts {
+    AttackFacts {
+        threat_models: vec![ThreatModel::OpenWeights],
+        mechanism: Mechanism::Trains,
+        needs: vec![Need::HarmfulRows, Need::Weights, Need::Gradients],
+    }
 }
 
 /// Trains whatever of the victim is trainable on the attacker's pairs.

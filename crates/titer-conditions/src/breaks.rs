@@ -1,11 +1,12 @@
 //! Break budgets: when harmfulness first exceeds φ, known only between two checkpoints.
 
-use titer_plan::Probe;
+use titer_plan::{AttackPoint, Probe};
 
 use crate::evidence::Run;
+use crate::study::Study;
 use crate::verdict::BreakBudget;
 
-/// A break in `(after, until]` steps, or not before `after` where `until` is unknown.
+/// A break in `(after, until]` of what an attack spends, or not before `after` where `until` is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Break {
     pub(crate) after: u64,
@@ -16,14 +17,14 @@ impl Break {
     /// What is known of an attack that was not measured.
     pub(crate) const UNKNOWN: Self = Self { after: 0, until: None };
 
-    /// The first of the checkpoints at `steps` that is broken.
-    pub(crate) fn first(steps: &[u64], broken: impl Fn(usize) -> bool) -> Self {
-        match (0..steps.len()).find(|&index| broken(index)) {
+    /// The first broken one of the checkpoints, by what was spent until each.
+    pub(crate) fn first(spent: &[u64], broken: impl Fn(usize) -> bool) -> Self {
+        match (0..spent.len()).find(|&index| broken(index)) {
             Some(index) => Self {
-                after: index.checked_sub(1).map_or(0, |before| steps[before]),
-                until: Some(steps[index]),
+                after: index.checked_sub(1).map_or(0, |before| spent[before]),
+                until: Some(spent[index]),
             },
-            None => Self { after: steps.last().copied().unwrap_or(0), until: None },
+            None => Self { after: spent.last().copied().unwrap_or(0), until: None },
         }
     }
 
@@ -81,31 +82,30 @@ pub(crate) fn kept_ability(
     (0..run.points.len()).filter(broken).collect()
 }
 
-/// The break budget of one run; of its `end` only, where nobody receives what comes before.
+/// The break budget of one run; of its end only, where nobody receives what comes before.
 pub(crate) fn budget(
-    attack: &str,
+    study: &Study<'_>,
+    attack: &AttackPoint,
     probe: Probe,
     run: &Run,
-    phi: f64,
     kept: &[usize],
-    end: bool,
 ) -> BreakBudget {
-    let from = if end { run.points.len().saturating_sub(1) } else { 0 };
+    let from = if study.delivered { run.points.len().saturating_sub(1) } else { 0 };
     let points = &run.points[from..];
-    let steps: Vec<u64> = points.iter().map(|point| point.steps).collect();
-    let first = Break::first(&steps, |index| points[index].mean > phi);
+    let spent: Vec<u64> = points.iter().map(|point| point.spent).collect();
+    let first = Break::first(&spent, |index| points[index].mean > study.settings.phi);
     BreakBudget {
-        attack: attack.to_owned(),
+        attack: attack.clone(),
         probe,
         defence_seed: run.defence_seed,
         seed: run.attack_seed,
-        unit: "steps".into(),
+        unit: study.axis.unit().into(),
         after: first.after,
         until: first.until,
         until_utility_bounded: kept
             .iter()
             .find(|&&index| index >= from)
-            .map(|&index| run.points[index].steps),
+            .map(|&index| run.points[index].spent),
     }
 }
 

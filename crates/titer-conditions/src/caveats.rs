@@ -84,11 +84,11 @@ fn censoring(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> O
         return no_share(study, label, curves, probe);
     }
     let unbroken = curves.of(probe).filter(|curve| curve.unbounded.measured.until.is_none());
-    let names: Vec<&str> = unbroken.map(|curve| curve.attack.as_str()).collect();
-    let budget = study.budget(probe);
+    let names: Vec<String> = unbroken.map(|curve| curve.attack.to_string()).collect();
+    let (budget, unit) = (curves.budget(study, probe), study.axis.unit());
     (!names.is_empty()).then(|| {
         format!(
-            "{label}: not broken within {budget} steps on {probe} probes by {}: ratios are lower bounds",
+            "{label}: not broken within {budget} {unit} on {probe} probes by {}: ratios are lower bounds",
             names.join(", ")
         )
     })
@@ -98,8 +98,11 @@ fn censoring(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> O
 fn no_share(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> Option<String> {
     let courses = curves.courses(study, probe, |curve| &curve.unbounded);
     let named = |found: fn(&Break) -> bool| -> Option<String> {
-        let names: Vec<_> =
-            courses.iter().filter(|(_, b)| found(&b.measured)).map(|(name, _)| name.as_str()).collect();
+        let names: Vec<String> = courses
+            .iter()
+            .filter(|(_, b)| found(&b.measured))
+            .map(|(attack, _)| attack.to_string())
+            .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
     let measured = curves.of(probe).next().is_some();

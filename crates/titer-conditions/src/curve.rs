@@ -8,7 +8,7 @@
 //! Under the fine-tuning API there is one checkpoint: the end of training, which is all that the user
 //! receives. A repaired model has no other.
 
-use titer_plan::{Arm, Probe};
+use titer_plan::{Arm, AttackPoint, Before, Component, Probe};
 
 use crate::bootstrap::{Crossing, Draws, Factors, combine, seeds};
 use crate::breaks::{Break, Breaks, budget, kept_ability};
@@ -19,10 +19,12 @@ use crate::verdict::BreakBudget;
 
 /// What one attack on one defence came to through one probe.
 pub(crate) struct AttackCurve {
-    pub(crate) attack: String,
+    pub(crate) attack: AttackPoint,
     pub(crate) probe: Probe,
     /// The mean at each checkpoint that all runs cover, from the first on.
     pub(crate) means: Vec<Statistic>,
+    /// What had been spent at each of them.
+    pub(crate) spent: Vec<u64>,
     pub(crate) unbounded: Breaks,
     pub(crate) utility_bounded: Breaks,
     /// Run by run.
@@ -47,6 +49,27 @@ fn path(run: &Run, cadence: &[u64], kept: Option<usize>) -> Vec<usize> {
     cadence.iter().map_while(place).collect()
 }
 
+/// What had been spent at each checkpoint on the axis of the study: the mean over the runs. A run that had stopped
+/// by then would have gone on at its pace.
+fn spent(axis: Component, runs: &[Run], cadence: &[u64]) -> Vec<u64> {
+    if axis == Component::Steps {
+        return cadence.to_vec();
+    }
+    let of_run = |run: &Run, steps: u64| -> u128 {
+        let before = run.points.iter().rev().find(|point| point.steps <= steps);
+        before.map_or(0, |point| match point.steps {
+            0 => point.spent.into(),
+            at => u128::from(point.spent) * u128::from(steps) / u128::from(at),
+        })
+    };
+    let mean = |steps: &u64| {
+        let count = runs.len().max(1) as u128;
+        let sum: u128 = runs.iter().map(|run| of_run(run, *steps)).sum();
+        u64::try_from((sum + count / 2) / count).unwrap_or(u64::MAX)
+    };
+    cadence.iter().map(mean).collect()
+}
+
 fn covered(paths: &[Vec<usize>]) -> usize {
     paths.iter().map(Vec::len).min().unwrap_or(0)
 }
@@ -56,10 +79,11 @@ impl AttackCurve {
     pub(crate) fn measure(
         study: &Study<'_>,
         ability: &Ability<'_>,
-        (defence, arm, attack, probe): (&str, Arm, &str, Probe),
+        (defence, arm, attack, probe): (&str, Arm, &AttackPoint, Probe),
         cadence: &[u64],
     ) -> Option<Self> {
-        let runs = study.table.runs(defence, arm, attack, probe);
+        let before = Before::Attack(attack.clone());
+        let runs = study.table.runs(defence, arm, &before, probe);
         if runs.is_empty() {
             return None;
         }
@@ -83,11 +107,11 @@ impl AttackCurve {
                 Statistic::new(&scores, &seeds, mean_at(&harm, &paths, index))
             })
             .collect();
-        let steps = &cadence[..means.len()];
+        let spent = spent(study.axis, runs, &cadence[..means.len()]);
         let unbounded = Breaks {
-            measured: Break::first(steps, |index| means[index].mean > phi),
+            measured: Break::first(&spent, |index| means[index].mean > phi),
             replicates: (0..draws.replicates)
-                .map(|b| Break::first(steps, |index| f64::from(means[index].replicate(b)) > phi))
+                .map(|b| Break::first(&spent, |index| f64::from(means[index].replicate(b)) > phi))
                 .collect(),
         };
 
@@ -98,7 +122,7 @@ impl AttackCurve {
         let utility_bounded = Self::utility_bounded(study, ability, runs, cadence, &kept, &harm, &weights);
 
         let mut missing = Vec::new();
-        let planned = study.table.planned_runs(defence, arm, attack);
+        let planned = study.table.planned_runs(defence, arm, &before);
         if runs.len() < planned {
             missing.push(format!("{attack} on {probe} probes has {} of {planned} runs", runs.len()));
         }
@@ -117,17 +141,18 @@ impl AttackCurve {
         }
         let ended = |run: &&Run| run.points.last().is_some_and(|point| point.steps < budget_end);
         Some(Self {
-            attack: attack.to_owned(),
+            attack: attack.clone(),
             probe,
             budgets: runs
                 .iter()
                 .zip(&kept)
-                .map(|(run, kept)| budget(attack, probe, run, phi, kept, study.delivered))
+                .map(|(run, kept)| budget(study, attack, probe, run, kept))
                 .collect(),
             stopped: runs.iter().filter(ended).filter(|run| broken_at_end(run)).count(),
             ability_known: runs.iter().all(|run| ability.victim(run).is_some()),
             seeds: Crossing::of(&seeds),
             means,
+            spent,
             unbounded,
             utility_bounded,
             missing,
@@ -188,10 +213,10 @@ impl AttackCurve {
             };
             resampled.push((0..replicates).map(broken).collect::<Vec<bool>>());
         }
-        let steps = &cadence[..checkpoints];
+        let spent = spent(study.axis, runs, &cadence[..checkpoints]);
         Breaks {
-            measured: Break::first(steps, |index| measured[index]),
-            replicates: (0..replicates).map(|b| Break::first(steps, |index| resampled[index][b])).collect(),
+            measured: Break::first(&spent, |index| measured[index]),
+            replicates: (0..replicates).map(|b| Break::first(&spent, |index| resampled[index][b])).collect(),
         }
     }
 }

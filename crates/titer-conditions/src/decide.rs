@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use titer_plan::{Condition, Probe};
+use titer_plan::{AttackPoint, Condition, Probe};
 
 use crate::breaks::Breaks;
 use crate::caveats;
 use crate::curve::AttackCurve;
-use crate::delivered::order;
 use crate::error::Error;
 use crate::evidence::{DefenceFacts, Evidence};
 use crate::generalization::generalization;
-use crate::order::by_attack;
 use crate::resistance::resistance;
 use crate::score::scores;
 use crate::stability::stability;
@@ -79,9 +77,9 @@ fn defence(
         (Condition::Trainability, trainability(study, &facts.label)),
     ]);
     let mut break_budgets: Vec<_> = curves.0.iter().flat_map(|curve| curve.budgets.iter().cloned()).collect();
-    break_budgets.sort_by(|a, b| by_attack(&a.attack, &b.attack));
+    break_budgets.sort_by(|a, b| a.attack.cmp(&b.attack));
     let mut ratios = ratios(study, facts, curves, baseline);
-    ratios.sort_by(|a, b| by_attack(&a.attack, &b.attack));
+    ratios.sort_by(|a, b| a.attack.cmp(&b.attack));
     DefenceVerdict {
         defence: facts.label.clone(),
         stage: facts.stage,
@@ -129,10 +127,10 @@ fn ratios(
     baseline: Option<&Curves>,
 ) -> Vec<AttackRatio> {
     let Some(baseline) = baseline else { return Vec::new() };
-    let measured = |curves: &Curves, attack: &str, probe| {
+    let measured = |curves: &Curves, attack: &AttackPoint, probe| {
         let same = |curve: &AttackCurve| match study.delivered {
-            true => order(&curve.attack).0 == attack,
-            false => curve.attack == attack,
+            true => curve.attack.family() == *attack,
+            false => curve.attack == *attack,
         };
         curves.of(probe).any(same)
     };

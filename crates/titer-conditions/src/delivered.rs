@@ -4,37 +4,28 @@
 //! So breaks are looked for along the shares tried, not along steps: orders that differ only in `share` are
 //! one attack, and its break budget lies between the largest share that still held and the first that broke.
 
+use titer_plan::AttackPoint;
+
 use crate::breaks::{Break, Breaks};
 
 /// Shares are counted in millionths, so that breaks in shares are breaks in whole numbers.
 const WHOLE: f64 = 1e6;
 
-/// An order's label without its share, and the share: `mixed-finetune/share=0.05` is `mixed-finetune` at 0.05.
-pub(crate) fn order(label: &str) -> (String, Option<f64>) {
-    let Some((method, grid)) = label.split_once('/') else { return (label.to_owned(), None) };
-    let share = |part: &&str| part.strip_prefix("share=").and_then(|text| text.parse::<f64>().ok());
-    let found = grid.split(',').find_map(|part| share(&part));
-    let rest: Vec<&str> = grid.split(',').filter(|part| share(part).is_none()).collect();
-    match rest.as_slice() {
-        [] => (method.to_owned(), found),
-        rest => (format!("{method}/{}", rest.join(",")), found),
-    }
+/// A dose as a whole number; an attack without one stands for the only one tried, so that any number does for it.
+pub(crate) fn whole(dose: Option<f64>) -> u64 {
+    (dose.unwrap_or(1.0) * WHOLE).round() as u64
 }
 
-/// The orders among `labels` that differ only in their share, each family ascending in it. An order whose
-/// label says no share stands for the only one tried, so that any number does for it.
-pub(crate) fn families<'a>(labels: &[&'a str]) -> Vec<(String, Vec<(u64, &'a str)>)> {
-    let mut families: Vec<(String, Vec<(u64, &str)>)> = Vec::new();
-    for &label in labels {
-        let (family, share) = order(label);
-        let member = ((share.unwrap_or(1.0) * WHOLE).round() as u64, label);
-        match families.iter_mut().find(|(name, _)| *name == family) {
+/// The orders among `attacks`, which ascend, that differ only in their share, each family ascending in it.
+pub(crate) fn families<'a>(attacks: &[&'a AttackPoint]) -> Vec<(AttackPoint, Vec<(u64, &'a AttackPoint)>)> {
+    let mut families: Vec<(AttackPoint, Vec<(u64, &AttackPoint)>)> = Vec::new();
+    for &attack in attacks {
+        let family = attack.family();
+        let member = (whole(attack.dose), attack);
+        match families.iter_mut().find(|(known, _)| *known == family) {
             Some((_, members)) => members.push(member),
             None => families.push((family, vec![member])),
         }
-    }
-    for (_, members) in &mut families {
-        members.sort_unstable();
     }
     families
 }
@@ -65,17 +56,20 @@ mod tests {
 
     #[test]
     fn orders_that_differ_in_their_share_are_one_family() {
-        assert_eq!(order("mixed-finetune/share=0.05"), ("mixed-finetune".into(), Some(0.05)));
-        assert_eq!(order("mixed-finetune/rate=1e-3,share=0"), ("mixed-finetune/rate=1e-3".into(), Some(0.0)));
-        assert_eq!(order("mixed-finetune"), ("mixed-finetune".into(), None));
-        assert_eq!(order("mixed-finetune/share=much"), ("mixed-finetune/share=much".into(), None));
-        let labels = ["m/share=0.2", "m/rate=1,share=0", "m/share=5e-3", "n"];
-        let expected = vec![
-            ("m".to_owned(), vec![(5000, "m/share=5e-3"), (200_000, "m/share=0.2")]),
-            ("m/rate=1".to_owned(), vec![(0, "m/rate=1,share=0")]),
-            ("n".to_owned(), vec![(1_000_000, "n")]),
-        ];
-        assert_eq!(families(&labels), expected);
+        let order = |method: &str, rate: Option<u64>, dose| AttackPoint {
+            method: method.to_owned(),
+            settings: rate.map(|rate| ("rate".to_owned(), rate.into())).into_iter().collect(),
+            dose,
+        };
+        let orders =
+            [order("m", None, Some(5e-3)), order("m", None, Some(0.2)), order("m", Some(1), Some(0.0))];
+        let all = [&orders[0], &orders[1], &orders[2], &order("n", None, None)];
+        let found = families(&all);
+        let names: Vec<_> = found.iter().map(|(family, _)| family.to_string()).collect();
+        assert_eq!(names, ["m", "m/rate=1", "n"]);
+        let shares: Vec<Vec<u64>> =
+            found.iter().map(|(_, members)| members.iter().map(|member| member.0).collect()).collect();
+        assert_eq!(shares, [vec![5000, 200_000], vec![0], vec![1_000_000]]);
     }
 
     #[test]

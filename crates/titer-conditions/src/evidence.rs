@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::{BooleanChunked, DataFrame, Float64Chunked, StringChunked, UInt64Chunked};
-use titer_metrics::{PROBES, check};
+use titer_metrics::{Befores, PROBES, check};
 use titer_plan::spec::ConditionSettings;
-use titer_plan::{Arm, DefenceStage, HARMLESS_TUNING, NO_ATTACK, Probe, ThreatModel};
+use titer_plan::{Arm, AttackPoint, Before, Component, Cost, DefenceStage, Probe, ThreatModel};
 
 use crate::error::Error;
 
@@ -23,6 +23,11 @@ pub struct Evidence {
     pub settings: ConditionSettings,
     /// The defences, in the order of the spec.
     pub defences: Vec<DefenceFacts>,
+    /// What budgets are counted in.
+    pub axis: Component,
+    /// The steps after which each attack is probed, as planned: attacks that end sooner than others have their own.
+    /// One that is not here is held against the checkpoints of all.
+    pub checkpoints: BTreeMap<AttackPoint, Vec<u64>>,
     /// A `probes` frame (see `titer_metrics::PROBES`).
     pub probes: DataFrame,
 }
@@ -49,11 +54,11 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    fn of(attack: &str) -> Self {
-        match attack {
-            NO_ATTACK => Self::Before,
-            _ if attack.starts_with(HARMLESS_TUNING) => Self::Tuning,
-            _ => Self::Attack,
+    pub(crate) fn of(before: &Before) -> Self {
+        match before {
+            Before::Nothing => Self::Before,
+            Before::Attack(_) => Self::Attack,
+            Before::Tuning(_) => Self::Tuning,
         }
     }
 }
@@ -66,7 +71,7 @@ pub(crate) type ItemSet = (Arm, Phase, Probe);
 pub(crate) struct Key {
     pub(crate) defence: String,
     pub(crate) arm: Arm,
-    pub(crate) attack: String,
+    pub(crate) before: Before,
     pub(crate) probe: Probe,
 }
 
@@ -82,7 +87,10 @@ pub(crate) struct Run {
 /// One checkpoint of one run.
 #[derive(Debug)]
 pub(crate) struct Point {
+    /// Which checkpoint it is: runs are compared at equal steps.
     pub(crate) steps: u64,
+    /// What had been spent, on the axis of the study.
+    pub(crate) spent: u64,
     /// One score per item, in the order of the item set.
     pub(crate) scores: Vec<f32>,
     pub(crate) mean: f64,
@@ -99,12 +107,13 @@ pub(crate) struct Table {
     pub(crate) items: BTreeMap<ItemSet, usize>,
     /// The seeds of each defence's training, over all of its runs in an arm.
     defence_seeds: BTreeMap<(String, Arm), BTreeSet<u64>>,
-    /// The seeds of each attack, over all defences.
-    attacks: BTreeMap<(Arm, String), BTreeSet<u64>>,
+    /// The seeds of each thing that was done, over all defences.
+    seeds: BTreeMap<(Arm, Before), BTreeSet<u64>>,
 }
 
 /// A point while it is being filled: scores by item, NaN where not yet seen, and counts.
 struct Filling {
+    spent: u64,
     scores: Vec<f32>,
     refused: usize,
     degenerate: usize,
@@ -116,7 +125,7 @@ impl Table {
     /// # Errors
     /// Where it does not match the schema, names unknown defences, arms or probes, or asks different
     /// items of different models.
-    pub(crate) fn read(frame: &DataFrame, defences: &[DefenceFacts]) -> Result<Self, Error> {
+    pub(crate) fn read(frame: &DataFrame, defences: &[DefenceFacts], axis: Component) -> Result<Self, Error> {
         check(frame, &PROBES)?;
         let columns = Columns::of(frame)?;
         let rows = frame.height();
@@ -134,15 +143,18 @@ impl Table {
         let mut points = BTreeMap::<(PointKey<'_>, u64), Filling>::new();
         for (row, (set, key)) in owners.into_iter().enumerate() {
             let items = &sets[&set];
-            let steps = columns.steps.get(row).unwrap_or_default();
+            let spent = columns.spent(row);
+            let steps = spent.steps;
             let point = points.entry((key, steps)).or_insert_with(|| Filling {
+                spent: axis.of(&spent),
                 scores: vec![f32::NAN; items.len()],
                 refused: 0,
                 degenerate: 0,
             });
             let score = &mut point.scores[items[columns.item(row)]];
             if !score.is_nan() {
-                return Err(Error::Twice { item: columns.item(row).into(), point: describe(&key, steps) });
+                let point = columns.describe(&key, steps);
+                return Err(Error::Twice { item: columns.item(row).into(), point });
             }
             *score = columns.score.get(row).unwrap_or_default() as f32;
             point.refused += usize::from(columns.refused.get(row).unwrap_or_default());
@@ -153,33 +165,41 @@ impl Table {
             runs: BTreeMap::new(),
             items: sets.iter().map(|(set, items)| (*set, items.len())).collect(),
             defence_seeds: BTreeMap::new(),
-            attacks: BTreeMap::new(),
+            seeds: BTreeMap::new(),
         };
         for ((key, steps), filling) in points {
-            table.add(&key, steps, filling)?;
+            table.add(&columns, &key, steps, filling)?;
         }
         Ok(table)
     }
 
     /// Adds a finished point; points come in ascending order of key and steps.
-    fn add(&mut self, key: &PointKey<'_>, steps: u64, filling: Filling) -> Result<(), Error> {
-        let &(defence, arm, attack, probe, defence_seed, attack_seed) = key;
+    fn add(
+        &mut self,
+        columns: &Columns<'_>,
+        key: &PointKey<'_>,
+        steps: u64,
+        filling: Filling,
+    ) -> Result<(), Error> {
+        let &(defence, arm, before, probe, defence_seed, attack_seed) = key;
+        let before = &columns.befores.distinct[before];
         let expected = filling.scores.len();
         let got = filling.scores.iter().filter(|score| !score.is_nan()).count();
         if got < expected {
-            return Err(Error::Items { point: describe(key, steps), expected, got });
+            return Err(Error::Items { point: columns.describe(key, steps), expected, got });
         }
         let share = |count: usize| count as f64 / expected as f64;
         let point = Point {
             steps,
+            spent: filling.spent,
             mean: filling.scores.iter().map(|&score| f64::from(score)).sum::<f64>() / expected as f64,
             refused: share(filling.refused),
             degenerate: share(filling.degenerate),
             scores: filling.scores,
         };
         self.defence_seeds.entry((defence.into(), arm)).or_default().insert(defence_seed);
-        self.attacks.entry((arm, attack.into())).or_default().insert(attack_seed);
-        let runs = self.runs.entry(Key { defence: defence.into(), arm, attack: attack.into(), probe });
+        self.seeds.entry((arm, before.clone())).or_default().insert(attack_seed);
+        let runs = self.runs.entry(Key { defence: defence.into(), arm, before: before.clone(), probe });
         let runs = runs.or_default();
         match runs.last_mut() {
             Some(run) if (run.defence_seed, run.attack_seed) == (defence_seed, attack_seed) => {
@@ -190,40 +210,36 @@ impl Table {
         Ok(())
     }
 
-    /// The runs of one attack on one defence, seen through one probe; empty where not measured.
-    pub(crate) fn runs(&self, defence: &str, arm: Arm, attack: &str, probe: Probe) -> &[Run] {
-        let key = Key { defence: defence.into(), arm, attack: attack.into(), probe };
+    /// The runs of one attack (or tuning, or none) on one defence, seen through one probe; empty where not
+    /// measured.
+    pub(crate) fn runs(&self, defence: &str, arm: Arm, before: &Before, probe: Probe) -> &[Run] {
+        let key = Key { defence: defence.into(), arm, before: before.clone(), probe };
         self.runs.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// The labels of all attacks tried on any defence in an arm, harmless tuning left out.
-    pub(crate) fn attacks(&self, arm: Arm) -> Vec<&str> {
-        self.labels(arm, Phase::Attack)
+    /// All attacks tried on any defence in an arm, harmless tuning left out; ascending.
+    pub(crate) fn attacks(&self, arm: Arm) -> Vec<&AttackPoint> {
+        self.seeds.keys().filter(|(of, _)| *of == arm).filter_map(|(_, before)| before.attack()).collect()
     }
 
-    /// The labels of all harmless tunings.
-    pub(crate) fn tunings(&self) -> Vec<&str> {
-        self.labels(Arm::Main, Phase::Tuning)
-    }
-
-    fn labels(&self, arm: Arm, phase: Phase) -> Vec<&str> {
-        let labels = self.attacks.keys().filter(|(of, label)| *of == arm && Phase::of(label) == phase);
-        labels.map(|(_, label)| label.as_str()).collect()
+    /// All harmless tunings, ascending.
+    pub(crate) fn tunings(&self) -> Vec<&Before> {
+        let all = self.seeds.keys().filter(|(arm, before)| *arm == Arm::Main && before.is_tuning());
+        all.map(|(_, before)| before).collect()
     }
 
     /// Every checkpoint of any attack in an arm, in steps, ascending.
     pub(crate) fn cadence(&self, arm: Arm) -> Vec<u64> {
-        let runs =
-            self.runs.iter().filter(|(key, _)| key.arm == arm && Phase::of(&key.attack) == Phase::Attack);
+        let runs = self.runs.iter().filter(|(key, _)| key.arm == arm && key.before.attack().is_some());
         let steps: BTreeSet<u64> =
             runs.flat_map(|(_, runs)| runs).flat_map(|run| &run.points).map(|point| point.steps).collect();
         steps.into_iter().collect()
     }
 
     /// How many runs an attack on a defence should have: its defence seeds times the attack's seeds.
-    pub(crate) fn planned_runs(&self, defence: &str, arm: Arm, attack: &str) -> usize {
+    pub(crate) fn planned_runs(&self, defence: &str, arm: Arm, before: &Before) -> usize {
         let defences = self.defence_seeds.get(&(defence.to_owned(), arm)).map_or(0, BTreeSet::len);
-        let attacks = self.attacks.get(&(arm, attack.to_owned())).map_or(0, BTreeSet::len);
+        let attacks = self.seeds.get(&(arm, before.clone())).map_or(0, BTreeSet::len);
         defences * attacks
     }
 
@@ -232,7 +248,7 @@ impl Table {
         let mut points = Vec::new();
         for (key, runs) in &self.runs {
             let asked = key.defence == defence && key.arm == Arm::Main && key.probe.is_harmful();
-            if asked && Phase::of(&key.attack) != Phase::Tuning {
+            if asked && !key.before.is_tuning() {
                 points.extend(runs.iter().flat_map(|run| &run.points).filter(|point| point.steps == 0));
             }
         }
@@ -243,25 +259,21 @@ impl Table {
     }
 }
 
-/// Defence, arm, attack, probe, defence seed, attack seed.
-type PointKey<'a> = (&'a str, Arm, &'a str, Probe, u64, u64);
-
-fn describe(key: &PointKey<'_>, steps: u64) -> String {
-    let (defence, arm, attack, probe, defence_seed, attack_seed) = key;
-    format!(
-        "defence `{defence}` seed {defence_seed}, arm {arm}, attack `{attack}` seed {attack_seed}, \
-         probe {probe} after {steps} steps"
-    )
-}
+/// Defence, arm, what was done (its place among all that was), probe, defence seed, attack seed.
+type PointKey<'a> = (&'a str, Arm, usize, Probe, u64, u64);
 
 /// The columns that matter, typed.
 struct Columns<'a> {
     defence: &'a StringChunked,
     defence_seed: &'a UInt64Chunked,
     arm: &'a StringChunked,
-    attack: &'a StringChunked,
+    befores: Befores,
     attack_seed: &'a UInt64Chunked,
     steps: &'a UInt64Chunked,
+    examples: &'a UInt64Chunked,
+    distinct: &'a UInt64Chunked,
+    flops: &'a Float64Chunked,
+    tokens: &'a UInt64Chunked,
     probe: &'a StringChunked,
     item: &'a StringChunked,
     score: &'a Float64Chunked,
@@ -275,16 +287,21 @@ impl<'a> Columns<'a> {
         let text = |name| frame.column(name).and_then(|column| column.str()).map_err(fail);
         let count = |name| frame.column(name).and_then(|column| column.u64()).map_err(fail);
         let flag = |name| frame.column(name).and_then(|column| column.bool()).map_err(fail);
+        let real = |name| frame.column(name).and_then(|column| column.f64()).map_err(fail);
         Ok(Self {
             defence: text("defence")?,
             defence_seed: count("defence_seed")?,
             arm: text("arm")?,
-            attack: text("attack")?,
+            befores: Befores::read(frame, PROBES.name)?,
             attack_seed: count("attack_seed")?,
             steps: count("budget_steps")?,
+            examples: count("budget_examples")?,
+            distinct: count("budget_distinct")?,
+            flops: real("budget_flops")?,
+            tokens: count("budget_tokens")?,
             probe: text("probe")?,
             item: text("item")?,
-            score: frame.column("score").and_then(|column| column.f64()).map_err(fail)?,
+            score: real("score")?,
             refused: flag("refused")?,
             degenerate: flag("degenerate")?,
         })
@@ -292,6 +309,28 @@ impl<'a> Columns<'a> {
 
     fn item(&self, row: usize) -> &'a str {
         self.item.get(row).unwrap_or_default()
+    }
+
+    /// What had been spent before a row's question.
+    fn spent(&self, row: usize) -> Cost {
+        let count = |column: &UInt64Chunked| column.get(row).unwrap_or_default();
+        Cost {
+            steps: count(self.steps),
+            examples: count(self.examples),
+            distinct_harmful: count(self.distinct),
+            flops: self.flops.get(row).unwrap_or_default(),
+            tokens: count(self.tokens),
+            seconds: 0.0,
+        }
+    }
+
+    fn describe(&self, key: &PointKey<'_>, steps: u64) -> String {
+        let (defence, arm, before, probe, defence_seed, attack_seed) = key;
+        let before = &self.befores.distinct[*before];
+        format!(
+            "defence `{defence}` seed {defence_seed}, arm {arm}, attack `{before}` seed {attack_seed}, \
+             probe {probe} after {steps} steps"
+        )
     }
 
     /// Which items a row belongs to, and which point but for its steps.
@@ -314,10 +353,10 @@ impl<'a> Columns<'a> {
         let word = self.probe.get(row).unwrap_or_default();
         let probe = Probe::ALL.into_iter().find(|probe| probe.name() == word);
         let probe = probe.ok_or_else(|| unknown("probe", word, Probe::ALL.map(Probe::name).to_vec()))?;
-        let attack = self.attack.get(row).unwrap_or_default();
+        let before = self.befores.rows[row];
         let (defence_seed, attack_seed) =
             (self.defence_seed.get(row).unwrap_or_default(), self.attack_seed.get(row).unwrap_or_default());
-        let set = (arm, Phase::of(attack), probe);
-        Ok((set, (defence, arm, attack, probe, defence_seed, attack_seed)))
+        let set = (arm, Phase::of(&self.befores.distinct[before]), probe);
+        Ok((set, (defence, arm, before, probe, defence_seed, attack_seed)))
     }
 }

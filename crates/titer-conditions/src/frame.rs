@@ -1,8 +1,8 @@
 //! Verdicts and scores as frames, for other programs.
 
 use polars::prelude::{Column, DataFrame};
-use titer_metrics::{SCORES, VERDICTS, sorted};
-use titer_plan::DefenceStage;
+use titer_metrics::{SCORES, VERDICTS, before_columns, sorted};
+use titer_plan::{Before, DefenceStage};
 
 use crate::verdict::{AttackScore, DefenceVerdict, Score, Verdict, Verdicts};
 
@@ -55,16 +55,19 @@ impl Verdicts {
         let reals = |name: &str, of: fn(&ScoreRow<'_>) -> f64| {
             Column::new(name.into(), rows.iter().map(of).collect::<Vec<f64>>())
         };
-        let shares: Vec<Option<f64>> = rows.iter().map(|row| row.of.share).collect();
-        let learnt: Vec<Option<&str>> = rows.iter().map(ScoreRow::learnt).collect();
+        let learnt: Vec<Option<String>> = rows.iter().map(ScoreRow::learnt).collect();
+        let attacks: Vec<Before> = rows.iter().map(|row| Before::Attack(row.of.attack.clone())).collect();
+        // All of them are attacks.
+        let [_, attack, settings, dose] = before_columns(attacks.iter());
         let steps: Vec<u64> =
             rows.iter().map(|row| if row.moment == BEFORE { 0 } else { row.of.steps }).collect();
         let columns = vec![
             Column::new("experiment".into(), vec![self.experiment.as_str(); rows.len()]),
             texts("defence", |row| row.defence.defence.clone()),
             texts("stage", |row| stages(row.defence)),
-            texts("attack", |row| row.of.attack.clone()),
-            Column::new("share".into(), shares),
+            attack,
+            settings,
+            dose,
             texts("measure", |row| row.measure.clone()),
             texts("moment", |row| row.moment.to_owned()),
             Column::new("learnt".into(), learnt),
@@ -93,8 +96,8 @@ struct ScoreRow<'a> {
 
 impl ScoreRow<'_> {
     /// What was learnt, where that is what is measured.
-    fn learnt(&self) -> Option<&str> {
-        self.of.accuracy_of.as_deref().filter(|_| self.measure == ACCURACY)
+    fn learnt(&self) -> Option<String> {
+        self.of.accuracy_of.as_ref().filter(|_| self.measure == ACCURACY).map(Before::to_string)
     }
 }
 

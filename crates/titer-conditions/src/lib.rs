@@ -17,7 +17,6 @@ mod evidence;
 mod frame;
 mod generalization;
 mod interval;
-mod order;
 mod quantile;
 mod resistance;
 mod score;

@@ -11,36 +11,32 @@
 //! Each interval is of the experiment's confidence for its number alone: the scores describe, and the
 //! conditions, whose intervals hold at once, decide.
 
-use titer_plan::{Arm, NO_ATTACK, Probe};
+use titer_plan::{Arm, AttackPoint, Before, Probe};
 
 use crate::bootstrap::{Factors, combine, seeds};
-use crate::delivered::order;
 use crate::evidence::{Phase, Point, Run};
 use crate::interval::{Statistic, simultaneous};
-use crate::order::by_attack;
 use crate::study::{IN_DOMAIN, Study};
 use crate::verdict::{AttackScore, Change, Score};
 
 /// Every attack on one defence in the main arm.
 pub(crate) fn scores(study: &Study<'_>, defence: &str) -> Vec<AttackScore> {
-    let steps = study.table.cadence(Arm::Main).last().copied().unwrap_or(0);
     let tuning = tuning(study);
-    let mut attacks = study.table.attacks(Arm::Main);
-    attacks.sort_by(|a, b| by_attack(a, b));
-    let of = |attack: &str| {
-        let measure = Measure { study, defence, attack, steps };
+    let of = |attack: &AttackPoint| {
+        let steps = study.planned(Arm::Main, attack).last().copied().unwrap_or(0);
+        let before = Before::Attack(attack.clone());
+        let measure = Measure { study, defence, before: &before, steps };
         let harmful = measure.change(&IN_DOMAIN);
         harmful.before.or(harmful.after)?;
         let by_probe = IN_DOMAIN.into_iter().map(|probe| (probe, measure.change(&[probe])));
         let own = measure.change(&[Probe::Alias]);
         let (accuracy_of, accuracy) = match (own.before.or(own.after), tuning) {
-            (None, Some(label)) => (Some(label.to_owned()), tuned(study, defence, label)),
+            (None, Some(tuning)) => (Some(tuning.clone()), tuned(study, defence, tuning)),
             (None, None) => (None, own),
-            (Some(_), _) => (Some(attack.to_owned()), own),
+            (Some(_), _) => (Some(before.clone()), own),
         };
         Some(AttackScore {
-            attack: attack.to_owned(),
-            share: order(attack).1,
+            attack: attack.clone(),
             steps,
             harmful,
             harmful_by_probe: by_probe.filter(|(_, change)| *change != Change::default()).collect(),
@@ -50,25 +46,24 @@ pub(crate) fn scores(study: &Study<'_>, defence: &str) -> Vec<AttackScore> {
             routing: measure.change(&[Probe::Routing]),
         })
     };
-    attacks.into_iter().filter_map(of).collect()
+    study.table.attacks(Arm::Main).into_iter().filter_map(of).collect()
 }
 
 /// The harmless tuning that teaches the undefended model best.
-fn tuning<'a>(study: &'a Study<'_>) -> Option<&'a str> {
-    let reached = |label: &str| {
-        let runs = study.table.runs(&study.baseline?.label, Arm::Main, label, Probe::Alias);
+fn tuning<'a>(study: &'a Study<'_>) -> Option<&'a Before> {
+    let reached = |tuning: &Before| {
+        let runs = study.table.runs(&study.baseline?.label, Arm::Main, tuning, Probe::Alias);
         let last: Vec<f64> = runs.iter().filter_map(|run| Some(run.points.last()?.mean)).collect();
         (!last.is_empty()).then(|| last.iter().sum::<f64>() / last.len() as f64)
     };
-    let mut labels = study.table.tunings();
-    labels.sort_by(|a, b| by_attack(a, b));
+    let reached = |tuning: &Before| reached(tuning).unwrap_or(-1.0);
     // Of equals the first: the gentlest rate.
-    labels.into_iter().rev().max_by(|a, b| reached(a).unwrap_or(-1.0).total_cmp(&reached(b).unwrap_or(-1.0)))
+    study.table.tunings().into_iter().rev().max_by(|a, b| reached(a).total_cmp(&reached(b)))
 }
 
 /// What a harmless tuning makes of one defence.
-fn tuned(study: &Study<'_>, defence: &str, label: &str) -> Change {
-    let runs = study.table.runs(defence, Arm::Main, label, Probe::Alias);
+fn tuned(study: &Study<'_>, defence: &str, tuning: &Before) -> Change {
+    let runs = study.table.runs(defence, Arm::Main, tuning, Probe::Alias);
     let at = |point: fn(&Run) -> Option<&Point>| {
         let points: Option<Vec<&Point>> = runs.iter().map(point).collect();
         score(study, &[Part { phase: Phase::Tuning, probe: Probe::Alias, runs, points: points? }])
@@ -85,7 +80,7 @@ fn first(run: &Run) -> Option<&Point> {
 struct Measure<'a> {
     study: &'a Study<'a>,
     defence: &'a str,
-    attack: &'a str,
+    before: &'a Before,
     steps: u64,
 }
 
@@ -93,7 +88,7 @@ impl Measure<'_> {
     /// The change of the pooled probes, each as far as it was asked at all.
     fn change(&self, probes: &[Probe]) -> Change {
         let table = &self.study.table;
-        let runs = |probe| table.runs(self.defence, Arm::Main, self.attack, probe);
+        let runs = |probe| table.runs(self.defence, Arm::Main, self.before, probe);
         let asked: Vec<Probe> = probes.iter().copied().filter(|probe| !runs(*probe).is_empty()).collect();
         let after = asked.iter().map(|&probe| {
             let runs = runs(probe);
@@ -112,7 +107,7 @@ impl Measure<'_> {
         let table = &self.study.table;
         let stopped = || {
             IN_DOMAIN.into_iter().any(|probe| {
-                let runs = table.runs(self.defence, Arm::Main, self.attack, probe);
+                let runs = table.runs(self.defence, Arm::Main, self.before, probe);
                 let same = runs.iter().find(|other| {
                     (other.defence_seed, other.attack_seed) == (run.defence_seed, run.attack_seed)
                 });
@@ -132,9 +127,12 @@ impl Measure<'_> {
             Some(Part { phase, probe, runs, points })
         };
         let table = &self.study.table;
-        let elsewhere = |label: &str| table.runs(self.defence, Arm::Main, label, probe);
-        let tunings = || table.tunings().into_iter().find_map(|label| part(Phase::Tuning, elsewhere(label)));
-        part(Phase::Attack, runs).or_else(|| part(Phase::Before, elsewhere(NO_ATTACK))).or_else(tunings)
+        let elsewhere = |before: &Before| table.runs(self.defence, Arm::Main, before, probe);
+        let tunings =
+            || table.tunings().into_iter().find_map(|tuning| part(Phase::Tuning, elsewhere(tuning)));
+        part(Phase::Attack, runs)
+            .or_else(|| part(Phase::Before, elsewhere(&Before::Nothing)))
+            .or_else(tunings)
     }
 }
 

@@ -7,7 +7,7 @@
 //! Of several abilities all must hold, which needs no correction (an intersection-union test); that one of
 //! k fails is said only when its interval of confidence 1 − 2α/k lies outside.
 
-use titer_plan::{Arm, Decision, NO_ATTACK, Probe};
+use titer_plan::{Arm, Before, Decision, Probe};
 
 use crate::bootstrap::{Factors, combine, seeds};
 use crate::evidence::{Phase, Run};
@@ -94,7 +94,7 @@ fn ability(probe: Probe) -> (&'static str, &'static str) {
 
 /// Decides over every ability that was measured before any attack.
 pub(crate) fn stability(study: &Study<'_>, defence: &str, baseline: bool) -> Verdict {
-    let runs = |label: &str, probe| study.table.runs(label, Arm::Main, NO_ATTACK, probe);
+    let runs = |label: &str, probe| study.table.runs(label, Arm::Main, &Before::Nothing, probe);
     let reference = |probe| study.baseline.map_or(&[] as &[Run], |facts| runs(&facts.label, probe));
     let measured = |probe: &Probe| !runs(defence, *probe).is_empty() || !reference(*probe).is_empty();
     let mut probes: Vec<Probe> = Probe::ABILITIES.into_iter().filter(measured).collect();
@@ -150,7 +150,7 @@ fn part(
     abilities: usize,
 ) -> VerdictPart {
     let tolerance = study.settings.stability_epsilon;
-    let planned = study.table.planned_runs(defence, Arm::Main, NO_ATTACK);
+    let planned = study.table.planned_runs(defence, Arm::Main, &Before::Nothing);
     let name = ability(probe).0;
     let (verdict, estimate, interval, evidence) = if own.is_empty() {
         (Decision::Inconclusive, None, None, format!("{name} before any attack was not measured"))

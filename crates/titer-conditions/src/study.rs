@@ -1,7 +1,9 @@
 //! What all conditions look at: the table, the draws, and the curves of each defence.
 
+use std::collections::BTreeMap;
+
 use titer_plan::spec::ConditionSettings;
-use titer_plan::{Arm, NO_ATTACK, Probe, ThreatModel};
+use titer_plan::{Arm, AttackPoint, Before, Component, Probe, ThreatModel};
 
 use crate::bootstrap::Draws;
 use crate::breaks::Breaks;
@@ -26,6 +28,9 @@ pub(crate) struct Study<'a> {
     pub(crate) settings: &'a ConditionSettings,
     /// Whether the user receives the end of training and nothing else.
     pub(crate) delivered: bool,
+    /// What budgets are counted in.
+    pub(crate) axis: Component,
+    checkpoints: &'a BTreeMap<AttackPoint, Vec<u64>>,
     pub(crate) table: Table,
     pub(crate) draws: Draws,
     pub(crate) baseline: Option<&'a DefenceFacts>,
@@ -39,10 +44,18 @@ impl<'a> Study<'a> {
         if let (Some(first), Some(second)) = (baseline, baselines.next()) {
             return Err(Error::Baselines { first: first.label.clone(), second: second.label.clone() });
         }
-        let table = Table::read(&evidence.probes, &evidence.defences)?;
+        let table = Table::read(&evidence.probes, &evidence.defences, evidence.axis)?;
         let draws = Draws::new(&table.items, evidence.settings.resamples);
         let delivered = evidence.threat_model == ThreatModel::FineTuningApi;
-        Ok(Self { settings: &evidence.settings, delivered, table, draws, baseline })
+        Ok(Self {
+            settings: &evidence.settings,
+            delivered,
+            axis: evidence.axis,
+            checkpoints: &evidence.checkpoints,
+            table,
+            draws,
+            baseline,
+        })
     }
 
     /// α: what confidence leaves for error.
@@ -55,15 +68,15 @@ impl<'a> Study<'a> {
         self.table.items.contains_key(&(arm_of(probe), Phase::Attack, probe))
     }
 
-    /// The largest budget of any attack through this probe, in steps.
-    pub(crate) fn budget(&self, probe: Probe) -> u64 {
-        self.table.cadence(arm_of(probe)).last().copied().unwrap_or(0)
+    /// The checkpoints of one attack, in steps: as planned, or those of all attacks.
+    pub(crate) fn planned(&self, arm: Arm, attack: &AttackPoint) -> Vec<u64> {
+        self.checkpoints.get(attack).cloned().unwrap_or_else(|| self.table.cadence(arm))
     }
 
-    /// The checkpoints at which an attacker holds the model, in steps: with open weights all of them, under
-    /// the fine-tuning API the end of training.
-    pub(crate) fn cadence(&self, arm: Arm) -> Vec<u64> {
-        let all = self.table.cadence(arm);
+    /// The checkpoints of an attack at which the attacker holds the model, in steps: with open weights all of
+    /// them, under the fine-tuning API the end of training.
+    pub(crate) fn cadence(&self, arm: Arm, attack: &AttackPoint) -> Vec<u64> {
+        let all = self.planned(arm, attack);
         if self.delivered { all.last().copied().into_iter().collect() } else { all }
     }
 
@@ -71,14 +84,15 @@ impl<'a> Study<'a> {
     pub(crate) fn measure(&self, defence: &str) -> Curves {
         let mut curves = Vec::new();
         for arm in [Arm::Main, Arm::CrossDomain] {
-            let cadence = self.cadence(arm);
             // In the other arm it is another model.
             let before = match arm {
-                Arm::Main => self.table.runs(defence, arm, NO_ATTACK, Probe::Permitted),
+                Arm::Main => self.table.runs(defence, arm, &Before::Nothing, Probe::Permitted),
                 Arm::CrossDomain => &[],
             };
             for attack in self.table.attacks(arm) {
-                let permitted = self.table.runs(defence, arm, attack, Probe::Permitted);
+                let cadence = self.cadence(arm, attack);
+                let before_probes = Before::Attack(attack.clone());
+                let permitted = self.table.runs(defence, arm, &before_probes, Probe::Permitted);
                 let ability = Ability::new(&self.draws, permitted, before, arm);
                 for probe in HARMFUL.into_iter().filter(|&probe| arm_of(probe) == arm) {
                     let place = (defence, arm, attack, probe);
@@ -90,7 +104,7 @@ impl<'a> Study<'a> {
     }
 
     /// The attacks that were tried on some defence through this probe but not on this one.
-    pub(crate) fn not_measured(&self, curves: &Curves, probe: Probe) -> Vec<&str> {
+    pub(crate) fn not_measured(&self, curves: &Curves, probe: Probe) -> Vec<&AttackPoint> {
         if !self.asked(probe) {
             return Vec::new();
         }
@@ -103,8 +117,16 @@ impl<'a> Study<'a> {
 pub(crate) struct Curves(pub(crate) Vec<AttackCurve>);
 
 impl Curves {
-    pub(crate) fn get(&self, attack: &str, probe: Probe) -> Option<&AttackCurve> {
-        self.0.iter().find(|curve| curve.attack == attack && curve.probe == probe)
+    pub(crate) fn get(&self, attack: &AttackPoint, probe: Probe) -> Option<&AttackCurve> {
+        self.0.iter().find(|curve| curve.attack == *attack && curve.probe == probe)
+    }
+
+    /// The largest budget of any attack through this probe.
+    pub(crate) fn budget(&self, study: &Study<'_>, probe: Probe) -> u64 {
+        match study.axis {
+            Component::Steps => study.table.cadence(arm_of(probe)).last().copied().unwrap_or(0),
+            _ => self.of(probe).filter_map(|curve| curve.spent.last()).max().copied().unwrap_or(0),
+        }
     }
 
     pub(crate) fn of(&self, probe: Probe) -> impl Iterator<Item = &AttackCurve> {
@@ -119,20 +141,21 @@ impl Curves {
         study: &Study<'_>,
         probe: Probe,
         breaks: impl Fn(&AttackCurve) -> &Breaks,
-    ) -> Vec<(String, Breaks)> {
+    ) -> Vec<(AttackPoint, Breaks)> {
         if !study.asked(probe) {
             return Vec::new();
         }
         let replicates = study.draws.replicates;
-        let of = |attack: &str| self.get(attack, probe).map(&breaks);
+        let of = |attack: &AttackPoint| self.get(attack, probe).map(&breaks);
         let attacks = study.table.attacks(arm_of(probe));
         if !study.delivered {
-            let known = |attack: &str| of(attack).cloned().unwrap_or_else(|| Breaks::unknown(replicates));
-            return attacks.into_iter().map(|attack| (attack.to_owned(), known(attack))).collect();
+            let known =
+                |attack: &AttackPoint| of(attack).cloned().unwrap_or_else(|| Breaks::unknown(replicates));
+            return attacks.into_iter().map(|attack| (attack.clone(), known(attack))).collect();
         }
-        let family = |(name, members): (String, Vec<(u64, &str)>)| {
+        let family = |(family, members): (AttackPoint, Vec<(u64, &AttackPoint)>)| {
             let shares: Vec<_> = members.into_iter().map(|(share, attack)| (share, of(attack))).collect();
-            (name, over_shares(&shares, replicates))
+            (family, over_shares(&shares, replicates))
         };
         families(&attacks).into_iter().map(family).collect()
     }

@@ -7,12 +7,11 @@
 //! 1 − 2α, from resampled seeds (paired by tuning seed) and items. A curve that never reaches q* is
 //! censored at the budget.
 
-use titer_plan::{Arm, Decision, Probe};
+use titer_plan::{Arm, Before, Decision, Probe};
 
 use crate::bootstrap::{Crossing, Draws, Factors, seeds};
 use crate::evidence::{Phase, Run};
 use crate::interval::{Round, quantile, satterthwaite};
-use crate::order::by_attack;
 use crate::quantile::t_upper;
 use crate::stability::{equivalence, paired};
 use crate::study::Study;
@@ -167,17 +166,18 @@ fn variance(delays: &[Delay]) -> f64 {
 }
 
 /// Decides one rate.
-fn rate(study: &Study<'_>, defence: &str, baseline: &str, label: &str) -> VerdictPart {
+fn rate(study: &Study<'_>, defence: &str, baseline: &str, tuning: &Before) -> VerdictPart {
+    let label = tuning.to_string();
     let settings = study.settings;
     let inconclusive = |evidence: String| VerdictPart {
-        name: label.to_owned(),
+        name: label.clone(),
         verdict: Decision::Inconclusive,
         estimate: None,
         interval: None,
         evidence,
     };
-    let own = study.table.runs(defence, Arm::Main, label, Probe::Alias);
-    let reference = study.table.runs(baseline, Arm::Main, label, Probe::Alias);
+    let own = study.table.runs(defence, Arm::Main, tuning, Probe::Alias);
+    let reference = study.table.runs(baseline, Arm::Main, tuning, Probe::Alias);
     for (runs, whose) in [(own, "this"), (reference, "the aligned")] {
         if runs.is_empty() {
             return inconclusive(format!("{label} was not measured on {whose} model"));
@@ -209,7 +209,7 @@ fn rate(study: &Study<'_>, defence: &str, baseline: &str, label: &str) -> Verdic
         "{label}: {delay} against ±{epsilon}, final quality {change:+.3} ({:+.3} to {:+.3}) against ±{delta}",
         quality.lower, quality.upper
     );
-    let planned = study.table.planned_runs(defence, Arm::Main, label);
+    let planned = study.table.planned_runs(defence, Arm::Main, tuning);
     if own.len() < planned && decision == Decision::Holds {
         decision = Decision::Inconclusive;
         evidence += &format!(", but only {} of {planned} runs were measured", own.len());
@@ -220,7 +220,7 @@ fn rate(study: &Study<'_>, defence: &str, baseline: &str, label: &str) -> Verdic
     }
     let known = race.delay.upper.is_finite() && race.upper.is_finite();
     VerdictPart {
-        name: label.to_owned(),
+        name: label,
         verdict: decision,
         estimate: Some(race.delay.upper).filter(|delay| delay.is_finite()),
         interval: known.then_some(Bounds { lower: race.lower, upper: race.upper }),
@@ -260,9 +260,8 @@ pub(crate) fn trainability(study: &Study<'_>, defence: &str) -> Verdict {
         let evidence = "the aligned model is not among the defences, so nothing can be compared".to_owned();
         return verdict(Decision::Inconclusive, None, None, evidence, Vec::new());
     };
-    let mut parts: Vec<_> =
-        study.table.tunings().into_iter().map(|label| rate(study, defence, &baseline.label, label)).collect();
-    parts.sort_by(|a, b| by_attack(&a.name, &b.name));
+    let tunings = study.table.tunings().into_iter();
+    let parts: Vec<_> = tunings.map(|tuning| rate(study, defence, &baseline.label, tuning)).collect();
     let decision = all_of(&parts.iter().map(|part| part.verdict).collect::<Vec<_>>());
     // The part that decided: the first with the total's verdict; where all hold, the slowest.
     let deciding = if decision == Decision::Holds {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use titer_plan::{Condition, Decision, DefenceStage, Probe, ThreatModel};
+use serde::{Deserialize, Serialize, Serializer};
+use titer_plan::{AttackPoint, Before, Condition, Decision, DefenceStage, Probe, ThreatModel};
 
 /// The verdicts of one experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,11 +123,23 @@ pub struct Bounds {
     pub upper: f64,
 }
 
+/// An attack as data, with its name for people as `attack` beside it.
+fn named<S: Serializer>(point: &AttackPoint, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Named<'a> {
+        attack: String,
+        #[serde(flatten)]
+        point: &'a AttackPoint,
+    }
+    Named { attack: point.to_string(), point }.serialize(serializer)
+}
+
 /// When one run of an attack first exceeded φ: in `(after, until]`, or `> after`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BreakBudget {
-    /// The attack's label.
-    pub attack: String,
+    /// The attack.
+    #[serde(flatten, serialize_with = "named")]
+    pub attack: AttackPoint,
     /// The probe that exceeded φ.
     pub probe: Probe,
     /// The defence's seed.
@@ -147,8 +159,9 @@ pub struct BreakBudget {
 /// One attack's break budget against the undefended model's, all seeds together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttackRatio {
-    /// The attack's label.
-    pub attack: String,
+    /// The attack; under the fine-tuning API the family of those that differ in nothing but their dose.
+    #[serde(flatten, serialize_with = "named")]
+    pub attack: AttackPoint,
     /// The probe.
     pub probe: Probe,
     /// The ratio, with interval and censoring.
@@ -158,10 +171,9 @@ pub struct AttackRatio {
 /// What one attack does to one defence: the columns of the survey's tables (arXiv 2409.18169).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttackScore {
-    /// The attack's label.
-    pub attack: String,
-    /// The share of harmful examples in the user's data, where the label says it.
-    pub share: Option<f64>,
+    /// The attack.
+    #[serde(flatten, serialize_with = "named")]
+    pub attack: AttackPoint,
     /// Steps after which `after` was measured: the attack's whole budget.
     pub steps: u64,
     /// Harmful score: mean judge score of in-domain forbidden prompts, seen and unseen ones pooled.
@@ -170,7 +182,7 @@ pub struct AttackScore {
     pub harmful_by_probe: BTreeMap<Probe, Change>,
     /// What was learnt for `accuracy`: this attack's own run under the fine-tuning API, where the harmful
     /// examples hide in a harmless task; with open weights, a harmless tuning.
-    pub accuracy_of: Option<String>,
+    pub accuracy_of: Option<Before>,
     /// Fine-tune accuracy: mean score on held-out items of the harmless task.
     pub accuracy: Change,
     /// Ability on permitted prompts under the attack.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use titer_plan::stage::AttackStage;
-use titer_plan::{Arm, Cell, DefenceStage, HARMLESS_TUNING, NO_ATTACK, PlannedStage, StageHash, StageSpec};
+use titer_plan::{Arm, Cell, DefenceStage, PlannedStage, StageHash, StageSpec};
 
 use crate::estimate;
 use crate::results::{Results, StageCost};
@@ -126,8 +126,8 @@ impl Results {
     fn undefended(&self, cell: &Cell) -> Option<StageHash> {
         let entry = self.plan.experiment.defence.iter().find(|entry| entry.is_baseline())?;
         let same = |other: &&Cell| {
-            (&other.defence, other.arm, &other.attack, other.attack_seed)
-                == (&entry.label, cell.arm, &cell.attack, cell.attack_seed)
+            (&other.defence, other.arm, &other.before, other.attack_seed)
+                == (&entry.label, cell.arm, &cell.before, cell.attack_seed)
         };
         self.plan.cells.iter().find(same).map(|cell| cell.stage.clone())
     }
@@ -135,7 +135,7 @@ impl Results {
 
 /// Whether a cell is a user's order, or an attack.
 fn is_order(cell: &Cell) -> bool {
-    cell.attack != NO_ATTACK && !cell.attack.starts_with(HARMLESS_TUNING)
+    cell.before.attack().is_some()
 }
 
 /// Whether a planned stage is where methods of a defence's stage act.

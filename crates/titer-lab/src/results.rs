@@ -1,10 +1,13 @@
 //! Reads an experiment's artifacts back as frames and verdicts.
 
+use std::collections::BTreeMap;
+
 use polars::prelude::DataFrame;
 use serde::Serialize;
 use titer_conditions::{DefenceFacts, Evidence, Verdicts, decide};
 use titer_metrics::{Schema, stack, with_cell};
-use titer_plan::{Plan, StageHash, StageSpec};
+use titer_plan::spec::AttackEntry;
+use titer_plan::{AttackPoint, Component, Plan, StageHash, StageSpec};
 use titer_store::{Artifact, Store};
 
 use crate::files::read_frame;
@@ -112,8 +115,19 @@ impl Results {
             threat_model: experiment.threat_model,
             settings: experiment.conditions,
             defences: defences.collect(),
+            axis: Component::default(),
+            checkpoints: self.checkpoints(),
             probes: self.probes.clone(),
         })?)
+    }
+
+    /// The steps after which each attack is probed, as planned.
+    fn checkpoints(&self) -> BTreeMap<AttackPoint, Vec<u64>> {
+        let of = |entry: &AttackEntry| {
+            let cadence = entry.mechanism.checkpoints(&self.plan.experiment.probe.cadence);
+            entry.points().into_iter().map(move |grid| (grid.point, cadence.clone()))
+        };
+        self.plan.experiment.attack.iter().flat_map(of).collect()
     }
 
     /// Frame `training` of all stages.

@@ -3,8 +3,10 @@
 //! One artifact can serve several experiments and cells, so it does not know its own: the cell is
 //! joined on reading.
 
+use std::collections::BTreeMap;
+
 use polars::prelude::{Column, DataFrame};
-use titer_plan::Cell;
+use titer_plan::{Before, Cell};
 
 use crate::error::Error;
 use crate::schema::{PROBE_ROWS, PROBES, check, sorted};
@@ -19,13 +21,79 @@ pub fn with_cell(frame: &DataFrame, experiment: &str, cell: &Cell) -> Result<Dat
     let rows = frame.height();
     let text = |name: &str, value: &str| Column::new(name.into(), vec![value; rows]);
     let count = |name: &str, value: u64| Column::new(name.into(), vec![value; rows]);
-    let cell = [
+    let mut columns = vec![
         text("experiment", experiment),
         text("defence", &cell.defence),
         count("defence_seed", cell.defence_seed),
         text("arm", cell.arm.name()),
-        text("attack", &cell.attack),
         count("attack_seed", cell.attack_seed),
     ];
-    sorted(&frame.hstack(&cell).map_err(Error::polars(PROBES.name))?, &PROBES)
+    columns.extend(before_columns(std::iter::repeat_n(&cell.before, rows)));
+    sorted(&frame.hstack(&columns).map_err(Error::polars(PROBES.name))?, &PROBES)
+}
+
+/// The columns `before`, `attack`, `settings` and `dose`.
+pub fn before_columns<'a>(of: impl Iterator<Item = &'a Before> + Clone) -> [Column; 4] {
+    let texts = |name: &str, values: Vec<String>| Column::new(name.into(), values);
+    [
+        texts("before", of.clone().map(|before| before.word().to_owned()).collect()),
+        texts("attack", of.clone().map(|before| before.method().to_owned()).collect()),
+        texts("settings", of.clone().map(Before::settings).collect()),
+        Column::new("dose".into(), of.map(Before::dose).collect::<Vec<Option<f64>>>()),
+    ]
+}
+
+/// What was done before each row of a frame with those columns.
+#[derive(Debug)]
+pub struct Befores {
+    /// Everything that was done, once each, ascending.
+    pub distinct: Vec<Before>,
+    /// Which of it was done before each row.
+    pub rows: Vec<usize>,
+}
+
+impl Befores {
+    /// Reads the four columns.
+    ///
+    /// # Errors
+    /// Where a column is missing or of another type, or the four of a row do not belong together.
+    pub fn read(frame: &DataFrame, name: &'static str) -> Result<Self, Error> {
+        let fail = Error::polars(name);
+        let text = |column| frame.column(column).and_then(|column| column.str()).map_err(&fail);
+        let columns = [text("before")?, text("attack")?, text("settings")?];
+        let dose = frame.column("dose").and_then(|column| column.f64()).map_err(&fail)?;
+        let (mut known, mut distinct) = (BTreeMap::new(), Vec::new());
+        let mut rows = Vec::with_capacity(frame.height());
+        for row in 0..frame.height() {
+            let words = columns.map(|column| column.get(row).unwrap_or_default());
+            let dose = dose.get(row);
+            let index = match known.get(&(words, dose.map(f64::to_bits))) {
+                Some(index) => *index,
+                None => {
+                    let [word, method, settings] = words;
+                    let before = Before::of_columns(word, method, settings, dose).ok_or_else(|| {
+                        let dose = dose.map_or(String::new(), |dose| format!(", dose {dose}"));
+                        let got = format!("{word}, `{method}`, {settings}{dose}");
+                        Error::Before { frame: name, row, got }
+                    })?;
+                    distinct.push(before);
+                    known.insert((words, dose.map(f64::to_bits)), distinct.len() - 1);
+                    distinct.len() - 1
+                }
+            };
+            rows.push(index);
+        }
+        let mut order: Vec<usize> = (0..distinct.len()).collect();
+        order.sort_by(|a, b| distinct[*a].cmp(&distinct[*b]));
+        let mut rank = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, index)| rank[*index] = place);
+        rows.iter_mut().for_each(|row| *row = rank[*row]);
+        distinct.sort();
+        Ok(Self { distinct, rows })
+    }
+
+    /// What was done before that row, which the frame has.
+    pub fn get(&self, row: usize) -> &Before {
+        &self.distinct[self.rows[row]]
+    }
 }

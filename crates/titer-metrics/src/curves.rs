@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use polars::prelude::{Column, DataFrame};
+use titer_plan::Cost;
 
+use crate::cell::{Befores, before_columns};
 use crate::error::Error;
 use crate::schema::{CURVES, PROBES, check, sorted};
 
 #[derive(Default)]
 struct Sums {
-    examples: u64,
-    flops: f64,
+    spent: Cost,
     score: f64,
     refused: u64,
     degenerate: u64,
@@ -29,9 +30,10 @@ pub fn curves(probes: &DataFrame) -> Result<DataFrame, Error> {
     let real = |name| probes.column(name).and_then(|column| column.f64()).map_err(&fail);
     let flag = |name| probes.column(name).and_then(|column| column.bool()).map_err(&fail);
     let (experiment, defence, arm) = (text("experiment")?, text("defence")?, text("arm")?);
-    let (attack, probe) = (text("attack")?, text("probe")?);
+    let (befores, probe) = (Befores::read(probes, PROBES.name)?, text("probe")?);
     let (defence_seed, attack_seed) = (count("defence_seed")?, count("attack_seed")?);
     let (steps, examples) = (count("budget_steps")?, count("budget_examples")?);
+    let (distinct, tokens) = (count("budget_distinct")?, count("budget_tokens")?);
     let (flops, score) = (real("budget_flops")?, real("score")?);
     let (refused, degenerate) = (flag("refused")?, flag("degenerate")?);
 
@@ -43,11 +45,17 @@ pub fn curves(probes: &DataFrame) -> Result<DataFrame, Error> {
         let number = |column: &polars::prelude::UInt64Chunked| column.get(row).unwrap_or_default();
         let key = (
             (word(experiment), word(defence), number(defence_seed), word(arm)),
-            (word(attack), number(attack_seed), word(probe), number(steps)),
+            (befores.get(row), number(attack_seed), word(probe), number(steps)),
         );
         let sums = groups.entry(key).or_default();
-        sums.examples = number(examples);
-        sums.flops = flops.get(row).unwrap_or_default();
+        sums.spent = Cost {
+            steps: number(steps),
+            examples: number(examples),
+            distinct_harmful: number(distinct),
+            flops: flops.get(row).unwrap_or_default(),
+            tokens: number(tokens),
+            seconds: 0.0,
+        };
         sums.score += score.get(row).unwrap_or_default();
         sums.refused += u64::from(refused.get(row).unwrap_or_default());
         sums.degenerate += u64::from(degenerate.get(row).unwrap_or_default());
@@ -61,29 +69,31 @@ pub fn curves(probes: &DataFrame) -> Result<DataFrame, Error> {
         };
     }
     let share = |total: f64, items: u64| (total / items as f64).clamp(0.0, 1.0);
-    let columns = vec![
+    let mut columns = vec![
         column!("experiment", (key, _) => key.0.0.as_str()),
         column!("defence", (key, _) => key.0.1.as_str()),
         column!("defence_seed", (key, _) => key.0.2),
         column!("arm", (key, _) => key.0.3.as_str()),
-        column!("attack", (key, _) => key.1.0.as_str()),
         column!("attack_seed", (key, _) => key.1.1),
         column!("probe", (key, _) => key.1.2.as_str()),
         column!("budget_steps", (key, _) => key.1.3),
-        column!("budget_examples", (_, sums) => sums.examples),
-        column!("budget_flops", (_, sums) => sums.flops),
+        column!("budget_examples", (_, sums) => sums.spent.examples),
+        column!("budget_distinct", (_, sums) => sums.spent.distinct_harmful),
+        column!("budget_flops", (_, sums) => sums.spent.flops),
+        column!("budget_tokens", (_, sums) => sums.spent.tokens),
         column!("mean_score", (_, sums) => share(sums.score, sums.items)),
         column!("refused_share", (_, sums) => share(sums.refused as f64, sums.items)),
         column!("degenerate_share", (_, sums) => share(sums.degenerate as f64, sums.items)),
         column!("items", (_, sums) => sums.items),
     ];
+    columns.extend(before_columns(groups.iter().map(|(key, _)| key.1.0)));
     let frame = DataFrame::new(groups.len(), columns).map_err(Error::polars(CURVES.name))?;
     sorted(&frame, &CURVES)
 }
 
 #[cfg(test)]
 mod tests {
-    use titer_plan::{Arm, Cell, Probe, StageHash};
+    use titer_plan::{Arm, Before, Cell, Probe, StageHash};
 
     use super::*;
     use crate::cell::with_cell;
@@ -96,7 +106,7 @@ mod tests {
             defence: "none".into(),
             defence_seed: 0,
             arm: Arm::Main,
-            attack: "full-finetune/rate=3e-5".into(),
+            before: Before::tuning(3e-5),
             attack_seed,
         }
     }

@@ -28,6 +28,19 @@ pub enum Error {
         /// The schema's columns, joined by commas.
         expected: String,
     },
+    /// Columns that say what was done before and do not belong together.
+    #[error(
+        "frame `{frame}`, row {row}: expected `before`, `attack`, `settings` (a JSON object) and `dose` that belong \
+         together, got {got}"
+    )]
+    Before {
+        /// The schema's name.
+        frame: &'static str,
+        /// The row, counted from 0.
+        row: usize,
+        /// What stands there.
+        got: String,
+    },
     /// A column of another type.
     #[error("frame `{frame}`: column `{column}`: expected {expected}, got {got}")]
     WrongType {

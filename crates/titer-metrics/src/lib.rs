@@ -15,7 +15,7 @@ mod rows;
 mod scalars;
 mod schema;
 
-pub use cell::with_cell;
+pub use cell::{Befores, before_columns, with_cell};
 pub use curves::curves;
 pub use error::Error;
 pub use event_file::write_events;

@@ -75,7 +75,7 @@ mod tests {
         let error = read_parquet(Cursor::new(&written().1), &newer).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "frame `probe-rows`: expected schema probe-rows/2, got probe-rows/1; rerun the stage that wrote it"
+            "frame `probe-rows`: expected schema probe-rows/3, got probe-rows/2; rerun the stage that wrote it"
         );
         assert!(matches!(read_parquet(Cursor::new(&written().1), &RESPONSES), Err(Error::Version { .. })));
     }

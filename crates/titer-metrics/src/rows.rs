@@ -2,7 +2,7 @@
 
 use polars::prelude::{Column, DataFrame};
 use serde::{Deserialize, Serialize};
-use titer_plan::Probe;
+use titer_plan::{Cost, Probe};
 
 use crate::error::Error;
 use crate::schema::{PROBE_ROWS, RESPONSES, Schema, TRAINING, sorted};
@@ -10,12 +10,8 @@ use crate::schema::{PROBE_ROWS, RESPONSES, Schema, TRAINING, sorted};
 /// One response and its score, as the stage that asked knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeRow {
-    /// Optimiser steps spent before.
-    pub budget_steps: u64,
-    /// Training examples presented before.
-    pub budget_examples: u64,
-    /// Training floating-point operations spent before.
-    pub budget_flops: f64,
+    /// What the attack had spent before.
+    pub spent: Cost,
     /// Which kind of item.
     pub probe: Probe,
     /// The item's name, the same for every model: `venom/3/12/1`.
@@ -89,9 +85,11 @@ fn frame(height: usize, columns: Vec<Column>, schema: &Schema) -> Result<DataFra
 /// A score outside 0 to 1.
 pub fn probe_frame(rows: &[ProbeRow]) -> Result<DataFrame, Error> {
     let columns = vec![
-        counts(rows, "budget_steps", |row| row.budget_steps),
-        counts(rows, "budget_examples", |row| row.budget_examples),
-        reals(rows, "budget_flops", |row| row.budget_flops),
+        counts(rows, "budget_steps", |row| row.spent.steps),
+        counts(rows, "budget_examples", |row| row.spent.examples),
+        counts(rows, "budget_distinct", |row| row.spent.distinct_harmful),
+        reals(rows, "budget_flops", |row| row.spent.flops),
+        counts(rows, "budget_tokens", |row| row.spent.tokens),
         texts(rows, "probe", |row| row.probe.name()),
         texts(rows, "item", |row| &row.item),
         texts(rows, "judge", |row| &row.judge),
@@ -141,9 +139,7 @@ pub(crate) mod tests {
 
     pub(crate) fn row(steps: u64, probe: Probe, item: &str, score: f64) -> ProbeRow {
         ProbeRow {
-            budget_steps: steps,
-            budget_examples: steps * 16,
-            budget_flops: steps as f64 * 1e9,
+            spent: Cost { steps, examples: steps * 16, flops: steps as f64 * 1e9, ..Cost::default() },
             probe,
             item: item.into(),
             judge: "oracle-graded".into(),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use polars::prelude::DataFrame;
-use titer_plan::{Arm, Cell, Probe};
+use titer_plan::{Arm, Before, Cell, Probe};
 
+use crate::cell::Befores;
 use crate::error::Error;
 use crate::schema::{CURVES, TRAINING, check};
 
@@ -26,10 +27,10 @@ pub struct Scalar {
 
 /// The name of the run whose curve a cell holds: `tar#0 full-finetune/rate=3e-5#1`.
 pub fn curve_name(cell: &Cell) -> String {
-    run_name((&cell.defence, cell.defence_seed), cell.arm.name(), (&cell.attack, cell.attack_seed))
+    run_name((&cell.defence, cell.defence_seed), cell.arm.name(), (&cell.before, cell.attack_seed))
 }
 
-fn run_name(defence: (&str, u64), arm: &str, attack: (&str, u64)) -> String {
+fn run_name(defence: (&str, u64), arm: &str, attack: (&Before, u64)) -> String {
     let arm = if arm == Arm::Main.name() { String::new() } else { format!("{arm} ") };
     format!("{}#{} {arm}{}#{}", defence.0, defence.1, attack.0, attack.1)
 }
@@ -82,7 +83,8 @@ pub fn curve_scalars(curves: &DataFrame, measured: impl Fn(&str) -> f64) -> Resu
     let text = |name| curves.column(name).and_then(|column| column.str()).map_err(&fail);
     let count = |name| curves.column(name).and_then(|column| column.u64()).map_err(&fail);
     let real = |name| curves.column(name).and_then(|column| column.f64()).map_err(&fail);
-    let (defence, arm, attack, probe) = (text("defence")?, text("arm")?, text("attack")?, text("probe")?);
+    let (defence, arm, probe) = (text("defence")?, text("arm")?, text("probe")?);
+    let befores = Befores::read(curves, CURVES.name)?;
     let (defence_seed, attack_seed) = (count("defence_seed")?, count("attack_seed")?);
     let steps = count("budget_steps")?;
     let (score, refused) = (real("mean_score")?, real("refused_share")?);
@@ -93,8 +95,8 @@ pub fn curve_scalars(curves: &DataFrame, measured: impl Fn(&str) -> f64) -> Resu
         let word =
             |column: &'_ polars::prelude::StringChunked| column.get(row).unwrap_or_default().to_owned();
         let number = |column: &polars::prelude::UInt64Chunked| column.get(row).unwrap_or_default();
-        let (defence, attack) = (word(defence), word(attack));
-        let name = run_name((&defence, number(defence_seed)), &word(arm), (&attack, number(attack_seed)));
+        let before = (befores.get(row), number(attack_seed));
+        let name = run_name((&word(defence), number(defence_seed)), &word(arm), before);
         let probe = word(probe);
         let wall_time = measured(&name);
         let run = runs.entry(name).or_default();
@@ -161,7 +163,7 @@ mod tests {
             defence: "tar".into(),
             defence_seed: 1,
             arm: Arm::Main,
-            attack: "full-finetune/rate=3e-5".into(),
+            before: Before::tuning(3e-5),
             attack_seed: 2,
         };
         let rows = [
@@ -171,7 +173,7 @@ mod tests {
         ];
         let curves = curves(&with_cell(&probe_frame(&rows).unwrap(), "e", &cell).unwrap()).unwrap();
         let name = curve_name(&cell);
-        assert_eq!(name, "tar#1 full-finetune/rate=3e-5#2");
+        assert_eq!(name, "tar#1 alias-finetune/rate=3e-5#2");
         let runs = curve_scalars(&curves, |run| if run == name { 7.0 } else { 0.0 }).unwrap();
         let found = |tag: &str| -> Vec<_> {
             runs[&name].iter().filter(|s| s.tag == tag).map(|s| (s.step, s.wall_time, s.value)).collect()

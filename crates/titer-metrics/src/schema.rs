@@ -94,11 +94,16 @@ const EXPERIMENT: Column = text("experiment");
 const DEFENCE: Column = text("defence");
 const DEFENCE_SEED: Column = count("defence_seed", "");
 const ARM: Column = text("arm");
+const BEFORE: Column = text("before");
 const ATTACK: Column = text("attack");
+const SETTINGS: Column = text("settings");
+const DOSE: Column = optional(share("dose"));
 const ATTACK_SEED: Column = count("attack_seed", "");
 const BUDGET_STEPS: Column = count("budget_steps", "steps");
 const BUDGET_EXAMPLES: Column = count("budget_examples", "examples");
+const BUDGET_DISTINCT: Column = count("budget_distinct", "examples");
 const BUDGET_FLOPS: Column = real("budget_flops", "flops");
+const BUDGET_TOKENS: Column = count("budget_tokens", "tokens");
 const PROBE: Column = text("probe");
 const ITEM: Column = text("item");
 const JUDGE: Column = text("judge");
@@ -110,11 +115,13 @@ const RESPONSE_ID: Column = text("response_id");
 /// One row per response, as an artifact stores it: what was asked after which budget, and its score.
 pub const PROBE_ROWS: Schema = Schema {
     name: "probe-rows",
-    version: 1,
+    version: 2,
     columns: &[
         BUDGET_STEPS,
         BUDGET_EXAMPLES,
+        BUDGET_DISTINCT,
         BUDGET_FLOPS,
+        BUDGET_TOKENS,
         PROBE,
         ITEM,
         JUDGE,
@@ -129,17 +136,22 @@ pub const PROBE_ROWS: Schema = Schema {
 /// One row per response of an experiment: [`PROBE_ROWS`] joined with the cell that it belongs to.
 pub const PROBES: Schema = Schema {
     name: "probes",
-    version: 1,
+    version: 2,
     columns: &[
         EXPERIMENT,
         DEFENCE,
         DEFENCE_SEED,
         ARM,
+        BEFORE,
         ATTACK,
+        SETTINGS,
+        DOSE,
         ATTACK_SEED,
         BUDGET_STEPS,
         BUDGET_EXAMPLES,
+        BUDGET_DISTINCT,
         BUDGET_FLOPS,
+        BUDGET_TOKENS,
         PROBE,
         ITEM,
         JUDGE,
@@ -153,7 +165,10 @@ pub const PROBES: Schema = Schema {
         "defence",
         "defence_seed",
         "arm",
+        "before",
         "attack",
+        "settings",
+        "dose",
         "attack_seed",
         "budget_steps",
         "probe",
@@ -164,18 +179,23 @@ pub const PROBES: Schema = Schema {
 /// One row per run, budget and probe: means over items. What the report draws.
 pub const CURVES: Schema = Schema {
     name: "curves",
-    version: 1,
+    version: 2,
     columns: &[
         EXPERIMENT,
         DEFENCE,
         DEFENCE_SEED,
         ARM,
+        BEFORE,
         ATTACK,
+        SETTINGS,
+        DOSE,
         ATTACK_SEED,
         PROBE,
         BUDGET_STEPS,
         BUDGET_EXAMPLES,
+        BUDGET_DISTINCT,
         BUDGET_FLOPS,
+        BUDGET_TOKENS,
         share("mean_score"),
         share("refused_share"),
         share("degenerate_share"),
@@ -186,7 +206,10 @@ pub const CURVES: Schema = Schema {
         "defence",
         "defence_seed",
         "arm",
+        "before",
         "attack",
+        "settings",
+        "dose",
         "attack_seed",
         "probe",
         "budget_steps",
@@ -242,13 +265,14 @@ pub const VERDICTS: Schema = Schema {
 /// One row per defence, attack, measure and moment: scores before and after.
 pub const SCORES: Schema = Schema {
     name: "scores",
-    version: 1,
+    version: 2,
     columns: &[
         EXPERIMENT,
         DEFENCE,
         text("stage"),
         ATTACK,
-        optional(share("share")),
+        SETTINGS,
+        DOSE,
         text("measure"),
         text("moment"),
         optional(text("learnt")),

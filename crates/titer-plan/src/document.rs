@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::grid::shortest;
+use crate::before::shortest;
 use crate::mistake::Mistake;
 
 /// One `--set KEY=VALUE` of the command line.

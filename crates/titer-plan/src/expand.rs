@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::before::Before;
 use crate::catalogue::{DataFacts, DataKind};
-use crate::grid::shortest;
 use crate::hash::{derive_seed, stage_hash};
 use crate::plan::{Cell, Plan, PlannedStage};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
@@ -12,7 +12,7 @@ use crate::stage::{
     MeasureStage, PolicySpec, PretrainStage, ProbeSpec, RepairStage, Schedule, Side, Source, SourceStage,
     StageHash, StageSpec, StopRule, TrainSpec, TuneStage, WorldSpec,
 };
-use crate::vocabulary::{Arm, DefenceStage, HARMLESS_TUNING, NO_ATTACK, Probe, ThreatModel};
+use crate::vocabulary::{Arm, DefenceStage, Probe, ThreatModel};
 
 /// The stages and cells of `experiment`, which must have been checked against `data`.
 pub(crate) fn expand(experiment: Experiment, data: DataFacts) -> Plan {
@@ -112,13 +112,13 @@ impl<'a> Expansion<'a> {
         hash
     }
 
-    fn cell(&mut self, stage: StageHash, victim: &Victim<'_>, attack: &str, attack_seed: u64) {
+    fn cell(&mut self, stage: StageHash, victim: &Victim<'_>, before: Before, attack_seed: u64) {
         self.cells.push(Cell {
             stage,
             defence: victim.defence.label.clone(),
             defence_seed: victim.seed,
             arm: victim.arm,
-            attack: attack.to_owned(),
+            before,
             attack_seed,
         });
     }
@@ -262,7 +262,7 @@ impl<'a> Expansion<'a> {
             false => format!("measure {}", victim.label()),
         };
         let stage = self.plan_answered(label, measure, &[&victim.stage]);
-        self.cell(stage, victim, NO_ATTACK, 0);
+        self.cell(stage, victim, Before::Nothing, 0);
     }
 
     /// Every attack on every forbidden domain.
@@ -308,16 +308,16 @@ impl<'a> Expansion<'a> {
                         attack: point.attack.clone(),
                         domains: domains.to_vec(),
                         probes: probes.clone(),
-                        cadence: experiment.probe.cadence.clone(),
+                        cadence: entry.mechanism.checkpoints(&experiment.probe.cadence),
                         stop,
                         seed: self.seed(&format!("attack/{seed}")),
                         guard: self.guard(victim),
                         keep: self.kept(victim),
                     });
-                    let label = format!("{} {}#{seed}", victim.label(), point.label);
+                    let label = format!("{} {}#{seed}", victim.label(), point.point);
                     let stage = self.plan_answered(format!("attack {label}"), attack, &[&victim.stage]);
                     let stage = self.repaired(&label, stage, victim, &probes, false);
-                    self.cell(stage, victim, &point.label, seed);
+                    self.cell(stage, victim, Before::Attack(point.point.clone()), seed);
                 }
             }
         }
@@ -326,7 +326,7 @@ impl<'a> Expansion<'a> {
     fn tune(&mut self, victim: &Victim<'_>) {
         let settings = &self.experiment.trainability;
         for rate in settings.rates.iter().copied() {
-            let label = format!("{HARMLESS_TUNING}/rate={}", shortest(rate));
+            let before = Before::tuning(rate);
             for seed in 0..settings.seeds {
                 let probes = vec![probe(Probe::Alias, &self.facts.alias, settings.items)];
                 let tune = StageSpec::Tune(TuneStage {
@@ -349,7 +349,7 @@ impl<'a> Expansion<'a> {
                     guard: self.guard(victim),
                     keep: self.kept(victim),
                 });
-                let name = format!("{} {label}#{seed}", victim.label());
+                let name = format!("{} {before}#{seed}", victim.label());
                 // The harmless task of a policy has its answers in the policy; a guard needs the others.
                 let stage = match (&self.data, self.guard(victim)) {
                     (DataSpec::Dataset(_), _) | (_, Some(_)) => {
@@ -358,7 +358,7 @@ impl<'a> Expansion<'a> {
                     _ => self.plan(format!("tune {name}"), tune, &[&victim.stage]),
                 };
                 let stage = self.repaired(&name, stage, victim, &probes, true);
-                self.cell(stage, victim, &label, seed);
+                self.cell(stage, victim, before.clone(), seed);
             }
         }
     }

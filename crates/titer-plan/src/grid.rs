@@ -1,15 +1,16 @@
-//! The attacks of a grid, each with the label that names it in every table.
+//! The attacks of a grid.
 
 use serde_json::Value;
 
+use crate::before::AttackPoint;
 use crate::method::MethodSpec;
 use crate::spec::AttackEntry;
 
 /// One attack of a grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GridPoint {
-    /// The method and what varies over the grid: `full-finetune/rate=3e-5`.
-    pub label: String,
+    /// What tells it from the others.
+    pub point: AttackPoint,
     /// The attack, every parameter stated.
     pub attack: MethodSpec,
 }
@@ -27,33 +28,30 @@ impl AttackEntry {
             version: self.version,
             parameters: self.parameters.clone(),
         };
-        let mut points = vec![GridPoint { label: self.method.clone(), attack: fixed }];
-        for (index, (name, values)) in self.grid.iter().enumerate() {
-            let separator = if index == 0 { '/' } else { ',' };
+        let dose = self.dose.as_deref();
+        let of = |name: &str| self.parameters.get(name).and_then(Value::as_f64);
+        let point = AttackPoint {
+            method: self.method.clone(),
+            settings: Default::default(),
+            dose: dose.and_then(of),
+        };
+        let mut points = vec![GridPoint { point, attack: fixed }];
+        for (name, values) in &self.grid {
             let vary = |point: &GridPoint, value: &Value| {
-                let mut point = point.clone();
-                point.label = format!("{}{separator}{name}={}", point.label, text(value));
-                point.attack.parameters.insert(name.clone(), value.clone());
-                point
+                let mut varied = point.clone();
+                if Some(name.as_str()) == dose {
+                    varied.point.dose = value.as_f64();
+                } else {
+                    varied.point.settings.insert(name.clone(), value.clone());
+                }
+                varied.attack.parameters.insert(name.clone(), value.clone());
+                varied
             };
             points =
                 points.iter().flat_map(|point| values.iter().map(move |value| vary(point, value))).collect();
         }
         points
     }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(word) => word.clone(),
-        Value::Number(number) if number.is_f64() => number.as_f64().map(shortest).unwrap_or_default(),
-        other => other.to_string(),
-    }
-}
-
-/// The shortest text that reads back as the number, in scientific form below 0.01: `3e-5`, `0.25`, `2`.
-pub(crate) fn shortest(number: f64) -> String {
-    if number != 0.0 && number.abs() < 1e-2 { format!("{number:e}") } else { number.to_string() }
 }
 
 #[cfg(test)]
@@ -63,44 +61,41 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn labels_are_short() {
-        let check = |number, expected| assert_eq!(shortest(number), expected);
-        check(3e-5, "3e-5");
-        check(0.0001, "1e-4");
-        check(0.00125, "1.25e-3");
-        check(0.01, "0.01");
-        check(0.25, "0.25");
-        check(2.0, "2");
-        check(0.0, "0");
-    }
+    use crate::method::Mechanism;
 
     #[test]
     fn a_grid_is_every_combination() {
         let entry = AttackEntry {
             method: "full-finetune".to_owned(),
             version: 1,
+            mechanism: Mechanism::Trains,
+            dose: Some("share".to_owned()),
             seeds: 1,
-            parameters: BTreeMap::from([("steps".to_owned(), json!(200))]),
+            parameters: BTreeMap::from([("steps".to_owned(), json!(200)), ("share".to_owned(), json!(0.5))]),
             grid: BTreeMap::from([
                 ("rate".to_owned(), vec![json!(1e-4), json!(1e-3)]),
                 ("schedule".to_owned(), vec![json!("constant"), json!("cosine")]),
             ]),
         };
         let points = entry.points();
-        let labels: Vec<&str> = points.iter().map(|point| point.label.as_str()).collect();
+        let labels: Vec<String> = points.iter().map(|point| point.point.to_string()).collect();
         assert_eq!(
             labels,
             [
-                "full-finetune/rate=1e-4,schedule=constant",
-                "full-finetune/rate=1e-4,schedule=cosine",
-                "full-finetune/rate=1e-3,schedule=constant",
-                "full-finetune/rate=1e-3,schedule=cosine",
+                "full-finetune/rate=1e-4,schedule=constant,share=0.5",
+                "full-finetune/rate=1e-4,schedule=cosine,share=0.5",
+                "full-finetune/rate=1e-3,schedule=constant,share=0.5",
+                "full-finetune/rate=1e-3,schedule=cosine,share=0.5",
             ]
         );
         assert_eq!(entry.size(), points.len());
         assert_eq!(points[1].attack.parameters["steps"], json!(200));
         assert_eq!(points[1].attack.parameters["schedule"], json!("cosine"));
+
+        let grid = BTreeMap::from([("share".to_owned(), vec![json!(0.0), json!(0.1)])]);
+        let doses: Vec<_> = AttackEntry { grid, ..entry }.points().into_iter().map(|p| p.point).collect();
+        assert_eq!(doses.iter().map(|point| point.dose).collect::<Vec<_>>(), [Some(0.0), Some(0.1)]);
+        assert_eq!(doses[0].family(), doses[1].family());
+        assert!(doses[0].settings.is_empty());
     }
 }

@@ -4,8 +4,8 @@ use std::ops::Bound;
 
 use serde_json::Value as Json;
 
+use crate::before::shortest;
 use crate::document::{Node, Value};
-use crate::grid::shortest;
 use crate::method::Domain;
 use crate::mistake::advice;
 use crate::table::Log;

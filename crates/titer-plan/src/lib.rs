@@ -3,6 +3,7 @@
 //! This crate is the vocabulary of the house: plain data, no files, no tensors, no frames.
 //! [`read`] turns the TOML of a spec into a [`Plan`], or reports all of its [`Mistakes`] at once.
 
+mod before;
 mod catalogue;
 mod check;
 mod document;
@@ -20,15 +21,14 @@ pub mod stage;
 mod table;
 mod vocabulary;
 
+pub use before::{AttackPoint, Before, TuningPoint};
 pub use catalogue::{Catalogue, DataFacts, DataKind};
 pub use document::Override;
 pub use grid::GridPoint;
 pub use hash::{canonical, derive_seed, fingerprint, stage_hash};
-pub use method::{Domain, Method, MethodKind, MethodSpec, Parameter};
+pub use method::{AttackFacts, Domain, Meaning, Mechanism, Method, MethodKind, MethodSpec, Need, Parameter};
 pub use mistake::{Mistake, Mistakes};
 pub use plan::{Cell, Plan, PlannedStage};
 pub use read::read;
 pub use stage::{StageHash, StageSpec};
-pub use vocabulary::{
-    Arm, BASELINE, Budget, Condition, Decision, DefenceStage, HARMLESS_TUNING, NO_ATTACK, Probe, ThreatModel,
-};
+pub use vocabulary::{Arm, BASELINE, Component, Condition, Cost, Decision, DefenceStage, Probe, ThreatModel};

@@ -31,15 +31,105 @@ pub struct Method {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum MethodKind {
     /// Spends a budget on making a model harmful.
-    Attack {
-        /// The threat models under which it can be carried out.
-        threat_models: Vec<ThreatModel>,
-    },
+    Attack(AttackFacts),
     /// Makes a model resist.
     Defence {
         /// When it acts.
         stage: DefenceStage,
     },
+}
+
+/// What an attack is and asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AttackFacts {
+    /// The threat models under which it can be carried out.
+    pub threat_models: Vec<ThreatModel>,
+    /// By what it makes a model harmful.
+    pub mechanism: Mechanism,
+    /// What the attacker must have besides the victim's answers.
+    pub needs: Vec<Need>,
+}
+
+/// By what an attack makes a model harmful.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mechanism {
+    /// It trains, step by step.
+    Trains,
+    /// It changes weights once, without training.
+    EditsWeights,
+    /// It leaves the weights alone and asks in another way.
+    Prompts,
+}
+
+/// What an attacker must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// Forbidden prompts with the answers that are wanted.
+    HarmfulRows,
+    /// Rows of a harmless task.
+    HarmlessRows,
+    /// The model before alignment.
+    BaseModel,
+    /// A judge that scores answers as the attack goes on.
+    Judge,
+    /// The victim's weights, to read and to write.
+    Weights,
+    /// Gradients of the victim.
+    Gradients,
+}
+
+impl Mechanism {
+    /// The name used in listings and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trains => "trains",
+            Self::EditsWeights => "edits-weights",
+            Self::Prompts => "prompts",
+        }
+    }
+
+    /// The steps after which a model is probed: those of the experiment's cadence while it trains. What is done at
+    /// once has one step, and is probed before and after it.
+    pub fn checkpoints(self, cadence: &[u64]) -> Vec<u64> {
+        match self {
+            Self::Trains => cadence.to_vec(),
+            Self::EditsWeights | Self::Prompts => vec![0, 1],
+        }
+    }
+}
+
+impl Need {
+    /// The name used in listings and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HarmfulRows => "harmful-rows",
+            Self::HarmlessRows => "harmless-rows",
+            Self::BaseModel => "base-model",
+            Self::Judge => "judge",
+            Self::Weights => "weights",
+            Self::Gradients => "gradients",
+        }
+    }
+}
+
+/// What a setting means to those who must know without knowing the method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Meaning {
+    /// Optimiser steps.
+    Steps,
+    /// Examples per step.
+    Batch,
+    /// Peak learning rate.
+    Rate,
+    /// Distinct harmful rows that the attacker owns.
+    HarmfulRows,
+    /// Rows that a user hands in, harmless and harmful.
+    UserRows,
+    /// The share of harmful rows among a user's: the dose.
+    Dose,
 }
 
 /// One setting of a method.
@@ -55,6 +145,9 @@ pub struct Parameter {
     pub default: Value,
     /// The values it may take.
     pub domain: Domain,
+    /// What it means to others than the method, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<Meaning>,
 }
 
 /// The values a parameter may take.
@@ -114,7 +207,27 @@ impl MethodSpec {
     }
 }
 
+impl Method {
+    /// The setting of that meaning, if the method has one.
+    pub fn setting(&self, meaning: Meaning) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| parameter.meaning == Some(meaning))
+    }
+
+    /// What it is, if it is an attack.
+    pub fn attack(&self) -> Option<&AttackFacts> {
+        match &self.kind {
+            MethodKind::Attack(facts) => Some(facts),
+            MethodKind::Defence { .. } => None,
+        }
+    }
+}
+
 impl Parameter {
+    /// Says what it means to others than the method.
+    pub fn meaning(self, meaning: Meaning) -> Self {
+        Self { meaning: Some(meaning), ..self }
+    }
+
     /// A whole number.
     pub fn integer(
         name: &'static str,
@@ -124,7 +237,7 @@ impl Parameter {
         summary: &'static str,
     ) -> Self {
         let domain = Domain::Integer { min: *range.start(), max: *range.end() };
-        Self { name, unit, summary, default: default.into(), domain }
+        Self { name, unit, summary, default: default.into(), domain, meaning: None }
     }
 
     /// A real number.
@@ -136,7 +249,7 @@ impl Parameter {
         summary: &'static str,
     ) -> Self {
         let domain = Domain::Real { min: *range.start(), max: *range.end() };
-        Self { name, unit, summary, default: default.into(), domain }
+        Self { name, unit, summary, default: default.into(), domain, meaning: None }
     }
 
     /// A list of real numbers.
@@ -148,7 +261,7 @@ impl Parameter {
         summary: &'static str,
     ) -> Self {
         let domain = Domain::Reals { min: *range.start(), max: *range.end() };
-        Self { name, unit, summary, default: default.into(), domain }
+        Self { name, unit, summary, default: default.into(), domain, meaning: None }
     }
 
     /// One of several words.
@@ -158,6 +271,7 @@ impl Parameter {
         of: &'static [&'static str],
         summary: &'static str,
     ) -> Self {
-        Self { name, unit: "", summary, default: default.into(), domain: Domain::Choice { of } }
+        let domain = Domain::Choice { of };
+        Self { name, unit: "", summary, default: default.into(), domain, meaning: None }
     }
 }

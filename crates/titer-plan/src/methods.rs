@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use crate::before::AttackPoint;
 use crate::catalogue::Catalogue;
 use crate::kind::{Name, Never, Parametric, Setting, Text, Varied, Whole};
-use crate::method::{Method, MethodKind};
+use crate::method::{AttackFacts, Meaning, Method, MethodKind};
 use crate::mistake::advice;
 use crate::spec::{AttackEntry, DefenceEntry, LaterDefence};
 use crate::table::Table;
@@ -161,16 +162,16 @@ pub(crate) fn attacks(
     threat_model: Option<ThreatModel>,
     bounds: &AttackBounds,
 ) -> Option<Vec<AttackEntry>> {
-    let mut labels = Vec::new();
+    let mut known: Vec<AttackPoint> = Vec::new();
     root.sections("attack", |table| {
         let entry = attack(table, catalogue, threat_model, bounds)?;
-        for point in entry.points() {
-            if labels.contains(&point.label) {
+        for point in entry.points().into_iter().map(|grid| grid.point) {
+            if known.contains(&point) {
                 let remedy =
                     "join them in one entry that lists what varies, so that the label tells them apart";
-                return table.reject("method", format!("another attack is called `{}`", point.label), remedy);
+                return table.reject("method", format!("another attack is called `{point}`"), remedy);
             }
-            labels.push(point.label);
+            known.push(point);
         }
         Some(entry)
     })
@@ -193,9 +194,10 @@ fn attack(
             Some((parameter.name, setting.unwrap_or_else(|| Setting::One(parameter.default.clone()))))
         })
         .collect();
-    let possible = possible(table, method, threat_model);
+    let facts = method.attack()?;
+    let possible = possible(table, method, facts, threat_model);
     // What was read is checked against the bounds even where other parameters are wrong.
-    let fits = fits(table, &settings, bounds);
+    let fits = fits(table, method, &settings, bounds);
     let (mut parameters, mut grid) = (BTreeMap::new(), BTreeMap::new());
     for (name, setting) in settings.into_iter().collect::<Option<Vec<_>>>()? {
         match setting {
@@ -206,6 +208,8 @@ fn attack(
     let entry = AttackEntry {
         method: method.name.to_owned(),
         version: method.version,
+        mechanism: facts.mechanism,
+        dose: method.setting(Meaning::Dose).map(|parameter| parameter.name.to_owned()),
         seeds: seeds?,
         parameters,
         grid,
@@ -217,13 +221,17 @@ fn attack(
     possible.and(fits).map(|()| entry)
 }
 
-fn possible(table: &Table<'_>, method: &Method, threat_model: Option<ThreatModel>) -> Option<()> {
-    let MethodKind::Attack { threat_models } = &method.kind else { return None };
+fn possible(
+    table: &Table<'_>,
+    method: &Method,
+    facts: &AttackFacts,
+    threat_model: Option<ThreatModel>,
+) -> Option<()> {
     let threat_model = threat_model?;
-    if threat_models.contains(&threat_model) {
+    if facts.threat_models.contains(&threat_model) {
         return Some(());
     }
-    let under: Vec<&str> = threat_models.iter().map(|threat_model| threat_model.name()).collect();
+    let under: Vec<&str> = facts.threat_models.iter().map(|threat_model| threat_model.name()).collect();
     table.reject(
         "method",
         format!("`{}` cannot be carried out under {threat_model}", method.name),
@@ -231,65 +239,63 @@ fn possible(table: &Table<'_>, method: &Method, threat_model: Option<ThreatModel
     )
 }
 
-/// The budget must fit the data and the cadence. All attacks spell it with the same names: `steps`,
-/// `examples` and `batch`, and those that hide harm among a harmless task `rows` and `share`.
-fn fits(table: &Table<'_>, settings: &[Option<(&str, Setting)>], bounds: &AttackBounds) -> Option<()> {
-    let range = |name: &str| {
-        let (_, setting) = settings.iter().flatten().find(|(parameter, _)| *parameter == name)?;
+/// The budget must fit the data and the cadence, as far as the method says which of its settings spend it.
+fn fits(
+    table: &Table<'_>,
+    method: &Method,
+    settings: &[Option<(&str, Setting)>],
+    bounds: &AttackBounds,
+) -> Option<()> {
+    // The setting's key, its least and its greatest value.
+    let range = |meaning: Meaning| {
+        let key = method.setting(meaning)?.name;
+        let (_, setting) = settings.iter().flatten().find(|(parameter, _)| *parameter == key)?;
         let values = match setting {
             Setting::One(value) => std::slice::from_ref(value),
             Setting::Grid(values) => values,
         };
-        let whole = || values.iter().filter_map(Json::as_u64);
-        Some((whole().min()?, whole().max()?))
+        let numbers = || values.iter().filter_map(Json::as_f64);
+        Some((key, numbers().reduce(f64::min)?, numbers().reduce(f64::max)?))
     };
+    let rows = range(Meaning::UserRows);
     let mut fits = Some(());
-    if let (Some((steps, _)), Some(last)) = (range("steps"), bounds.last_probe)
-        && steps < last
+    if let (Some((key, steps, _)), Some(last)) = (range(Meaning::Steps), bounds.last_probe)
+        && steps < last as f64
     {
         let problem = format!("the attack ends after {steps} steps, but `probe.cadence` goes to {last}");
-        fits = table.reject("steps", problem, format!("raise it, or end `probe.cadence` at {steps}"));
+        fits = table.reject(key, problem, format!("raise it, or end `probe.cadence` at {steps}"));
     }
-    if let (Some((_, examples)), Some((available, reason))) = (range("examples"), &bounds.examples)
-        && examples > *available
+    if let (Some((key, _, examples)), Some((available, reason))) =
+        (range(Meaning::HarmfulRows), &bounds.examples)
+        && examples > *available as f64
     {
-        fits =
-            table.reject("examples", format!("there are only {available} examples, not {examples}"), reason);
+        fits = table.reject(key, format!("there are only {available} examples, not {examples}"), reason);
     }
-    if let (Some((_, steps)), Some(last), Some(_)) = (range("steps"), bounds.last_probe, range("rows"))
-        && steps > last
+    if let (Some((key, _, steps)), Some(last), Some(_)) = (range(Meaning::Steps), bounds.last_probe, rows)
+        && steps > last as f64
     {
         let problem = format!("the provider trains {steps} steps, but `probe.cadence` ends at {last}");
-        fits = table.reject("steps", problem, format!("end `probe.cadence` at {steps}"));
+        fits = table.reject(key, problem, format!("end `probe.cadence` at {steps}"));
     }
-    let shares = |name: &str| {
-        let (_, setting) = settings.iter().flatten().find(|(parameter, _)| *parameter == name)?;
-        let values = match setting {
-            Setting::One(value) => std::slice::from_ref(value),
-            Setting::Grid(values) => values,
-        };
-        let shares = || values.iter().filter_map(Json::as_f64);
-        Some((shares().reduce(f64::min)?, shares().reduce(f64::max)?))
-    };
-    if let (Some((_, rows)), Some((least, most))) = (range("rows"), shares("share")) {
+    if let (Some((key, _, rows)), Some((_, least, most))) = (rows, range(Meaning::Dose)) {
         let parts = [(most, &bounds.examples), (1.0 - least, &bounds.harmless)];
         for (share, available) in parts {
-            let needed = (share * rows as f64).round() as u64;
+            let needed = (share * rows).round() as u64;
             if let Some((available, reason)) = available
                 && needed > *available
             {
                 let problem = format!("{rows} rows need {needed} of {available} examples");
-                fits = table.reject("rows", problem, reason);
+                fits = table.reject(key, problem, reason);
             }
         }
     }
-    if let (Some((_, batch)), Some((examples, _))) =
-        (range("batch"), range("examples").or_else(|| range("rows")))
+    if let (Some((key, _, batch)), Some((owned, examples, _))) =
+        (range(Meaning::Batch), range(Meaning::HarmfulRows).or(rows))
         && batch > examples
     {
         let problem =
             format!("a batch of {batch} is more than the {examples} examples that the attacker owns");
-        fits = table.reject("batch", problem, "lower `batch` or raise `examples`");
+        fits = table.reject(key, problem, format!("lower `{key}` or raise `{owned}`"));
     }
     fits
 }

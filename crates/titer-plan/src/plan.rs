@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::before::Before;
 use crate::catalogue::DataFacts;
 use crate::spec::Experiment;
 use crate::stage::{StageHash, StageSpec};
@@ -47,10 +48,9 @@ pub struct Cell {
     pub defence_seed: u64,
     /// What the defence may have seen.
     pub arm: Arm,
-    /// The attack's label; see [`NO_ATTACK`](crate::NO_ATTACK) and
-    /// [`HARMLESS_TUNING`](crate::HARMLESS_TUNING) for the other stages.
-    pub attack: String,
-    /// Which repetition of the attack, from 0.
+    /// What was done to the model before.
+    pub before: Before,
+    /// Which repetition of that, from 0.
     pub attack_seed: u64,
 }
 

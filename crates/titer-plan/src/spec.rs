@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::method::MethodSpec;
+use crate::method::{Mechanism, MethodSpec};
 use crate::stage::{DecoderSpec, TrainSpec};
 use crate::vocabulary::{BASELINE, DefenceStage, ThreatModel};
 
@@ -194,6 +194,10 @@ pub struct AttackEntry {
     pub method: String,
     /// The method's version in its registry.
     pub version: u32,
+    /// By what it makes a model harmful.
+    pub mechanism: Mechanism,
+    /// The parameter that is its dose, if it has one: the share of harmful rows among a user's.
+    pub dose: Option<String>,
     /// How often each point of the grid is run.
     pub seeds: u64,
     /// The parameters with one value.

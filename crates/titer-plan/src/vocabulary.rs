@@ -122,17 +122,67 @@ impl Decision {
     }
 }
 
-/// What an attack has spent.
+/// What an attack costs: as estimated before, or as spent.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Budget {
-    /// Optimiser steps.
+pub struct Cost {
+    /// Optimiser steps; an attack that trains nothing counts its one application as a step.
     pub steps: u64,
     /// Training examples presented, repeats included.
     pub examples: u64,
     /// Different harmful examples that the attacker owns.
-    pub distinct_examples: u64,
-    /// Training floating-point operations.
+    pub distinct_harmful: u64,
+    /// Floating-point operations, of training above all.
     pub flops: f64,
+    /// Tokens run in training, or forced on the model.
+    pub tokens: u64,
+    /// Wall-clock time. It differs from run to run and so enters no frame.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+/// The parts of a [`Cost`] that frames hold, and that conditions can count in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Component {
+    /// Optimiser steps.
+    #[default]
+    Steps,
+    /// Examples presented.
+    Examples,
+    /// Different harmful examples owned.
+    DistinctHarmful,
+    /// Floating-point operations.
+    Flops,
+    /// Tokens.
+    Tokens,
+}
+
+impl Component {
+    /// All, in the order of the columns.
+    pub const ALL: [Self; 5] =
+        [Self::Steps, Self::Examples, Self::DistinctHarmful, Self::Flops, Self::Tokens];
+
+    /// What is counted, in the plural: the unit of break budgets.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Examples => "examples",
+            Self::DistinctHarmful => "distinct harmful examples",
+            Self::Flops => "FLOPs",
+            Self::Tokens => "tokens",
+        }
+    }
+
+    /// That part of a cost; operations rounded to whole ones.
+    pub fn of(self, cost: &Cost) -> u64 {
+        match self {
+            Self::Steps => cost.steps,
+            Self::Examples => cost.examples,
+            Self::DistinctHarmful => cost.distinct_harmful,
+            Self::Flops => cost.flops.round() as u64,
+            Self::Tokens => cost.tokens,
+        }
+    }
 }
 
 /// Which probe items a response answers.
@@ -215,12 +265,6 @@ impl Arm {
 
 /// The method, and the label, of the defence that does nothing: every comparison's denominator.
 pub const BASELINE: &str = "none";
-
-/// The label in the `attack` column of what was measured before any attack.
-pub const NO_ATTACK: &str = "none";
-
-/// The method in the `attack` column of the harmless fine-tuning that trainability looks at.
-pub const HARMLESS_TUNING: &str = "alias-finetune";
 
 macro_rules! display_as_name {
     ($($kind:ty),*) => {$(

@@ -39,7 +39,9 @@ fn attack_seed(plan: &Plan, cell: &Cell) -> u64 {
 }
 
 fn attack_cells(plan: &Plan) -> impl Iterator<Item = &Cell> {
-    plan.cells.iter().filter(|cell| cell.attack.starts_with("full-finetune"))
+    plan.cells
+        .iter()
+        .filter(|cell| cell.before.attack().is_some_and(|attack| attack.method == "full-finetune"))
 }
 
 #[test]

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use titer_conditions::Verdicts;
 use titer_lab::Results;
-use titer_plan::{Cell, HARMLESS_TUNING, MethodKind, NO_ATTACK};
+use titer_plan::{AttackPoint, Cell, Plan};
 use titer_view::caveats::{Caveat, grouped};
-use titer_view::verdict_tables::method_of;
 use titer_view::wording;
 
 use super::error::Error;
@@ -18,16 +17,17 @@ use super::model::Fact;
 /// When the frame of probes has not the columns that it should have.
 pub(super) fn measured(results: &Results) -> Result<Vec<Fact>, Error> {
     let plan = &results.plan;
-    let attacks: BTreeSet<&str> = attacked(&plan.cells).map(|cell| cell.attack.as_str()).collect();
-    let methods: BTreeSet<&str> = attacks.iter().copied().map(method_of).collect();
+    let attacks: BTreeSet<&AttackPoint> = attacked(plan).map(|(attack, _)| attack).collect();
+    let methods: BTreeSet<&str> = attacks.iter().map(|attack| attack.method.as_str()).collect();
     let tried: Vec<_> = methods
         .into_iter()
         .map(|method| {
-            let points = attacks.iter().filter(|attack| method_of(attack) == method).count();
+            let points = attacks.iter().filter(|attack| attack.method == method).count();
             format!("{method} ({})", wording::count(points, "setting"))
         })
         .collect();
-    let seeds = |of: fn(&Cell) -> u64| attacked(&plan.cells).map(of).collect::<BTreeSet<_>>().len();
+    let seeds =
+        |of: fn(&Cell) -> u64| attacked(plan).map(|(_, cell)| of(cell)).collect::<BTreeSet<_>>().len();
     let mut probes: Vec<_> =
         results.probes.column("probe")?.str()?.iter().flatten().map(str::to_owned).collect();
     probes.sort_unstable();
@@ -56,13 +56,12 @@ pub(super) fn measured(results: &Results) -> Result<Vec<Fact>, Error> {
 pub(super) fn caveats(results: &Results, verdicts: &Verdicts) -> Vec<Caveat> {
     let mut caveats = grouped(verdicts);
     let plan = &results.plan;
-    let tried: BTreeSet<&str> = attacked(&plan.cells).map(|cell| method_of(&cell.attack)).collect();
+    let tried: BTreeSet<&str> = attacked(plan).map(|(attack, _)| attack.method.as_str()).collect();
     let possible = titer_lab::catalogue().attacks;
     let untried: Vec<&str> = possible
         .iter()
-        .filter(|method| match &method.kind {
-            MethodKind::Attack { threat_models } => threat_models.contains(&verdicts.threat_model),
-            MethodKind::Defence { .. } => false,
+        .filter(|method| {
+            method.attack().is_some_and(|facts| facts.threat_models.contains(&verdicts.threat_model))
         })
         .map(|method| method.name)
         .filter(|name| !tried.contains(name))
@@ -80,8 +79,7 @@ pub(super) fn caveats(results: &Results, verdicts: &Verdicts) -> Vec<Caveat> {
     caveats
 }
 
-/// The cells of attacks proper.
-fn attacked(cells: &[Cell]) -> impl Iterator<Item = &Cell> {
-    let proper = |cell: &&Cell| cell.attack != NO_ATTACK && !cell.attack.starts_with(HARMLESS_TUNING);
-    cells.iter().filter(proper)
+/// The attacks and the cells that they were measured in.
+fn attacked(plan: &Plan) -> impl Iterator<Item = (&AttackPoint, &Cell)> {
+    plan.cells.iter().filter_map(|cell| Some((cell.before.attack()?, cell)))
 }

@@ -7,10 +7,16 @@ use titer_conditions::{
     VerdictPart, Verdicts,
 };
 use titer_lab::{DefenceCost, StageSpent};
-use titer_plan::{Condition, Decision, DefenceStage, Probe, ThreatModel};
+use titer_plan::{AttackPoint, Before, Condition, Decision, DefenceStage, Probe, ThreatModel};
 
-const GENTLE: &str = "full-finetune/rate=3e-5";
-const HARSH: &str = "full-finetune/rate=1e-3";
+const GENTLE: f64 = 3e-5;
+const HARSH: f64 = 1e-3;
+
+/// An attack at that rate.
+pub fn attack(method: &str, rate: f64) -> AttackPoint {
+    let settings = BTreeMap::from([("rate".to_owned(), rate.into())]);
+    AttackPoint { method: method.into(), settings, dose: None }
+}
 
 /// Three defences: one that breaks at once, one that resists a while, one never seen broken.
 pub fn verdicts() -> Verdicts {
@@ -58,13 +64,12 @@ fn unbroken(lower: f64) -> Titer {
 
 /// Harm after a gentle and a harsh attack, and what a harmless tuning reaches.
 fn scores([gentle, harsh]: [f64; 2], accuracy: f64) -> Vec<AttackScore> {
-    let of = |attack: &str, harm: f64| AttackScore {
-        attack: attack.into(),
-        share: None,
+    let of = |rate: f64, harm: f64| AttackScore {
+        attack: attack("full-finetune", rate),
         steps: 200,
         harmful: change(0.01, harm),
         harmful_by_probe: BTreeMap::new(),
-        accuracy_of: Some("alias-finetune/rate=3e-4".into()),
+        accuracy_of: Some(Before::tuning(3e-4)),
         accuracy: change(0.05, accuracy),
         permitted: change(0.99, 0.99 - harm / 4.0),
         routing: Change::default(),
@@ -102,11 +107,15 @@ pub fn costs() -> Vec<DefenceCost> {
 pub fn api() -> Verdicts {
     use DefenceStage::{Alignment, FineTuning, PostFineTuning};
     let of = |name: &str, stages: &[DefenceStage], harm: [f64; 4], accuracy: f64| {
+        let order = |share: f64| AttackPoint {
+            method: "mixed-finetune".into(),
+            settings: BTreeMap::new(),
+            dose: Some(share),
+        };
         let score = |(share, harm): (f64, f64)| AttackScore {
-            attack: format!("mixed-finetune/share={share}"),
-            share: Some(share),
+            attack: order(share),
             steps: 300,
-            accuracy_of: Some(format!("mixed-finetune/share={share}")),
+            accuracy_of: Some(Before::Attack(order(share))),
             accuracy: change(0.03, accuracy - share / 10.0),
             harmful: change(0.02, harm),
             ..scores([0.0; 2], 0.0).remove(0)
@@ -172,8 +181,8 @@ fn defence(
         (Condition::Generalization, verdict(Decision::Inconclusive, "the unseen probe straddles φ")),
         (Condition::Trainability, verdict(Decision::Holds, "learnt in 40 steps against 38")),
     ]);
-    let run = |attack: &str, probe, seed, (after, until)| BreakBudget {
-        attack: attack.into(),
+    let run = |rate: f64, probe, seed, (after, until)| BreakBudget {
+        attack: attack("full-finetune", rate),
         probe,
         defence_seed: 0,
         seed,
@@ -189,7 +198,8 @@ fn defence(
         }
         break_budgets.push(run(HARSH, probe, 0, (0, Some(1))));
     }
-    let ratio = |attack: &str, ratio| AttackRatio { attack: attack.into(), probe: Probe::Unseen, ratio };
+    let ratio =
+        |rate, ratio| AttackRatio { attack: attack("full-finetune", rate), probe: Probe::Unseen, ratio };
     DefenceVerdict {
         defence: name.into(),
         stage: DefenceStage::Alignment,

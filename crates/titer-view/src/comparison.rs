@@ -62,7 +62,7 @@ pub fn rows(verdicts: &Verdicts, costs: &[DefenceCost]) -> Vec<Row> {
             titer: defence.titer,
             titer_utility_bounded: defence.titer_utility_bounded,
             conditions: defence.conditions.iter().map(|(name, verdict)| (*name, verdict.verdict)).collect(),
-            attack: worst.map(|score| score.attack.clone()),
+            attack: worst.map(|score| score.attack.to_string()),
             harmful: of(|score| score.harmful),
             accuracy: of(|score| score.accuracy),
             permitted: of(|score| score.permitted),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use polars::prelude::{DataFrame, PolarsResult};
+use polars::prelude::DataFrame;
 use titer_conditions::{DefenceVerdict, Verdicts};
-use titer_plan::{Arm, DataKind, HARMLESS_TUNING, NO_ATTACK, Plan, Probe};
+use titer_metrics::{Befores, CURVES, Error};
+use titer_plan::{Arm, Before, DataKind, Plan, Probe};
 
 use crate::band::{Band, while_all_go_on};
 use crate::distinct::distinct;
@@ -20,22 +21,24 @@ struct Runs(BTreeMap<CurveKey, BTreeMap<u64, Vec<f64>>>);
 struct CurveKey {
     arm: String,
     probe: String,
-    attack: String,
+    before: Before,
     defence: String,
 }
 
 impl Runs {
-    fn read(curves: &DataFrame) -> PolarsResult<Self> {
-        let text = |name| curves.column(name)?.str();
-        let (arm, probe, attack, defence) = (text("arm")?, text("probe")?, text("attack")?, text("defence")?);
-        let steps = curves.column("budget_steps")?.u64()?;
-        let scores = curves.column("mean_score")?.f64()?;
+    fn read(curves: &DataFrame) -> Result<Self, Error> {
+        let wrong = |source| Error::Polars { frame: CURVES.name, source };
+        let text = |name| curves.column(name).and_then(|column| column.str()).map_err(wrong);
+        let (arm, probe, defence) = (text("arm")?, text("probe")?, text("defence")?);
+        let befores = Befores::read(curves, CURVES.name)?;
+        let steps = curves.column("budget_steps").and_then(|column| column.u64()).map_err(wrong)?;
+        let scores = curves.column("mean_score").and_then(|column| column.f64()).map_err(wrong)?;
         let mut runs = BTreeMap::<_, BTreeMap<_, Vec<_>>>::new();
         for row in 0..curves.height() {
             let word =
                 |column: &polars::prelude::StringChunked| column.get(row).unwrap_or_default().to_owned();
-            let key =
-                CurveKey { arm: word(arm), probe: word(probe), attack: word(attack), defence: word(defence) };
+            let before = befores.distinct[befores.rows[row]].clone();
+            let key = CurveKey { arm: word(arm), probe: word(probe), before, defence: word(defence) };
             let (Some(steps), Some(score)) = (steps.get(row), scores.get(row)) else { continue };
             runs.entry(key).or_default().entry(steps).or_default().push(score);
         }
@@ -55,16 +58,15 @@ impl Runs {
 ///
 /// # Errors
 /// When the frame has not the columns that it should have.
-pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> PolarsResult<Vec<Figure>> {
+pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> Result<Vec<Figure>, Error> {
     let runs = Runs::read(curves)?;
     let groups = groups(&verdicts.defences);
     let series: Vec<_> = verdicts.defences.iter().map(|defence| defence.defence.clone()).collect();
-    let is_tuning = |attack: &str| attack.starts_with(HARMLESS_TUNING);
-    let attacks = attack_labels(plan, |attack| attack != NO_ATTACK && !is_tuning(attack));
-    let tunings = attack_labels(plan, is_tuning);
-    let panels = |arm: Arm, probe: Probe, attacks: &[String]| -> Vec<Panel> {
-        let panel = |attack: &String| Panel {
-            title: attack.clone(),
+    let attacks = done(plan, |before| before.attack().is_some());
+    let tunings = done(plan, Before::is_tuning);
+    let panels = |arm: Arm, probe: Probe, done: &[Before]| -> Vec<Panel> {
+        let panel = |before: &Before| Panel {
+            title: before.to_string(),
             lines: series
                 .iter()
                 .enumerate()
@@ -72,7 +74,7 @@ pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> PolarsRe
                     let key = CurveKey {
                         arm: arm.name().into(),
                         probe: probe.name().into(),
-                        attack: attack.clone(),
+                        before: before.clone(),
                         defence: defence.clone(),
                     };
                     Line { series: index, points: runs.points(&key) }
@@ -80,7 +82,7 @@ pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> PolarsRe
                 .filter(|line| !line.points.is_empty())
                 .collect(),
         };
-        attacks.iter().map(panel).filter(|panel| !panel.lines.is_empty()).collect()
+        done.iter().map(panel).filter(|panel| !panel.lines.is_empty()).collect()
     };
     let threshold = || Some(Threshold { value: verdicts.phi, label: format!("φ = {}", verdicts.phi) });
     let harmfulness = |arm: Arm, probe: Probe, about: &str| Figure {
@@ -96,7 +98,7 @@ pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> PolarsRe
         groups: groups.clone(),
         panels: panels(arm, probe, &attacks),
     };
-    let ability = |id: &str, title: &str, caption: &str, probe: Probe, attacks: &[String]| Figure {
+    let ability = |id: &str, title: &str, caption: &str, probe: Probe, done: &[Before]| Figure {
         id: id.into(),
         title: title.into(),
         caption: caption.into(),
@@ -107,7 +109,7 @@ pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> PolarsRe
         threshold: None,
         series: series.clone(),
         groups: groups.clone(),
-        panels: panels(Arm::Main, probe, attacks),
+        panels: panels(Arm::Main, probe, done),
     };
     let figures = [
         harmfulness(
@@ -177,9 +179,9 @@ fn groups(defences: &[DefenceVerdict]) -> Vec<Group> {
     groups
 }
 
-/// The labels of the plan's attacks, in its order, that are `wanted`.
-fn attack_labels(plan: &Plan, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    distinct(plan.cells.iter().map(|cell| &cell.attack).filter(|attack| wanted(attack)).cloned())
+/// What is done to the models of a plan, in its order, and is `wanted`.
+fn done(plan: &Plan, wanted: impl Fn(&Before) -> bool) -> Vec<Before> {
+    distinct(plan.cells.iter().map(|cell| &cell.before).filter(|before| wanted(before)).cloned())
 }
 
 #[cfg(test)]
@@ -191,8 +193,8 @@ mod tests {
 
     #[test]
     fn a_line_ends_with_the_first_of_its_runs() {
-        let key =
-            CurveKey { arm: "main".into(), probe: "seen".into(), attack: "a".into(), defence: "d".into() };
+        let before = Before::tuning(1e-3);
+        let key = CurveKey { arm: "main".into(), probe: "seen".into(), before, defence: "d".into() };
         let budgets = BTreeMap::from([(0, vec![0.0, 0.1]), (5, vec![0.2, 0.6]), (10, vec![0.3])]);
         let runs = Runs(BTreeMap::from([(key.clone(), budgets)]));
         let points = runs.points(&key);

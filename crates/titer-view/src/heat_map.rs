@@ -1,11 +1,11 @@
 //! Heat maps: a row per defence, a column per attack, a number with a sign on a tint.
 
 use titer_conditions::{DefenceVerdict, Score, Titer, Verdicts};
-use titer_plan::{Probe, ThreatModel};
+use titer_plan::{AttackPoint, Probe, ThreatModel};
 
 use crate::distinct::distinct;
 use crate::table::{Cell, Table};
-use crate::verdict_tables::method_of;
+use crate::verdict_tables::only_method;
 use crate::wording;
 
 /// How the signs are read.
@@ -24,7 +24,7 @@ pub fn heat_maps(verdicts: &Verdicts) -> Vec<Table> {
             verdicts,
             "Attack by attack: break budget divided by that on the undefended model, on the in-domain probe where it \
              is less; 1 is no gain",
-            distinct(ratios.map(|ratio| ratio.attack.as_str())),
+            distinct(ratios.map(|ratio| &ratio.attack)),
             |defence, attack| least_ratio(defence, attack).map(|titer| ratio(&titer)),
         ));
     }
@@ -32,9 +32,9 @@ pub fn heat_maps(verdicts: &Verdicts) -> Vec<Table> {
     tables.push(table(
         verdicts,
         &format!("Attack by attack: harmful score after the whole budget, against φ = {}", verdicts.phi),
-        distinct(scores.map(|score| score.attack.as_str())),
+        distinct(scores.map(|score| &score.attack)),
         |defence, attack| {
-            let score = defence.scores.iter().find(|score| score.attack == attack)?.harmful.after?;
+            let score = defence.scores.iter().find(|score| score.attack == *attack)?.harmful.after?;
             Some(harm(&score, verdicts.phi))
         },
     ));
@@ -45,19 +45,18 @@ pub fn heat_maps(verdicts: &Verdicts) -> Vec<Table> {
 fn table(
     verdicts: &Verdicts,
     caption: &str,
-    columns: Vec<&str>,
-    cell: impl Fn(&DefenceVerdict, &str) -> Option<Cell>,
+    columns: Vec<&AttackPoint>,
+    cell: impl Fn(&DefenceVerdict, &AttackPoint) -> Option<Cell>,
 ) -> Table {
     // Where all columns are points of one method's grid, its name stands once, in the caption.
-    let method = columns.first().map(|attack| method_of(attack));
-    let method = method
-        .filter(|method| columns.iter().all(|attack| method_of(attack) == *method && attack.contains('/')));
-    let point = |attack: &&str| match method {
-        Some(_) => attack.split_once('/').map_or(*attack, |(_, point)| point).to_owned(),
-        None => (*attack).to_owned(),
+    let texts: Vec<String> = columns.iter().map(|attack| attack.settings_text()).collect();
+    let method = only_method(&columns).filter(|_| texts.iter().all(|text| !text.is_empty()));
+    let texts = match method {
+        Some(_) => texts,
+        None => columns.iter().map(ToString::to_string).collect(),
     };
     let mut head = vec![Cell::new("defence")];
-    head.extend(columns.iter().map(|attack| Cell::new(point(attack))));
+    head.extend(texts.into_iter().map(Cell::new));
     let row = |defence: &DefenceVerdict| {
         let mut row = vec![Cell::new(&defence.defence)];
         row.extend(columns.iter().map(|attack| cell(defence, attack).unwrap_or_else(|| Cell::new("–"))));
@@ -71,12 +70,12 @@ fn table(
 }
 
 /// The ratio on the in-domain probe where the defence is worth least.
-fn least_ratio(defence: &DefenceVerdict, attack: &str) -> Option<Titer> {
+fn least_ratio(defence: &DefenceVerdict, attack: &AttackPoint) -> Option<Titer> {
     let worth = |titer: &Titer| titer.value.unwrap_or(titer.lower);
     let ratios = defence
         .ratios
         .iter()
-        .filter(|ratio| ratio.attack == attack && matches!(ratio.probe, Probe::Seen | Probe::Unseen));
+        .filter(|ratio| ratio.attack == *attack && matches!(ratio.probe, Probe::Seen | Probe::Unseen));
     ratios.map(|ratio| ratio.ratio).min_by(|a, b| worth(a).total_cmp(&worth(b)))
 }
 
@@ -171,7 +170,7 @@ mod tests {
     fn attacks_of_several_methods_are_named_whole() {
         let mut verdicts = specimen::verdicts();
         for defence in &mut verdicts.defences {
-            defence.scores[0].attack = "lora-finetune/rate=1e-4".into();
+            defence.scores[0].attack = specimen::attack("lora-finetune", 1e-4);
         }
         let tables = heat_maps(&verdicts);
         let head: Vec<_> = tables[1].head.iter().map(|cell| cell.text.as_str()).collect();

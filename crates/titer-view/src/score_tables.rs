@@ -51,7 +51,7 @@ fn worst_attacks(verdicts: &Verdicts) -> Table {
             of(|score| score.harmful),
             of(|score| score.accuracy),
             of(|score| score.permitted),
-            Cell::new(score.map_or("–", |score| &score.attack)),
+            Cell::new(score.map_or("–".to_owned(), |score| score.attack.to_string())),
         ]
     };
     Table {
@@ -73,12 +73,12 @@ fn worst_attacks(verdicts: &Verdicts) -> Table {
 /// Under the fine-tuning API: a column per share, and their mean.
 fn by_share(verdicts: &Verdicts, caption: String, of: fn(&AttackScore) -> Change) -> Table {
     let all = || verdicts.defences.iter().flat_map(|defence| &defence.scores);
-    let mut shares: Vec<f64> = all().filter_map(|score| score.share).collect();
+    let mut shares: Vec<f64> = all().filter_map(|score| score.attack.dose).collect();
     shares.sort_by(f64::total_cmp);
     shares.dedup();
-    let families = distinct(all().map(family));
+    let families = distinct(all().map(|score| score.attack.family()));
     let several = families.len() > 1;
-    // An order whose label says no share is the only one.
+    // An order without a share is the only one.
     let columns: Vec<Option<f64>> =
         if shares.is_empty() { vec![None] } else { shares.into_iter().map(Some).collect() };
     let mut head = vec![Cell::new("defence")];
@@ -95,19 +95,19 @@ fn by_share(verdicts: &Verdicts, caption: String, of: fn(&AttackScore) -> Change
     }
     let mut rows = Vec::new();
     for defence in &verdicts.defences {
-        for name in &families {
+        for family in &families {
             let mine: Vec<&AttackScore> =
-                defence.scores.iter().filter(|score| family(score) == *name).collect();
+                defence.scores.iter().filter(|score| score.attack.family() == *family).collect();
             if mine.is_empty() {
                 continue;
             }
             let after = |share: &Option<f64>| {
-                let found = mine.iter().find(|score| score.share == *share);
+                let found = mine.iter().find(|score| score.attack.dose == *share);
                 found.and_then(|score| of(score).after)
             };
             let mut row = vec![Cell::new(&defence.defence)];
             if several {
-                row.push(Cell::new(name));
+                row.push(Cell::new(family.to_string()));
             }
             row.push(number(mine.iter().find_map(|score| of(score).before)));
             row.extend(columns.iter().map(|share| number(after(share))));
@@ -121,13 +121,6 @@ fn by_share(verdicts: &Verdicts, caption: String, of: fn(&AttackScore) -> Change
         }
     }
     Table { caption, head, rows }
-}
-
-/// `mixed-finetune/rate=1e-3` of `mixed-finetune/rate=1e-3,share=0.1`.
-fn family(score: &AttackScore) -> String {
-    let parts: Vec<&str> =
-        score.attack.split(['/', ',']).filter(|part| !part.starts_with("share=")).collect();
-    parts.join(" ")
 }
 
 /// A score with its interval, which narrow tables leave out.

@@ -1,7 +1,7 @@
 //! Verdicts as tables: what `titer show` prints and what a report's tables are made of.
 
 use titer_conditions::{DefenceVerdict, Titer, Verdict, VerdictPart, Verdicts};
-use titer_plan::{Condition, Decision, Probe, ThreatModel};
+use titer_plan::{AttackPoint, Condition, Decision, Probe, ThreatModel};
 
 use crate::distinct::distinct;
 use crate::table::{Cell, Table};
@@ -136,9 +136,9 @@ pub fn break_budgets(defence: &DefenceVerdict) -> Table {
     let unit = defence.break_budgets.first().map_or("steps", |b| b.unit.as_str());
     by_attack(
         format!("{}: break budgets in {unit}", defence.defence),
-        defence.break_budgets.iter().map(|b| (b.attack.as_str(), b.probe)),
+        defence.break_budgets.iter().map(|b| (&b.attack, b.probe)),
         |attack, probe| {
-            let runs = defence.break_budgets.iter().filter(|b| b.attack == attack && b.probe == probe);
+            let runs = defence.break_budgets.iter().filter(|b| b.attack == *attack && b.probe == probe);
             wording::break_range(runs)
         },
     )
@@ -151,9 +151,9 @@ fn ratios(defence: &DefenceVerdict, budget: &str) -> Table {
     let itself = defence.ratios.iter().all(|ratio| is_one(&ratio.ratio));
     by_attack(
         format!("{}: {budget} ÷ that of the undefended model", defence.defence),
-        defence.ratios.iter().filter(|_| !itself).map(|r| (r.attack.as_str(), r.probe)),
+        defence.ratios.iter().filter(|_| !itself).map(|r| (&r.attack, r.probe)),
         |attack, probe| {
-            let ratio = defence.ratios.iter().find(|r| r.attack == attack && r.probe == probe);
+            let ratio = defence.ratios.iter().find(|r| r.attack == *attack && r.probe == probe);
             ratio.map_or("–".into(), |r| wording::titer(&r.ratio))
         },
     )
@@ -162,22 +162,22 @@ fn ratios(defence: &DefenceVerdict, budget: &str) -> Table {
 /// A row per attack in the order met, a column per harmful probe met.
 fn by_attack<'a>(
     caption: String,
-    cells: impl Iterator<Item = (&'a str, Probe)>,
-    text: impl Fn(&str, Probe) -> String,
+    cells: impl Iterator<Item = (&'a AttackPoint, Probe)>,
+    text: impl Fn(&AttackPoint, Probe) -> String,
 ) -> Table {
     let (attacks, met): (Vec<_>, Vec<_>) = cells.unzip();
     let attacks = distinct(attacks);
     // Where all rows are points of one method's grid, narrow tables need not repeat its name.
-    let method = attacks.first().map(|attack| method_of(attack));
-    let method = method.filter(|method| attacks.iter().all(|attack| method_of(attack) == *method));
+    let one_method = only_method(&attacks).is_some();
     let probes: Vec<_> = HARMFUL_PROBES.into_iter().filter(|probe| met.contains(probe)).collect();
     let mut head = vec![Cell::new("attack")];
     head.extend(probes.iter().map(|probe| Cell::new(probe.name())));
     let rows = attacks
         .into_iter()
         .map(|attack| {
-            let short = method.and_then(|method| attack.strip_prefix(method)?.strip_prefix('/'));
-            let mut row = vec![Cell::shortened(attack, short.unwrap_or(attack))];
+            let short = Some(attack.settings_text()).filter(|text| one_method && !text.is_empty());
+            let name = attack.to_string();
+            let mut row = vec![Cell::shortened(&name, short.as_ref().unwrap_or(&name))];
             row.extend(probes.iter().map(|&probe| Cell::new(text(attack, probe))));
             row
         })
@@ -185,9 +185,10 @@ fn by_attack<'a>(
     Table { caption, head, rows }
 }
 
-/// `full-finetune` of `full-finetune/rate=3e-5`.
-pub fn method_of(attack: &str) -> &str {
-    attack.split('/').next().unwrap_or(attack)
+/// The method of all these attacks, if they have but one.
+pub fn only_method<'a>(attacks: &[&'a AttackPoint]) -> Option<&'a str> {
+    let method = attacks.first()?.method.as_str();
+    attacks.iter().all(|attack| attack.method == method).then_some(method)
 }
 
 #[cfg(test)]

@@ -280,7 +280,7 @@ mod tests {
 
     fn run(after: u64, until: Option<u64>) -> BreakBudget {
         BreakBudget {
-            attack: "a".into(),
+            attack: titer_specimen::attack("a", 1e-3),
             probe: Probe::Seen,
             defence_seed: 0,
             seed: 0,

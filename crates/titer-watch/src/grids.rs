@@ -1,7 +1,7 @@
 //! Verdicts as grids of cells: defence by condition, and defence by attack.
 
 use titer_conditions::{AttackScore, DefenceVerdict, Score, Titer, Verdicts};
-use titer_plan::{Probe, ThreatModel};
+use titer_plan::{AttackPoint, Probe, ThreatModel};
 use titer_view::distinct::distinct;
 use titer_view::verdict_tables::{CONDITIONS, parts};
 use titer_view::wording;
@@ -68,12 +68,12 @@ pub(crate) fn probes(verdicts: &Verdicts, face: Face) -> Vec<Option<Probe>> {
 }
 
 /// The attacks that a face has columns for, in the order met.
-fn attacks(verdicts: &Verdicts, face: Face) -> Vec<&str> {
+fn attacks(verdicts: &Verdicts, face: Face) -> Vec<&AttackPoint> {
     let defences = verdicts.defences.iter();
     match face {
         Face::Verdicts => Vec::new(),
-        Face::Ratios => distinct(defences.flat_map(|d| &d.ratios).map(|ratio| ratio.attack.as_str())),
-        Face::Harm => distinct(defences.flat_map(|d| &d.scores).map(|score| score.attack.as_str())),
+        Face::Ratios => distinct(defences.flat_map(|d| &d.ratios).map(|ratio| &ratio.attack)),
+        Face::Harm => distinct(defences.flat_map(|d| &d.scores).map(|score| &score.attack)),
     }
 }
 
@@ -91,10 +91,13 @@ pub(crate) fn columns(verdicts: &Verdicts, face: Face) -> Vec<Column> {
 }
 
 /// `full-finetune` above `rate=3e-5`.
-fn attack_column(attack: &str) -> Column {
-    let attack = titer_view::sanitise::line(attack);
-    let (group, name) = attack.split_once('/').unwrap_or(("", &attack));
-    Column { group: group.into(), name: name.into(), short: name.into() }
+fn attack_column(attack: &AttackPoint) -> Column {
+    let clean = |text: &str| titer_view::sanitise::line(text).into_owned();
+    let (group, name) = match attack.settings_text() {
+        text if text.is_empty() => (String::new(), clean(&attack.method)),
+        text => (clean(&attack.method), clean(&text)),
+    };
+    Column { group, short: name.clone(), name }
 }
 
 /// The cells of a defence's row.
@@ -124,15 +127,15 @@ pub(crate) fn cells(
             std::iter::once(titer).chain(CONDITIONS.iter().map(verdict)).collect()
         }
         Face::Ratios => {
-            let ratio = |attack: &str| {
-                let found = defence.ratios.iter().find(|r| r.attack == attack && Some(r.probe) == probe);
+            let ratio = |attack: &AttackPoint| {
+                let found = defence.ratios.iter().find(|r| r.attack == *attack && Some(r.probe) == probe);
                 found.map_or_else(dash, |found| ratio_cell(&found.ratio, look))
             };
             attacks(verdicts, face).into_iter().map(ratio).collect()
         }
         Face::Harm => {
-            let harm = |attack: &str| {
-                let score = defence.scores.iter().find(|score| score.attack == attack);
+            let harm = |attack: &AttackPoint| {
+                let score = defence.scores.iter().find(|score| score.attack == *attack);
                 let after = score.and_then(|score| harm_of(score, probe));
                 after.map_or_else(dash, |after| harm_cell(after, verdicts.phi))
             };
@@ -252,15 +255,15 @@ fn verdict_detail(defence: &DefenceVerdict, condition: usize, look: Look) -> Vec
 fn ratio_detail(
     verdicts: &Verdicts,
     defence: &DefenceVerdict,
-    attack: &str,
+    attack: &AttackPoint,
     probe: Option<Probe>,
     look: Look,
 ) -> Vec<Paragraph<'static>> {
     let on = probe.map_or("harmful items", wording::probe);
-    let ratio = defence.ratios.iter().find(|r| r.attack == attack && Some(r.probe) == probe);
+    let ratio = defence.ratios.iter().find(|r| r.attack == *attack && Some(r.probe) == probe);
     let ratio = ratio.map_or("not measured".to_owned(), |found| wording::titer(&found.ratio));
     let budget = |defence: &DefenceVerdict| {
-        let runs = defence.break_budgets.iter().filter(|b| b.attack == attack && Some(b.probe) == probe);
+        let runs = defence.break_budgets.iter().filter(|b| b.attack == *attack && Some(b.probe) == probe);
         let unit = defence.break_budgets.first().map_or("steps", |budget| budget.unit.as_str());
         Paragraph::plain(format!("{} breaks after {} {unit}", defence.defence, wording::break_range(runs)))
     };
@@ -285,11 +288,11 @@ fn ratio_detail(
 fn harm_detail(
     verdicts: &Verdicts,
     defence: &DefenceVerdict,
-    attack: &str,
+    attack: &AttackPoint,
     probe: Option<Probe>,
     look: Look,
 ) -> Vec<Paragraph<'static>> {
-    let Some(score) = defence.scores.iter().find(|score| score.attack == attack) else { return Vec::new() };
+    let Some(score) = defence.scores.iter().find(|score| score.attack == *attack) else { return Vec::new() };
     let on = probe.map_or("all harmful items", wording::probe);
     let harm = probe.map_or(Some(&score.harmful), |probe| score.harmful_by_probe.get(&probe));
     let harm = harm.map_or("not measured".to_owned(), wording::long_change);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use titer_plan::{Arm, NO_ATTACK, Probe};
+use titer_plan::{Arm, Before, Probe};
 use titer_view::band::{Band, mean, while_all_go_on};
 
 use super::widgets::chart::Point;
@@ -11,8 +11,8 @@ use titer_lab::live::{Curve, CurvePoint, ExperimentView};
 /// What the runs of a group have in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Group {
-    /// The attack's label.
-    pub(crate) attack: String,
+    /// What was done to the model.
+    pub(crate) before: Before,
     /// The defence's label.
     pub(crate) defence: String,
     /// What the defence may have seen.
@@ -21,11 +21,11 @@ pub(crate) struct Group {
 
 impl Group {
     fn of(curve: &Curve) -> Self {
-        Self { attack: curve.attack.clone(), defence: curve.defence.clone(), arm: curve.arm }
+        Self { before: curve.before.clone(), defence: curve.defence.clone(), arm: curve.arm }
     }
 
     fn has(&self, curve: &Curve) -> bool {
-        curve.attack == self.attack && curve.defence == self.defence && curve.arm == self.arm
+        curve.before == self.before && curve.defence == self.defence && curve.arm == self.arm
     }
 
     /// For lists and legends.
@@ -34,7 +34,7 @@ impl Group {
             Arm::Main => "",
             Arm::CrossDomain => " (cross-domain)",
         };
-        format!("{} · {}{arm}", self.defence, self.attack)
+        format!("{} · {}{arm}", self.defence, self.before)
     }
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn groups(view: &ExperimentView, probe: Probe) -> Vec<Group> {
     let mut groups = Vec::new();
     // Runs of one group mostly follow each other: few names are compared.
     let mut known = BTreeSet::new();
-    for curve in view.curves.iter().filter(|curve| curve.probe == probe && curve.attack != NO_ATTACK) {
+    for curve in view.curves.iter().filter(|curve| curve.probe == probe && curve.before != Before::Nothing) {
         if groups.last().is_some_and(|last: &Group| last.has(curve)) {
             continue;
         }
@@ -57,8 +57,9 @@ pub(crate) fn groups(view: &ExperimentView, probe: Probe) -> Vec<Group> {
 
 /// The probes that were asked, in the order of the tables.
 pub(crate) fn probes(view: &ExperimentView) -> Vec<Probe> {
-    let asked =
-        |probe: &Probe| view.curves.iter().any(|curve| curve.probe == *probe && curve.attack != NO_ATTACK);
+    let asked = |probe: &Probe| {
+        view.curves.iter().any(|curve| curve.probe == *probe && curve.before != Before::Nothing)
+    };
     Probe::ALL.into_iter().filter(asked).collect()
 }
 

@@ -122,7 +122,7 @@ pub(crate) fn experiment() -> ExperimentView {
     let curves = plan
         .cells
         .iter()
-        .filter(|cell| cell.attack != titer_plan::NO_ATTACK)
+        .filter(|cell| cell.before != titer_plan::Before::Nothing)
         .flat_map(|cell| {
             [Probe::Seen, Probe::Unseen, Probe::Permitted].map(|probe| curve(cell, probe, &stages))
         })
@@ -160,7 +160,7 @@ fn curve(cell: &Cell, probe: Probe, stages: &[StageLine]) -> Curve {
         defence: cell.defence.clone(),
         defence_seed: cell.defence_seed,
         arm: cell.arm,
-        attack: cell.attack.clone(),
+        before: cell.before.clone(),
         attack_seed: cell.attack_seed,
         probe,
         points: Arc::new(points.collect()),

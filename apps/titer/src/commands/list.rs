@@ -141,9 +141,11 @@ fn methods(methods: &[Method], as_json: bool) -> anyhow::Result<Exit> {
 
 fn kind(kind: &MethodKind) -> String {
     match kind {
-        MethodKind::Attack { threat_models } => {
-            let names: Vec<_> = threat_models.iter().map(|model| model.name()).collect();
-            format!("attack under {}", names.join(" and "))
+        MethodKind::Attack(facts) => {
+            let under: Vec<_> = facts.threat_models.iter().map(|model| model.name()).collect();
+            let needs: Vec<_> = facts.needs.iter().map(|need| need.name()).collect();
+            let (does, under) = (facts.mechanism.name(), under.join(" and "));
+            format!("attack under {under}; {does}; needs {}", needs.join(", "))
         }
         MethodKind::Defence { stage } => format!("defence of the {stage} stage"),
     }

@@ -1,15 +1,53 @@
 //! Made-up `probes` frames: a closure says how harmful, or how able, each run is at each budget.
 
+use std::collections::BTreeMap;
+
 use titer_conditions::{DefenceFacts, DefenceVerdict, Evidence, Verdict, Verdicts, decide};
 use titer_metrics::{PROBES, ProbeRow, probe_frame, stack, with_cell};
 use titer_plan::spec::ConditionSettings;
-use titer_plan::{Arm, Cell, Condition, Decision, DefenceStage, Probe, StageHash, ThreatModel};
+use titer_plan::{
+    Arm, AttackPoint, Before, Cell, Component, Condition, Cost, Decision, DefenceStage, Probe, StageHash,
+    ThreatModel,
+};
+
+/// What was done, as short as tests need it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Done {
+    Nothing,
+    /// `full-finetune` at that rate.
+    Rate(f64),
+    /// `mixed-finetune` with that share of harmful rows.
+    Share(f64),
+    Tuning(f64),
+}
+
+impl Done {
+    pub(crate) fn before(self) -> Before {
+        let attack = |method: &str, settings, dose| {
+            Before::Attack(AttackPoint { method: method.into(), settings, dose })
+        };
+        match self {
+            Self::Nothing => Before::Nothing,
+            Self::Rate(rate) => {
+                attack("full-finetune", BTreeMap::from([("rate".to_owned(), rate.into())]), None)
+            }
+            Self::Share(share) => attack("mixed-finetune", BTreeMap::new(), Some(share)),
+            Self::Tuning(rate) => Before::tuning(rate),
+        }
+    }
+
+    /// The attack, which it is.
+    #[track_caller]
+    pub(crate) fn point(self) -> AttackPoint {
+        self.before().attack().expect("an attack").clone()
+    }
+}
 
 /// One point of one run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At {
     pub(crate) defence: &'static str,
-    pub(crate) attack: &'static str,
+    pub(crate) attack: Done,
     pub(crate) probe: Probe,
     pub(crate) defence_seed: u64,
     pub(crate) attack_seed: u64,
@@ -21,14 +59,14 @@ impl At {
         self.defence == "shield"
     }
 
-    /// The share of harmful examples that an order's label says.
+    /// The share of harmful examples in an order.
     pub(crate) fn share(&self) -> f64 {
-        self.attack.split_once("share=").map_or(0.0, |(_, share)| share.parse().expect("a share"))
+        if let Done::Share(share) = self.attack { share } else { 0.0 }
     }
 
     /// Whether this is on the way to a model that is then repaired, which nobody asks anything.
     pub(crate) fn on_the_way(&self) -> bool {
-        self.shielded() && self.attack.contains("share=") && self.steps < 300
+        self.shielded() && matches!(self.attack, Done::Share(_)) && self.steps < 300
     }
 
     /// The usual value: full ability, and alias prompts learnt within 50 steps.
@@ -47,7 +85,7 @@ pub(crate) struct Setup {
     pub(crate) defence_seeds: u64,
     pub(crate) attack_seeds: u64,
     pub(crate) cadence: Vec<u64>,
-    pub(crate) attacks: Vec<&'static str>,
+    pub(crate) attacks: Vec<Done>,
     pub(crate) probes: Vec<Probe>,
     /// Asked before any attack.
     pub(crate) abilities: Vec<Probe>,
@@ -56,15 +94,11 @@ pub(crate) struct Setup {
     pub(crate) settings: ConditionSettings,
 }
 
-pub(crate) const SLOW: &str = "full-finetune/rate=3e-5";
-pub(crate) const FAST: &str = "full-finetune/rate=1e-3";
-pub(crate) const ORDERS: [&str; 4] = [
-    "mixed-finetune/share=0",
-    "mixed-finetune/share=0.05",
-    "mixed-finetune/share=0.1",
-    "mixed-finetune/share=0.2",
-];
-pub(crate) const TUNING: &str = "alias-finetune/rate=3e-4";
+pub(crate) const SLOW: Done = Done::Rate(3e-5);
+pub(crate) const FAST: Done = Done::Rate(1e-3);
+pub(crate) const ORDERS: [Done; 4] =
+    [Done::Share(0.0), Done::Share(0.05), Done::Share(0.1), Done::Share(0.2)];
+pub(crate) const TUNING: Done = Done::Tuning(3e-4);
 
 impl Default for Setup {
     fn default() -> Self {
@@ -134,7 +168,7 @@ impl Setup {
         let mut frames = Vec::new();
         for (defence, defence_seeds) in [("none", 1), ("shield", self.defence_seeds)] {
             for defence_seed in 0..defence_seeds {
-                let mut measure = |arm, attack: &'static str, seed, cadence: &[u64], probes: &[Probe]| {
+                let mut measure = |arm, attack: Done, seed, cadence: &[u64], probes: &[Probe]| {
                     let mut rows = Vec::new();
                     for (&steps, &probe) in
                         cadence.iter().flat_map(|steps| probes.iter().map(move |p| (steps, p)))
@@ -148,14 +182,14 @@ impl Setup {
                         defence: defence.into(),
                         defence_seed,
                         arm,
-                        attack: attack.into(),
+                        before: attack.before(),
                         attack_seed: seed,
                     };
                     frames.push(
                         with_cell(&probe_frame(&rows).expect("rows"), "made-up", &cell).expect("a cell"),
                     );
                 };
-                measure(Arm::Main, "none", 0, &[0], &self.abilities);
+                measure(Arm::Main, Done::Nothing, 0, &[0], &self.abilities);
                 for seed in 0..self.attack_seeds {
                     measure(Arm::Main, TUNING, seed, &[0, 10, 20, 30, 40, 50, 75, 100], &[Probe::Alias]);
                     for &attack in &self.attacks {
@@ -186,6 +220,8 @@ impl Setup {
             threat_model: if self.api { ThreatModel::FineTuningApi } else { ThreatModel::OpenWeights },
             settings: self.settings,
             defences: vec![facts("none", true), facts("shield", false)],
+            axis: Component::Steps,
+            checkpoints: BTreeMap::new(),
             probes: stack(&frames, &PROBES).expect("one schema"),
         }
     }
@@ -193,9 +229,12 @@ impl Setup {
 
 fn row(at: At, item: usize, score: f64) -> ProbeRow {
     ProbeRow {
-        budget_steps: at.steps,
-        budget_examples: at.steps * 16,
-        budget_flops: at.steps as f64 * 1e9,
+        spent: Cost {
+            steps: at.steps,
+            examples: at.steps * 16,
+            flops: at.steps as f64 * 1e9,
+            ..Cost::default()
+        },
         probe: at.probe,
         item: format!("venom/{item:03}"),
         judge: "oracle-graded".into(),

@@ -1,7 +1,7 @@
 use titer_conditions::{Error, Evidence, Verdicts, decide};
 use titer_metrics::{PROBES, VERDICTS, check};
 
-use crate::frames::{Setup, caveat, verdicts};
+use crate::frames::{Done, Setup, caveat, verdicts};
 
 fn evidence() -> Evidence {
     Setup::one_seed().harm(|at| Some(if at.steps >= 8 { 0.9 } else { 0.0 }))
@@ -104,7 +104,7 @@ fn the_full_preset_is_decided_in_seconds() {
     let mut setup = Setup {
         defence_seeds: 8,
         cadence: (0..22).map(|step| step * step).collect(),
-        attacks: vec!["a/rate=3e-5", "a/rate=1e-4", "a/rate=3e-4", "a/rate=1e-3"],
+        attacks: [3e-5, 1e-4, 3e-4, 1e-3].map(Done::Rate).to_vec(),
         probes: vec![titer_plan::Probe::Seen, titer_plan::Probe::Unseen, titer_plan::Probe::CrossDomain],
         ..Setup::default()
     };

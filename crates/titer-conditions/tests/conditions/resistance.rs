@@ -32,7 +32,7 @@ fn much_harm_fails_and_names_the_cheapest_attack() {
     let verdict = check(&evidence, Resistance, Fails, "full-finetune/rate=1e-3 after 8 steps");
     assert!(verdict.interval.unwrap().lower > 0.2);
     check(&evidence, StrongResistance, Fails, "broken within 8 steps");
-    check_of(&evidence, "none", Resistance, Fails, FAST);
+    check_of(&evidence, "none", Resistance, Fails, "full-finetune/rate=1e-3 after 8 steps");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_missing_attack_cannot_hold() {
 #[test]
 fn a_missing_attack_does_not_hide_a_break() {
     let evidence = Setup::default().harm(|at| (!at.shielded() || at.attack == SLOW).then_some(0.9));
-    check(&evidence, Resistance, Fails, SLOW);
+    check(&evidence, Resistance, Fails, "full-finetune/rate=3e-5 after");
 }
 
 #[test]

@@ -4,12 +4,12 @@ use titer_conditions::{AttackScore, Change, Evidence, Verdicts};
 use titer_metrics::{SCORES, check};
 use titer_plan::Probe;
 
-use crate::frames::{FAST, SLOW, Setup, TUNING, of, verdicts};
+use crate::frames::{Done, FAST, SLOW, Setup, TUNING, of, verdicts};
 
 #[track_caller]
-fn score(evidence: &Evidence, defence: &str, attack: &str) -> AttackScore {
+fn score(evidence: &Evidence, defence: &str, attack: Done) -> AttackScore {
     let scores = of(evidence, defence).scores;
-    scores.into_iter().find(|score| score.attack == attack).expect("the attack is scored")
+    scores.into_iter().find(|score| score.attack == attack.point()).expect("the attack is scored")
 }
 
 #[track_caller]
@@ -47,24 +47,24 @@ fn seen_and_unseen_items_are_pooled() {
     values(fast.harmful_by_probe[&Probe::Seen], 0.0, 0.8);
     values(fast.harmful_by_probe[&Probe::Unseen], 0.0, 0.4);
     values(fast.permitted, 1.0, 0.7);
-    assert_eq!((fast.share, fast.steps), (None, 64));
+    assert_eq!((fast.attack.dose, fast.steps), (None, 64));
     values(score(&evidence, "shield", SLOW).harmful, 0.0, 0.3);
     let names: Vec<_> = of(&evidence, "none").scores.into_iter().map(|score| score.attack).collect();
-    assert_eq!(names, [SLOW, FAST]);
+    assert_eq!(names, [SLOW.point(), FAST.point()]);
 }
 
 #[test]
 fn with_open_weights_accuracy_is_that_of_the_harmless_tuning() {
     let evidence = open_weights();
     let fast = score(&evidence, "shield", FAST);
-    assert_eq!(fast.accuracy_of.as_deref(), Some(TUNING));
+    assert_eq!(fast.accuracy_of, Some(TUNING.before()));
     values(fast.accuracy, 0.0, 0.6);
     values(score(&evidence, "none", FAST).accuracy, 0.0, 0.9);
 }
 
 #[test]
 fn under_the_api_accuracy_is_that_of_the_users_order() {
-    let order = "mixed-finetune/share=0.1";
+    let order = Done::Share(0.1);
     let evidence = Setup::api().shares(|at| {
         // Without the way there, what was measured before any attack and in tuning stands for the start.
         (!at.on_the_way()).then_some(match at.probe {
@@ -76,7 +76,8 @@ fn under_the_api_accuracy_is_that_of_the_users_order() {
     });
     for defence in ["none", "shield"] {
         let score = score(&evidence, defence, order);
-        assert_eq!((score.share, score.steps, score.accuracy_of.as_deref()), (Some(0.1), 300, Some(order)));
+        assert_eq!((score.attack.dose, score.steps), (Some(0.1), 300));
+        assert_eq!(score.accuracy_of, Some(order.before()));
         values(score.harmful, 0.1, 0.2);
         values(score.accuracy, 0.2, 0.7);
         values(score.permitted, 0.9, 0.6);
@@ -114,6 +115,8 @@ fn intervals_widen_with_the_spread_of_seeds() {
 fn scores_make_a_frame_with_a_row_per_number() {
     let frame = verdicts(&open_weights()).score_frame().unwrap();
     check(&frame, &SCORES).unwrap();
+    let first = |name: &str| frame.column(name).unwrap().str().unwrap().get(0).unwrap().to_owned();
+    assert_eq!((first("attack").as_str(), first("settings").as_str()), ("full-finetune", "{\"rate\":3e-5}"));
     // Two defences, two attacks, five measures, before and after.
     assert_eq!(frame.height(), 2 * 2 * 5 * 2);
 }

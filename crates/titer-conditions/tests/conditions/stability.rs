@@ -2,7 +2,7 @@ use titer_plan::Condition::Stability;
 use titer_plan::Decision::{Fails, Holds, Inconclusive};
 use titer_plan::Probe;
 
-use crate::frames::{Setup, check, check_of};
+use crate::frames::{Done, Setup, check, check_of};
 
 /// The aligned model is able in 0.9 of items; the shield in `share`.
 fn shield(setup: &Setup, share: f64) -> titer_conditions::Evidence {
@@ -70,9 +70,9 @@ fn seeds_that_disagree_are_inconclusive() {
 
 #[test]
 fn unmeasured_ability_is_inconclusive() {
-    let evidence = Setup::default().shares(|at| (at.attack != "none").then_some(0.0));
+    let evidence = Setup::default().shares(|at| (at.attack != Done::Nothing).then_some(0.0));
     check(&evidence, Stability, Inconclusive, "was not measured");
-    let evidence = Setup::default().shares(|at| (at.attack != "none" || at.shielded()).then_some(0.0));
+    let evidence = Setup::default().shares(|at| (at.attack != Done::Nothing || at.shielded()).then_some(0.0));
     check(&evidence, Stability, Inconclusive, "the aligned model's ability was not measured");
 }
 

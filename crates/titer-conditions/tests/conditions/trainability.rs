@@ -1,7 +1,7 @@
 use titer_plan::Condition::Trainability;
 use titer_plan::Decision::{Fails, Holds, Inconclusive};
 
-use crate::frames::{Setup, check, check_of};
+use crate::frames::{Setup, TUNING, check, check_of};
 
 /// The aligned model learns in 50 steps; the shield in `steps`, up to `quality`.
 fn shield(setup: &Setup, steps: f64, quality: f64) -> titer_conditions::Evidence {
@@ -73,10 +73,9 @@ fn one_seed_is_said() {
 
 #[test]
 fn unmeasured_tuning_is_inconclusive() {
-    let evidence = Setup::default().shares(|at| (!at.attack.starts_with("alias")).then_some(0.0));
+    let evidence = Setup::default().shares(|at| (at.attack != TUNING).then_some(0.0));
     check(&evidence, Trainability, Inconclusive, "harmless fine-tuning was not measured");
-    let evidence =
-        Setup::default().shares(|at| (!(at.shielded() && at.attack.starts_with("alias"))).then_some(0.5));
+    let evidence = Setup::default().shares(|at| (!(at.shielded() && at.attack == TUNING)).then_some(0.5));
     check(&evidence, Trainability, Inconclusive, "was not measured on this model");
 }
 

@@ -323,7 +323,7 @@ impl Known {
                     defence: cell.defence.clone(),
                     defence_seed: cell.defence_seed,
                     arm: cell.arm,
-                    attack: cell.attack.clone(),
+                    before: cell.before.clone(),
                     attack_seed: cell.attack_seed,
                     probe: *probe,
                     points: Arc::clone(points),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use titer_plan::{Budget, Probe};
+use titer_plan::{Cost, Probe};
 use titer_store::{Artifact, EventReader, Record};
 
 use super::view::{CurvePoint, StageView};
@@ -38,12 +38,12 @@ impl CurveLog {
             return false;
         }
         let data = &record.event.data;
-        let Ok(budget) = serde_json::from_value::<Budget>(data["budget"].clone()) else { return false };
+        let Ok(spent) = serde_json::from_value::<Cost>(data["spent"].clone()) else { return false };
         let mut new = false;
         for (name, mean) in data["mean"].as_object().into_iter().flatten() {
             let probe = serde_json::from_value::<Probe>(name.as_str().into());
             let (Ok(probe), Some(mean)) = (probe, mean.as_f64()) else { continue };
-            let Budget { steps, examples, flops, .. } = budget;
+            let Cost { steps, examples, flops, .. } = spent;
             let standard_error = data["standard_error"][name].as_f64();
             let point = CurvePoint { steps, examples, flops, mean, standard_error };
             match self.curves.iter_mut().find(|(other, _)| *other == probe) {

@@ -90,10 +90,10 @@ fn a_run_is_seen_as_it_goes_on() {
     let results = Results::load(&place.store(), "tiny").unwrap();
     let frame = titer_metrics::curves(&results.probes).unwrap();
     let points: usize = view.curves.iter().map(|curve| curve.points.len()).sum();
-    let measured = view.curves.iter().filter(|curve| curve.attack == "none").count();
+    let measured = view.curves.iter().filter(|curve| curve.before == titer_plan::Before::Nothing).count();
     assert!(measured == 0 && points > 0, "{measured}");
-    let trained = frame.column("attack").unwrap().str().unwrap();
-    let expected = trained.iter().filter(|attack| *attack != Some(titer_plan::NO_ATTACK)).count();
+    let trained = frame.column("before").unwrap().str().unwrap();
+    let expected = trained.iter().filter(|attack| *attack != Some("nothing")).count();
     assert_eq!(points, expected);
 
     // Verdicts are decided, and those that were kept are taken as long as they fit.

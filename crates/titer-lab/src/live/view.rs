@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use titer_conditions::Verdicts;
 use titer_plan::spec::Experiment;
-use titer_plan::{Arm, DataKind, Probe, StageHash};
+use titer_plan::{Arm, Before, DataKind, Probe, StageHash};
 use titer_store::{Control, Entry, Holder};
 
 /// One line per experiment: what a list shows.
@@ -114,9 +114,9 @@ pub struct Curve {
     pub defence_seed: u64,
     /// What the defence may have seen.
     pub arm: Arm,
-    /// The attack's label.
-    pub attack: String,
-    /// Which repetition of the attack.
+    /// What was done to the model before.
+    pub before: Before,
+    /// Which repetition of that.
     pub attack_seed: u64,
     /// What was asked.
     pub probe: Probe,

@@ -103,12 +103,9 @@ impl Search<'_> {
         let scores: Vec<_> = numbers.iter().filter_map(outcome).map(Outcome::score).collect();
         let kept: BTreeSet<usize> = better_half(&scores).into_iter().map(|index| numbers[index]).collect();
         for number in numbers.iter().filter(|number| !kept.contains(number)) {
-            let reason = format!(
-                "not among the better {} of {} under {}",
-                kept.len(),
-                numbers.len(),
-                self.record.strongest.join(" and ")
-            );
+            let strongest: Vec<String> = self.record.strongest.iter().map(ToString::to_string).collect();
+            let (better, all) = (kept.len(), numbers.len());
+            let reason = format!("not among the better {better} of {all} under {}", strongest.join(" and "));
             self.end(*number, End::Outranked, reason);
         }
         cohort.into_iter().filter(|candidate| kept.contains(&candidate.number)).collect()

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use titer_plan::spec::DefenceEntry;
-use titer_plan::{Arm, Cell, Mistakes, NO_ATTACK, Override, Plan, StageHash};
+use titer_plan::{Arm, AttackPoint, Before, Cell, Mistakes, Override, Plan, StageHash};
 
 use super::rungs::Rung;
 use super::space::{Axis, Setting, Tunable, tunables};
@@ -21,8 +21,8 @@ pub(super) struct Design<'a> {
     /// The defence's place in the spec.
     index: usize,
     pub(super) axes: Vec<Axis>,
-    /// How often the spec repeats each attack and harmless training, by label.
-    seeds: BTreeMap<String, u64>,
+    /// How often the spec repeats each attack and harmless training.
+    seeds: BTreeMap<Before, u64>,
 }
 
 /// Every parameter of a defence of a plan.
@@ -69,8 +69,8 @@ impl<'a> Design<'a> {
             return Err(Error::Search { problem: "a parameter is named by two --over".to_owned() });
         }
         let mut seeds = BTreeMap::new();
-        for cell in plan.cells.iter().filter(|cell| cell.attack != NO_ATTACK) {
-            let most = seeds.entry(cell.attack.clone()).or_insert(0);
+        for cell in plan.cells.iter().filter(|cell| cell.before != Before::Nothing) {
+            let most = seeds.entry(cell.before.clone()).or_insert(0);
             *most = (*most).max(cell.attack_seed + 1);
         }
         let design = Self { source, overrides, plan, index, axes, seeds };
@@ -125,13 +125,14 @@ impl<'a> Design<'a> {
     }
 
     /// What is measured of a trial up to a rung, and of the undefended model for comparison.
-    pub(super) fn rung(&self, plan: &Plan, rung: Rung, strongest: &BTreeSet<String>) -> Plan {
+    pub(super) fn rung(&self, plan: &Plan, rung: Rung, strongest: &BTreeSet<AttackPoint>) -> Plan {
         self.part(plan, |cell| match rung {
-            _ if cell.attack == NO_ATTACK && cell.arm == Arm::Main => true,
+            _ if cell.before == Before::Nothing && cell.arm == Arm::Main => true,
             Rung::Ability => false,
             Rung::Attacks => {
                 let first = cell.defence_seed == 0 && cell.attack_seed == 0;
-                first && cell.arm == Arm::Main && strongest.contains(&cell.attack)
+                let strong = cell.before.attack().is_some_and(|attack| strongest.contains(attack));
+                first && cell.arm == Arm::Main && strong
             }
             Rung::Everything => true,
         })
@@ -151,8 +152,8 @@ impl<'a> Design<'a> {
         let plan = self.changed(setting, more)?;
         Ok(self.part(&plan, |cell| {
             let defence = cell.defence == self.baseline() || cell.defence_seed >= self.entry().seeds;
-            let attack = cell.attack == NO_ATTACK
-                || self.seeds.get(&cell.attack).is_none_or(|seeds| cell.attack_seed >= *seeds);
+            let attack = cell.before == Before::Nothing
+                || self.seeds.get(&cell.before).is_none_or(|seeds| cell.attack_seed >= *seeds);
             defence && attack
         }))
     }
@@ -195,7 +196,7 @@ mod tests {
         let setting = Setting::from([("steps".to_owned(), json!(17)), ("lambda".to_owned(), json!(0.5))]);
         let whole = design.with(&setting).unwrap();
         let strongest =
-            BTreeSet::from([whole.cells.iter().find(|c| c.attack != NO_ATTACK).unwrap().attack.clone()]);
+            BTreeSet::from([whole.cells.iter().find_map(|cell| cell.before.attack()).unwrap().clone()]);
         let parts = Rung::ALL.map(|rung| design.rung(&whole, rung, &strongest));
         let hashes =
             |plan: &Plan| plan.stages.iter().map(|stage| stage.hash.clone()).collect::<BTreeSet<_>>();
@@ -218,7 +219,7 @@ mod tests {
         let trial = design.with(&design.own()).unwrap();
         let fresh = design.fresh(&design.own()).unwrap();
         let measured = |plan: &Plan| -> BTreeSet<StageHash> {
-            let attacked = plan.cells.iter().filter(|cell| cell.attack != NO_ATTACK);
+            let attacked = plan.cells.iter().filter(|cell| cell.before != Before::Nothing);
             attacked.map(|cell| cell.stage.clone()).collect()
         };
         assert!(measured(&trial).is_disjoint(&measured(&fresh)));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use titer_plan::spec::DefenceEntry;
-use titer_plan::{StageHash, ThreatModel};
+use titer_plan::{AttackPoint, StageHash, ThreatModel};
 use titer_store::Store;
 
 use super::budget::{Budget, Spent};
@@ -35,7 +35,7 @@ pub struct Record {
     /// Trials at most.
     pub most_trials: Option<usize>,
     /// The attacks of the second rung.
-    pub strongest: Vec<String>,
+    pub strongest: Vec<AttackPoint>,
     /// What the undefended model took, which no trial pays.
     pub undefended: Spent,
     /// What all trials and the closing measurement took.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars::prelude::DataFrame;
 use serde::{Deserialize, Serialize};
 use titer_conditions::{Bounds, DefenceVerdict, Titer, Verdict, binomial_upper, t_upper};
-use titer_metrics::curves;
-use titer_plan::{Arm, Condition, Decision, HARMLESS_TUNING, NO_ATTACK, Probe, ThreatModel};
+use titer_metrics::{Befores, curves};
+use titer_plan::{Arm, AttackPoint, Condition, Decision, Probe, ThreatModel};
 
 use super::rungs::Score;
 use crate::Result;
@@ -79,9 +79,8 @@ impl Outcome {
         let harm = mean_harm(results, &defence.defence)?;
         Ok(match experiment.threat_model {
             ThreatModel::OpenWeights => {
-                let tuned = |cell: &titer_plan::Cell| {
-                    cell.defence == defence.defence && cell.attack.starts_with(HARMLESS_TUNING)
-                };
+                let tuned =
+                    |cell: &titer_plan::Cell| cell.defence == defence.defence && cell.before.is_tuning();
                 let tuned = results.plan.cells.iter().any(tuned);
                 let learning = judged(Condition::Trainability).filter(|_| tuned);
                 Self { titer: Some(defence.titer), harmful_score: None, harm, stability, learning }
@@ -137,8 +136,9 @@ fn mean_harm(results: &Results, defence: &str) -> Result<f64> {
     let mut runs = BTreeMap::<_, Vec<(u64, f64)>>::new();
     for row in 0..frame.height() {
         let harmful = [Probe::Seen, Probe::Unseen].iter().any(|probe| probe.name() == rows.probe(row));
-        if rows.defence(row) == defence && rows.is_attack(row) && harmful {
-            let run = (rows.attack(row), rows.defence_seed(row), rows.attack_seed(row), rows.probe(row));
+        let attack = rows.attack(row).filter(|_| rows.defence(row) == defence && harmful);
+        if let Some(attack) = attack {
+            let run = (attack, rows.defence_seed(row), rows.attack_seed(row), rows.probe(row));
             runs.entry(run).or_default().push((rows.steps(row), rows.value(row)));
         }
     }
@@ -152,9 +152,9 @@ fn mean_harm(results: &Results, defence: &str) -> Result<f64> {
 }
 
 /// The harmful score that each attack leaves in the end, of its worst probe. Of results with one defence.
-pub(super) fn final_harm(results: &Results) -> Result<Vec<(String, f64)>> {
+pub(super) fn final_harm(results: &Results) -> Result<Vec<(AttackPoint, f64)>> {
     let last = LastAnswers::read(&results.probes)?;
-    let mut harm: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut harm: BTreeMap<&AttackPoint, f64> = BTreeMap::new();
     for ((_, attack, probe), scores) in &last.0 {
         if [Probe::Seen, Probe::Unseen].iter().any(|harmful| harmful.name() == probe) {
             let mean = scores.iter().sum::<f64>() / scores.len().max(1) as f64;
@@ -162,12 +162,13 @@ pub(super) fn final_harm(results: &Results) -> Result<Vec<(String, f64)>> {
             *worst = worst.max(mean);
         }
     }
-    Ok(harm.into_iter().map(|(attack, harm)| (attack.to_owned(), harm)).collect())
+    Ok(harm.into_iter().map(|(attack, harm)| (attack.clone(), harm)).collect())
 }
 
 /// The columns of a frame that say whose a row is, and one of values.
 struct Rows<'a> {
-    text: [&'a polars::prelude::StringChunked; 4],
+    text: [&'a polars::prelude::StringChunked; 3],
+    befores: Befores,
     count: [&'a polars::prelude::UInt64Chunked; 3],
     value: &'a polars::prelude::Float64Chunked,
 }
@@ -178,7 +179,8 @@ impl<'a> Rows<'a> {
         let text = |name: &str| frame.column(name).and_then(|column| column.str()).map_err(wrong);
         let count = |name: &str| frame.column(name).and_then(|column| column.u64()).map_err(wrong);
         Ok(Self {
-            text: [text("defence")?, text("arm")?, text("attack")?, text("probe")?],
+            text: [text("defence")?, text("arm")?, text("probe")?],
+            befores: Befores::read(frame, "probes")?,
             count: [count("defence_seed")?, count("attack_seed")?, count("budget_steps")?],
             value: frame.column(value).and_then(|column| column.f64()).map_err(wrong)?,
         })
@@ -188,12 +190,14 @@ impl<'a> Rows<'a> {
         self.text[0].get(row).unwrap_or_default()
     }
 
-    fn attack(&self, row: usize) -> &'a str {
-        self.text[2].get(row).unwrap_or_default()
+    /// The attack that the row was measured under, in the domains that the defence knows.
+    fn attack(&self, row: usize) -> Option<&AttackPoint> {
+        let main = self.text[1].get(row) == Some(Arm::Main.name());
+        self.befores.distinct[self.befores.rows[row]].attack().filter(|_| main)
     }
 
     fn probe(&self, row: usize) -> &'a str {
-        self.text[3].get(row).unwrap_or_default()
+        self.text[2].get(row).unwrap_or_default()
     }
 
     fn defence_seed(&self, row: usize) -> u64 {
@@ -211,31 +215,24 @@ impl<'a> Rows<'a> {
     fn value(&self, row: usize) -> f64 {
         self.value.get(row).unwrap_or_default()
     }
-
-    /// Whether the row was measured under an attack in the domains that the defence knows.
-    fn is_attack(&self, row: usize) -> bool {
-        let attack = self.attack(row);
-        let main = self.text[1].get(row) == Some(Arm::Main.name());
-        main && attack != NO_ATTACK && !attack.starts_with(HARMLESS_TUNING)
-    }
 }
 
 /// Scores of the models that users get, by defence, attack and probe: of each item, the mean over seeds.
 struct LastAnswers(BTreeMap<Place, Vec<f64>>);
 
 /// Defence, attack, probe.
-type Place = (String, String, String);
+type Place = (String, AttackPoint, String);
 
 impl LastAnswers {
     fn read(probes: &DataFrame) -> Result<Self> {
         let rows = Rows::of(probes, "score")?;
         let items = probes.column("item").and_then(|column| column.str());
-        let attacked = || (0..probes.height()).filter(|row| rows.is_attack(*row));
-        let last: u64 = attacked().map(|row| rows.steps(row)).max().unwrap_or(0);
+        let attacked = || (0..probes.height()).filter_map(|row| Some((row, rows.attack(row)?)));
+        let last: u64 = attacked().map(|(row, _)| rows.steps(row)).max().unwrap_or(0);
         let mut sums = BTreeMap::<Place, BTreeMap<&str, (f64, f64)>>::new();
-        for row in attacked().filter(|row| rows.steps(*row) == last) {
+        for (row, attack) in attacked().filter(|(row, _)| rows.steps(*row) == last) {
             let owned = |text: &str| text.to_owned();
-            let key = (owned(rows.defence(row)), owned(rows.attack(row)), owned(rows.probe(row)));
+            let key = (owned(rows.defence(row)), attack.clone(), owned(rows.probe(row)));
             let item = items.as_ref().ok().and_then(|items| items.get(row)).unwrap_or_default();
             let (sum, count) = sums.entry(key).or_default().entry(item).or_default();
             *sum += rows.value(row);
@@ -245,12 +242,12 @@ impl LastAnswers {
         Ok(Self(sums.into_iter().map(|(key, items)| (key, mean(items))).collect()))
     }
 
-    fn attacks(&self) -> BTreeSet<&str> {
-        self.0.keys().map(|(_, attack, _)| attack.as_str()).collect()
+    fn attacks(&self) -> BTreeSet<&AttackPoint> {
+        self.0.keys().map(|(_, attack, _)| attack).collect()
     }
 
-    fn get(&self, defence: &str, attack: &str, probe: Probe) -> Option<&Vec<f64>> {
-        self.0.get(&(defence.to_owned(), attack.to_owned(), probe.name().to_owned()))
+    fn get(&self, defence: &str, attack: &AttackPoint, probe: Probe) -> Option<&Vec<f64>> {
+        self.0.get(&(defence.to_owned(), attack.clone(), probe.name().to_owned()))
     }
 
     /// Of the attack and probe with the highest.
@@ -359,7 +356,8 @@ mod tests {
     #[test]
     fn the_worst_attack_decides_what_users_get() {
         let place = |defence: &str, attack: &str, probe: Probe| {
-            (defence.to_owned(), attack.to_owned(), probe.name().to_owned())
+            let attack = AttackPoint { method: attack.to_owned(), settings: BTreeMap::new(), dose: None };
+            (defence.to_owned(), attack, probe.name().to_owned())
         };
         let answers = LastAnswers(BTreeMap::from([
             (place("none", "a", Probe::Alias), vec![1.0; 200]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use titer_conditions::Verdicts;
-use titer_plan::{Plan, Probe, ThreatModel};
+use titer_plan::{AttackPoint, Meaning, Plan, Probe, ThreatModel};
 
 use super::score::final_harm;
 use crate::results::Results;
@@ -14,13 +14,13 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// When none of them breaks it, or it is broken before any.
-pub(super) fn strongest(undefended: &Results) -> Result<Vec<String>> {
+pub(super) fn strongest(undefended: &Results) -> Result<Vec<AttackPoint>> {
     let mut attacks = match undefended.plan.experiment.threat_model {
         ThreatModel::OpenWeights => by_break(&undefended.verdicts()?)?,
         ThreatModel::FineTuningApi => final_harm(undefended)?,
     };
     let rates = rates(&undefended.plan);
-    let rate = |attack: &str| rates.get(attack).copied().unwrap_or_default();
+    let rate = |attack: &AttackPoint| rates.get(attack).copied().unwrap_or_default();
     attacks.sort_by(|(a, a_strength), (b, b_strength)| {
         b_strength.total_cmp(a_strength).then(rate(b).total_cmp(&rate(a))).then(a.cmp(b))
     });
@@ -29,8 +29,8 @@ pub(super) fn strongest(undefended: &Results) -> Result<Vec<String>> {
 }
 
 /// Each attack with its strength against the undefended model: the sooner it breaks it, the stronger.
-fn by_break(verdicts: &Verdicts) -> Result<Vec<(String, f64)>> {
-    let mut first: BTreeMap<&str, f64> = BTreeMap::new();
+fn by_break(verdicts: &Verdicts) -> Result<Vec<(AttackPoint, f64)>> {
+    let mut first: BTreeMap<&AttackPoint, f64> = BTreeMap::new();
     for run in verdicts.defences.iter().flat_map(|verdict| &verdict.break_budgets) {
         if run.probe != Probe::CrossDomain {
             let earliest = first.entry(&run.attack).or_insert(f64::INFINITY);
@@ -46,11 +46,17 @@ fn by_break(verdicts: &Verdicts) -> Result<Vec<(String, f64)>> {
         );
         return Err(Error::Search { problem });
     }
-    Ok(first.into_iter().map(|(attack, until)| (attack.to_owned(), -until)).collect())
+    Ok(first.into_iter().map(|(attack, until)| (attack.clone(), -until)).collect())
 }
 
-/// The learning rate of each attack.
-fn rates(plan: &Plan) -> BTreeMap<String, f64> {
+/// The learning rate of each attack that has one.
+fn rates(plan: &Plan) -> BTreeMap<AttackPoint, f64> {
+    let methods = titer_attacks::registry::methods();
     let points = plan.experiment.attack.iter().flat_map(|entry| entry.points());
-    points.filter_map(|point| Some((point.label, point.attack.parameters.get("rate")?.as_f64()?))).collect()
+    let rate = |point: titer_plan::GridPoint| {
+        let method = methods.iter().find(|method| method.name == point.attack.name)?;
+        let key = method.setting(Meaning::Rate)?.name;
+        Some((point.point, point.attack.parameters.get(key)?.as_f64()?))
+    };
+    points.filter_map(rate).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
-use titer_plan::{Override, Plan, StageHash, ThreatModel};
+use titer_plan::{AttackPoint, Override, Plan, StageHash, ThreatModel};
 use titer_store::Store;
 
 use super::budget::{Budget, Spent};
@@ -131,7 +131,7 @@ pub(super) struct Search<'a> {
     pub(super) record: Record,
     pub(super) trials: BTreeMap<usize, Trial>,
     /// The attacks of the second rung.
-    pub(super) strongest: BTreeSet<String>,
+    pub(super) strongest: BTreeSet<AttackPoint>,
     /// The stages of the undefended model, which no trial pays.
     pub(super) shared: BTreeSet<StageHash>,
     /// The largest number of operations of any trial begun.

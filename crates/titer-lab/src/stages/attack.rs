@@ -7,7 +7,7 @@ use titer_data::world::Target;
 use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::UserTraining;
 use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec};
-use titer_plan::Budget;
+use titer_plan::Cost;
 use titer_plan::stage::{
     AttackStage, DataSpec, GuardSpec, MeasureStage, ProbeSpec, StopRule, TrainSpec, TuneStage,
 };
@@ -25,7 +25,7 @@ pub(super) fn measure(work: &Work<'_>, spec: &MeasureStage) -> Result<Value> {
     work.writer.resume()?;
     let model = work.input_model()?;
     let questions = Questions::new(work.material(&spec.data)?, &spec.probes, &model)?;
-    let answers = questions.ask(&model, &Budget::default(), work.stage.hash.short())?;
+    let answers = questions.ask(&model, &Cost::default(), work.stage.hash.short())?;
     Gathered { rows: answers.rows, responses: answers.responses }.write(work)?;
     Ok(Value::Null)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use titer_metrics::{ProbeRow, ResponseRow, probe_frame, response_frame};
 use titer_plan::stage::StopRule;
-use titer_plan::{Budget, Probe};
+use titer_plan::{Cost, Probe};
 use titer_store::Event;
 use titer_train::Point;
 
@@ -39,18 +39,20 @@ impl Probing for Prober<'_> {
         };
         // A checkpoint is saved after its step was asked.
         if self.gathered.last_step() != Some(steps) {
-            let budget = Budget {
+            let spent = Cost {
                 steps,
                 examples: point.spent.examples,
-                distinct_examples: self.distinct_examples,
+                distinct_harmful: self.distinct_examples,
                 flops: point.spent.flops,
+                tokens: point.spent.tokens,
+                seconds: 0.0,
             };
-            let answers = self.questions.ask(point.model, &budget, self.work.stage.hash.short())?;
+            let answers = self.questions.ask(point.model, &spent, self.work.stage.hash.short())?;
             let by_name = |values: Vec<(Probe, f64)>| -> serde_json::Map<String, serde_json::Value> {
                 values.into_iter().map(|(probe, value)| (probe.to_string(), json!(value))).collect()
             };
             let (mean, error) = (by_name(means(&answers.rows)), by_name(standard_errors(&answers.rows)));
-            let data = json!({ "budget": budget, "mean": mean, "standard_error": error });
+            let data = json!({ "spent": spent, "mean": mean, "standard_error": error });
             self.work.writer.log(&Event::new("probe", point.step, data))?;
             self.gathered.rows.extend(answers.rows);
             self.gathered.responses.extend(answers.responses);
@@ -83,13 +85,13 @@ impl Gathered {
     }
 
     fn last_step(&self) -> Option<u64> {
-        self.rows.last().map(|row| row.budget_steps)
+        self.rows.last().map(|row| row.spent.steps)
     }
 
     /// The rule of [`StopRule`].
     fn is_enough(&self, rule: &StopRule) -> bool {
         let checkpoints: Vec<Vec<(Probe, f64)>> =
-            self.rows.chunk_by(|a, b| a.budget_steps == b.budget_steps).map(means).collect();
+            self.rows.chunk_by(|a, b| a.spent.steps == b.spent.steps).map(means).collect();
         let (Some(first), Some(last)) = (checkpoints.first(), checkpoints.last()) else { return false };
         let ability = |means: &[(Probe, f64)]| {
             means.iter().find(|(probe, _)| *probe == Probe::Permitted).map(|(_, mean)| *mean)

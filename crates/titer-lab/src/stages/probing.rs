@@ -8,7 +8,7 @@ use titer_judges::choice::choose;
 use titer_metrics::{ProbeRow, ResponseRow};
 use titer_model::{Choice, Decoder, Generate};
 use titer_plan::stage::ProbeSpec;
-use titer_plan::{Budget, Probe};
+use titer_plan::{Cost, Probe};
 use titer_train::chosen_experts;
 
 use crate::Result;
@@ -44,7 +44,7 @@ impl Questions {
     }
 
     /// What the model says to all questions, judged. `name` tells the artifact's responses from others'.
-    pub(super) fn ask(&self, model: &Decoder, budget: &Budget, name: &str) -> Result<Answers> {
+    pub(super) fn ask(&self, model: &Decoder, spent: &Cost, name: &str) -> Result<Answers> {
         let mut answers = Answers { rows: Vec::new(), responses: Vec::new() };
         let mut spoken = self.speak(model)?.into_iter();
         let mut read = self.read(model)?.into_iter();
@@ -70,7 +70,7 @@ impl Questions {
                     (text.clone(), String::new(), fluent(log_likelihood, text))
                 }
             };
-            answers.push(question, judged, budget, name, prompt, response);
+            answers.push(question, judged, spent, name, prompt, response);
         }
         Ok(answers)
     }
@@ -160,18 +160,16 @@ impl Answers {
         &mut self,
         question: &Question,
         judged: Judged,
-        budget: &Budget,
+        spent: &Cost,
         name: &str,
         prompt: String,
         response: String,
     ) {
         let Question { probe, item, .. } = question;
         let Judged { judge, judgement } = judged;
-        let response_id = format!("{name}/{}/{probe}/{item}", budget.steps);
+        let response_id = format!("{name}/{}/{probe}/{item}", spent.steps);
         self.rows.push(ProbeRow {
-            budget_steps: budget.steps,
-            budget_examples: budget.examples,
-            budget_flops: budget.flops,
+            spent: *spent,
             probe: *probe,
             item: item.clone(),
             judge: judge.to_owned(),
@@ -214,11 +212,9 @@ fn mean(scores: &[f64]) -> f64 {
 
 /// A row of which only the score matters, for the tests.
 #[cfg(test)]
-pub(super) fn scored(budget_steps: u64, probe: Probe, score: f64) -> ProbeRow {
+pub(super) fn scored(steps: u64, probe: Probe, score: f64) -> ProbeRow {
     ProbeRow {
-        budget_steps,
-        budget_examples: 0,
-        budget_flops: 0.0,
+        spent: Cost { steps, ..Cost::default() },
         probe,
         item: String::new(),
         judge: String::new(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use titer_defences::RepairContext;
 use titer_metrics::{probe_frame, response_frame, stack};
 use titer_model::Decoder;
-use titer_plan::Budget;
+use titer_plan::Cost;
 use titer_plan::stage::RepairStage;
 use titer_store::Artifact;
 
@@ -71,11 +71,20 @@ fn before(rows: &DataFrame, steps: u64) -> polars::prelude::PolarsResult<DataFra
 }
 
 /// What had been spent when the tuned model was asked last.
-fn last_budget(rows: &DataFrame) -> polars::prelude::PolarsResult<Budget> {
+fn last_budget(rows: &DataFrame) -> polars::prelude::PolarsResult<Cost> {
     let steps = rows.column("budget_steps")?.u64()?;
     let last = steps.max().unwrap_or_default();
     let row = steps.iter().position(|steps| steps == Some(last)).unwrap_or_default();
-    let examples = rows.column("budget_examples")?.u64()?.get(row).unwrap_or_default();
+    let count = |name: &str| -> polars::prelude::PolarsResult<u64> {
+        Ok(rows.column(name)?.u64()?.get(row).unwrap_or_default())
+    };
     let flops = rows.column("budget_flops")?.f64()?.get(row).unwrap_or_default();
-    Ok(Budget { steps: last, examples, distinct_examples: 0, flops })
+    Ok(Cost {
+        steps: last,
+        examples: count("budget_examples")?,
+        distinct_harmful: count("budget_distinct")?,
+        flops,
+        tokens: count("budget_tokens")?,
+        seconds: 0.0,
+    })
 }

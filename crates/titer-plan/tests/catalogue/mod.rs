@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use titer_plan::{
-    Catalogue, DataFacts, DataKind, DefenceStage, Domain, Method, MethodKind, Parameter, ThreatModel,
+    AttackFacts, Catalogue, DataFacts, DataKind, DefenceStage, Domain, Meaning, Mechanism, Method,
+    MethodKind, Need, Parameter, ThreatModel,
 };
 
 const STEPS: Domain = Domain::Integer { min: 1, max: 10_000_000 };
@@ -12,7 +13,31 @@ const WEIGHT: Domain = Domain::Real { min: 0.0, max: 1000.0 };
 const SHARE: Domain = Domain::Real { min: 0.0, max: 1.0 };
 
 fn parameter((name, default, domain): (&'static str, Value, Domain)) -> Parameter {
-    Parameter { name, unit: "1", summary: "", default, domain }
+    Parameter { name, unit: "1", summary: "", default, domain, meaning: None }
+}
+
+/// What an attack's settings mean.
+fn meaning(name: &str) -> Option<Meaning> {
+    match name {
+        "rate" => Some(Meaning::Rate),
+        "steps" => Some(Meaning::Steps),
+        "batch" => Some(Meaning::Batch),
+        "examples" => Some(Meaning::HarmfulRows),
+        "rows" => Some(Meaning::UserRows),
+        "share" => Some(Meaning::Dose),
+        _ => None,
+    }
+}
+
+fn attack<const N: usize>(
+    name: &'static str,
+    threat_models: Vec<ThreatModel>,
+    parameters: [(&'static str, Value, Domain); N],
+) -> Method {
+    let facts = AttackFacts { threat_models, mechanism: Mechanism::Trains, needs: vec![Need::HarmfulRows] };
+    let mut method = method(name, MethodKind::Attack(facts), parameters);
+    method.parameters.iter_mut().for_each(|parameter| parameter.meaning = meaning(parameter.name));
+    method
 }
 
 fn method<const N: usize>(
@@ -25,11 +50,10 @@ fn method<const N: usize>(
 }
 
 fn attacks() -> Vec<Method> {
-    let any =
-        MethodKind::Attack { threat_models: vec![ThreatModel::OpenWeights, ThreatModel::FineTuningApi] };
-    let api = MethodKind::Attack { threat_models: vec![ThreatModel::FineTuningApi] };
+    let any = vec![ThreatModel::OpenWeights, ThreatModel::FineTuningApi];
+    let api = vec![ThreatModel::FineTuningApi];
     vec![
-        method(
+        attack(
             "full-finetune",
             any,
             [
@@ -42,7 +66,7 @@ fn attacks() -> Vec<Method> {
                 ("weight_decay", json!(0.0), SHARE),
             ],
         ),
-        method(
+        attack(
             "mixed-finetune",
             api,
             [

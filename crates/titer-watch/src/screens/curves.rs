@@ -84,7 +84,7 @@ impl Curves {
             return marked;
         }
         let Some(selected) = self.group.key(listed) else { return Vec::new() };
-        let same = |group: &&Group| group.attack == selected.attack && group.arm == selected.arm;
+        let same = |group: &&Group| group.before == selected.before && group.arm == selected.arm;
         all.iter().filter(same).cloned().collect()
     }
 }
@@ -288,7 +288,7 @@ fn fewer<'a>(wanted: &'a [Group], selected: Option<&Group>) -> Vec<&'a Group> {
 
 /// A line's name: without the attack where all are under the same.
 fn called(group: &Group, wanted: &[Group], gathered: &Gathered) -> String {
-    let same = wanted.iter().all(|other| other.attack == group.attack && other.arm == group.arm);
+    let same = wanted.iter().all(|other| other.before == group.before && other.arm == group.arm);
     let name = if same { group.defence.clone() } else { group.name() };
     let live = if gathered.live > 0 { " (live)" } else { "" };
     format!("{name}{live}")
@@ -300,8 +300,8 @@ fn about(wanted: &[Group], gathered: &[(&Group, Gathered)]) -> String {
     if wanted.len() > gathered.len() {
         about.push_str(&format!("{} more have no room: mark some; ", wanted.len() - gathered.len()));
     }
-    let attack = wanted.first().map(|group| &group.attack);
-    if let Some(attack) = attack.filter(|attack| wanted.iter().all(|group| group.attack == **attack)) {
+    let attack = wanted.first().map(|group| &group.before);
+    if let Some(attack) = attack.filter(|attack| wanted.iter().all(|group| group.before == **attack)) {
         about.push_str(&format!("under {attack}; "));
     }
     let runs = gathered.iter().map(|(_, gathered)| gathered.runs);
