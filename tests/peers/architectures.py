@@ -11,7 +11,16 @@ import tempfile
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    GraniteConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
+)
 
 torch.set_num_threads(1)
 MASK = (1 << 64) - 1
@@ -68,17 +77,46 @@ CASES = {
     "qwen3": Qwen3Config(**SIZES, head_dim=16),
     "qwen3-biases": Qwen3Config(**SIZES, head_dim=8, attention_bias=True, tie_word_embeddings=True),
 }
+ENDS = dict(eos_token_id=2, pad_token_id=None, bos_token_id=None)
+CASES |= {
+    "olmo2": Olmo2Config(**SIZES, **ENDS),
+    "olmo2-biases": Olmo2Config(**SIZES, **ENDS, attention_bias=True, tie_word_embeddings=True),
+    "smollm3": SmolLM3Config(**SIZES | dict(num_hidden_layers=5), **ENDS),
+    "smollm3-layers": SmolLM3Config(
+        **SIZES, **ENDS, no_rope_layers=[0, 1], mlp_bias=True, attention_bias=True, tie_word_embeddings=False
+    ),
+    "granite": GraniteConfig(
+        **SIZES, embedding_multiplier=12.0, attention_multiplier=0.5, residual_multiplier=0.22, logits_scaling=8.0
+    ),
+    "granite-biases": GraniteConfig(**SIZES, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+}
+# Changed by hand after saving: what Transformers then reads.
+EDITED = {
+    "llama-both-ropes": (
+        LlamaConfig(**SIZES, rope_parameters=LLAMA3 | dict(rope_theta=5e5)),
+        dict(rope_scaling=dict(rope_type="linear", factor=2.0)),
+    ),
+    "llama-original-beside": (
+        LlamaConfig(**SIZES, rope_parameters=LLAMA3 | dict(rope_theta=5e5)),
+        dict(original_max_position_embeddings=16),
+    ),
+    "llama-swish": (LlamaConfig(**SIZES), dict(hidden_act="swish")),
+    "qwen2-null-heads": (Qwen2Config(**SIZES | dict(num_key_value_heads=3)), dict(num_key_value_heads=None)),
+}
 TOKENS = [int((value + 1) / 2 * VOCABULARY) for value in uniform(100, 40)]
 ROWS = [0, 1, 17, 39]
 
 
 def main():
     cases = []
-    for name, config in CASES.items():
+    for name, (config, edits) in ({name: (config, {}) for name, config in CASES.items()} | EDITED).items():
         model = fill(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
-            written = json.loads((Path(folder) / "config.json").read_text())
+            path = Path(folder) / "config.json"
+            written = json.loads(path.read_text()) | edits
+            path.write_text(json.dumps(written))
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         with torch.no_grad():
             logits = model(torch.tensor([TOKENS])).logits[0, ROWS]
         cases.append(dict(name=name, config=written, logits=[[float(f"{x:.7g}") for x in row] for row in logits.tolist()]))

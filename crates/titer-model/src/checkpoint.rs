@@ -13,6 +13,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 
+use crate::config::{EMBEDDING, HEAD};
 use crate::files::{INDEX, WEIGHTS};
 use crate::{Error, Result};
 
@@ -136,12 +137,39 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Whether there is a head that is not the embedding.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub(crate) fn has_other_head(&mut self) -> Result<bool> {
+        let names = [EMBEDDING, EMBEDDING.trim_start_matches("model.")];
+        let Some(embedding) = names.into_iter().find(|name| self.tensors.contains_key(*name)) else {
+            return Ok(false);
+        };
+        if !self.tensors.contains_key(HEAD) {
+            return Ok(false);
+        }
+        let ((embedding, _), (head, _)) = (self.read(embedding)?, self.read(HEAD)?);
+        if embedding.dims() != head.dims() {
+            return Ok(true);
+        }
+        let different = embedding.to_dtype(DType::F32)?.ne(&head.to_dtype(DType::F32)?)?;
+        Ok(different.max_all()?.to_scalar::<u8>()? != 0)
+    }
+
     /// Leaves exactly the wanted tensors, under their wanted names.
     ///
     /// # Errors
     /// When one is missing, misshapen, or has no place in the model.
     pub(crate) fn fit(&mut self, shapes: &BTreeMap<String, Vec<usize>>, tied: bool) -> Result<()> {
         let first = self.files[0].path.clone();
+        let named = |name: &str| self.tensors.contains_key(name);
+        if tied && !named(EMBEDDING) && !named(EMBEDDING.trim_start_matches("model.")) {
+            // One of the two is saved; most savers leave out the head.
+            if let Some(shared) = self.tensors.remove(HEAD) {
+                self.tensors.insert(EMBEDDING.to_owned(), shared);
+            }
+        }
         let path_of = |files: &[OpenFile], entry: &Entry| files[entry.file].path.clone();
         for (name, entry) in std::mem::take(&mut self.tensors) {
             let path = path_of(&self.files, &entry);
@@ -157,7 +185,7 @@ impl Checkpoint {
                     let problem = format!("tensor {wanted} is there twice, with and without its prefix");
                     return Err(Error::Format { path, problem });
                 }
-            } else if !(name.ends_with("rotary_emb.inv_freq") || tied && name == "lm_head.weight") {
+            } else if !(name.ends_with("rotary_emb.inv_freq") || tied && name == HEAD) {
                 return Err(Error::Unexpected { name }.of_file(&path));
             }
         }

@@ -5,31 +5,29 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use titer_ops::{Heads, Scaling};
 
-use crate::experts::{self, Experts};
-use crate::{Error, Result};
+use crate::experts::Experts;
+use crate::family::{self, Bias, QkNorm, SWIGLU};
+use crate::{Error, Family, Result};
 
 /// Layers at most: the largest published models have fewer than 200.
-const MOST_LAYERS: usize = 4096;
+pub(crate) const MOST_LAYERS: usize = 4096;
 /// Any other size at most; products of two stay far below the address space.
 pub(crate) const LARGEST_SIZE: usize = 1 << 24;
+/// The embeddings of all tokens.
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// What makes logits of hidden states, where that is not the embedding.
+pub(crate) const HEAD: &str = "lm_head.weight";
 /// Weights at most: a trillion.
 const MOST_WEIGHTS: usize = 1 << 40;
 
-/// The families that this decoder can be: the values of `model_type`.
-pub const FAMILIES: [&str; 8] =
-    ["llama", "mistral", "qwen2", "qwen3", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"];
-
-/// Those whose attention may have biases on all four projections.
-pub(crate) const BIASED: [&str; 4] = ["llama", "qwen3", "olmoe", "qwen3_moe"];
-
-/// The shape of a decoder of one of [`FAMILIES`]; (de)serializes as Transformers' `config.json`, with
+/// The shape of a decoder of some [`Family`]; (de)serializes as Transformers' `config.json`, with
 /// Transformers' values for absent keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The class of Transformers, such as `LlamaForCausalLM`.
     pub architectures: Vec<String>,
-    /// One of [`FAMILIES`].
-    pub model_type: String,
+    /// What it differs in from others: its `model_type`.
+    pub family: &'static Family,
     /// Number of tokens known.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -52,6 +50,10 @@ pub struct Config {
     pub rope_theta: f64,
     /// How the rotary frequencies are stretched.
     pub rope_scaling: Scaling,
+    /// Layers whose queries and keys are not rotated (SmolLM3's `no_rope_layers`).
+    pub unrotated: Vec<usize>,
+    /// Factors on what layers read and write; none in families without them.
+    pub scales: Option<Scales>,
     /// A token sees at most so many tokens back, itself included. The attention here sees all of them, so
     /// longer sequences are refused; `None` where no sequence that fits the positions is longer.
     pub sliding_window: Option<usize>,
@@ -59,10 +61,10 @@ pub struct Config {
     pub tie_word_embeddings: bool,
     /// `silu`.
     pub hidden_act: String,
-    /// Whether all four projections of the attention have biases (Llama, Qwen3 and OLMoE; those of Qwen2's
-    /// q, k and v are always there).
+    /// Whether all four projections of the attention have biases (those of Qwen2's q, k and v are always
+    /// there).
     pub attention_bias: bool,
-    /// Whether the projections of the MLP have biases (Llama).
+    /// Whether the projections of the MLP have biases.
     pub mlp_bias: bool,
     /// Queries, keys and values are cut off at plus and minus this (OLMoE).
     pub clip_qkv: Option<f64>,
@@ -80,6 +82,19 @@ pub struct Config {
     pub extra: Map<String, Value>,
 }
 
+/// Granite's factors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scales {
+    /// Multiplies the embeddings of tokens (`embedding_multiplier`).
+    pub embedding: f64,
+    /// Multiplies the products of queries and keys, in place of 1/√head_dim (`attention_multiplier`).
+    pub attention: f64,
+    /// Multiplies what a block adds to the residual stream (`residual_multiplier`).
+    pub residual: f64,
+    /// Divides the logits (`logits_scaling`).
+    pub logits: f64,
+}
+
 impl Config {
     /// A Llama of these sizes, with Llama's usual constants (norm 1e-5, rotary base 10000, 64 positions,
     /// untied head); change the fields for others.
@@ -92,8 +107,8 @@ impl Config {
         num_key_value_heads: usize,
     ) -> Self {
         Self {
-            architectures: vec!["LlamaForCausalLM".to_owned()],
-            model_type: "llama".to_owned(),
+            architectures: vec![family::LLAMA.class.to_owned()],
+            family: &family::LLAMA,
             vocab_size,
             hidden_size,
             intermediate_size,
@@ -105,6 +120,8 @@ impl Config {
             rms_norm_eps: 1e-5,
             rope_theta: 10_000.0,
             rope_scaling: Scaling::None,
+            unrotated: Vec::new(),
+            scales: None,
             sliding_window: None,
             tie_word_embeddings: false,
             hidden_act: "silu".to_owned(),
@@ -134,43 +151,28 @@ impl Config {
         self.max_position_embeddings.min(self.sliding_window.unwrap_or(usize::MAX))
     }
 
-    /// The features over which queries and keys are normed before they are rotated: those of a head, or of
-    /// all heads together; none where they are not.
-    fn norms(&self) -> Option<[(&'static str, usize); 2]> {
-        let heads = self.heads();
-        match self.model_type.as_str() {
-            "qwen3" | "qwen3_moe" => Some([("q_norm", heads.dim), ("k_norm", heads.dim)]),
-            "olmoe" => Some([("q_norm", heads.queries * heads.dim), ("k_norm", heads.keys * heads.dim)]),
-            _ => None,
-        }
-    }
-
-    /// Whether a projection, named as `q_proj`, has a bias.
-    fn has_bias(&self, projection: &str) -> bool {
-        match projection {
-            "q_proj" | "k_proj" | "v_proj" => {
-                self.attention_bias || ["qwen2", "qwen2_moe"].contains(&self.model_type.as_str())
-            }
-            "o_proj" => self.attention_bias,
-            _ => self.mlp_bias,
-        }
-    }
-
     /// Refuses what this decoder cannot be.
     ///
     /// # Errors
     /// Names the first key whose value is not supported.
     pub fn check(&self) -> Result<()> {
-        check_family(&self.model_type)?;
         if self.hidden_act != "silu" {
             return unsupported("hidden_act", &self.hidden_act, "silu is");
         }
-        let family = self.model_type.as_str();
-        if self.attention_bias && !BIASED.contains(&family) {
-            return unsupported("attention_bias", true, "for this model_type false is");
-        }
-        if self.mlp_bias && family != "llama" {
-            return unsupported("mlp_bias", true, "for this model_type false is");
+        let family = self.family;
+        let traits = [
+            ("attention_bias", self.attention_bias, family.attention_bias != Bias::Keyed, false),
+            ("mlp_bias", self.mlp_bias, !family.mlp_bias, false),
+            ("no_rope_layers", !self.unrotated.is_empty(), !family.unrotated, false),
+            ("clip_qkv", self.clip_qkv.is_some(), !family.clip, false),
+            ("residual_multiplier", self.scales.is_some(), true, family.scales),
+            ("num_experts", self.experts.is_some(), true, family.mixture.is_some()),
+        ];
+        for (key, set, decided, needed) in traits {
+            if decided && set != needed {
+                let value = if set { "set" } else { "absent" };
+                return unsupported(key, value, &format!("with model_type {} the contrary is", family.name));
+            }
         }
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -214,11 +216,8 @@ impl Config {
                 "a divisor of num_attention_heads is",
             );
         }
-        if self.experts.is_some() != experts::is_family(family) {
-            return unsupported("model_type", family, "experts in those families that have them are");
-        }
-        if let Some(experts) = &self.experts {
-            experts.check(self)?;
+        if let (Some(experts), Some(mixture)) = (&self.experts, &family.mixture) {
+            experts.check(self, mixture)?;
         }
         if self.layer_size().is_none_or(|size| size > MOST_WEIGHTS / self.num_hidden_layers) {
             return unsupported("hidden_size", self.hidden_size, "a model of at most 2^40 weights is");
@@ -240,14 +239,25 @@ impl Config {
         if let Some(clip) = self.clip_qkv.filter(|clip| !(*clip > 0.0 && clip.is_finite())) {
             return unsupported("clip_qkv", clip, "a finite number above 0 is");
         }
-        if self.model_type == "olmoe"
+        if self.family.qk_norm == QkNorm::Width
             && self.head_dim.is_some_and(|dim| dim * self.num_attention_heads != self.hidden_size)
         {
-            return unsupported(
-                "head_dim",
-                self.heads().dim,
-                "for olmoe hidden_size / num_attention_heads is",
-            );
+            let remedy = format!("for {} hidden_size / num_attention_heads is", self.family.name);
+            return unsupported("head_dim", self.heads().dim, &remedy);
+        }
+        if let Some(layer) = self.unrotated.iter().find(|layer| **layer >= self.num_hidden_layers) {
+            return unsupported("no_rope_layers", layer, "as many entries as layers are");
+        }
+        if let Some(Scales { embedding, attention, residual, logits }) = self.scales {
+            let factors = [
+                ("embedding_multiplier", embedding),
+                ("attention_multiplier", attention),
+                ("residual_multiplier", residual),
+                ("logits_scaling", logits),
+            ];
+            if let Some((key, value)) = factors.into_iter().find(|(_, value)| !value.is_normal()) {
+                return unsupported(key, value, "a finite number other than 0 is");
+            }
         }
         if !(self.rms_norm_eps >= 0.0 && self.rms_norm_eps.is_finite()) {
             return unsupported("rms_norm_eps", self.rms_norm_eps, "a finite number of at least 0 is");
@@ -287,11 +297,11 @@ impl Config {
         let (d, ffn, heads) = (self.hidden_size, self.intermediate_size, self.heads());
         let (q, kv) = (heads.queries * heads.dim, heads.keys * heads.dim);
         let mut shapes = BTreeMap::from([
-            ("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, d]),
+            (EMBEDDING.to_owned(), vec![self.vocab_size, d]),
             ("model.norm.weight".to_owned(), vec![d]),
         ]);
         if !self.tie_word_embeddings {
-            shapes.insert("lm_head.weight".to_owned(), vec![self.vocab_size, d]);
+            shapes.insert(HEAD.to_owned(), vec![self.vocab_size, d]);
         }
         let attention = [
             ("self_attn", "q_proj", q, d),
@@ -299,20 +309,21 @@ impl Config {
             ("self_attn", "v_proj", kv, d),
             ("self_attn", "o_proj", d, q),
         ];
-        let mlp = [("mlp", "gate_proj", ffn, d), ("mlp", "up_proj", ffn, d), ("mlp", "down_proj", d, ffn)];
+        let [gate, up, down] = SWIGLU;
+        let mlp = [("mlp", gate, ffn, d), ("mlp", up, ffn, d), ("mlp", down, d, ffn)];
         for layer in 0..self.num_hidden_layers {
             let prefix = format!("model.layers.{layer}");
-            for norm in ["input_layernorm", "post_attention_layernorm"] {
-                shapes.insert(format!("{prefix}.{norm}.weight"), vec![d]);
+            for norm in self.family.norms.iter() {
+                shapes.insert(format!("{prefix}.{}.weight", norm.name), vec![d]);
             }
-            for (norm, features) in self.norms().into_iter().flatten() {
+            for (norm, features) in self.qk_norms().into_iter().flatten() {
                 shapes.insert(format!("{prefix}.self_attn.{norm}.weight"), vec![features]);
             }
-            let experts = self.experts_of(layer);
-            if let Some(experts) = experts {
-                self.expert_shapes(&prefix, experts, &mut shapes);
+            let mixture = self.mixture_of(layer);
+            if let Some(mixture) = mixture {
+                self.expert_shapes(&prefix, mixture, &mut shapes);
             }
-            let mlp = if experts.is_some() { &[][..] } else { &mlp };
+            let mlp = if mixture.is_some() { &[][..] } else { &mlp };
             for (block, projection, outputs, inputs) in attention.iter().chain(mlp).copied() {
                 shapes.insert(format!("{prefix}.{block}.{projection}.weight"), vec![outputs, inputs]);
                 if self.has_bias(projection) {
@@ -337,14 +348,6 @@ impl Config {
         6.0 * (in_layers as f64 * tokens as f64
             + (self.vocab_size * self.hidden_size) as f64 * supervised as f64)
     }
-}
-
-/// Refuses a `model_type` that is none of [`FAMILIES`].
-pub(crate) fn check_family(model_type: &str) -> Result<()> {
-    if FAMILIES.contains(&model_type) {
-        return Ok(());
-    }
-    unsupported("model_type", model_type, &format!("supported are {}", FAMILIES.join(", ")))
 }
 
 pub(crate) fn unsupported<T>(key: &str, value: impl std::fmt::Display, remedy: &str) -> Result<T> {

@@ -13,7 +13,7 @@ use crate::recompute::{Aside, recomputed};
 use crate::weights::{Attend, Pass, Weights};
 use crate::{Config, Error, LoraSpec, Parameters, Result, Trace, View};
 
-/// A trainable decoder of one of [`FAMILIES`](crate::FAMILIES), all of it or adapters beside it.
+/// A trainable decoder of some [`Family`](crate::Family), all of it or adapters beside it.
 #[derive(Debug)]
 pub struct Decoder {
     config: Config,
@@ -358,7 +358,11 @@ impl Decoder {
     fn head(&self, weights: &Weights, hidden: &Hidden, rows: &[u32]) -> Result<Tensor> {
         let index = Tensor::new(rows, &self.device)?;
         let states = hidden.states.index_select(&index, 0)?;
-        Ok(linear(&rms_norm(&states, &weights.norm, self.config.rms_norm_eps)?, &weights.head)?)
+        let logits = linear(&rms_norm(&states, &weights.norm, self.config.rms_norm_eps)?, &weights.head)?;
+        Ok(match self.config.scales {
+            Some(scales) => (logits / scales.logits)?,
+            None => logits,
+        })
     }
 
     fn run(
@@ -386,7 +390,14 @@ impl Decoder {
         if let Some(window) = self.config.sliding_window.filter(|window| longest > *window) {
             return Err(Error::Window { tokens: longest, window });
         }
-        let (rotary, epsilon) = (self.rotary.clone(), self.config.rms_norm_eps);
-        Ok(Pass { rotary, positions, epsilon, clip: self.config.clip_qkv })
+        let (config, dim) = (&self.config, self.config.heads().dim as f64);
+        Ok(Pass {
+            rotary: self.rotary.clone(),
+            positions,
+            epsilon: config.rms_norm_eps,
+            clip: config.clip_qkv,
+            queries: config.scales.map(|scales| scales.attention * dim.sqrt()),
+            residual: config.scales.map(|scales| scales.residual),
+        })
     }
 }

@@ -6,10 +6,9 @@ use candle_core::{D, DType, Tensor};
 use titer_ops::{Routes, composed};
 
 use crate::config::{LARGEST_SIZE, unsupported};
+use crate::family::{self, Mixture};
 use crate::{Config, Result};
 
-/// The families whose layers have experts.
-const FAMILIES: [&str; 4] = ["mixtral", "olmoe", "qwen2_moe", "qwen3_moe"];
 /// Experts in all layers together at most: the largest published models have some 25 thousand.
 const MOST_EXPERTS: usize = 1 << 16;
 
@@ -60,8 +59,7 @@ impl Experts {
     }
 
     /// Refuses what cannot be.
-    pub(crate) fn check(&self, config: &Config) -> Result<()> {
-        let qwen = config.model_type.starts_with("qwen");
+    pub(crate) fn check(&self, config: &Config, of: &Mixture) -> Result<()> {
         let layers = config.num_hidden_layers;
         if self.count == 0 || self.count > MOST_EXPERTS / layers {
             let remedy = format!("at least 1 and at most {MOST_EXPERTS} in all layers are");
@@ -80,27 +78,28 @@ impl Experts {
                 return unsupported(key, size, &format!("1 to {LARGEST_SIZE} is"));
             }
         }
-        if self.shared_width.is_some() != (config.model_type == "qwen2_moe") {
-            return unsupported("shared_expert_intermediate_size", "set or not", "set in qwen2_moe alone is");
+        if self.shared_width.is_some() != of.shared_width.is_some() {
+            let remedy = "as the model_type has it is";
+            return unsupported("shared_expert_intermediate_size", "set or not", remedy);
         }
-        if self.step == 0 || (self.step > 1 && !qwen) {
+        if self.step == 0 || (self.step > 1 && !of.sparse) {
             return unsupported("decoder_sparse_step", self.step, "at least 1, and for other families 1, is");
         }
-        if let Some(layer) = self.dense_layers.iter().find(|layer| !qwen || **layer >= layers) {
+        if let Some(layer) = self.dense_layers.iter().find(|layer| !of.sparse || **layer >= layers) {
             return unsupported(
                 "mlp_only_layers",
                 layer,
                 &format!("in Qwen families, 0 to {} is", layers - 1),
             );
         }
-        if !qwen && self.width != config.intermediate_size {
+        if of.width.is_none() && self.width != config.intermediate_size {
             return unsupported(
                 "moe_intermediate_size",
                 self.width,
                 "for this model_type intermediate_size is",
             );
         }
-        if config.model_type == "mixtral" && !self.normalized {
+        if of.normalized.is_none() && !self.normalized {
             return unsupported("norm_topk_prob", false, "for this model_type true is");
         }
         Ok(())
@@ -133,13 +132,6 @@ pub(crate) fn route(
     Ok((routes, weights))
 }
 
-/// What a family calls the parts of a layer of experts.
-pub(crate) struct Names {
-    pub(crate) block: &'static str,
-    /// Gate, up and down projection of an expert.
-    pub(crate) projections: [&'static str; 3],
-}
-
 impl Config {
     /// The same decoder with `count` experts in place of each layer's MLP, each of its width, and
     /// `per_token` of them for each token: a Mixtral.
@@ -155,8 +147,8 @@ impl Config {
             dense_layers: Vec::new(),
         };
         Self {
-            architectures: vec!["MixtralForCausalLM".to_owned()],
-            model_type: "mixtral".to_owned(),
+            architectures: vec![family::MIXTRAL.class.to_owned()],
+            family: &family::MIXTRAL,
             experts: Some(experts),
             ..self
         }
@@ -167,23 +159,20 @@ impl Config {
         self.experts.as_ref().filter(|experts| experts.in_layer(layer))
     }
 
-    pub(crate) fn expert_names(&self) -> Names {
-        if self.model_type == "mixtral" {
-            Names { block: "block_sparse_moe", projections: ["w1", "w3", "w2"] }
-        } else {
-            Names { block: "mlp", projections: ["gate_proj", "up_proj", "down_proj"] }
-        }
+    /// The experts of this layer and what its family calls their parts, if it has some.
+    pub(crate) fn mixture_of(&self, layer: usize) -> Option<(&Experts, &'static Mixture)> {
+        self.experts_of(layer).zip(self.family.mixture.as_ref())
     }
 
     /// Adds the weights of a layer of experts.
     pub(crate) fn expert_shapes(
         &self,
         prefix: &str,
-        experts: &Experts,
+        (experts, of): (&Experts, &Mixture),
         shapes: &mut BTreeMap<String, Vec<usize>>,
     ) {
-        let (d, Names { block, projections }) = (self.hidden_size, self.expert_names());
-        let block = format!("{prefix}.{block}");
+        let (d, projections) = (self.hidden_size, of.projections);
+        let block = format!("{prefix}.{}", of.block);
         let swiglu = |width| [vec![width, d], vec![width, d], vec![d, width]];
         shapes.insert(format!("{block}.gate.weight"), vec![experts.count, d]);
         for expert in 0..experts.count {
@@ -220,11 +209,6 @@ impl Config {
         let share = self.experts.as_ref().map_or(0, |experts| routed / experts.count * experts.per_token);
         always + share
     }
-}
-
-/// Whether the family's layers have experts.
-pub(crate) fn is_family(model_type: &str) -> bool {
-    FAMILIES.contains(&model_type)
 }
 
 /// What the names of all weights (or adapters) of experts of one layer begin with, and which expert's this

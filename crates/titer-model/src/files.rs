@@ -8,6 +8,7 @@ use std::path::Path;
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
 use crate::checkpoint::Checkpoint;
+use crate::json::object;
 use crate::{Config, Decoder, Error, Result};
 
 /// The file of a directory that holds the configuration.
@@ -30,26 +31,19 @@ impl Decoder {
         }
     }
 
-    /// Loads the directory that [`Decoder::save`] or Transformers wrote, weights as `f32`.
+    /// Loads the directory that [`Decoder::save`] or Transformers wrote, weights as `f32`. A head that the
+    /// files hold goes before a configuration that says it is the embedding, as in Transformers 5.
     ///
     /// # Errors
     /// Names the file or tensor that is missing, torn or does not fit, and the key that is not supported.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        Self::load_as(folder, DType::F32, device)
-    }
-
-    /// The same with weights of another floating type.
-    ///
-    /// # Errors
-    /// As [`Decoder::load`].
-    pub fn load_as(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
-        let config = Config::read(&folder.join(CONFIG))?;
-        let shapes = config.shapes();
+        let mut config = Config::read(&folder.join(CONFIG))?;
         let mut checkpoint = Checkpoint::open(folder)?;
-        checkpoint.fit(&shapes, config.tie_word_embeddings)?;
+        config.tie_word_embeddings &= !checkpoint.has_other_head()?;
+        checkpoint.fit(&config.shapes(), config.tie_word_embeddings)?;
         Self::build(config, device, |name, _| {
             let (tensor, path) = checkpoint.read(name)?;
-            usable(name, &tensor, dtype, device).map_err(|error| error.of_file(&path))
+            usable(name, &tensor, device).map_err(|error| error.of_file(&path))
         })
     }
 
@@ -99,14 +93,13 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self> {
         let text =
             fs::read(path).map_err(|source| Error::File { path: path.to_owned(), action: "read", source })?;
-        let object =
-            serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        let object = object(&text).map_err(|source| Error::Json { path: path.to_owned(), source })?;
         Self::from_json(object).map_err(|error| error.of_file(path))
     }
 }
 
-/// A loaded tensor in the wanted type and place, if all its numbers are finite.
-pub(crate) fn usable(name: &str, tensor: &Tensor, dtype: DType, device: &Device) -> Result<Tensor> {
+/// A loaded tensor as `f32` in the wanted place, if all its numbers are finite.
+pub(crate) fn usable(name: &str, tensor: &Tensor, device: &Device) -> Result<Tensor> {
     let refuse = |problem: String| Err(Error::Numbers { name: name.to_owned(), problem });
     if !tensor.dtype().is_float() {
         return refuse(format!("holds {:?}; weights are of a floating type", tensor.dtype()));
@@ -115,11 +108,7 @@ pub(crate) fn usable(name: &str, tensor: &Tensor, dtype: DType, device: &Device)
     if let Some((place, value)) = first_not_finite(&wide) {
         return refuse(format!("holds {value} at place {place}: the file is damaged"));
     }
-    let tensor = wide.to_dtype(dtype)?;
-    if dtype == DType::F16 && first_not_finite(&tensor.to_dtype(DType::F32)?).is_some() {
-        return refuse("holds numbers beyond the range of f16: load it as f32 or bf16".to_owned());
-    }
-    Ok(tensor.to_device(device)?)
+    Ok(wide.to_device(device)?)
 }
 
 fn first_not_finite(tensor: &Tensor) -> Option<(usize, f32)> {

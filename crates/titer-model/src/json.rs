@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use titer_ops::Scaling;
 
-use crate::config::{BIASED, check_family, unsupported};
-use crate::{Config, Error, Experts, Result};
+use crate::config::unsupported;
+use crate::family::{Absent, Bias, UNROTATED, Window};
+use crate::{Config, Error, Experts, Family, Result, Scales};
 
 impl Config {
     /// From the object that `config.json` holds.
@@ -18,115 +19,92 @@ impl Config {
     /// Names the first key that is missing, of a wrong type, or whose value is not supported.
     pub fn from_json(object: Map<String, Value>) -> Result<Self> {
         let mut keys = Keys(object);
-        let model_type: String = keys.required("model_type")?;
-        check_family(&model_type)?;
+        let family = Family::named(&keys.required::<String>("model_type")?)?;
         if let Some(quantization) = keys.0.get("quantization_config").filter(|value| !value.is_null()) {
             let method = quantization.get("quant_method").unwrap_or(quantization);
             return unsupported("quantization_config", method, "weights in f32, f16 or bf16 are; or a GGUF");
         }
-        let family = Defaults::of(&model_type);
+        for (switch, supported) in family.switches {
+            if keys.or(switch, *supported)? != *supported {
+                return unsupported(switch, !*supported, &format!("{supported} is"));
+            }
+        }
+        let absent = &family.absent;
         let num_attention_heads = keys.required("num_attention_heads")?;
-        let max_position_embeddings = keys.or("max_position_embeddings", family.positions)?;
-        let (rope_theta, rope_scaling) = keys.rope(max_position_embeddings, family.theta)?;
-        let sliding_window = keys.window(&model_type, max_position_embeddings)?;
-        let biased = BIASED.contains(&model_type.as_str());
+        let num_hidden_layers = keys.required("num_hidden_layers")?;
+        let max_position_embeddings = keys.or("max_position_embeddings", absent.positions)?;
+        let (rope_theta, rope_scaling) = keys.rope(max_position_embeddings, absent)?;
+        let sliding_window = keys.window(family, max_position_embeddings)?;
         let intermediate_size = keys.required("intermediate_size")?;
-        let experts = keys.experts(&model_type, intermediate_size)?;
+        let experts = keys.experts(family, intermediate_size)?;
         let torch_dtype: Option<String> = keys.take("torch_dtype")?;
         let dtype: Option<String> = keys.take("dtype")?;
-        let config = Self {
-            architectures: keys
-                .take("architectures")?
-                .unwrap_or_else(|| vec![family.architecture.to_owned()]),
+        let mut config = Self {
+            family,
+            architectures: keys.take("architectures")?.unwrap_or_else(|| vec![family.class.to_owned()]),
             vocab_size: keys.required("vocab_size")?,
             hidden_size: keys.required("hidden_size")?,
             intermediate_size,
-            num_hidden_layers: keys.required("num_hidden_layers")?,
+            num_hidden_layers,
             num_attention_heads,
-            num_key_value_heads: keys
-                .take("num_key_value_heads")?
-                .unwrap_or(family.key_heads.unwrap_or(num_attention_heads)),
-            head_dim: keys.take("head_dim")?.or(family.head_dim),
+            num_key_value_heads: match keys.0.contains_key("num_key_value_heads") {
+                true => keys.or("num_key_value_heads", num_attention_heads)?,
+                false => absent.key_heads.unwrap_or(num_attention_heads),
+            },
+            head_dim: keys.take("head_dim")?.or(absent.head_dim),
             max_position_embeddings,
-            rms_norm_eps: keys.or("rms_norm_eps", family.epsilon)?,
+            rms_norm_eps: keys.or("rms_norm_eps", absent.epsilon)?,
             rope_theta,
             rope_scaling,
+            unrotated: keys.unrotated(family, num_hidden_layers)?,
+            scales: keys.scales(family)?,
             sliding_window,
-            tie_word_embeddings: keys.or("tie_word_embeddings", false)?,
-            hidden_act: keys.or("hidden_act", "silu".to_owned())?,
-            attention_bias: keys.or("attention_bias", false)? && biased,
-            mlp_bias: keys.or("mlp_bias", false)? && model_type == "llama",
-            clip_qkv: if model_type == "olmoe" { keys.take("clip_qkv")? } else { None },
+            tie_word_embeddings: keys.or("tie_word_embeddings", absent.tied)?,
+            hidden_act: match keys.or("hidden_act", "silu".to_owned())?.as_str() {
+                "swish" => "silu".to_owned(), // its other name
+                other => other.to_owned(),
+            },
+            attention_bias: keys.or("attention_bias", false)? && family.attention_bias == Bias::Keyed,
+            mlp_bias: keys.or("mlp_bias", false)? && family.mlp_bias,
+            clip_qkv: if family.clip { keys.take("clip_qkv")? } else { None },
             experts,
-            bos_token_id: keys.token("bos_token_id", family.begin)?.first().copied(),
-            eos_token_id: keys.token("eos_token_id", family.end)?,
-            pad_token_id: keys.token("pad_token_id", family.pad)?.first().copied(),
+            bos_token_id: keys.token("bos_token_id", absent.begin)?.first().copied(),
+            eos_token_id: keys.token("eos_token_id", absent.end)?,
+            pad_token_id: keys.token("pad_token_id", absent.pad)?.first().copied(),
             torch_dtype: dtype.or(torch_dtype).unwrap_or_else(|| "float32".to_owned()),
-            model_type,
-            extra: keys.0,
+            extra: Map::new(),
         };
+        // Numbers that JSON does not know, in keys that mean nothing here, cannot be written again.
+        keys.0.retain(|_, value| !value.as_str().is_some_and(|text| text.ends_with(NO_NUMBER)));
+        config.extra = keys.0;
         config.check()?;
         Ok(config)
     }
 }
 
-/// What Transformers takes for absent keys where the families differ.
-struct Defaults {
-    architecture: &'static str,
-    positions: usize,
-    key_heads: Option<usize>,
-    head_dim: Option<usize>,
-    theta: f64,
-    epsilon: f64,
-    begin: Option<u32>,
-    end: Option<u32>,
-    pad: Option<u32>,
-}
+/// Marks what Python writes and JSON does not know: `NaN`, `Infinity`, `-Infinity`.
+const NO_NUMBER: &str = " (no number)";
 
-impl Defaults {
-    fn of(model_type: &str) -> Self {
-        let llama = Self {
-            architecture: "LlamaForCausalLM",
-            positions: 2048,
-            key_heads: None,
-            head_dim: None,
-            theta: 10_000.0,
-            epsilon: 1e-6,
-            begin: Some(1),
-            end: Some(2),
-            pad: None,
-        };
-        let qwen = Self { positions: 32768, begin: None, end: None, ..llama };
-        match model_type {
-            "mistral" => {
-                Self { architecture: "MistralForCausalLM", positions: 4096 * 32, key_heads: Some(8), ..llama }
+/// The object that a file holds, as Python reads it: a number that JSON does not know becomes a text, which
+/// is refused where a key's number is asked for.
+pub(crate) fn object(text: &[u8]) -> serde_json::Result<Map<String, Value>> {
+    serde_json::from_slice(text).or_else(|error| {
+        let (mut strict, mut rest, mut quoted, mut escaped) = (Vec::new(), text, false, false);
+        while let Some((&byte, after)) = rest.split_first() {
+            let words: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+            if let Some(word) = words.into_iter().find(|word| !quoted && rest.starts_with(word)) {
+                strict.extend([b"\"", word, NO_NUMBER.as_bytes(), b"\""].concat());
+                rest = &rest[word.len()..];
+                continue;
             }
-            "qwen2" => Self { architecture: "Qwen2ForCausalLM", key_heads: Some(32), ..qwen },
-            "qwen3" => {
-                Self { architecture: "Qwen3ForCausalLM", key_heads: Some(32), head_dim: Some(128), ..qwen }
-            }
-            "mixtral" => Self {
-                architecture: "MixtralForCausalLM",
-                positions: 4096 * 32,
-                key_heads: Some(8),
-                theta: 1e6,
-                epsilon: 1e-5,
-                ..llama
-            },
-            "olmoe" => Self {
-                architecture: "OlmoeForCausalLM",
-                positions: 4096,
-                epsilon: 1e-5,
-                begin: None,
-                end: Some(50279),
-                pad: Some(1),
-                ..llama
-            },
-            "qwen2_moe" => Self { architecture: "Qwen2MoeForCausalLM", key_heads: Some(16), ..qwen },
-            "qwen3_moe" => Self { architecture: "Qwen3MoeForCausalLM", key_heads: Some(4), ..qwen },
-            _ => llama,
+            quoted ^= byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            strict.push(byte);
+            rest = after;
         }
-    }
+        // What is wrong otherwise is told of the text as it is.
+        serde_json::from_slice(&strict).map_err(|_| error)
+    })
 }
 
 /// The keys not yet taken.
@@ -159,12 +137,17 @@ impl Keys {
         }
     }
 
-    fn rope(&mut self, positions: usize, default: f64) -> Result<(f64, Scaling)> {
+    /// Base and stretching of the rotary frequencies. Where both spellings are there, Transformers 5 takes
+    /// `rope_scaling` and passes over `rope_parameters`, its base too.
+    fn rope(&mut self, positions: usize, absent: &Absent) -> Result<(f64, Scaling)> {
         let theta: Option<f64> = self.take("rope_theta")?;
         let scaling: Option<Map<String, Value>> = self.take("rope_scaling")?;
         let parameters: Option<Map<String, Value>> = self.take("rope_parameters")?;
-        let mut rope = Self(parameters.or(scaling).unwrap_or_default());
-        let theta = rope.take("rope_theta")?.or(theta).unwrap_or(default);
+        let mut rope = Self(scaling.filter(|keys| !keys.is_empty()).or(parameters).unwrap_or_default());
+        if let Some((key, _)) = rope.0.iter().find(|(_, value)| value.is_object()) {
+            return unsupported("rope_parameters", key, "one rotation for all layers is");
+        }
+        let theta = rope.take("rope_theta")?.or(theta).unwrap_or(absent.theta);
         let partial = [self.take("partial_rotary_factor")?, rope.take("partial_rotary_factor")?];
         if let Some(factor) = partial.into_iter().flatten().find(|factor: &f64| *factor != 1.0) {
             return unsupported("partial_rotary_factor", factor, "1 is");
@@ -174,12 +157,17 @@ impl Keys {
         let scaling = match new_name.or(old_name).as_deref() {
             None | Some("default") => Scaling::None,
             Some("linear") => Scaling::Linear { factor: rope.required("factor")? },
-            Some("llama3") => Scaling::Llama3 {
-                factor: rope.required("factor")?,
-                low_frequency_factor: rope.required("low_freq_factor")?,
-                high_frequency_factor: rope.required("high_freq_factor")?,
-                original_positions: rope.or("original_max_position_embeddings", positions)?,
-            },
+            Some("llama3") => {
+                // Beside the others' object it goes before theirs.
+                const ORIGINAL: &str = "original_max_position_embeddings";
+                let beside: Option<usize> = self.take(ORIGINAL)?;
+                Scaling::Llama3 {
+                    factor: rope.required("factor")?,
+                    low_frequency_factor: rope.required("low_freq_factor")?,
+                    high_frequency_factor: rope.required("high_freq_factor")?,
+                    original_positions: beside.map_or_else(|| rope.or(ORIGINAL, positions), Ok)?,
+                }
+            }
             Some(other) => {
                 return unsupported("rope_scaling.rope_type", other, "default, linear and llama3 are");
             }
@@ -187,42 +175,69 @@ impl Keys {
         Ok((theta, scaling))
     }
 
-    /// The experts of the families that have them.
-    fn experts(&mut self, model_type: &str, intermediate_size: usize) -> Result<Option<Experts>> {
-        let (count, per_token) = match model_type {
-            "mixtral" => (8, 2),
-            "olmoe" => (64, 8),
-            "qwen2_moe" => (60, 4),
-            "qwen3_moe" => (128, 8),
-            _ => return Ok(None),
-        };
-        let (qwen, qwen2) = (model_type.starts_with("qwen"), model_type == "qwen2_moe");
-        if qwen2 && !self.or("qkv_bias", true)? {
-            return unsupported("qkv_bias", false, "true is");
+    /// The layers that do not rotate.
+    fn unrotated(&mut self, family: &Family, layers: usize) -> Result<Vec<usize>> {
+        if !family.unrotated {
+            return Ok(Vec::new());
         }
+        let rotated: Option<Vec<usize>> = self.take("no_rope_layers")?;
+        let interval = self.or("no_rope_layer_interval", UNROTATED)?;
+        if interval == 0 {
+            return unsupported("no_rope_layer_interval", interval, "at least 1 is");
+        }
+        match rotated {
+            None => Ok(family.unrotated(layers, interval)),
+            // It names, for each layer, whether it rotates; there may be more than layers.
+            Some(rotated) if rotated.len() >= layers => {
+                Ok((0..layers).filter(|layer| rotated[*layer] == 0).collect())
+            }
+            Some(rotated) => {
+                unsupported("no_rope_layers", format!("{} entries", rotated.len()), "one for each layer is")
+            }
+        }
+    }
+
+    /// The factors of the families that have them.
+    fn scales(&mut self, family: &Family) -> Result<Option<Scales>> {
+        let mut factor = |key: &str| self.or(key, 1.0);
+        let scales = || -> Result<Scales> {
+            Ok(Scales {
+                embedding: factor("embedding_multiplier")?,
+                attention: factor("attention_multiplier")?,
+                residual: factor("residual_multiplier")?,
+                logits: factor("logits_scaling")?,
+            })
+        };
+        family.scales.then(scales).transpose()
+    }
+
+    /// The experts of the families that have them.
+    fn experts(&mut self, family: &Family, intermediate_size: usize) -> Result<Option<Experts>> {
+        let Some(of) = &family.mixture else { return Ok(None) };
         // Transformers 5 writes the second for Qwen3-MoE.
         let (named, renamed) = (self.take("num_experts")?, self.take("num_local_experts")?);
-        let width = if qwen2 { 1408 } else { 768 };
+        let mut size =
+            |key: &str, absent: Option<usize>| absent.map(|absent| self.or(key, absent)).transpose();
         Ok(Some(Experts {
-            count: named.or(renamed).unwrap_or(count),
-            per_token: self.or("num_experts_per_tok", per_token)?,
-            width: if qwen { self.or("moe_intermediate_size", width)? } else { intermediate_size },
-            normalized: if model_type == "mixtral" { true } else { self.or("norm_topk_prob", false)? },
-            shared_width: if qwen2 { Some(self.or("shared_expert_intermediate_size", 5632)?) } else { None },
-            step: if qwen { self.or("decoder_sparse_step", 1)? } else { 1 },
-            dense_layers: if qwen { self.or("mlp_only_layers", Vec::new())? } else { Vec::new() },
+            width: size("moe_intermediate_size", of.width)?.unwrap_or(intermediate_size),
+            shared_width: size("shared_expert_intermediate_size", of.shared_width)?,
+            count: named.or(renamed).unwrap_or(of.count),
+            per_token: self.or("num_experts_per_tok", of.per_token)?,
+            normalized: of.normalized.map_or(Ok(true), |absent| self.or("norm_topk_prob", absent))?,
+            step: if of.sparse { self.or("decoder_sparse_step", 1)? } else { 1 },
+            dense_layers: if of.sparse { self.or("mlp_only_layers", Vec::new())? } else { Vec::new() },
         }))
     }
 
     /// The window where it has an effect.
-    fn window(&mut self, model_type: &str, positions: usize) -> Result<Option<usize>> {
-        if model_type == "llama" {
-            return Ok(None);
-        }
-        let always = ["mistral", "mixtral", "olmoe"].contains(&model_type);
-        let absent = !self.0.contains_key("sliding_window") && !["mixtral", "olmoe"].contains(&model_type);
-        let window: Option<usize> = self.take("sliding_window")?;
-        let window = if absent { Some(4096) } else { window };
+    fn window(&mut self, family: &Family, positions: usize) -> Result<Option<usize>> {
+        let (always, absent) = match family.window {
+            Window::Unknown => return Ok(None),
+            Window::Always { absent } => (true, absent),
+            Window::Switched { absent } => (false, absent),
+        };
+        let named = self.0.contains_key("sliding_window");
+        let window = self.take("sliding_window")?.or(absent.filter(|_| !named));
         let used = self.or("use_sliding_window", false)?;
         let layers: Option<Vec<String>> = self.take("layer_types")?;
         let kinds = layers.unwrap_or_default();
@@ -278,9 +293,7 @@ struct Written<'a> {
     pad_token_id: Option<u32>,
     torch_dtype: &'a str,
     #[serde(flatten)]
-    experts: Map<String, Value>,
-    #[serde(flatten)]
-    window: Map<String, Value>,
+    own: Map<String, Value>,
     #[serde(flatten)]
     extra: &'a Map<String, Value>,
 }
@@ -300,35 +313,44 @@ impl Serialize for Config {
                 })
             }
         };
-        let mut experts = Map::new();
-        let mut put = |key: &str, value: Value| drop(experts.insert(key.to_owned(), value));
-        if let Some(of) = &self.experts {
-            put("num_experts_per_tok", json!(of.per_token));
-            if self.model_type == "mixtral" {
-                put("num_local_experts", json!(of.count));
-            } else {
-                put("num_experts", json!(of.count));
-                put("norm_topk_prob", json!(of.normalized));
+        let (family, mut own) = (self.family, Map::new());
+        let mut put = |key: &str, value: Value| drop(own.insert(key.to_owned(), value));
+        if let (Some(experts), Some(of)) = (&self.experts, &family.mixture) {
+            put("num_experts_per_tok", json!(experts.per_token));
+            put(of.count_key, json!(experts.count));
+            if of.normalized.is_some() {
+                put("norm_topk_prob", json!(experts.normalized));
             }
-            if self.model_type == "olmoe" {
-                put("clip_qkv", json!(self.clip_qkv));
+            if of.width.is_some() {
+                put("moe_intermediate_size", json!(experts.width));
             }
-            if self.model_type.starts_with("qwen") {
-                put("moe_intermediate_size", json!(of.width));
-                put("decoder_sparse_step", json!(of.step));
-                put("mlp_only_layers", json!(of.dense_layers));
+            if of.sparse {
+                put("decoder_sparse_step", json!(experts.step));
+                put("mlp_only_layers", json!(experts.dense_layers));
             }
-            if let Some(width) = of.shared_width {
+            if let Some(width) = experts.shared_width {
                 put("shared_expert_intermediate_size", json!(width));
             }
         }
-        // Absent keys would mean a window of 4096.
-        let mut window = Map::new();
-        if self.model_type != "llama" {
-            window.insert("sliding_window".to_owned(), json!(self.sliding_window));
+        if family.clip {
+            put("clip_qkv", json!(self.clip_qkv));
         }
-        if self.model_type.starts_with("qwen") {
-            window.insert("use_sliding_window".to_owned(), json!(self.sliding_window.is_some()));
+        if family.unrotated {
+            let rotated = (0..self.num_hidden_layers).map(|layer| u8::from(!self.unrotated.contains(&layer)));
+            put("no_rope_layers", json!(rotated.collect::<Vec<_>>()));
+        }
+        if let Some(scales) = &self.scales {
+            put("embedding_multiplier", json!(scales.embedding));
+            put("attention_multiplier", json!(scales.attention));
+            put("residual_multiplier", json!(scales.residual));
+            put("logits_scaling", json!(scales.logits));
+        }
+        // An absent key could mean a window of 4096.
+        if family.window != Window::Unknown {
+            put("sliding_window", json!(self.sliding_window));
+        }
+        if let Window::Switched { .. } = family.window {
+            put("use_sliding_window", json!(self.sliding_window.is_some()));
         }
         let eos_token_id = match self.eos_token_id.as_slice() {
             [] => Value::Null,
@@ -337,7 +359,7 @@ impl Serialize for Config {
         };
         Written {
             architectures: &self.architectures,
-            model_type: &self.model_type,
+            model_type: family.name,
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,
@@ -357,8 +379,7 @@ impl Serialize for Config {
             eos_token_id,
             pad_token_id: self.pad_token_id,
             torch_dtype: &self.torch_dtype,
-            experts,
-            window,
+            own,
             extra: &self.extra,
         }
         .serialize(serializer)

@@ -1,4 +1,4 @@
-//! One trainable decoder for the Llama, Mistral, Qwen and OLMo families, dense or of experts: weights, forward pass, generation, files.
+//! One trainable decoder for the families of [`FAMILIES`], dense or of experts: weights, forward pass, generation, files.
 //!
 //! Knows nothing of text, losses or training: tokens go in, hidden states and logits come out.
 
@@ -7,6 +7,7 @@ mod config;
 mod decoder;
 mod error;
 mod experts;
+mod family;
 mod files;
 mod generate;
 pub mod gguf;
@@ -19,10 +20,11 @@ mod score;
 mod trace;
 mod weights;
 
-pub use config::{Config, FAMILIES};
+pub use config::{Config, Scales};
 pub use decoder::{Decoder, Hidden};
 pub use error::{Error, Result};
 pub use experts::Experts;
+pub use family::{FAMILIES, Family, Gguf};
 pub use files::{CONFIG, INDEX, WEIGHTS, read_tensors, write_tensors};
 pub use generate::{Choice, Generate};
 pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec, PROJECTIONS};

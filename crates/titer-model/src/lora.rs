@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::unsupported;
+use crate::family::usual_name;
 use crate::files::{read_tensors, usable, write_tensors};
-use crate::json::Keys;
+use crate::json::{Keys, object};
 use crate::{Config, Decoder, Error, Parameters, Result};
 
 /// The file of an adapter's directory that holds its configuration.
@@ -24,9 +25,6 @@ pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 /// expert, whatever their family calls them; routers have no adapters.
 pub const PROJECTIONS: [&str; 7] =
     ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-
-/// What Mixtral calls the projections of its experts.
-const EXPERT_PROJECTIONS: [(&str, &str); 3] = [("w1", "gate_proj"), ("w2", "down_proj"), ("w3", "up_proj")];
 
 /// Rank at most; beyond the width of the model a low rank is none.
 const HIGHEST_RANK: usize = 1 << 14;
@@ -109,8 +107,7 @@ impl LoraSpec {
                             if [last, &format!("self_attn.{last}"), &format!("mlp.{last}")]
                                 .contains(&name) =>
                         {
-                            let other = EXPERT_PROJECTIONS.iter().find(|(name, _)| *name == last);
-                            targets.push(other.map_or(last, |(_, role)| role).to_owned());
+                            targets.push(usual_name(last).unwrap_or(last).to_owned());
                         }
                         _ => return unsupported("target_modules", name, "names such as q_proj are"),
                     }
@@ -166,14 +163,8 @@ impl LoraSpec {
     }
 
     fn to_json(&self, config: &Config) -> Value {
-        // A Mixtral has no modules of the names that its experts' projections have elsewhere.
-        let other = |target: &String| {
-            let found = EXPERT_PROJECTIONS.iter().find(|(_, role)| role == target);
-            found
-                .filter(|_| config.model_type == "mixtral")
-                .map_or(target.clone(), |(name, _)| (*name).to_owned())
-        };
-        let targets: Vec<String> = self.targets.iter().map(other).collect();
+        let own = |target: &String| config.family.of_experts(target).unwrap_or(target).to_owned();
+        let targets: Vec<String> = self.targets.iter().map(own).collect();
         json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -196,8 +187,7 @@ impl LoraSpec {
 /// Which of [`PROJECTIONS`] the weight of this name is, if it is one.
 pub(crate) fn role(weight: &str) -> Option<&'static str> {
     let module = weight.strip_suffix(".weight")?.rsplit('.').next()?;
-    let other = EXPERT_PROJECTIONS.iter().find(|(name, _)| *name == module).map(|(_, role)| *role);
-    other.or_else(|| PROJECTIONS.into_iter().find(|projection| *projection == module))
+    usual_name(module).or_else(|| PROJECTIONS.into_iter().find(|projection| *projection == module))
 }
 
 /// The names of A and B for the weight of this name.
@@ -299,8 +289,7 @@ impl Decoder {
         let path = folder.join(ADAPTER_CONFIG);
         let text =
             fs::read(&path).map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
-        let object =
-            serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
+        let object = object(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
         let spec = LoraSpec::from_json(object).map_err(|error| error.of_file(&path))?;
         let path = folder.join(ADAPTER_WEIGHTS);
         let mut tensors = read_tensors(&path, &Device::Cpu)?;
@@ -315,7 +304,7 @@ impl Decoder {
                 let got = tensor.dims().to_vec();
                 return Err(of_file(Error::Shape { name, expected: shape, got }));
             }
-            let tensor = usable(&name, &tensor, dtype, &device).map_err(of_file)?;
+            let tensor = usable(&name, &tensor, &device).map_err(of_file)?.to_dtype(dtype)?;
             Ok((name, tensor))
         });
         let parameters = Parameters::from_tensors(found)?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use titer_ops::{linear, mixture, swiglu};
 
-use crate::experts::{Names, route};
+use crate::experts::route;
+use crate::family::SWIGLU;
 use crate::weights::{Projection, Source};
 use crate::{Config, ExpertTrace, Result};
 
@@ -59,12 +60,11 @@ impl SwiGlu {
 impl Mlp {
     pub(crate) fn new(config: &Config, source: &Source<'_>, layer: usize) -> Result<Self> {
         let prefix = format!("model.layers.{layer}");
-        let dense = ["gate_proj", "up_proj", "down_proj"];
-        let Some(experts) = config.experts_of(layer) else {
-            return Ok(Self::Dense(SwiGlu::new(source, &format!("{prefix}.mlp"), dense)?));
+        let Some((experts, of)) = config.mixture_of(layer) else {
+            return Ok(Self::Dense(SwiGlu::new(source, &format!("{prefix}.mlp"), SWIGLU)?));
         };
-        let Names { block, projections } = config.expert_names();
-        let block = format!("{prefix}.{block}");
+        let projections = of.projections;
+        let block = format!("{prefix}.{}", of.block);
         let shared = experts.shared_width.map(|_| -> Result<_> {
             let expert = SwiGlu::new(source, &format!("{block}.shared_expert"), projections)?;
             Ok((expert, source.get(format!("{block}.shared_expert_gate.weight"))?))

@@ -22,13 +22,13 @@ pub enum View {
 pub struct LayerTrace {
     /// The residual stream before the layer.
     pub input: Tensor,
-    /// What the projections q, k and v read: the input after its norm.
+    /// What the projections q, k and v read: the input, after its norm where the family has one there.
     pub attention_input: Tensor,
     /// What the projection o reads: the heads' values, weighted by attention.
     pub attended: Tensor,
-    /// The attention block's output, with what was added to it.
+    /// What the attention block adds to the stream, with what was added to it.
     pub attention: Tensor,
-    /// What the MLP reads: the stream after attention, normed.
+    /// What the MLP reads: the stream after attention, normed where the family has a norm there.
     pub mlp_input: Tensor,
     /// Logits of the router, one per expert; none in a layer without experts. What the experts do depends
     /// on them through the probabilities of the chosen ones.
@@ -38,7 +38,7 @@ pub struct LayerTrace {
     /// What the last projection reads of the MLP that all tokens pass through: the layer's own, or its
     /// shared expert; none where there is neither.
     pub mlp_inner: Option<Tensor>,
-    /// The MLP's output.
+    /// What the MLP adds to the stream.
     pub mlp: Tensor,
     /// The residual stream after the layer.
     pub output: Tensor,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use titer_ops::{Rotary, linear, lora, rms_norm, rotary};
 
+use crate::config::{EMBEDDING, HEAD};
+use crate::family::Norm;
 use crate::lora::factors;
 use crate::mlp::{Mlp, Passed};
 use crate::{Config, Error, LayerTrace, LoraSpec, Result};
@@ -13,6 +15,8 @@ use crate::{Config, Error, LayerTrace, LoraSpec, Result};
 #[derive(Debug)]
 pub(crate) struct Weights {
     embedding: Tensor,
+    /// Multiplies the embeddings that are read.
+    scale: Option<f64>,
     pub(crate) layers: Vec<Arc<Layer>>,
     pub(crate) norm: Tensor,
     pub(crate) head: Tensor,
@@ -26,6 +30,10 @@ pub(crate) struct Pass {
     pub(crate) epsilon: f64,
     /// Where queries, keys and values are cut off.
     pub(crate) clip: Option<f64>,
+    /// Multiplies the queries, whose products with keys the attention divides by √head_dim.
+    pub(crate) queries: Option<f64>,
+    /// Multiplies what a block adds to the residual stream.
+    pub(crate) residual: Option<f64>,
 }
 
 /// Computes a layer's attention from its rotated queries and keys and its values.
@@ -33,12 +41,14 @@ pub(crate) type Attend<'a> = dyn FnMut(usize, &Tensor, &Tensor, &Tensor) -> cand
 
 #[derive(Debug)]
 pub(crate) struct Layer {
-    attention_norm: Tensor,
+    /// Of what each block reads and of what it gives: attention and MLP.
+    before: [Option<Tensor>; 2],
+    after: [Option<Tensor>; 2],
+    rotated: bool,
     q: Projection,
     k: Projection,
     v: Projection,
     o: Projection,
-    mlp_norm: Tensor,
     mlp: Mlp,
 }
 
@@ -90,6 +100,19 @@ impl Projection {
     }
 }
 
+/// x after a norm, if there is one.
+fn normed(x: &Tensor, norm: &Option<Tensor>, pass: &Pass) -> candle_core::Result<Tensor> {
+    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| rms_norm(x, norm, pass.epsilon))
+}
+
+/// x times a factor, if there is one.
+fn scaled(x: Tensor, factor: Option<f64>) -> candle_core::Result<Tensor> {
+    match factor {
+        Some(factor) => x * factor,
+        None => Ok(x),
+    }
+}
+
 impl Layer {
     /// The layer's output for its input x of shape `(tokens, hidden_size)`.
     pub(crate) fn forward(
@@ -111,17 +134,25 @@ impl Layer {
         attend: &mut Attend<'_>,
         added: Option<&Tensor>,
     ) -> candle_core::Result<LayerTrace> {
-        let attention_input = rms_norm(x, &self.attention_norm, pass.epsilon)?;
-        let q = rotary(&self.q.heads(&attention_input, pass)?, &pass.rotary, &pass.positions)?;
-        let k = rotary(&self.k.heads(&attention_input, pass)?, &pass.rotary, &pass.positions)?;
+        let [before_attention, before_mlp] = &self.before;
+        let [after_attention, after_mlp] = &self.after;
+        let rotated = |heads: Tensor| match self.rotated {
+            true => rotary(&heads, &pass.rotary, &pass.positions),
+            false => Ok(heads),
+        };
+        let attention_input = normed(x, before_attention, pass)?;
+        let q = scaled(rotated(self.q.heads(&attention_input, pass)?)?, pass.queries)?;
+        let k = rotated(self.k.heads(&attention_input, pass)?)?;
         let attended = attend(index, &q, &k, &self.v.heads(&attention_input, pass)?)?;
-        let mut attention = self.o.apply(&attended)?;
+        let mut attention = normed(&self.o.apply(&attended)?, after_attention, pass)?;
+        attention = scaled(attention, pass.residual)?;
         if let Some(added) = added {
             attention = (attention + added)?;
         }
         let middle = (x + &attention)?;
-        let mlp_input = rms_norm(&middle, &self.mlp_norm, pass.epsilon)?;
+        let mlp_input = normed(&middle, before_mlp, pass)?;
         let Passed { inner: mlp_inner, router, experts, output: mlp } = self.mlp.pass(&mlp_input)?;
+        let mlp = scaled(normed(&mlp, after_mlp, pass)?, pass.residual)?;
         let output = (&middle + &mlp)?;
         let input = x.clone();
         Ok(LayerTrace {
@@ -142,7 +173,7 @@ impl Layer {
     pub(crate) fn variables(&self) -> Vec<Tensor> {
         let projections = [&self.q, &self.k, &self.v, &self.o];
         let tensors = projections.into_iter().flat_map(Projection::tensors).chain(self.mlp.tensors());
-        let tensors = tensors.chain([&self.attention_norm, &self.mlp_norm]);
+        let tensors = tensors.chain(self.before.iter().chain(&self.after).flatten());
         tensors.filter(|tensor| tensor.is_variable()).cloned().collect()
     }
 }
@@ -188,29 +219,34 @@ impl Weights {
         let get = |name: &str| source.get(name.to_owned());
         let layers = (0..config.num_hidden_layers)
             .map(|layer| -> Result<Arc<Layer>> {
-                let norm = |name: &str| get(&format!("model.layers.{layer}.{name}.weight"));
+                let norm = |norm: Option<Norm>| {
+                    norm.map(|norm| get(&format!("model.layers.{layer}.{}.weight", norm.name))).transpose()
+                };
+                let norms = config.family.norms;
                 let projection = |name: &str, norm: Option<&str>| {
                     let norm = norm.map(|norm| format!("model.layers.{layer}.self_attn.{norm}.weight"));
                     source.projection(&format!("model.layers.{layer}.self_attn.{name}"), norm)
                 };
                 Ok(Arc::new(Layer {
-                    attention_norm: norm("input_layernorm")?,
+                    before: [norm(norms.before_attention)?, norm(norms.before_mlp)?],
+                    after: [norm(norms.after_attention)?, norm(norms.after_mlp)?],
+                    rotated: !config.unrotated.contains(&layer),
                     q: projection("q_proj", Some("q_norm"))?,
                     k: projection("k_proj", Some("k_norm"))?,
                     v: projection("v_proj", None)?,
                     o: projection("o_proj", None)?,
-                    mlp_norm: norm("post_attention_layernorm")?,
                     mlp: Mlp::new(config, &source, layer)?,
                 }))
             })
             .collect::<Result<_>>()?;
-        let embedding = get("model.embed_tokens.weight")?;
-        let head = if config.tie_word_embeddings { embedding.clone() } else { get("lm_head.weight")? };
-        Ok(Self { embedding, layers, norm: get("model.norm.weight")?, head })
+        let embedding = get(EMBEDDING)?;
+        let head = if config.tie_word_embeddings { embedding.clone() } else { get(HEAD)? };
+        let scale = config.scales.map(|scales| scales.embedding);
+        Ok(Self { embedding, scale, layers, norm: get("model.norm.weight")?, head })
     }
 
-    /// The embeddings of tokens: shape `(tokens, hidden_size)`.
+    /// The residual stream before the first layer: shape `(tokens, hidden_size)`.
     pub(crate) fn embed(&self, tokens: &[u32]) -> candle_core::Result<Tensor> {
-        self.embedding.index_select(&Tensor::new(tokens, self.embedding.device())?, 0)
+        scaled(self.embedding.index_select(&Tensor::new(tokens, self.embedding.device())?, 0)?, self.scale)
     }
 }

@@ -10,13 +10,16 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use common::{assert_close, fixture, logits, model};
 use serde_json::{Map, Value, json};
-use titer_model::{Choice, Config, Decoder, Error, Generate, write_tensors};
+use titer_model::{Choice, Config, Decoder, Error, FAMILIES, Family, Generate, write_tensors};
 use titer_ops::Scaling;
 
 #[test]
 fn every_family_computes_what_transformers_computes_before_and_after_a_save() {
     let fixture = fixture();
-    assert!(fixture.cases.len() >= 13);
+    assert!(fixture.cases.len() >= 23);
+    let names = |family: &&&Family| fixture.cases.iter().any(|case| case.config["model_type"] == family.name);
+    let dense = FAMILIES.iter().filter(|family| family.name != "mixtral" && !family.name.contains("moe"));
+    assert_eq!(dense.clone().filter(names).count(), dense.count(), "a family has no case");
     for case in &fixture.cases {
         let model = model(case);
         let got = logits(&model, &fixture.tokens, &fixture.rows);
@@ -81,6 +84,8 @@ fn absent_keys_have_the_values_of_transformers() {
     assert!(!config.tie_word_embeddings && !config.attention_bias && !config.mlp_bias);
     let null = Config::from_json(with(llama(), json!({"eos_token_id": null, "bos_token_id": null}))).unwrap();
     assert_eq!((null.bos_token_id, null.eos_token_id), (None, vec![]));
+    let nulls = json!({"model_type": "mistral", "num_key_value_heads": null});
+    assert_eq!(Config::from_json(with(llama(), nulls)).unwrap().num_key_value_heads, 3);
     let mistral = |changes: Value| {
         let config = with(llama(), json!({"model_type": "mistral", "num_key_value_heads": 3}));
         Config::from_json(with(config, changes)).unwrap()
@@ -126,7 +131,7 @@ fn configurations_that_cannot_be_are_refused_by_key_before_anything_is_allocated
     };
     check(
         json!({"model_type": "gemma3_text"}),
-        "supported are llama, mistral, qwen2, qwen3, mixtral, olmoe, qwen2_moe, qwen3_moe",
+        "supported are llama, mistral, qwen2, qwen3, olmo2, smollm3, granite, mixtral, olmoe, qwen2_moe, qwen3_moe",
     );
     check(json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "rope_type = yarn");
     check(json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}), "dynamic");
@@ -137,6 +142,10 @@ fn configurations_that_cannot_be_are_refused_by_key_before_anything_is_allocated
         json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0}}),
         "low_freq_factor",
     );
+    check(json!({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}), "full_attention");
+    check(json!({"model_type": "smollm3", "num_key_value_heads": 1, "no_rope_layers": [1]}), "1 entries");
+    check(json!({"model_type": "smollm3", "no_rope_layer_interval": 0}), "no_rope_layer_interval = 0");
+    check(json!({"model_type": "granite", "logits_scaling": 0.0}), "logits_scaling = 0");
     check(json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor");
     check(json!({"quantization_config": {"quant_method": "gptq"}}), "gptq");
     check(json!({"hidden_act": "gelu"}), "hidden_act");
@@ -210,10 +219,68 @@ fn harmless_tensors_are_passed_over_and_half_types_are_read() {
         let loaded = load();
         assert_eq!((loaded.dtype(), loaded.config().torch_dtype.as_str()), (DType::F32, "float32"));
         assert_close(&logits(&loaded, &fixture.tokens, &fixture.rows), &expected, 0.1, "half");
-        let half = Decoder::load_as(folder.path(), dtype, &Device::Cpu).unwrap();
+        let tensors = model.parameters().snapshot().unwrap();
+        let halves =
+            tensors.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap())).collect();
+        let half = Decoder::new(model.config().clone(), &halves).unwrap();
         assert_eq!(half.dtype(), dtype);
         assert!(half.config().torch_dtype.ends_with("16"));
     }
+}
+
+#[test]
+fn the_head_of_the_files_goes_before_a_configuration_that_says_it_is_the_embedding() {
+    let fixture = fixture();
+    let case = |name: &str| model(fixture.cases.iter().find(|case| case.name == name).unwrap());
+    let computed = |model: &Decoder| logits(model, &fixture.tokens, &fixture.rows);
+    for name in ["llama-grouped", "qwen3", "olmo2", "granite"] {
+        let untied = case(name);
+        let folder = tempfile::tempdir().unwrap();
+        saved(folder.path(), &untied, |_| ());
+        let path = folder.path().join("config.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let tied = text.replace("\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true");
+        assert_ne!(tied, text);
+        fs::write(path, tied).unwrap();
+        let loaded = Decoder::load(folder.path(), &Device::Cpu).unwrap();
+        assert!(!loaded.config().tie_word_embeddings, "what is saved again says so");
+        assert_eq!(computed(&loaded), computed(&untied), "{name}");
+    }
+    // Of a tied model either of the two is enough.
+    for prefix in ["model.", ""] {
+        let tied = case("llama-tied");
+        let folder = tempfile::tempdir().unwrap();
+        saved(folder.path(), &tied, |tensors| {
+            let shared = tensors.remove("model.embed_tokens.weight").unwrap();
+            tensors.insert("lm_head.weight".to_owned(), shared);
+            *tensors =
+                tensors.iter().map(|(name, t)| (name.replacen("model.", prefix, 1), t.clone())).collect();
+        });
+        let loaded = Decoder::load(folder.path(), &Device::Cpu).unwrap();
+        assert!(loaded.config().tie_word_embeddings);
+        assert_eq!(computed(&loaded), computed(&tied));
+    }
+}
+
+#[test]
+fn numbers_that_json_does_not_know_matter_only_where_they_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |key: &str, value: &str| {
+        let text = json!({"x": r#"a "quoted\" NaN"#, "list": [1]}).to_string();
+        let llama = Value::Object(llama()).to_string();
+        let text = format!("{}, \"{key}\": {value}, {}", &llama[..llama.len() - 1], &text[1..]);
+        let path = folder.path().join("config.json");
+        fs::write(&path, text).unwrap();
+        Config::read(&path)
+    };
+    for value in ["NaN", "-Infinity", "Infinity"] {
+        let config = read("initializer_range", value).unwrap();
+        assert_eq!(config.extra.keys().collect::<Vec<_>>(), ["list", "x"]);
+        assert_eq!(config.extra["x"], r#"a "quoted\" NaN"#);
+        let error = read("rms_norm_eps", value).unwrap_err().to_string();
+        assert!(error.contains("rms_norm_eps") && error.contains(value), "{error}");
+    }
+    assert!(read("rms_norm_eps", "Nan").unwrap_err().to_string().contains("not a model configuration"));
 }
 
 #[test]

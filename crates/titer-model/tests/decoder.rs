@@ -7,7 +7,7 @@ use std::fs;
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use titer_model::{Choice, Config, Decoder, Error, Generate};
+use titer_model::{Choice, Config, Decoder, Error, Family, Generate};
 use titer_ops::Sequences;
 
 fn config(kv_heads: usize, tied: bool) -> Config {
@@ -135,9 +135,12 @@ fn unsupported_configurations_are_refused_by_key() {
         let error = config.check().expect_err(key).to_string();
         assert!(error.contains(key), "{error}");
     };
-    check(&|c| c.model_type = "gpt2".to_owned(), "model_type");
     check(&|c| c.hidden_act = "gelu".to_owned(), "hidden_act");
-    check(&|c| (c.model_type, c.attention_bias) = ("qwen2".to_owned(), true), "attention_bias");
+    let qwen2 = Family::named("qwen2").unwrap();
+    check(&|c| (c.family, c.attention_bias) = (qwen2, true), "attention_bias = set");
+    check(&|c| c.family = Family::named("mixtral").unwrap(), "num_experts = absent");
+    check(&|c| c.family = Family::named("granite").unwrap(), "residual_multiplier = absent");
+    check(&|c| c.unrotated = vec![0], "no_rope_layers = set");
     check(&|c| c.num_hidden_layers = 0, "num_hidden_layers");
     check(&|c| c.num_attention_heads = 5, "hidden_size");
     check(&|c| c.num_key_value_heads = 3, "num_key_value_heads");

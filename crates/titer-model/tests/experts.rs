@@ -95,7 +95,9 @@ fn every_family_routes_and_computes_what_transformers_does_before_and_after_a_sa
             let text = json!({"tokens": tokens, "rows": rows, "logits": got});
             fs::write(folder.join("logits.json"), text.to_string()).unwrap();
         }
-        let half = Decoder::load_as(folder.path(), DType::BF16, &Device::Cpu).unwrap();
+        let halves = model.parameters().snapshot().unwrap().into_iter();
+        let halves = halves.map(|(name, tensor)| (name, tensor.to_dtype(DType::BF16).unwrap())).collect();
+        let half = Decoder::new(model.config().clone(), &halves).unwrap();
         let hidden = half.forward(&tokens, &Sequences::new(&[0, tokens.len()]).unwrap()).unwrap();
         let half = half.logits(&hidden, &rows).unwrap().to_dtype(DType::F32).unwrap();
         assert!(half.to_vec2::<f32>().unwrap().concat().iter().all(|logit| logit.is_finite()));

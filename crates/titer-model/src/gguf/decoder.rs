@@ -3,18 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use serde_json::Map;
 use titer_ops::Scaling;
 
 use super::File;
 use crate::config::unsupported;
+use crate::family::{UNROTATED, Window};
 use crate::files::usable;
-use crate::{Config, Decoder, Error, Result};
+use crate::{Config, Decoder, Error, Family, Result, Scales};
 
-/// The architectures that are read.
-const ARCHITECTURES: [(&str, &str); 3] =
-    [("llama", "LlamaForCausalLM"), ("qwen2", "Qwen2ForCausalLM"), ("qwen3", "Qwen3ForCausalLM")];
+/// Keys that change the numbers of any architecture that has them, and are not read here. Those of
+/// [`Scales`] are refused in families without these.
+const UNREAD: [&str; 9] = [
+    "rope.scale_linear",
+    "rope.dimension_sections",
+    "attention.clamp_kqv",
+    "attention.max_alibi_bias",
+    "attention.temperature_scale",
+    "attention.output_scale",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "router_logit_softcapping",
+];
 /// The factors of Llama 3's stretched rotary frequencies, one per frequency.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
@@ -37,8 +48,7 @@ fn of_file(error: Error, path: &Path) -> Error {
 }
 
 impl Decoder {
-    /// Loads a GGUF file of architecture `llama` (Mistral's too), `qwen2` or `qwen3`, its weights
-    /// dequantized to `f32`.
+    /// Loads a GGUF file of a [`Family`] that says how such files hold it, its weights dequantized to `f32`.
     ///
     /// # Errors
     /// Names the file and what in it is torn, missing, or not supported.
@@ -46,7 +56,7 @@ impl Decoder {
         let file = File::open(path)?;
         let config = file.config()?;
         let places = places(&file, &config).map_err(|error| of_file(error, path))?;
-        let permuted = config.model_type == "llama";
+        let permuted = config.family.gguf.as_ref().is_some_and(|gguf| gguf.permuted);
         let heads = config.heads();
         Self::build(config, device, |name, _| {
             let tensor = file.tensor(&places[name])?;
@@ -55,7 +65,7 @@ impl Decoder {
                 Some("k_proj") if permuted => halves(&tensor, heads.keys)?,
                 _ => tensor,
             };
-            usable(name, &tensor, DType::F32, device).map_err(|error| error.of_file(path))
+            usable(name, &tensor, device).map_err(|error| error.of_file(path))
         })
     }
 }
@@ -73,7 +83,7 @@ fn halves(tensor: &Tensor, heads: usize) -> Result<Tensor> {
 fn places(file: &File, config: &Config) -> Result<BTreeMap<String, String>> {
     let mut places = BTreeMap::new();
     for (name, shape) in config.shapes() {
-        let place = place(&name);
+        let place = place(&name, config.family);
         let Some(info) = file.tensors().get(&place) else {
             return Err(Error::Missing { name: place, shape });
         };
@@ -90,16 +100,16 @@ fn places(file: &File, config: &Config) -> Result<BTreeMap<String, String>> {
 }
 
 /// The file's name of a weight.
-fn place(name: &str) -> String {
+fn place(name: &str, family: &Family) -> String {
     let parts: Vec<&str> = name.split('.').collect();
     match parts.as_slice() {
         ["model", "embed_tokens", kind] => format!("token_embd.{kind}"),
         ["model", "norm", kind] => format!("output_norm.{kind}"),
         ["lm_head", kind] => format!("output.{kind}"),
         ["model", "layers", layer, .., part, kind] => {
-            let part = match *part {
-                "input_layernorm" => "attn_norm",
-                "post_attention_layernorm" => "ffn_norm",
+            let norm = family.norms.iter().find(|norm| norm.name == *part);
+            let part = norm.map_or(*part, |norm| norm.gguf);
+            let part = match part {
                 "q_proj" => "attn_q",
                 "k_proj" => "attn_k",
                 "v_proj" => "attn_v",
@@ -126,17 +136,21 @@ fn config(file: &File) -> Result<Config> {
         );
     }
     let architecture = file.string("general.architecture").unwrap_or_default();
-    let Some((model_type, class)) = ARCHITECTURES.iter().find(|(name, _)| *name == architecture) else {
-        let names = ARCHITECTURES.map(|(name, _)| name).join(", ");
-        return unsupported("general.architecture", architecture, &format!("supported are {names}"));
-    };
     let key = |name: &str| format!("{architecture}.{name}");
+    let windowed = file.metadata().contains_key(&key("attention.sliding_window"));
+    let (family, _) = Family::of_architecture(architecture, windowed)?;
     let missing = |key: String| Error::Key { key, problem: "it is missing or no single number".to_owned() };
     let size = |name: &str| {
         file.u64(&key(name)).and_then(|size| usize::try_from(size).ok()).ok_or_else(|| missing(key(name)))
     };
     if let Some(experts) = file.u64(&key("expert_count")).filter(|experts| *experts > 0) {
-        return unsupported(&key("expert_count"), experts, "models without experts are");
+        return unsupported(&key("expert_count"), experts, "0, or the model's safetensors, are");
+    }
+    if let Some(name) = UNREAD.iter().find(|name| file.metadata().contains_key(&key(name))) {
+        return unsupported(&key(name), "set", "a model without it, or its safetensors, are");
+    }
+    if file.bool(&key("attention.causal")) == Some(false) {
+        return unsupported(&key("attention.causal"), false, "true is");
     }
     let Some(embedding) = file.tensors().get("token_embd.weight") else {
         return Err(Error::Missing { name: "token_embd.weight".to_owned(), shape: Vec::new() });
@@ -151,13 +165,15 @@ fn config(file: &File) -> Result<Config> {
             return unsupported(&key(name), value, &format!("as many as features of a head ({dim}) are"));
         }
     }
-    if let Some(experts) = optional("expert_count")?.filter(|experts| *experts > 0) {
-        return unsupported(&key("expert_count"), experts, "0, or the model's safetensors, are");
-    }
+    // Where an absent key would mean another number, it is there.
+    let written = |dim: &usize| *dim != default_dim || family.absent.head_dim.is_some();
+    let layers = size("block_count")?;
     let mut config = Config {
-        architectures: vec![(*class).to_owned()],
-        model_type: (*model_type).to_owned(),
-        head_dim: head_dim.filter(|dim| *dim != default_dim || *model_type == "qwen3"),
+        architectures: vec![family.class.to_owned()],
+        family,
+        head_dim: Some(dim).filter(written),
+        unrotated: family.unrotated(layers, UNROTATED),
+        scales: scales(file, &key, family, dim)?,
         max_position_embeddings: size("context_length")?,
         rms_norm_eps: file
             .f32(&key("attention.layer_norm_rms_epsilon"))
@@ -175,20 +191,44 @@ fn config(file: &File) -> Result<Config> {
             embedding.shape.first().copied().unwrap_or(0),
             hidden_size,
             size("feed_forward_length")?,
-            size("block_count")?,
+            layers,
             heads,
             optional("attention.head_count_kv")?.unwrap_or(heads),
         )
     };
-    if *model_type == "qwen3" && config.head_dim.is_none() {
-        config.head_dim = Some(dim);
+    let window = optional("attention.sliding_window")?;
+    config.sliding_window = window.filter(|window| *window < config.max_position_embeddings);
+    if let (Some(window), Window::Unknown) = (config.sliding_window, family.window) {
+        return unsupported(&key("attention.sliding_window"), window, "no window is");
     }
-    config.sliding_window =
-        optional("attention.sliding_window")?.filter(|window| *window < config.max_position_embeddings);
     config.check()?;
     config.rope_scaling = scaling(file, &key("rope.scaling"), &config)?;
     config.check()?;
     Ok(config)
+}
+
+/// The factors of the families that have them, and a refusal of these in others.
+fn scales(
+    file: &File,
+    key: &dyn Fn(&str) -> String,
+    family: &Family,
+    head_dim: usize,
+) -> Result<Option<Scales>> {
+    let names = ["embedding_scale", "attention.scale", "residual_scale", "logit_scale"];
+    let [embedding, attention, residual, logits] = names.map(|name| file.f32(&key(name)).map(shortest));
+    if family.scales {
+        let usual = 1.0 / (head_dim as f64).sqrt();
+        return Ok(Some(Scales {
+            embedding: embedding.unwrap_or(1.0),
+            attention: attention.unwrap_or(usual),
+            residual: residual.unwrap_or(1.0),
+            logits: logits.unwrap_or(1.0),
+        }));
+    }
+    match names.into_iter().find(|name| file.metadata().contains_key(&key(name))) {
+        Some(name) => unsupported(&key(name), "set", "a model without it, or its safetensors, are"),
+        None => Ok(None),
+    }
 }
 
 /// The tokens that end a text and a turn.

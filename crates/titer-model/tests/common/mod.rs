@@ -157,6 +157,12 @@ impl Gguf {
             .u32(&key("context_length"), config.max_position_embeddings)
             .f32(&key("attention.layer_norm_rms_epsilon"), config.rms_norm_eps)
             .f32(&key("rope.freq_base"), config.rope_theta);
+        if let Some(scales) = config.scales {
+            file.f32(&key("embedding_scale"), scales.embedding)
+                .f32(&key("attention.scale"), scales.attention)
+                .f32(&key("residual_scale"), scales.residual)
+                .f32(&key("logit_scale"), scales.logits);
+        }
         for (name, var) in model.parameters().iter() {
             let short = name
                 .replace("model.embed_tokens", "token_embd")
@@ -164,7 +170,11 @@ impl Gguf {
                 .replace("lm_head", "output")
                 .replace("model.layers", "blk")
                 .replace("input_layernorm", "attn_norm")
-                .replace("post_attention_layernorm", "ffn_norm")
+                .replace("post_feedforward_layernorm", "post_ffw_norm")
+                .replace(
+                    "post_attention_layernorm",
+                    if architecture == "olmo2" { "post_attention_norm" } else { "ffn_norm" },
+                )
                 .replace("self_attn.o_proj", "attn_output")
                 .replace("self_attn.", "attn_")
                 .replace("mlp.", "ffn_")
@@ -175,7 +185,7 @@ impl Gguf {
                 Some("attn_k") => config.num_key_value_heads,
                 _ => 0,
             };
-            if architecture == "llama" && heads > 0 {
+            if ["llama", "smollm3", "granite"].contains(&architecture) && heads > 0 {
                 let half = config.heads().dim / 2;
                 let width = tensor.elem_count() / tensor.dim(0).unwrap();
                 let apart = tensor.reshape((heads, 2, half, width)).unwrap().transpose(1, 2).unwrap();

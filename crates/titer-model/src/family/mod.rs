@@ -1,0 +1,234 @@
+//! What a `model_type` differs in: one value of [`Family`] each, in one table.
+//!
+//! The decoder, `config.json`, adapters and GGUF files read the traits here and never a family's name. A
+//! family that differs in these alone is one more entry of the table.
+
+mod table;
+
+use crate::config::{MOST_LAYERS, unsupported};
+use crate::{Config, Result};
+pub use table::FAMILIES;
+pub(crate) use table::{LLAMA, MIXTRAL};
+
+/// A family of decoders: what it differs in.
+#[derive(Debug, PartialEq)]
+pub struct Family {
+    /// The value of `model_type`.
+    pub name: &'static str,
+    /// What differs from Llama, in words.
+    pub about: &'static str,
+    /// How GGUF files hold it; none where they are not read.
+    pub gguf: Option<Gguf>,
+    /// The class of Transformers.
+    pub(crate) class: &'static str,
+    pub(crate) absent: Absent,
+    pub(crate) attention_bias: Bias,
+    /// Whether `mlp_bias` is known; elsewhere it means nothing.
+    pub(crate) mlp_bias: bool,
+    pub(crate) norms: Norms,
+    pub(crate) qk_norm: QkNorm,
+    pub(crate) window: Window,
+    /// Whether some layers do not rotate: those of `no_rope_layers`, else every so many.
+    pub(crate) unrotated: bool,
+    /// Whether the four factors of [`Scales`](crate::Scales) are known.
+    pub(crate) scales: bool,
+    /// Whether `clip_qkv` is known.
+    pub(crate) clip: bool,
+    pub(crate) mixture: Option<Mixture>,
+    /// Switches that only one value is supported of, which is Transformers' for the absent key too.
+    pub(crate) switches: &'static [(&'static str, bool)],
+}
+
+/// How GGUF files hold a family.
+#[derive(Debug, PartialEq)]
+pub struct Gguf {
+    /// The value of `general.architecture`.
+    pub architecture: &'static str,
+    /// Whether llama.cpp has the rows of queries and keys in its own order: the two features that are
+    /// rotated together side by side, not in the two halves of their head.
+    pub(crate) permuted: bool,
+}
+
+/// What Transformers takes for absent keys.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Absent {
+    pub(crate) positions: usize,
+    /// As many as heads where none.
+    pub(crate) key_heads: Option<usize>,
+    /// `hidden_size / num_attention_heads` where none.
+    pub(crate) head_dim: Option<usize>,
+    pub(crate) theta: f64,
+    pub(crate) epsilon: f64,
+    pub(crate) tied: bool,
+    pub(crate) begin: Option<u32>,
+    pub(crate) end: Option<u32>,
+    pub(crate) pad: Option<u32>,
+}
+
+/// Which projections of the attention have biases.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) enum Bias {
+    /// None, whatever `attention_bias` says.
+    Never,
+    /// All four where `attention_bias` says so.
+    Keyed,
+    /// Queries, keys and values always, the output never.
+    Inputs,
+}
+
+/// One norm of a layer: what it is called in a checkpoint and in a GGUF file.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) struct Norm {
+    pub(crate) name: &'static str,
+    pub(crate) gguf: &'static str,
+}
+
+/// The norms of the residual stream before a block, and of a block's output before it joins the stream.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) struct Norms {
+    pub(crate) before_attention: Option<Norm>,
+    pub(crate) after_attention: Option<Norm>,
+    pub(crate) before_mlp: Option<Norm>,
+    pub(crate) after_mlp: Option<Norm>,
+}
+
+impl Norms {
+    /// Those that there are.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Norm> {
+        [self.before_attention, self.after_attention, self.before_mlp, self.after_mlp].into_iter().flatten()
+    }
+}
+
+/// Over which features queries and keys are normed before they are rotated.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) enum QkNorm {
+    /// They are not.
+    Never,
+    /// Those of each head.
+    Head,
+    /// Those of all heads together.
+    Heads,
+    /// The same, where all heads must be as wide as the stream.
+    Width,
+}
+
+/// What is known of a sliding window.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) enum Window {
+    /// Nothing: its keys mean nothing.
+    Unknown,
+    /// `sliding_window` holds whenever it is there; `absent` is its value where the key is not.
+    Always { absent: Option<usize> },
+    /// It holds where `use_sliding_window` or `layer_types` say so.
+    Switched { absent: Option<usize> },
+}
+
+/// What a family's layers of experts differ in.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Mixture {
+    /// The layer's block of experts.
+    pub(crate) block: &'static str,
+    /// Gate, up and down projection of an expert.
+    pub(crate) projections: [&'static str; 3],
+    /// The key that holds the number of experts; both known ones are read.
+    pub(crate) count_key: &'static str,
+    /// Transformers' for the absent keys.
+    pub(crate) count: usize,
+    pub(crate) per_token: usize,
+    /// `moe_intermediate_size` where absent; none where experts are `intermediate_size` wide.
+    pub(crate) width: Option<usize>,
+    /// `shared_expert_intermediate_size` where absent; none where no expert is shared.
+    pub(crate) shared_width: Option<usize>,
+    /// `norm_topk_prob` where absent; none where the chosen probabilities always sum to 1.
+    pub(crate) normalized: Option<bool>,
+    /// Whether `decoder_sparse_step` and `mlp_only_layers` are known.
+    pub(crate) sparse: bool,
+}
+
+/// What all families but some call the projections of a SwiGLU: gate, up, down.
+pub(crate) const SWIGLU: [&str; 3] = ["gate_proj", "up_proj", "down_proj"];
+
+/// Of so many layers the last does not rotate, where nothing else is said; llama.cpp knows nothing else.
+pub(crate) const UNROTATED: usize = 4;
+
+impl Family {
+    /// The family of a `model_type`.
+    ///
+    /// # Errors
+    /// When it is not supported; says which are.
+    pub fn named(model_type: &str) -> Result<&'static Self> {
+        match FAMILIES.iter().find(|family| family.name == model_type) {
+            Some(family) => Ok(family),
+            None => {
+                let names = FAMILIES.map(|family| family.name).join(", ");
+                unsupported("model_type", model_type, &format!("supported are {names}"))
+            }
+        }
+    }
+
+    /// The family of a GGUF file: the first of its architecture that knows of windows, where it has one.
+    pub(crate) fn of_architecture(
+        architecture: &str,
+        windowed: bool,
+    ) -> Result<(&'static Self, &'static Gguf)> {
+        let known = |family: &&'static Self| Some((*family, family.gguf.as_ref()?));
+        let mut found = FAMILIES.iter().filter_map(known).filter(|(_, of)| of.architecture == architecture);
+        let first = found.clone().next();
+        match found.find(|(family, _)| !windowed || family.window != Window::Unknown).or(first) {
+            Some(found) => Ok(found),
+            None => {
+                let mut names: Vec<&str> =
+                    FAMILIES.iter().filter_map(|family| Some(family.gguf.as_ref()?.architecture)).collect();
+                names.dedup();
+                let remedy = format!("supported are {}", names.join(", "));
+                unsupported("general.architecture", architecture, &remedy)
+            }
+        }
+    }
+
+    /// The layers that do not rotate where every so many do not.
+    pub(crate) fn unrotated(&self, layers: usize, interval: usize) -> Vec<usize> {
+        let of_family = if self.unrotated { layers.min(MOST_LAYERS) } else { 0 };
+        (0..of_family).filter(|layer| (layer + 1).is_multiple_of(interval)).collect()
+    }
+
+    /// What an expert's projections are called here, for the names that they have in most families.
+    pub(crate) fn of_experts(&self, projection: &str) -> Option<&'static str> {
+        let place = SWIGLU.iter().position(|name| *name == projection)?;
+        self.mixture.as_ref().map(|mixture| mixture.projections[place])
+    }
+}
+
+/// What most families call the projection that some family calls `module` in its experts.
+pub(crate) fn usual_name(module: &str) -> Option<&'static str> {
+    FAMILIES.iter().filter_map(|family| family.mixture.as_ref()).find_map(|mixture| {
+        let place = mixture.projections.iter().position(|name| *name == module)?;
+        Some(SWIGLU[place])
+    })
+}
+
+impl Config {
+    /// The features over which queries and keys are normed before they are rotated: those of a head, or of
+    /// all heads together; none where they are not.
+    pub(crate) fn qk_norms(&self) -> Option<[(&'static str, usize); 2]> {
+        let heads = self.heads();
+        match self.family.qk_norm {
+            QkNorm::Never => None,
+            QkNorm::Head => Some([("q_norm", heads.dim), ("k_norm", heads.dim)]),
+            QkNorm::Heads | QkNorm::Width => {
+                Some([("q_norm", heads.queries * heads.dim), ("k_norm", heads.keys * heads.dim)])
+            }
+        }
+    }
+
+    /// Whether a projection, named as `q_proj`, has a bias.
+    pub(crate) fn has_bias(&self, projection: &str) -> bool {
+        match projection {
+            "q_proj" | "k_proj" | "v_proj" => {
+                self.attention_bias || self.family.attention_bias == Bias::Inputs
+            }
+            "o_proj" => self.attention_bias,
+            _ => self.mlp_bias,
+        }
+    }
+}

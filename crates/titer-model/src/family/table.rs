@@ -1,0 +1,223 @@
+//! The families. Values for absent keys are those of Transformers 5's configuration classes.
+
+use super::{Absent, Bias, Family, Gguf, Mixture, Norm, Norms, QkNorm, SWIGLU, Window};
+
+/// Every family that is supported; of those that share a GGUF architecture, the plainest first.
+pub static FAMILIES: [&Family; 11] =
+    [&LLAMA, &MISTRAL, &QWEN2, &QWEN3, &OLMO2, &SMOLLM3, &GRANITE, &MIXTRAL, &OLMOE, &QWEN2_MOE, &QWEN3_MOE];
+
+/// Norms before each block.
+const BEFORE: Norms = Norms {
+    before_attention: Some(Norm { name: "input_layernorm", gguf: "attn_norm" }),
+    after_attention: None,
+    before_mlp: Some(Norm { name: "post_attention_layernorm", gguf: "ffn_norm" }),
+    after_mlp: None,
+};
+
+/// Norms after each block.
+const AFTER: Norms = Norms {
+    before_attention: None,
+    after_attention: Some(Norm { name: "post_attention_layernorm", gguf: "post_attention_norm" }),
+    before_mlp: None,
+    after_mlp: Some(Norm { name: "post_feedforward_layernorm", gguf: "post_ffw_norm" }),
+};
+
+/// Llama 2 to 3.3 (arXiv 2407.21783), SmolLM2 and what else has this shape.
+pub(crate) const LLAMA: Family = Family {
+    name: "llama",
+    about: "Llama 2, 3, 3.1 to 3.3, SmolLM2 and what else has this shape; biases by `attention_bias`, `mlp_bias`",
+    gguf: Some(Gguf { architecture: "llama", permuted: true }),
+    class: "LlamaForCausalLM",
+    absent: Absent {
+        positions: 2048,
+        key_heads: None,
+        head_dim: None,
+        theta: 10_000.0,
+        epsilon: 1e-6,
+        tied: false,
+        begin: Some(1),
+        end: Some(2),
+        pad: None,
+    },
+    attention_bias: Bias::Keyed,
+    mlp_bias: true,
+    norms: BEFORE,
+    qk_norm: QkNorm::Never,
+    window: Window::Unknown,
+    unrotated: false,
+    scales: false,
+    clip: false,
+    mixture: None,
+    switches: &[],
+};
+
+/// Mistral (arXiv 2310.06825).
+const MISTRAL: Family = Family {
+    name: "mistral",
+    about: "sliding window",
+    class: "MistralForCausalLM",
+    absent: Absent { positions: 4096 * 32, key_heads: Some(8), ..LLAMA.absent },
+    attention_bias: Bias::Never,
+    mlp_bias: false,
+    window: Window::Always { absent: Some(4096) },
+    ..LLAMA
+};
+
+/// Qwen2 and 2.5 (arXiv 2412.15115).
+const QWEN2: Family = Family {
+    name: "qwen2",
+    about: "biases on queries, keys and values; optional sliding window",
+    gguf: Some(Gguf { architecture: "qwen2", permuted: false }),
+    class: "Qwen2ForCausalLM",
+    absent: Absent { positions: 32768, key_heads: Some(32), begin: None, end: None, ..LLAMA.absent },
+    attention_bias: Bias::Inputs,
+    mlp_bias: false,
+    window: Window::Switched { absent: Some(4096) },
+    ..LLAMA
+};
+
+/// Qwen3 (arXiv 2505.09388).
+const QWEN3: Family = Family {
+    name: "qwen3",
+    about: "RMSNorm on each head's queries and keys; `head_dim`; `attention_bias`",
+    gguf: Some(Gguf { architecture: "qwen3", permuted: false }),
+    class: "Qwen3ForCausalLM",
+    absent: Absent { head_dim: Some(128), ..QWEN2.absent },
+    attention_bias: Bias::Keyed,
+    qk_norm: QkNorm::Head,
+    ..QWEN2
+};
+
+/// OLMo 2 (arXiv 2501.00656).
+const OLMO2: Family = Family {
+    name: "olmo2",
+    about: "RMSNorm after the blocks instead of before, and on all heads' queries and keys; `attention_bias`",
+    gguf: Some(Gguf { architecture: "olmo2", permuted: false }),
+    class: "Olmo2ForCausalLM",
+    absent: Absent { epsilon: 1e-5, begin: None, end: Some(50279), pad: Some(1), ..LLAMA.absent },
+    mlp_bias: false,
+    norms: AFTER,
+    qk_norm: QkNorm::Heads,
+    ..LLAMA
+};
+
+/// SmolLM3 (<https://huggingface.co/blog/smollm3>).
+const SMOLLM3: Family = Family {
+    name: "smollm3",
+    about: "layers without rotation (`no_rope_layers`), tied where the key is absent",
+    gguf: Some(Gguf { architecture: "smollm3", permuted: true }),
+    class: "SmolLM3ForCausalLM",
+    absent: Absent {
+        positions: 32768,
+        key_heads: Some(4),
+        theta: 2e6,
+        tied: true,
+        begin: Some(128_000),
+        end: Some(128_001),
+        pad: Some(128_004),
+        ..LLAMA.absent
+    },
+    window: Window::Switched { absent: None },
+    unrotated: true,
+    ..LLAMA
+};
+
+/// Granite 3 (<https://github.com/ibm-granite/granite-3.0-language-models>).
+const GRANITE: Family = Family {
+    name: "granite",
+    about: "factors on embeddings, attention, blocks and logits",
+    gguf: Some(Gguf { architecture: "granite", permuted: true }),
+    class: "GraniteForCausalLM",
+    scales: true,
+    ..LLAMA
+};
+
+/// Mixtral (arXiv 2401.04088).
+pub(crate) const MIXTRAL: Family = Family {
+    name: "mixtral",
+    about: "Mistral with experts, whose chosen probabilities sum to 1",
+    gguf: None,
+    class: "MixtralForCausalLM",
+    absent: Absent { theta: 1e6, epsilon: 1e-5, ..MISTRAL.absent },
+    window: Window::Always { absent: None },
+    mixture: Some(Mixture {
+        block: "block_sparse_moe",
+        projections: ["w1", "w3", "w2"],
+        count_key: "num_local_experts",
+        count: 8,
+        per_token: 2,
+        width: None,
+        shared_width: None,
+        normalized: None,
+        sparse: false,
+    }),
+    ..MISTRAL
+};
+
+/// OLMoE (arXiv 2409.02060).
+const OLMOE: Family = Family {
+    name: "olmoe",
+    about: "experts; RMSNorm on all heads' queries and keys; `clip_qkv`; `attention_bias`",
+    gguf: None,
+    class: "OlmoeForCausalLM",
+    absent: Absent { positions: 4096, ..OLMO2.absent },
+    norms: BEFORE,
+    qk_norm: QkNorm::Width,
+    window: Window::Always { absent: None },
+    clip: true,
+    mixture: Some(Mixture {
+        block: "mlp",
+        projections: SWIGLU,
+        count_key: "num_experts",
+        count: 64,
+        per_token: 8,
+        width: None,
+        shared_width: None,
+        normalized: Some(false),
+        sparse: false,
+    }),
+    ..OLMO2
+};
+
+/// Qwen1.5-MoE and Qwen2-MoE (arXiv 2407.10671).
+const QWEN2_MOE: Family = Family {
+    name: "qwen2_moe",
+    about: "Qwen2 with experts and one that all tokens pass through; some layers may have none",
+    gguf: None,
+    class: "Qwen2MoeForCausalLM",
+    absent: Absent { key_heads: Some(16), ..QWEN2.absent },
+    mixture: Some(Mixture {
+        block: "mlp",
+        projections: SWIGLU,
+        count_key: "num_experts",
+        count: 60,
+        per_token: 4,
+        width: Some(1408),
+        shared_width: Some(5632),
+        normalized: Some(false),
+        sparse: true,
+    }),
+    switches: &[("qkv_bias", true)],
+    ..QWEN2
+};
+
+/// Qwen3-MoE (arXiv 2505.09388).
+const QWEN3_MOE: Family = Family {
+    name: "qwen3_moe",
+    about: "Qwen3 with experts; some layers may have none",
+    gguf: None,
+    class: "Qwen3MoeForCausalLM",
+    absent: Absent { key_heads: Some(4), ..QWEN2.absent },
+    mixture: Some(Mixture {
+        block: "mlp",
+        projections: SWIGLU,
+        count_key: "num_experts",
+        count: 128,
+        per_token: 8,
+        width: Some(768),
+        shared_width: None,
+        normalized: Some(false),
+        sparse: true,
+    }),
+    ..QWEN3
+};
