@@ -107,7 +107,7 @@ fn vocabulary(file: &gguf::File) -> GgufVocabulary {
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let id = |name: &str| file.u32(&key(name));
     let flag = |name: &str| file.bool(&key(name));
-    let texts = |name: &str| file.strings(&key(name)).unwrap_or_default().to_vec();
+    let texts = |name: &str| file.strings(&key(name)).unwrap_or_default();
     GgufVocabulary {
         model: file.string(&key("model")).unwrap_or_default().to_owned(),
         pre: file.string(&key("pre")).map(str::to_owned),

@@ -1,49 +1,44 @@
 //! GGUF files, versions 2 and 3: metadata and tensors
 //! (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>).
 //!
-//! The header is read with every count and length checked against the size of the file before anything
-//! is allocated from it.
+//! Candle reads the header and holds its counts and lengths against the size of the file. What it lets pass
+//! is checked here: names that are there twice, alignments, offsets, and sizes that overflow.
 
 mod decoder;
-mod reader;
-mod value;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::{GgmlDType, ggml_file::qtensor_from_ggml};
-use candle_core::{DType, Device, Tensor};
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::gguf_file::{Content, DEFAULT_ALIGNMENT, TensorInfo, Value};
+use candle_core::{Device, Tensor};
 
 use crate::{Error, Result};
-use reader::Reader;
-pub use value::{Array, Value};
 
-/// Where data begin when the file does not say otherwise: at a multiple of it.
-const ALIGNMENT: u64 = 32;
-/// Dimensions of a tensor at most.
-const MOST_DIMENSIONS: u32 = 4;
+/// The key of the multiple at which data begin.
+const ALIGNMENT: &str = "general.alignment";
 
 /// An open GGUF file.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
     file: fs::File,
+    /// Where data begin.
+    data: u64,
     metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, Info>,
 }
 
 /// One tensor of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Info {
     /// Sizes, the slowest first, as in a safetensors file.
     pub shape: Vec<usize>,
     /// Name of the type of its numbers, such as `Q4_K`.
     pub kind: &'static str,
-    dtype: GgmlDType,
-    start: u64,
-    bytes: usize,
+    of: TensorInfo,
 }
 
 impl File {
@@ -55,9 +50,21 @@ impl File {
         let failed = |source| Error::File { path: path.to_owned(), action: "read", source };
         let file = fs::File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        let (metadata, tensors) = header(&mut Reader::new(&file, size), size)
-            .map_err(|problem| Error::Format { path: path.to_owned(), problem })?;
-        Ok(Self { path: path.to_owned(), file, metadata, tensors })
+        let read = || {
+            let content = content(&file)?;
+            let data = content.tensor_data_offset;
+            let metadata: BTreeMap<_, _> = content.metadata.into_iter().collect();
+            let alignment = alignment(&metadata)?;
+            let info = |(name, of)| match info(of, size.saturating_sub(data), alignment) {
+                Ok(info) => Ok((name, info)),
+                Err(problem) => Err(format!("tensor {name}: {problem}")),
+            };
+            let tensors = content.tensor_infos.into_iter().map(info).collect::<Result<_, _>>()?;
+            Ok((data, metadata, tensors))
+        };
+        let (data, metadata, tensors) =
+            read().map_err(|problem| Error::Format { path: path.to_owned(), problem })?;
+        Ok(Self { path: path.to_owned(), file, data, metadata, tensors })
     }
 
     /// The file.
@@ -77,10 +84,7 @@ impl File {
 
     /// A text; `None` when the key is absent or holds something else.
     pub fn string(&self, key: &str) -> Option<&str> {
-        match self.metadata.get(key) {
-            Some(Value::String(text)) => Some(text),
-            _ => None,
-        }
+        text(self.metadata.get(key)?)
     }
 
     /// A whole number that fits.
@@ -90,56 +94,37 @@ impl File {
 
     /// A whole number of at least 0.
     pub fn u64(&self, key: &str) -> Option<u64> {
-        match self.metadata.get(key) {
-            Some(Value::Unsigned(number)) => Some(*number),
-            Some(Value::Signed(number)) => (*number).try_into().ok(),
-            _ => None,
-        }
+        whole(self.metadata.get(key)?)?.try_into().ok()
     }
 
     /// A floating-point number.
     pub fn f32(&self, key: &str) -> Option<f32> {
-        match self.metadata.get(key) {
-            Some(Value::Float(number)) => Some(*number as f32),
-            _ => None,
-        }
+        float(self.metadata.get(key)?)
     }
 
     /// True or false.
     pub fn bool(&self, key: &str) -> Option<bool> {
-        match self.metadata.get(key) {
-            Some(Value::Bool(value)) => Some(*value),
-            _ => None,
-        }
+        self.metadata.get(key)?.to_bool().ok()
     }
 
     /// An array of texts.
-    pub fn strings(&self, key: &str) -> Option<&[String]> {
-        match self.metadata.get(key) {
-            Some(Value::Array(Array::Strings(texts))) => Some(texts),
-            _ => None,
-        }
+    pub fn strings(&self, key: &str) -> Option<Vec<String>> {
+        self.array(key)?.iter().map(|value| text(value).map(str::to_owned)).collect()
     }
 
     /// An array of whole numbers that fit.
     pub fn i32s(&self, key: &str) -> Option<Vec<i32>> {
-        match self.metadata.get(key) {
-            Some(Value::Array(Array::Signed(numbers))) => {
-                numbers.iter().map(|number| (*number).try_into().ok()).collect()
-            }
-            Some(Value::Array(Array::Unsigned(numbers))) => {
-                numbers.iter().map(|number| (*number).try_into().ok()).collect()
-            }
-            _ => None,
-        }
+        self.array(key)?.iter().map(|value| whole(value)?.try_into().ok()).collect()
     }
 
     /// An array of floating-point numbers.
     pub fn f32s(&self, key: &str) -> Option<Vec<f32>> {
-        match self.metadata.get(key) {
-            Some(Value::Array(Array::Floats(numbers))) => {
-                Some(numbers.iter().map(|number| *number as f32).collect())
-            }
+        self.array(key)?.iter().map(float).collect()
+    }
+
+    fn array(&self, key: &str) -> Option<&[Value]> {
+        match self.metadata.get(key)? {
+            Value::Array(values) => Some(values),
             _ => None,
         }
     }
@@ -153,148 +138,173 @@ impl File {
             let missing = Error::Missing { name: name.to_owned(), shape: Vec::new() };
             return Err(missing.of_file(&self.path));
         };
-        let mut bytes = vec![0; info.bytes];
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(info.start))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(|source| Error::File { path: self.path.clone(), action: "read", source })?;
-        let plain = match info.dtype {
-            GgmlDType::F32 => Some(DType::F32),
-            GgmlDType::F16 => Some(DType::F16),
-            GgmlDType::BF16 => Some(DType::BF16),
-            _ => None,
-        };
-        Ok(match plain {
-            Some(dtype) => {
-                Tensor::from_raw_buffer(&bytes, dtype, &info.shape, &Device::Cpu)?.to_dtype(DType::F32)?
-            }
-            None => qtensor_from_ggml(info.dtype, &bytes, info.shape.clone(), &Device::Cpu)?
-                .dequantize(&Device::Cpu)?,
-        })
+        let blocks = info.of.read(&mut &self.file, self.data, &Device::Cpu);
+        let numbers = blocks.and_then(|blocks| blocks.dequantize(&Device::Cpu));
+        numbers.map_err(|error| Error::Tensor(error).of_file(&self.path))
     }
 }
 
-type Header = (BTreeMap<String, Value>, BTreeMap<String, Info>);
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
 
-fn header(reader: &mut Reader<&fs::File>, size: u64) -> Result<Header, String> {
-    if reader.bytes::<4>()? != *b"GGUF" {
+fn whole(value: &Value) -> Option<i128> {
+    Some(match *value {
+        Value::U8(number) => number.into(),
+        Value::I8(number) => number.into(),
+        Value::U16(number) => number.into(),
+        Value::I16(number) => number.into(),
+        Value::U32(number) => number.into(),
+        Value::I32(number) => number.into(),
+        Value::U64(number) => number.into(),
+        Value::I64(number) => number.into(),
+        _ => return None,
+    })
+}
+
+fn float(value: &Value) -> Option<f32> {
+    match *value {
+        Value::F32(number) => Some(number),
+        Value::F64(number) => Some(number as f32),
+        _ => None,
+    }
+}
+
+/// The header as candle reads it.
+fn content(file: &fs::File) -> Result<Content, String> {
+    let mut reader = Checked { inner: BufReader::new(file), until_alignment: None };
+    let mut start = [0; 24];
+    reader.inner.read_exact(&mut start).map_err(|_| "a GGUF file has at least 24 bytes".to_owned())?;
+    let [magic, version, words @ ..] = start.as_chunks::<4>().0 else { return Err(String::new()) };
+    if magic != b"GGUF" {
         return Err("not a GGUF file".to_owned());
     }
-    let version = reader.u32()?;
+    let version = u32::from_le_bytes(*version);
     if !(2..=3).contains(&version) {
         return Err(format!("GGUF of version {version}: 2 and 3 are supported"));
     }
-    let tensor_count = reader.u64()?;
-    let pair_count = reader.u64()?;
-    // A name's length, dimensions, type and offset; a key's length, type and one byte.
-    reader.room(tensor_count, 8 + 4 + 4 + 8, "tensors")?;
-    reader.room(pair_count, 8 + 4 + 1, "metadata")?;
-    let mut metadata = BTreeMap::new();
-    for _ in 0..pair_count {
-        let key = reader.string()?;
-        let value = reader.value().map_err(|problem| format!("metadata {key}: {problem}"))?;
-        if metadata.insert(key.clone(), value).is_some() {
-            return Err(format!("metadata {key} is there twice"));
+    let content = reader.rewind().map_err(candle_core::Error::from).and_then(|()| Content::read(&mut reader));
+    let content = content.map_err(|error| problem(&error.to_string()))?;
+    let counted = [("tensor", content.tensor_infos.len()), ("key of metadata", content.metadata.len())];
+    for ((what, distinct), count) in counted.into_iter().zip(words.chunks(2)) {
+        if count.concat() != (distinct as u64).to_le_bytes() {
+            return Err(format!("a {what} is there twice"));
         }
     }
-    let alignment = match metadata.get("general.alignment") {
-        None => ALIGNMENT,
-        Some(Value::Unsigned(alignment)) if alignment.is_power_of_two() && *alignment <= 1 << 20 => {
-            *alignment
-        }
-        Some(other) => return Err(format!("general.alignment is {other:?}, not a power of two up to 2^20")),
-    };
-    let mut tensors = BTreeMap::new();
-    for _ in 0..tensor_count {
-        let name = reader.string()?;
-        let info = info(reader).map_err(|problem| format!("tensor {name}: {problem}"))?;
-        if tensors.insert(name.clone(), info).is_some() {
-            return Err(format!("tensor {name} is there twice"));
-        }
-    }
-    let data = reader.position().next_multiple_of(alignment);
-    for (name, info) in &mut tensors {
-        if !info.start.is_multiple_of(alignment) {
-            return Err(format!("tensor {name}: its offset {} is no multiple of {alignment}", info.start));
-        }
-        let start = data.checked_add(info.start);
-        let end = start.and_then(|start| start.checked_add(info.bytes as u64));
-        match (start, end) {
-            (Some(start), Some(end)) if end <= size => info.start = start,
-            _ => {
-                return Err(format!(
-                    "tensor {name}: its data lie beyond the end of the file, which is cut short"
-                ));
-            }
-        }
-    }
-    Ok((metadata, tensors))
+    Ok(content)
 }
 
-/// What the header says of one tensor; `start` counts from the beginning of the data.
-fn info(reader: &mut Reader<&fs::File>) -> Result<Info, String> {
-    let dimensions = reader.u32()?;
-    if dimensions == 0 || dimensions > MOST_DIMENSIONS {
-        return Err(format!("{dimensions} dimensions: 1 to {MOST_DIMENSIONS} are possible"));
+/// What candle says of a header that it does not read, without the backtrace that it may add.
+fn problem(said: &str) -> String {
+    let said = said.lines().next().unwrap_or_default();
+    if let Some(number) = said.strip_prefix("unknown dtype for tensor ") {
+        const NAMES: [(&str, &str); 15] = [
+            ("16", "IQ2_XXS"),
+            ("17", "IQ2_XS"),
+            ("18", "IQ3_XXS"),
+            ("19", "IQ1_S"),
+            ("20", "IQ4_NL"),
+            ("21", "IQ3_S"),
+            ("22", "IQ2_S"),
+            ("23", "IQ4_XS"),
+            ("24", "I8"),
+            ("25", "I16"),
+            ("26", "I32"),
+            ("27", "I64"),
+            ("28", "F64"),
+            ("29", "IQ1_M"),
+            ("34", "TQ1_0"),
+        ];
+        let name = NAMES.iter().find(|(known, _)| *known == number).map_or("unknown", |(_, name)| name);
+        return not_read(&format!("{name} ({number})"));
     }
-    let mut shape = Vec::new();
-    for _ in 0..dimensions {
-        let size = usize::try_from(reader.u64()?).map_err(|_| "a size that does not fit".to_owned())?;
-        shape.insert(0, size);
+    format!("{}: the file is cut short or damaged", said.trim_start_matches("gguf: "))
+}
+
+fn not_read(kind: &str) -> String {
+    format!("numbers of type {kind} are not read: {} are", KINDS.map(|(_, name)| name).join(", "))
+}
+
+fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64, String> {
+    match metadata.get(ALIGNMENT) {
+        None => Ok(DEFAULT_ALIGNMENT),
+        Some(Value::U32(alignment)) if alignment.is_power_of_two() => Ok(u64::from(*alignment)),
+        Some(other) => Err(format!("{ALIGNMENT} is {other:?}, not a power of two")),
     }
-    let (kind, dtype) = kind(reader.u32()?)?;
-    let start = reader.u64()?;
-    let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-    let row = shape.last().copied().unwrap_or(0);
-    if !row.is_multiple_of(dtype.block_size()) {
+}
+
+/// What the header says of one tensor, if its data lie within the bytes that are left for data.
+fn info(of: TensorInfo, left: u64, alignment: u64) -> Result<Info, String> {
+    let shape = of.shape.dims().to_vec();
+    let Some(&(_, kind)) = KINDS.iter().find(|(dtype, _)| *dtype == of.ggml_dtype) else {
+        return Err(not_read(&format!("{:?}", of.ggml_dtype)));
+    };
+    let block = of.ggml_dtype.block_size();
+    let Some(row) = shape.last() else { return Err("it has no dimensions".to_owned()) };
+    if !row.is_multiple_of(block) {
         return Err(format!("rows of {row} numbers are no whole blocks of {kind}"));
     }
-    let bytes = count.and_then(|count| (count / dtype.block_size()).checked_mul(dtype.type_size()));
+    let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    let bytes = count.and_then(|count| (count / block).checked_mul(of.ggml_dtype.type_size()));
     let bytes = bytes.ok_or_else(|| format!("shape {shape:?} overflows"))?;
-    Ok(Info { shape, kind, dtype, start, bytes })
+    if !of.offset.is_multiple_of(alignment) {
+        return Err(format!("its offset {} is no multiple of {alignment}", of.offset));
+    }
+    match of.offset.checked_add(bytes as u64) {
+        Some(end) if end <= left => Ok(Info { shape, kind, of }),
+        _ => Err("its data lie beyond the end of the file, which is cut short".to_owned()),
+    }
 }
 
-/// The types that are read, of those that ggml numbers.
-fn kind(number: u32) -> Result<(&'static str, GgmlDType), String> {
-    Ok(match number {
-        0 => ("F32", GgmlDType::F32),
-        1 => ("F16", GgmlDType::F16),
-        2 => ("Q4_0", GgmlDType::Q4_0),
-        3 => ("Q4_1", GgmlDType::Q4_1),
-        6 => ("Q5_0", GgmlDType::Q5_0),
-        7 => ("Q5_1", GgmlDType::Q5_1),
-        8 => ("Q8_0", GgmlDType::Q8_0),
-        10 => ("Q2_K", GgmlDType::Q2K),
-        11 => ("Q3_K", GgmlDType::Q3K),
-        12 => ("Q4_K", GgmlDType::Q4K),
-        13 => ("Q5_K", GgmlDType::Q5K),
-        14 => ("Q6_K", GgmlDType::Q6K),
-        30 => ("BF16", GgmlDType::BF16),
-        other => {
-            const OTHERS: [(u32, &str); 17] = [
-                (9, "Q8_1"),
-                (15, "Q8_K"),
-                (16, "IQ2_XXS"),
-                (17, "IQ2_XS"),
-                (18, "IQ3_XXS"),
-                (19, "IQ1_S"),
-                (20, "IQ4_NL"),
-                (21, "IQ3_S"),
-                (22, "IQ2_S"),
-                (23, "IQ4_XS"),
-                (24, "I8"),
-                (25, "I16"),
-                (26, "I32"),
-                (27, "I64"),
-                (28, "F64"),
-                (29, "IQ1_M"),
-                (34, "TQ1_0"),
-            ];
-            let name = OTHERS.iter().find(|(number, _)| *number == other).map_or("unknown", |(_, name)| name);
-            return Err(format!(
-                "numbers of type {name} ({other}) are not read: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and \
-                 Q2_K to Q6_K are"
-            ));
+/// The types of numbers that are read, by their names in ggml.
+const KINDS: [(GgmlDType, &str); 13] = [
+    (GgmlDType::F32, "F32"),
+    (GgmlDType::F16, "F16"),
+    (GgmlDType::BF16, "BF16"),
+    (GgmlDType::Q4_0, "Q4_0"),
+    (GgmlDType::Q4_1, "Q4_1"),
+    (GgmlDType::Q5_0, "Q5_0"),
+    (GgmlDType::Q5_1, "Q5_1"),
+    (GgmlDType::Q8_0, "Q8_0"),
+    (GgmlDType::Q2K, "Q2_K"),
+    (GgmlDType::Q3K, "Q3_K"),
+    (GgmlDType::Q4K, "Q4_K"),
+    (GgmlDType::Q5K, "Q5_K"),
+    (GgmlDType::Q6K, "Q6_K"),
+];
+
+/// Hands a header on, except for an alignment of zero, which candle would divide by.
+struct Checked<R> {
+    inner: R,
+    /// Reads left before that of the alignment's value: the one of its type comes first.
+    until_alignment: Option<u8>,
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(bytes)
+    }
+
+    fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.inner.read_exact(bytes)?;
+        if self.until_alignment == Some(0) && bytes.iter().all(|byte| *byte == 0) {
+            return Err(io::Error::other(format!("{ALIGNMENT} is 0, not a power of two")));
         }
-    })
+        let left = self.until_alignment.and_then(|left| left.checked_sub(1));
+        self.until_alignment = if bytes == ALIGNMENT.as_bytes() { Some(1) } else { left };
+        Ok(())
+    }
+}
+
+impl<R: Seek> Seek for Checked<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+
+    fn stream_position(&mut self) -> io::Result<u64> {
+        self.inner.stream_position()
+    }
 }
