@@ -45,9 +45,9 @@ pub struct TrainingRow {
     pub learning_rate: f64,
     /// The global gradient norm before clipping.
     pub gradient_norm: f64,
-    /// Tokens presented so far.
+    /// Tokens run in this step.
     pub tokens: u64,
-    /// Seconds since the start.
+    /// Seconds that the step took.
     pub seconds: f64,
 }
 
