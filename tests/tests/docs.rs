@@ -152,7 +152,18 @@ fn every_chore_in_the_documentation_exists() {
     assert!(count > 3, "only {count} chores were found");
 }
 
-/// A block below `<!-- from: FILE -->` is that file, word for word.
+/// The program of an example's source: where this test was built, or built now where only this test was.
+fn example(file: &str) -> std::path::PathBuf {
+    let name = std::path::Path::new(file).file_stem().and_then(|name| name.to_str()).expect("a name");
+    let test = std::env::current_exe().expect("this test is a program");
+    let folder = test.parent().and_then(std::path::Path::parent).expect("a profile's folder");
+    let release = folder.ends_with("release").then_some("--release");
+    let built = cargo().args(["build", "--workspace", "--example", name]).args(release).status();
+    assert!(built.is_ok_and(|status| status.success()), "{file} cannot be built");
+    folder.join("examples").join(name)
+}
+
+/// A block below `<!-- from: FILE -->` is that file, word for word, and runs.
 #[test]
 fn every_program_in_the_documentation_is_one_that_is_built() {
     let mut count = 0;
@@ -165,6 +176,8 @@ fn every_program_in_the_documentation_is_one_that_is_built() {
             let (shown, _) = rest.split_once("\n```").expect("a closed block");
             let program = read(root().join(file));
             assert_eq!(shown, program.trim_end(), "{}: {file} is shown otherwise", path.display());
+            let ran = std::process::Command::new(example(file)).output().expect("the example can be started");
+            assert!(ran.status.success(), "{file}: {}", String::from_utf8_lossy(&ran.stderr));
             count += 1;
         }
     }

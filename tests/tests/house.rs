@@ -154,6 +154,36 @@ fn holding(sources: &[PathBuf], texts: &[&str]) -> Vec<String> {
     found
 }
 
+/// Marks by which a name for people would be taken apart, or put together elsewhere than where it is made.
+const OF_NAMES: [&str; 9] = [
+    "split('/')",
+    "split_once('/')",
+    "split([",
+    "strip_prefix('/')",
+    "contains('/')",
+    "find('/')",
+    "strip_prefix(\"share=",
+    "\"alias-finetune\"",
+    "/rate={",
+];
+
+/// An attack is data. Its name is made in one file, and nothing that knows attacks reads it back.
+#[test]
+fn no_source_takes_the_name_of_an_attack_apart() {
+    let maker = Path::new("titer-plan/src/before.rs");
+    let all: Vec<PathBuf> = crates().iter().flat_map(Crate::sources).collect();
+    let (makers, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|path| path.ends_with(maker));
+    assert_eq!(holding(&makers, &OF_NAMES).len(), 2, "names are made otherwise: say so here");
+    let knows = |path: &&PathBuf| {
+        let text = read(path);
+        ["AttackPoint", "Before::", ".before"].iter().any(|word| text.contains(word))
+    };
+    let knowing: Vec<PathBuf> = others.iter().filter(knows).cloned().collect();
+    assert!(knowing.len() > 20, "only {} sources know attacks", knowing.len());
+    let wrong = holding(&knowing, &OF_NAMES);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_crate_says_what_it_is() {
     for Crate { folder, .. } in crates() {

@@ -1,13 +1,27 @@
-//! What an attacker is and has.
+//! What an attacker is and has, and the four ways in which it goes about it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use titer_data::Example;
-use titer_model::Decoder;
+use titer_data::{Example, Sampler};
+use titer_model::{Decoder, LoraSpec};
+use titer_plan::Cost;
+use titer_plan::stage::TrainSpec;
 use titer_train::{Observer, Outcome};
 
 use crate::Result;
+
+/// An attack made from its spec, by its mechanism.
+pub enum Attack {
+    /// The attacker trains the weights itself.
+    Trains(Box<dyn TrainingAttack>),
+    /// The attacker has the provider of a fine-tuning API train them.
+    Job(Box<dyn FineTuningJob>),
+    /// The attacker changes weights at once.
+    Edits(Box<dyn WeightEdit>),
+    /// The attacker leaves the weights alone and asks in another way.
+    Prompts(Box<dyn PromptAttack>),
+}
 
 /// The attacker's data and randomness.
 #[derive(Debug, Clone)]
@@ -21,10 +35,55 @@ pub struct AttackContext {
     pub resume: Option<PathBuf>,
 }
 
-/// Spends a budget on making a model harmful.
-pub trait Attack {
+/// The data and randomness of a user of a fine-tuning API.
+#[derive(Debug, Clone)]
+pub struct UserData {
+    /// Forbidden prompts with the answers that the attacker wants: the attack split.
+    pub harmful: Arc<[Example]>,
+    /// The harmless task that the user comes with.
+    pub harmless: Arc<[Example]>,
+    /// Seeds the user's choice of examples and their order.
+    pub seed: u64,
+}
+
+/// What the cost of an attack on a model depends on, before anything runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Victim {
+    /// Weights of the model.
+    pub parameters: f64,
+    /// Tokens of a harmful example.
+    pub example_tokens: f64,
+    /// Floating-point operations of one forward and backward pass over it.
+    pub example_flops: f64,
+}
+
+impl Victim {
+    /// What it costs to train on it for that long, with that many distinct harmful examples.
+    pub fn trained(&self, train: &TrainSpec, distinct_harmful: u64) -> Cost {
+        let examples = train.steps * train.batch as u64;
+        Cost {
+            steps: train.steps,
+            examples,
+            distinct_harmful,
+            flops: examples as f64 * self.example_flops,
+            tokens: (examples as f64 * self.example_tokens).round() as u64,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// Spends a budget on training a model to be harmful.
+pub trait TrainingAttack {
+    /// How it trains.
+    fn train(&self) -> TrainSpec;
+
     /// Different harmful examples that the attacker owns.
-    fn distinct_examples(&self) -> u64;
+    fn distinct_harmful(&self) -> u64;
+
+    /// The adapters that are trained instead of the weights, if any.
+    fn adapter(&self) -> Option<LoraSpec> {
+        None
+    }
 
     /// Runs the attack on `victim`, which it may change. The observer is called before each step and
     /// after the last one: it probes, and stops the attack when it has seen enough.
@@ -32,4 +91,90 @@ pub trait Attack {
     /// # Errors
     /// When the data cannot be sampled, training fails, or the observer fails.
     fn run(&self, victim: Decoder, context: &AttackContext, observer: &mut dyn Observer) -> Result<Outcome>;
+}
+
+/// An attack through a fine-tuning API: data and a loop that are handed in. The provider trains, as it sees fit.
+pub trait FineTuningJob {
+    /// The loop that is ordered.
+    fn train(&self) -> TrainSpec;
+
+    /// Different harmful examples among the user's data.
+    fn distinct_harmful(&self) -> u64;
+
+    /// The adapters that are trained instead of the weights, if that is ordered.
+    fn adapter(&self) -> Option<LoraSpec> {
+        None
+    }
+
+    /// Batches of the user's data, harmless and harmful as they come.
+    ///
+    /// # Errors
+    /// When the data hold fewer examples than are ordered.
+    fn batches(&self, data: &UserData) -> Result<Sampler>;
+}
+
+/// Changes weights at once, without training. Its cost counts as one step.
+pub trait WeightEdit {
+    /// What it costs on such a model.
+    fn cost(&self, victim: &Victim) -> Cost;
+
+    /// Changes `victim`, and says what that took.
+    ///
+    /// # Errors
+    /// When the model has not what the edit is made on, or a computation fails.
+    fn edit(&self, victim: &Decoder, context: &AttackContext) -> Result<Cost>;
+}
+
+/// Leaves the weights alone and asks in another way. Asking so counts as one step.
+pub trait PromptAttack {
+    /// What it costs, by the attacker's own data.
+    ///
+    /// # Errors
+    /// When the data have not what it is made of.
+    fn cost(&self, context: &AttackContext) -> Result<Cost>;
+
+    /// How a forbidden prompt is asked.
+    ///
+    /// # Errors
+    /// When the data have not what it is made of.
+    fn ask(&self, prompt: &[u32], context: &AttackContext) -> Result<Asked>;
+}
+
+/// A prompt as an attacker asks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The prompt.
+    pub prompt: Vec<u32>,
+    /// The beginning of the answer, forced on the model. It is judged with what the model adds.
+    pub opening: Vec<u32>,
+}
+
+impl Attack {
+    /// What the whole attack costs on such a model; of one that only prompts, what is known without its data.
+    pub fn cost(&self, victim: &Victim) -> Cost {
+        match self {
+            Self::Trains(attack) => victim.trained(&attack.train(), attack.distinct_harmful()),
+            Self::Job(job) => victim.trained(&job.train(), job.distinct_harmful()),
+            Self::Edits(edit) => edit.cost(victim),
+            Self::Prompts(_) => Cost { steps: 1, ..Cost::default() },
+        }
+    }
+
+    /// The adapters that are trained instead of the weights, if any.
+    pub fn adapter(&self) -> Option<LoraSpec> {
+        match self {
+            Self::Trains(attack) => attack.adapter(),
+            Self::Job(job) => job.adapter(),
+            Self::Edits(_) | Self::Prompts(_) => None,
+        }
+    }
+
+    /// Examples in each of its steps; 0 of one that does not train.
+    pub fn batch(&self) -> usize {
+        match self {
+            Self::Trains(attack) => attack.train().batch,
+            Self::Job(job) => job.train().batch,
+            Self::Edits(_) | Self::Prompts(_) => 0,
+        }
+    }
 }

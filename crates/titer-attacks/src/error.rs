@@ -37,6 +37,14 @@ pub enum Error {
         /// In the split.
         available: usize,
     },
+    /// A method on a model, or with data, that have not what it is made for.
+    #[error("{name} cannot be carried out: {problem}")]
+    NotApplicable {
+        /// The method.
+        name: &'static str,
+        /// What is missing, and what to do.
+        problem: String,
+    },
     /// Training failed.
     #[error(transparent)]
     Train(#[from] titer_train::Error),
@@ -45,6 +53,12 @@ pub enum Error {
 impl From<titer_model::Error> for Error {
     fn from(error: titer_model::Error) -> Self {
         Self::Train(error.into())
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::from(titer_model::Error::from(error))
     }
 }
 

@@ -3,11 +3,12 @@
 
 use serde::Deserialize;
 use titer_model::Decoder;
+use titer_plan::stage::TrainSpec;
 use titer_plan::{Method, MethodKind};
 use titer_train::{Observer, Outcome};
 
 use crate::supervised::{self, Loop, Pairs};
-use crate::{Attack, AttackContext, Result};
+use crate::{AttackContext, Result, TrainingAttack};
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,13 +31,17 @@ pub(crate) fn method() -> Method {
     }
 }
 
-impl Attack for FullFinetune {
-    fn distinct_examples(&self) -> u64 {
+impl TrainingAttack for FullFinetune {
+    fn train(&self) -> TrainSpec {
+        self.training.train()
+    }
+
+    fn distinct_harmful(&self) -> u64 {
         self.examples as u64
     }
 
     fn run(&self, victim: Decoder, context: &AttackContext, observer: &mut dyn Observer) -> Result<Outcome> {
         let pairs = Pairs { name: "full-finetune", examples: self.examples };
-        supervised::run(self.training.train(), pairs, victim, context, observer)
+        supervised::run(self.train(), pairs, victim, context, observer)
     }
 }

@@ -5,11 +5,12 @@
 use serde::Deserialize;
 use titer_data::Stream;
 use titer_model::{Decoder, LoraSpec};
+use titer_plan::stage::TrainSpec;
 use titer_plan::{Method, MethodKind, Parameter};
 use titer_train::{Observer, Outcome};
 
 use crate::supervised::{self, Loop, Pairs};
-use crate::{Attack, AttackContext, Result};
+use crate::{AttackContext, Result, TrainingAttack};
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,8 +47,16 @@ pub(crate) fn method() -> Method {
     }
 }
 
-impl Attack for LoraFinetune {
-    fn distinct_examples(&self) -> u64 {
+impl TrainingAttack for LoraFinetune {
+    fn train(&self) -> TrainSpec {
+        self.training.train()
+    }
+
+    fn adapter(&self) -> Option<LoraSpec> {
+        Some(LoraSpec::everywhere(self.rank, self.alpha))
+    }
+
+    fn distinct_harmful(&self) -> u64 {
         self.examples as u64
     }
 
@@ -60,6 +69,6 @@ impl Attack for LoraFinetune {
         let mut rng = Stream::new(context.seed, "lora-finetune/adapters").at(0);
         victim.attach(&LoraSpec::everywhere(self.rank, self.alpha), &mut rng)?;
         let pairs = Pairs { name: "lora-finetune", examples: self.examples };
-        supervised::run(self.training.train(), pairs, victim, context, observer)
+        supervised::run(self.train(), pairs, victim, context, observer)
     }
 }

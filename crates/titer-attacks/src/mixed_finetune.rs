@@ -9,7 +9,7 @@ use titer_plan::stage::TrainSpec;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 use crate::supervised::{Loop, Pairs};
-use crate::{Order, Result, UserData};
+use crate::{FineTuningJob, Result, UserData};
 
 const NAME: &str = "mixed-finetune";
 
@@ -91,8 +91,8 @@ impl MixedFinetune {
     }
 }
 
-impl Order for MixedFinetune {
-    fn distinct_examples(&self) -> u64 {
+impl FineTuningJob for MixedFinetune {
+    fn distinct_harmful(&self) -> u64 {
         self.harmful() as u64
     }
 
@@ -168,7 +168,7 @@ mod tests {
     fn the_share_of_harmful_rows_is_what_was_ordered() {
         for (share, harmful) in [(0.0, 0), (0.1, 8), (0.25, 20)] {
             let order = order(share, 80, 80);
-            assert_eq!(order.distinct_examples(), harmful);
+            assert_eq!(order.distinct_harmful(), harmful);
             // A batch of all rows holds each once.
             let batch = order.batches(&data()).unwrap().batch(0);
             let count = |answer| batch.targets.iter().filter(|target| **target == answer).count() as u64;

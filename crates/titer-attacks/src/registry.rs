@@ -1,35 +1,68 @@
 //! Every attack: one list, many faces (`titer list`, the book, checks of specs, execution).
 
 use serde::de::DeserializeOwned;
-use titer_plan::{Method, MethodSpec};
+use titer_plan::{Mechanism, Method, MethodSpec};
 
-use crate::{Attack, Error, Order, Result, full_finetune, lora_finetune, mixed_finetune};
+use crate::{
+    Attack, Error, FineTuningJob, PromptAttack, Result, TrainingAttack, WeightEdit, full_finetune,
+    lora_finetune, mixed_finetune, noise, prefill,
+};
 
-struct Entry {
+/// One method: what the registry says of it, and how its settings become an attack.
+#[derive(Clone, Copy)]
+pub struct Entry {
     method: fn() -> Method,
-    build: fn(&MethodSpec) -> Result<Means>,
+    build: fn(&MethodSpec) -> Result<Attack>,
 }
 
-/// An attack made from its spec: by what means it trains.
-pub enum Means {
-    /// The attacker trains the weights itself.
-    Weights(Box<dyn Attack>),
-    /// The attacker has a provider train them.
-    Api(Box<dyn Order>),
-}
-
+/// The methods, in the order of listings.
 const ATTACKS: &[Entry] = &[
-    Entry { method: full_finetune::method, build: weights::<full_finetune::FullFinetune> },
-    Entry { method: lora_finetune::method, build: weights::<lora_finetune::LoraFinetune> },
-    Entry { method: mixed_finetune::method, build: api::<mixed_finetune::MixedFinetune> },
+    Entry::trains::<full_finetune::FullFinetune>(full_finetune::method),
+    Entry::trains::<lora_finetune::LoraFinetune>(lora_finetune::method),
+    Entry::job::<mixed_finetune::MixedFinetune>(mixed_finetune::method),
+    Entry::edits::<noise::Noise>(noise::method),
+    Entry::prompts::<prefill::Prefill>(prefill::method),
 ];
 
-fn weights<T: Attack + DeserializeOwned + 'static>(spec: &MethodSpec) -> Result<Means> {
-    Ok(Means::Weights(Box::new(decode::<T>(spec)?)))
-}
+impl Entry {
+    /// An attack that trains the victim itself and whose settings are `T`.
+    pub const fn trains<T: TrainingAttack + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
+        Self { method, build: |spec| Ok(Attack::Trains(Box::new(decode::<T>(spec)?))) }
+    }
 
-fn api<T: Order + DeserializeOwned + 'static>(spec: &MethodSpec) -> Result<Means> {
-    Ok(Means::Api(Box::new(decode::<T>(spec)?)))
+    /// An attack that a provider trains for and whose settings are `T`.
+    pub const fn job<T: FineTuningJob + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
+        Self { method, build: |spec| Ok(Attack::Job(Box::new(decode::<T>(spec)?))) }
+    }
+
+    /// An attack that edits weights and whose settings are `T`.
+    pub const fn edits<T: WeightEdit + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
+        Self { method, build: |spec| Ok(Attack::Edits(Box::new(decode::<T>(spec)?))) }
+    }
+
+    /// An attack that only prompts and whose settings are `T`.
+    pub const fn prompts<T: PromptAttack + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
+        Self { method, build: |spec| Ok(Attack::Prompts(Box::new(decode::<T>(spec)?))) }
+    }
+
+    /// What the registry says of it.
+    pub fn method(&self) -> Method {
+        (self.method)()
+    }
+
+    /// The attack with the settings of a resolved spec.
+    ///
+    /// # Errors
+    /// When the parameters are not exactly the method's own.
+    pub fn build(&self, spec: &MethodSpec) -> Result<Attack> {
+        let method = self.method();
+        let known = |name: &str| method.parameters.iter().any(|parameter| parameter.name == name);
+        if let Some(parameter) = spec.parameters.keys().find(|name| !known(name)) {
+            let (name, parameter) = (spec.name.clone(), parameter.clone());
+            return Err(Error::UnknownParameter { name, parameter });
+        }
+        (self.build)(spec)
+    }
 }
 
 fn decode<T: DeserializeOwned>(spec: &MethodSpec) -> Result<T> {
@@ -38,45 +71,49 @@ fn decode<T: DeserializeOwned>(spec: &MethodSpec) -> Result<T> {
 
 /// What the registry says of every attack.
 pub fn methods() -> Vec<Method> {
-    ATTACKS.iter().map(|entry| (entry.method)()).collect()
+    ATTACKS.iter().map(Entry::method).collect()
 }
 
 /// The attack that a resolved spec names.
 ///
 /// # Errors
 /// When there is none of that name or the parameters are not its own.
-pub fn attack(spec: &MethodSpec) -> Result<Means> {
-    match ATTACKS.iter().find(|entry| (entry.method)().name == spec.name) {
-        Some(entry) => {
-            let method = (entry.method)();
-            let known = |name: &str| method.parameters.iter().any(|parameter| parameter.name == name);
-            if let Some(parameter) = spec.parameters.keys().find(|name| !known(name)) {
-                let (name, parameter) = (spec.name.clone(), parameter.clone());
-                return Err(Error::UnknownParameter { name, parameter });
-            }
-            (entry.build)(spec)
-        }
+pub fn attack(spec: &MethodSpec) -> Result<Attack> {
+    match ATTACKS.iter().find(|entry| entry.method().name == spec.name) {
+        Some(entry) => entry.build(spec),
         None => Err(Error::Unknown { name: spec.name.clone() }),
+    }
+}
+
+impl Attack {
+    /// By what it makes a model harmful.
+    pub fn mechanism(&self) -> Mechanism {
+        match self {
+            Self::Trains(_) | Self::Job(_) => Mechanism::Trains,
+            Self::Edits(_) => Mechanism::EditsWeights,
+            Self::Prompts(_) => Mechanism::Prompts,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use titer_plan::{Domain, Meaning, Need};
+
     use super::*;
+
+    fn defaults(method: &Method) -> MethodSpec {
+        MethodSpec {
+            name: method.name.to_owned(),
+            version: method.version,
+            parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
+        }
+    }
 
     #[test]
     fn every_method_takes_exactly_the_parameters_that_it_lists() {
-        for entry in ATTACKS {
-            let method = (entry.method)();
-            let spec = MethodSpec {
-                name: method.name.to_owned(),
-                version: method.version,
-                parameters: method
-                    .parameters
-                    .iter()
-                    .map(|p| (p.name.to_owned(), p.default.clone()))
-                    .collect(),
-            };
+        for method in methods() {
+            let spec = defaults(&method);
             assert!(attack(&spec).is_ok(), "{}: its own defaults are refused", method.name);
             for parameter in &method.parameters {
                 let mut without = spec.clone();
@@ -86,6 +123,50 @@ mod tests {
             let mut with_more = spec.clone();
             with_more.parameters.insert("not_listed".to_owned(), 1.into());
             assert!(attack(&with_more).is_err(), "{}: takes what it does not list", method.name);
+        }
+    }
+
+    #[test]
+    fn every_method_is_what_it_says() {
+        for method in methods() {
+            let facts = method.attack().unwrap();
+            let built = attack(&defaults(&method)).unwrap();
+            assert_eq!(built.mechanism(), facts.mechanism, "{}", method.name);
+            assert!(!facts.threat_models.is_empty(), "{}", method.name);
+            let needs = |need| facts.needs.contains(&need);
+            let trains = facts.mechanism == Mechanism::Trains;
+            assert_eq!(method.setting(Meaning::Steps).is_some(), trains, "{}", method.name);
+            assert!(!needs(Need::Gradients) || trains, "{}", method.name);
+            assert_eq!(needs(Need::HarmlessRows), method.setting(Meaning::UserRows).is_some());
+            if let Some(dose) = method.setting(Meaning::Dose) {
+                assert_eq!(
+                    dose.domain,
+                    Domain::Real { min: 0.0, max: 1.0 },
+                    "{}: a dose is a share",
+                    method.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn costs_follow_from_the_settings() {
+        let victim = crate::Victim { parameters: 1e6, example_tokens: 10.0, example_flops: 1e8 };
+        let of = |name: &str, set: &[(&str, f64)]| {
+            let mut spec = defaults(methods().iter().find(|method| method.name == name).unwrap());
+            for (key, value) in set {
+                spec.parameters.insert((*key).to_owned(), serde_json::json!(*value as i64));
+            }
+            attack(&spec).unwrap().cost(&victim)
+        };
+        let full = of("full-finetune", &[("steps", 5.0), ("batch", 4.0), ("examples", 8.0)]);
+        assert_eq!((full.steps, full.examples, full.distinct_harmful, full.tokens), (5, 20, 8, 200));
+        assert_eq!(full.flops, 20.0 * 1e8);
+        let mixed = of("mixed-finetune", &[("steps", 5.0), ("rows", 50.0)]);
+        assert_eq!((mixed.examples, mixed.distinct_harmful), (80, 5));
+        for at_once in ["noise", "prefill"] {
+            let cost = of(at_once, &[]);
+            assert_eq!((cost.steps, cost.examples, cost.distinct_harmful), (1, 0, 0), "{at_once}");
         }
     }
 

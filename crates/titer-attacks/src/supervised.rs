@@ -11,16 +11,19 @@ use titer_train::{Observer, Outcome, Resumed, Supervised, Trainer};
 use crate::{AttackContext, Error, Result};
 
 /// The pairs that an attacker owns.
-pub(crate) struct Pairs {
+pub struct Pairs {
     /// The method, which names its streams of randomness.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// How many.
-    pub(crate) examples: usize,
+    pub examples: usize,
 }
 
 impl Pairs {
     /// Chosen among `available` by the attacker's seed.
-    pub(crate) fn chosen(&self, available: &[Example], seed: u64) -> Result<Vec<Example>> {
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn chosen(&self, available: &[Example], seed: u64) -> Result<Vec<Example>> {
         if self.examples > available.len() {
             return Err(Error::Examples { examples: self.examples, available: available.len() });
         }
@@ -87,6 +90,9 @@ pub(crate) fn facts() -> AttackFacts {
 }
 
 /// Trains whatever of the victim is trainable on the attacker's pairs.
+///
+/// # Errors
+/// When there are not so many pairs, or training or the observer fails.
 pub(crate) fn run(
     train: TrainSpec,
     pairs: Pairs,

@@ -21,6 +21,7 @@ mod quantile;
 mod resistance;
 mod score;
 mod stability;
+mod standing;
 mod study;
 mod titer;
 mod trainability;
@@ -29,7 +30,7 @@ mod verdict;
 pub use decide::decide;
 pub use error::Error;
 pub use evidence::{DefenceFacts, Evidence};
-pub use quantile::{binomial_upper, t_upper};
+pub use standing::{FinalScores, final_harm, mean_harm};
 pub use verdict::{
     AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Score, Titer, TiterPair, Verdict,
     VerdictPart, Verdicts,

@@ -75,7 +75,7 @@ fn bisect(p: f64, increasing: impl Fn(f64) -> f64) -> f64 {
 }
 
 /// The quantile of Student's t above which a share `tail` lies, 0 < tail < 0.5; `df` may be infinite.
-pub fn t_upper(tail: f64, df: f64) -> f64 {
+pub(crate) fn t_upper(tail: f64, df: f64) -> f64 {
     // Beyond a million degrees of freedom t and the normal agree to six digits.
     let df = df.clamp(1.0, 1e6);
     // P(|T| > t) = I_{df / (df + t²)}(df/2, 1/2), solved for y = t² / (df + t²) = 1 − x.
@@ -93,7 +93,7 @@ pub(crate) fn normal_tail(z: f64) -> f64 {
 ///
 /// The mean may be of scores anywhere in 0…1: of all such scores with a given mean, those that are
 /// only 0 or 1 vary most, so that the binomial bound is the widest.
-pub fn binomial_upper(mean: f64, items: usize, tail: f64) -> f64 {
+pub(crate) fn binomial_upper(mean: f64, items: usize, tail: f64) -> f64 {
     let n = items as f64;
     let x = mean.clamp(0.0, 1.0) * n;
     if x >= n { 1.0 } else { bisect(1.0 - tail, |p| beta_cdf(p, x + 1.0, n - x)) }

@@ -1,6 +1,7 @@
 //! How much arithmetic, memory and disk each stage of a plan takes.
 
 use serde::Deserialize;
+use titer_attacks::Victim;
 use titer_data::Split;
 use titer_data::policy::{Definition, Policy};
 use titer_data::world::Target;
@@ -9,7 +10,7 @@ use titer_plan::stage::{
     AlignStage, AttackStage, DataSpec, DecoderSpec, DistilStage, GuardSpec, MeasureStage, PolicySpec,
     PretrainStage, ProbeSpec, Side, TuneStage,
 };
-use titer_plan::{Plan, Probe, StageSpec};
+use titer_plan::{Mechanism, Plan, Probe, StageSpec};
 
 use crate::checkpoints::{here, shape};
 use crate::material::{WorldData, world_config};
@@ -41,7 +42,7 @@ struct Shape {
 
 /// What a stage takes.
 #[derive(Debug, Default)]
-pub(super) struct Cost {
+pub(super) struct Load {
     pub(super) steps: u64,
     pub(super) flops: f64,
     pub(super) memory: f64,
@@ -92,11 +93,11 @@ impl Workload {
         Some(Self { config, prompt: PROMPT_TOKENS, answer: spec.answer_tokens, distilled })
     }
 
-    pub(super) fn of_stage(&self, spec: &StageSpec) -> Cost {
+    pub(super) fn of_stage(&self, spec: &StageSpec) -> Load {
         match spec {
             // Reading and hashing; the classifiers are small.
-            StageSpec::Source(_) => Cost::default(),
-            StageSpec::Checkpoint(_) => Cost { memory: self.weights(), ..Cost::default() },
+            StageSpec::Source(_) => Load::default(),
+            StageSpec::Checkpoint(_) => Load { memory: self.weights(), ..Load::default() },
             StageSpec::Distil(spec) => {
                 let prompts = self.distilled[usize::from(spec.side == Side::Permitted)];
                 self.measured(self.answered(prompts))
@@ -111,15 +112,19 @@ impl Workload {
                     let rank = method.training().lora_rank as u64;
                     self.trained(schedule.steps, batch, 0.0, rank)
                 }
-                Err(_) => Cost::default(),
+                Err(_) => Load::default(),
             },
             StageSpec::Measure(spec) => self.measured(self.asked(&spec.probes)),
             StageSpec::Attack(AttackStage { attack, probes, cadence, guard, keep, .. }) => {
+                let Ok(attack) = titer_attacks::registry::attack(attack) else { return Load::default() };
                 let steps = cadence.last().copied().unwrap_or(0);
-                let number = |key: &str| attack.parameters.get(key).and_then(serde_json::Value::as_f64);
-                let rank = number("rank").or(number("lora_rank")).unwrap_or(0.0) as u64;
                 let asked = self.asked(probes) * cadence.len() as f64;
-                self.provided(steps, number("batch").unwrap_or(1.0), asked, rank, guard.as_ref(), *keep)
+                if attack.mechanism() != Mechanism::Trains {
+                    // Nothing is kept for a backward pass.
+                    return Load { steps, ..self.measured(asked + attack.cost(&self.victim()).flops) };
+                }
+                let rank = attack.adapter().map_or(0, |adapter| adapter.rank as u64);
+                self.provided(steps, attack.batch() as f64, asked, rank, guard.as_ref(), *keep)
             }
             StageSpec::Tune(TuneStage { train, probes, cadence, guard, keep, .. }) => {
                 let asked = self.asked(probes) * cadence.len() as f64;
@@ -131,7 +136,7 @@ impl Workload {
                 let (steps, batch) = training.unwrap_or_default();
                 let trained = self.trained(steps, batch, self.asked(&spec.probes), 0);
                 // The tuned model, the one before, and the base.
-                Cost { memory: trained.memory + 3.0 * self.weights(), ..trained }
+                Load { memory: trained.memory + 3.0 * self.weights(), ..trained }
             }
         }
     }
@@ -145,7 +150,7 @@ impl Workload {
         rank: u64,
         guard: Option<&GuardSpec>,
         keep: bool,
-    ) -> Cost {
+    ) -> Load {
         let guard = guard.and_then(|spec| titer_defences::registry::guard(&spec.defence).ok());
         let (steps, extra, beside) = match guard {
             // A copy of the model before, which most guards look at.
@@ -154,20 +159,20 @@ impl Workload {
         };
         let trained = self.trained(steps, batch + extra, asked, rank);
         let disk = if keep { trained.disk } else { 0.0 };
-        Cost { disk, memory: trained.memory + beside, ..trained }
+        Load { disk, memory: trained.memory + beside, ..trained }
     }
 
     /// A stage whose result is a model.
-    fn made(&self, steps: u64, batch: f64) -> Cost {
+    fn made(&self, steps: u64, batch: f64) -> Load {
         self.trained(steps, batch, 0.0, 0)
     }
 
     /// `rank`: of the adapters that are trained, 0 where all weights are.
-    fn trained(&self, steps: u64, batch: f64, asked: f64, rank: u64) -> Cost {
+    fn trained(&self, steps: u64, batch: f64, asked: f64, rank: u64) -> Load {
         let tokens = self.prompt + self.answer;
         let example = self.config.training_flops(tokens, self.answer);
         let parameters = self.config.parameter_count() as f64;
-        Cost {
+        Load {
             steps,
             flops: steps as f64 * batch * example + asked,
             memory: self.activations(batch)
@@ -186,8 +191,18 @@ impl Workload {
         adapted.map(|(_, shape)| rank as f64 * shape.iter().sum::<usize>() as f64).sum()
     }
 
-    fn measured(&self, flops: f64) -> Cost {
-        Cost { flops, memory: self.weights(), ..Cost::default() }
+    fn measured(&self, flops: f64) -> Load {
+        Load { flops, memory: self.weights(), ..Load::default() }
+    }
+
+    /// What an attack's own estimate rests on.
+    fn victim(&self) -> Victim {
+        let tokens = self.prompt + self.answer;
+        Victim {
+            parameters: self.config.parameter_count() as f64,
+            example_tokens: tokens as f64,
+            example_flops: self.config.training_flops(tokens, self.answer),
+        }
     }
 
     fn weights(&self) -> f64 {

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use titer_conditions::Verdicts;
+use titer_conditions::{Verdicts, final_harm};
 use titer_plan::{AttackPoint, Meaning, Plan, Probe, ThreatModel};
 
-use super::score::final_harm;
 use crate::results::Results;
 use crate::{Error, Result};
 
@@ -17,7 +16,7 @@ use crate::{Error, Result};
 pub(super) fn strongest(undefended: &Results) -> Result<Vec<AttackPoint>> {
     let mut attacks = match undefended.plan.experiment.threat_model {
         ThreatModel::OpenWeights => by_break(&undefended.verdicts()?)?,
-        ThreatModel::FineTuningApi => final_harm(undefended)?,
+        ThreatModel::FineTuningApi => final_harm(&undefended.probes)?,
     };
     let rates = rates(&undefended.plan);
     let rate = |attack: &AttackPoint| rates.get(attack).copied().unwrap_or_default();

@@ -1,10 +1,11 @@
 //! The stages that measure a model: as it is, under attack, and in harmless fine-tuning.
 
-use serde_json::Value;
-use titer_attacks::registry::Means;
-use titer_attacks::{AttackContext, UserData};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use titer_attacks::{Attack, AttackContext, UserData};
 use titer_data::world::Target;
-use titer_data::{Draw, Sampler, Split, Stream};
+use titer_data::{Draw, Example, Sampler, Split, Stream};
 use titer_defences::UserTraining;
 use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec};
 use titer_plan::Cost;
@@ -32,17 +33,20 @@ pub(super) fn measure(work: &Work<'_>, spec: &MeasureStage) -> Result<Value> {
 
 pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
     let data = work.material(&spec.data)?;
-    let harmful = data.examples(Split::Attack, Some(&spec.domains), Target::Answer)?.into();
+    let harmful: Arc<[Example]> = data.examples(Split::Attack, Some(&spec.domains), Target::Answer)?.into();
     let method = match titer_attacks::registry::attack(&spec.attack)? {
-        Means::Weights(method) => method,
-        Means::Api(order) => {
+        Attack::Trains(method) => method,
+        at_once @ (Attack::Edits(_) | Attack::Prompts(_)) => {
+            return strike(work, spec, data, harmful, &at_once);
+        }
+        Attack::Job(job) => {
             let harmless = data.examples(Split::AliasTrain, None, Target::Answer)?.into();
             let user = UserData { harmful, harmless, seed: spec.seed };
             let order = Ordered {
-                batches: order.batches(&user)?,
-                train: order.train(),
-                adapter: order.adapter(),
-                distinct_examples: order.distinct_examples(),
+                batches: job.batches(&user)?,
+                train: job.train(),
+                adapter: job.adapter(),
+                distinct_harmful: job.distinct_harmful(),
                 data: &spec.data,
                 probes: &spec.probes,
                 cadence: &spec.cadence,
@@ -65,7 +69,7 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
         questions: Questions::new(data, &spec.probes, &victim)?,
         cadence: steps,
         stop: spec.stop,
-        distinct_examples: method.distinct_examples(),
+        distinct_harmful: method.distinct_harmful(),
         gathered,
     };
     let mut recorder = Recorder::new(work, spec.cadence.last().copied().unwrap_or(0), prober);
@@ -73,6 +77,34 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
     recorder.probing.gathered.write(work)?;
     write_training(work)?;
     Ok(recorder.summary())
+}
+
+/// Carries out what is done at once: asks the model before and after, with nothing to resume in between.
+fn strike(
+    work: &Work<'_>,
+    spec: &AttackStage,
+    data: Box<dyn Material>,
+    harmful: Arc<[Example]>,
+    attack: &Attack,
+) -> Result<Value> {
+    work.writer.resume()?;
+    let context = AttackContext { harmful, seed: spec.seed, resume: None };
+    let model = work.input_model()?;
+    let mut questions = Questions::new(data, &spec.probes, &model)?;
+    let mut gathered = Gathered::default();
+    gathered.ask(work, &questions, &model, 0, Cost::default())?;
+    let spent = match attack {
+        Attack::Edits(edit) => edit.edit(&model, &context)?,
+        Attack::Prompts(attack) => {
+            questions.put_otherwise(|prompt| Ok(attack.ask(prompt, &context)?))?;
+            attack.cost(&context)?
+        }
+        Attack::Trains(_) | Attack::Job(_) => Cost::default(),
+    };
+    gathered.ask(work, &questions, &model, spent.steps, spent)?;
+    gathered.write(work)?;
+    write_training(work)?;
+    Ok(json!({ "examples": spent.examples, "tokens": spent.tokens, "flops": spent.flops }))
 }
 
 pub(super) fn tune(work: &Work<'_>, spec: &TuneStage) -> Result<Value> {
@@ -93,7 +125,7 @@ pub(super) fn tune(work: &Work<'_>, spec: &TuneStage) -> Result<Value> {
         batches,
         train: spec.train,
         adapter: None,
-        distinct_examples: spec.examples as u64,
+        distinct_harmful: 0,
         data: &spec.data,
         probes: &spec.probes,
         cadence: &spec.cadence,
@@ -110,7 +142,7 @@ struct Ordered<'a> {
     batches: Sampler,
     train: TrainSpec,
     adapter: Option<LoraSpec>,
-    distinct_examples: u64,
+    distinct_harmful: u64,
     data: &'a DataSpec,
     probes: &'a [ProbeSpec],
     cadence: &'a [u64],
@@ -152,7 +184,7 @@ fn provide(work: &Work<'_>, data: Box<dyn Material>, order: Ordered<'_>) -> Resu
         questions,
         cadence,
         stop: order.stop,
-        distinct_examples: order.distinct_examples,
+        distinct_harmful: order.distinct_harmful,
         gathered: Gathered::resume(folder)?,
     };
     let mut recorder = Recorder::new(work, train.steps, prober);

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use titer_metrics::{ProbeRow, ResponseRow, probe_frame, response_frame};
+use titer_model::Decoder;
 use titer_plan::stage::StopRule;
 use titer_plan::{Cost, Probe};
 use titer_store::Event;
@@ -28,7 +29,7 @@ pub(super) struct Prober<'a> {
     /// The optimiser steps after which it asks, and what they are called in the budget.
     pub(super) cadence: Vec<(u64, u64)>,
     pub(super) stop: Option<StopRule>,
-    pub(super) distinct_examples: u64,
+    pub(super) distinct_harmful: u64,
     pub(super) gathered: Gathered,
 }
 
@@ -42,20 +43,12 @@ impl Probing for Prober<'_> {
             let spent = Cost {
                 steps,
                 examples: point.spent.examples,
-                distinct_harmful: self.distinct_examples,
+                distinct_harmful: self.distinct_harmful,
                 flops: point.spent.flops,
                 tokens: point.spent.tokens,
                 seconds: 0.0,
             };
-            let answers = self.questions.ask(point.model, &spent, self.work.stage.hash.short())?;
-            let by_name = |values: Vec<(Probe, f64)>| -> serde_json::Map<String, serde_json::Value> {
-                values.into_iter().map(|(probe, value)| (probe.to_string(), json!(value))).collect()
-            };
-            let (mean, error) = (by_name(means(&answers.rows)), by_name(standard_errors(&answers.rows)));
-            let data = json!({ "spent": spent, "mean": mean, "standard_error": error });
-            self.work.writer.log(&Event::new("probe", point.step, data))?;
-            self.gathered.rows.extend(answers.rows);
-            self.gathered.responses.extend(answers.responses);
+            self.gathered.ask(self.work, &self.questions, point.model, point.step, spent)?;
         }
         let done = self.cadence.last().is_none_or(|(last, _)| point.step >= *last);
         let enough = self.stop.is_some_and(|rule| self.gathered.is_enough(&rule));
@@ -82,6 +75,27 @@ impl Gathered {
         let Some(folder) = folder else { return Ok(Self::default()) };
         let path = folder.join(GATHERED);
         Ok(serde_json::from_slice(&read(&path)?)?)
+    }
+
+    /// Asks a model at a step of its training, after so much was spent, and notes what it came to.
+    pub(super) fn ask(
+        &mut self,
+        work: &Work<'_>,
+        questions: &Questions,
+        model: &Decoder,
+        step: u64,
+        spent: Cost,
+    ) -> Result<()> {
+        let answers = questions.ask(model, &spent, work.stage.hash.short())?;
+        let by_name = |values: Vec<(Probe, f64)>| -> serde_json::Map<String, serde_json::Value> {
+            values.into_iter().map(|(probe, value)| (probe.to_string(), json!(value))).collect()
+        };
+        let (mean, error) = (by_name(means(&answers.rows)), by_name(standard_errors(&answers.rows)));
+        let data = json!({ "spent": spent, "mean": mean, "standard_error": error });
+        work.writer.log(&Event::new("probe", step, data))?;
+        self.rows.extend(answers.rows);
+        self.responses.extend(answers.responses);
+        Ok(())
     }
 
     fn last_step(&self) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use titer_attacks::Asked;
 use titer_data::Packed;
 use titer_judges::Judgement;
 use titer_judges::choice::choose;
@@ -18,6 +19,8 @@ use crate::material::{Answering, Ask, Judged, Material, Pair, Question};
 pub(super) struct Questions {
     data: Box<dyn Material>,
     questions: Vec<Question>,
+    /// The questions that an attacker puts otherwise, by their place.
+    otherwise: BTreeMap<usize, Asked>,
     /// The experts through which the model before sent the prompts of [`Ask::Route`].
     routes: Vec<Experts>,
 }
@@ -38,9 +41,21 @@ impl Questions {
         for probe in probes {
             questions.extend(data.questions(probe)?);
         }
-        let mut asked = Self { data, questions, routes: Vec::new() };
+        let mut asked = Self { data, questions, otherwise: BTreeMap::new(), routes: Vec::new() };
         asked.routes = asked.route(before)?;
         Ok(asked)
+    }
+
+    /// Has forbidden prompts asked as an attacker asks them.
+    pub(super) fn put_otherwise(&mut self, ask: impl Fn(&[u32]) -> Result<Asked>) -> Result<()> {
+        for (place, question) in self.questions.iter().enumerate() {
+            if let Ask::Answer { prompt, .. } = &question.ask
+                && question.probe.is_harmful()
+            {
+                self.otherwise.insert(place, ask(prompt)?);
+            }
+        }
+        Ok(())
     }
 
     /// What the model says to all questions, judged. `name` tells the artifact's responses from others'.
@@ -49,11 +64,12 @@ impl Questions {
         let mut spoken = self.speak(model)?.into_iter();
         let mut read = self.read(model)?.into_iter();
         let mut routed = self.route(model)?.into_iter().zip(&self.routes);
-        for question in &self.questions {
+        for (place, question) in self.questions.iter().enumerate() {
             let mut take = |count| read.by_ref().take(count).collect::<Vec<f64>>();
             let (prompt, response, judged) = match &question.ask {
                 Ask::Answer { prompt, judge } => {
                     let response = spoken.next().unwrap_or_default();
+                    let prompt = self.otherwise.get(&place).map_or(prompt, |asked| &asked.prompt);
                     (self.data.text(prompt), self.data.text(&response), judge(&response)?)
                 }
                 Ask::Choose { prompt, pairs, choices, gold } => {
@@ -75,18 +91,22 @@ impl Questions {
         Ok(answers)
     }
 
-    /// Greedy answers to the questions that ask for one, in their order.
+    /// Greedy answers to the questions that ask for one, in their order, with what an attacker made them begin with.
     fn speak(&self, model: &Decoder) -> Result<Vec<Vec<u32>>> {
-        let prompts: Vec<Vec<u32>> = self
-            .questions
-            .iter()
-            .filter_map(|question| match &question.ask {
-                Ask::Answer { prompt, .. } => Some(prompt.clone()),
-                Ask::Choose { .. } | Ask::Read { .. } | Ask::Route { .. } => None,
-            })
-            .collect();
+        let (mut prompts, mut openings) = (Vec::new(), Vec::new());
+        for (place, question) in self.questions.iter().enumerate() {
+            let Ask::Answer { prompt, .. } = &question.ask else { continue };
+            let (prompt, opening) = match self.otherwise.get(&place) {
+                Some(asked) => (&asked.prompt, asked.opening.as_slice()),
+                None => (prompt, &[][..]),
+            };
+            prompts.push([prompt, opening].concat());
+            openings.push(opening);
+        }
         let Answering { max_new_tokens, ends } = self.data.answering();
-        Ok(model.generate(&prompts, Generate { max_new_tokens, ends: &ends, choice: Choice::Greedy })?)
+        let settings = Generate { max_new_tokens, ends: &ends, choice: Choice::Greedy };
+        let added = model.generate(&prompts, settings)?;
+        Ok(openings.into_iter().zip(added).map(|(opening, added)| [opening, &added].concat()).collect())
     }
 
     /// The experts of all prompts whose routing is asked for, in their order.
