@@ -40,7 +40,7 @@ fn every_curve_and_every_stage_is_a_run_of_tensorboard() {
     for (what, keys, tags) in [
         (
             "curves",
-            &["defence", "defence_seed", "arm", "attack", "attack_seed"][..],
+            &["defence", "defence_seed", "arm", "attack", "settings", "dose", "attack_seed"][..],
             ["harmfulness/unseen", "ability/permitted"],
         ),
         ("training", &["artifact"], ["loss/", "learning_rate"]),

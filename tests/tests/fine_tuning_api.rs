@@ -47,7 +47,7 @@ fn every_stage_acts_where_it_can() {
         let steps: &[&str] = if repaired { &["8"] } else { &["0", "1", "2", "4", "8"] };
         assert_eq!(asked(&rows, defence, "budget_steps"), steps, "{defence}");
         assert_eq!(asked(&rows, defence, "probe"), ["alias", "permitted", "seen", "unseen"]);
-        assert_eq!(asked(&rows, defence, "attack").len(), 4);
+        assert_eq!(asked(&rows, defence, "dose").len(), 4);
     }
     // How fast the harmless task is learnt is seen on the way there, repaired in the end.
     let on_the_way = |defence: &str| {

@@ -107,7 +107,7 @@ impl Results {
     }
 
     /// The stages that lead to a result, from model to model, the last first.
-    fn line(&self, hash: &StageHash) -> Vec<&PlannedStage> {
+    pub(crate) fn line(&self, hash: &StageHash) -> Vec<&PlannedStage> {
         let mut line = Vec::new();
         let mut next = self.plan.stage(hash);
         while let Some(planned) = next {

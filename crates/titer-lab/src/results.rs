@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use polars::prelude::DataFrame;
 use serde::Serialize;
 use titer_conditions::{DefenceFacts, Evidence, Verdicts, decide};
-use titer_metrics::{Schema, stack, with_cell};
+use titer_metrics::{Schema, stack, with_cell, with_cells};
 use titer_plan::spec::AttackEntry;
-use titer_plan::{AttackPoint, Component, Plan, StageHash, StageSpec};
+use titer_plan::{AttackPoint, Cell, Component, Plan, StageHash, StageSpec};
 use titer_store::{Artifact, Store};
 
 use crate::files::read_frame;
@@ -135,7 +135,13 @@ impl Results {
     /// # Errors
     /// When an artifact is damaged.
     pub fn training(&self) -> Result<DataFrame> {
-        self.of_all(TRAINING, &titer_metrics::TRAINING, |spec| {
+        let mut cells = BTreeMap::<&StageHash, Vec<&Cell>>::new();
+        for cell in &self.plan.cells {
+            for stage in self.line(&cell.stage) {
+                cells.entry(&stage.hash).or_default().push(cell);
+            }
+        }
+        let trains = |spec: &StageSpec| {
             !matches!(
                 spec,
                 StageSpec::Measure(_)
@@ -144,7 +150,16 @@ impl Results {
                     | StageSpec::Distil(_)
                     | StageSpec::Repair(_)
             )
-        })
+        };
+        let mut frames = Vec::new();
+        for artifact in &self.sealed {
+            if self.plan.stage(artifact.hash()).is_some_and(|stage| trains(&stage.spec)) {
+                let rows = read_frame(&artifact.payload(TRAINING)?, &titer_metrics::TRAINING_ROWS)?;
+                let cells = cells.get(artifact.hash()).map_or(&[][..], Vec::as_slice);
+                frames.push(with_cells(&rows, cells)?);
+            }
+        }
+        Ok(stack(&frames, &titer_metrics::TRAINING)?)
     }
 
     /// Frame `responses` of all stages.

@@ -9,7 +9,7 @@ use polars::prelude::{Column, DataFrame};
 use titer_plan::{Before, Cell};
 
 use crate::error::Error;
-use crate::schema::{PROBE_ROWS, PROBES, check, sorted};
+use crate::schema::{PROBE_ROWS, PROBES, TRAINING, TRAINING_ROWS, check, sorted};
 
 /// The [`PROBES`] frame of one run: the artifact's [`PROBE_ROWS`] with the experiment's name and the
 /// cell's columns.
@@ -30,6 +30,35 @@ pub fn with_cell(frame: &DataFrame, experiment: &str, cell: &Cell) -> Result<Dat
     ];
     columns.extend(before_columns(std::iter::repeat_n(&cell.before, rows)));
     sorted(&frame.hstack(&columns).map_err(Error::polars(PROBES.name))?, &PROBES)
+}
+
+/// The [`TRAINING`] frame of one artifact: its [`TRAINING_ROWS`] with what all `cells` that rest on it have in common;
+/// what they differ in is left empty.
+///
+/// # Errors
+/// Where `frame` is not a [`TRAINING_ROWS`] frame.
+pub fn with_cells(frame: &DataFrame, cells: &[&Cell]) -> Result<DataFrame, Error> {
+    check(frame, &TRAINING_ROWS)?;
+    fn common<T: PartialEq>(cells: &[&Cell], of: impl Fn(&Cell) -> T) -> Option<T> {
+        let first = of(cells.first()?);
+        cells.iter().all(|cell| of(cell) == first).then_some(first)
+    }
+    let rows = frame.height();
+    let text = |name: &str, value: Option<String>| Column::new(name.into(), vec![value; rows]);
+    let count = |name: &str, value: Option<u64>| Column::new(name.into(), vec![value; rows]);
+    let before = common(cells, |cell| cell.before.clone());
+    let seed = before.as_ref().and_then(|_| common(cells, |cell| cell.attack_seed));
+    let columns = [
+        text("defence", common(cells, |cell| cell.defence.clone())),
+        count("defence_seed", common(cells, |cell| cell.defence_seed)),
+        text("arm", common(cells, |cell| cell.arm.name().to_owned())),
+        text("before", before.as_ref().map(|before| before.word().to_owned())),
+        text("attack", before.as_ref().map(|before| before.method().to_owned())),
+        text("settings", before.as_ref().map(Before::settings)),
+        Column::new("dose".into(), vec![before.as_ref().and_then(Before::dose); rows]),
+        count("attack_seed", seed),
+    ];
+    sorted(&frame.hstack(&columns).map_err(Error::polars(TRAINING.name))?, &TRAINING)
 }
 
 /// The columns `before`, `attack`, `settings` and `dose`.
@@ -95,5 +124,48 @@ impl Befores {
     /// What was done before that row, which the frame has.
     pub fn get(&self, row: usize) -> &Before {
         &self.distinct[self.rows[row]]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use titer_plan::{Arm, StageHash};
+
+    use super::*;
+    use crate::rows::{TrainingRow, training_frame};
+
+    #[test]
+    fn a_training_says_what_all_its_cells_have_in_common() {
+        let cell = |rate, attack_seed| Cell {
+            stage: StageHash("0123".into()),
+            defence: "tar".into(),
+            defence_seed: 1,
+            arm: Arm::Main,
+            before: Before::tuning(rate),
+            attack_seed,
+        };
+        let row = TrainingRow {
+            artifact: "a".into(),
+            stage: "immunize".into(),
+            step: 0,
+            term: "keep".into(),
+            value: 1.0,
+            learning_rate: 1e-3,
+            gradient_norm: 2.0,
+            tokens: 10,
+            seconds: 0.5,
+        };
+        let rows = training_frame(&[row]).unwrap();
+        let (one, other) = (cell(1e-3, 0), cell(1e-4, 0));
+        let of = |cells: &[&Cell], column: &str| {
+            let frame = with_cells(&rows, cells).unwrap();
+            frame.column(column).unwrap().str().unwrap().get(0).map(str::to_owned)
+        };
+        assert_eq!(of(&[&one], "settings").as_deref(), Some("{\"rate\":1e-3}"));
+        assert_eq!(of(&[&one, &other], "defence").as_deref(), Some("tar"));
+        assert_eq!(of(&[&one, &other], "settings"), None);
+        assert_eq!(of(&[], "defence"), None, "a stage that no cell rests on yet");
+        let seeds = with_cells(&rows, &[&one, &other]).unwrap();
+        assert_eq!(seeds.column("attack_seed").unwrap().u64().unwrap().get(0), None);
     }
 }

@@ -15,7 +15,7 @@ mod rows;
 mod scalars;
 mod schema;
 
-pub use cell::{Befores, before_columns, with_cell};
+pub use cell::{Befores, before_columns, with_cell, with_cells};
 pub use curves::curves;
 pub use error::Error;
 pub use event_file::write_events;
@@ -25,5 +25,5 @@ pub use metric::{DEGENERATE_SHARE, EXACT_MATCH, GRADIENT_NORM, HARMFULNESS, REFU
 pub use parquet::{read_parquet, write_parquet};
 pub use rows::{ProbeRow, ResponseRow, TrainingRow, probe_frame, response_frame, training_frame};
 pub use scalars::{Runs, Scalar, curve_name, curve_scalars, training_scalars};
-pub use schema::{CURVES, PROBE_ROWS, PROBES, RESPONSES, SCORES, TRAINING, VERDICTS};
+pub use schema::{CURVES, PROBE_ROWS, PROBES, RESPONSES, SCORES, TRAINING, TRAINING_ROWS, VERDICTS};
 pub use schema::{Column, Kind, Schema, check, sorted, stack};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use titer_plan::{Cost, Probe};
 
 use crate::error::Error;
-use crate::schema::{PROBE_ROWS, RESPONSES, Schema, TRAINING, sorted};
+use crate::schema::{PROBE_ROWS, RESPONSES, Schema, TRAINING_ROWS, sorted};
 
 /// One response and its score, as the stage that asked knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ pub fn probe_frame(rows: &[ProbeRow]) -> Result<DataFrame, Error> {
     frame(rows.len(), columns, &PROBE_ROWS)
 }
 
-/// The [`TRAINING`] frame of some training loops, sorted by artifact, stage, step and term.
+/// The [`TRAINING_ROWS`] frame of some training loops, sorted by artifact, stage, step and term.
 ///
 /// # Errors
 /// None that a caller can cause; polars could refuse for want of memory.
@@ -117,7 +117,7 @@ pub fn training_frame(rows: &[TrainingRow]) -> Result<DataFrame, Error> {
         counts(rows, "tokens", |row| row.tokens),
         reals(rows, "seconds", |row| row.seconds),
     ];
-    frame(rows.len(), columns, &TRAINING)
+    frame(rows.len(), columns, &TRAINING_ROWS)
 }
 
 /// The [`RESPONSES`] frame of one artifact, sorted by response.

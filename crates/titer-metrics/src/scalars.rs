@@ -127,7 +127,7 @@ mod tests {
     use titer_plan::StageHash;
 
     use super::*;
-    use crate::cell::with_cell;
+    use crate::cell::{with_cell, with_cells};
     use crate::curves::curves;
     use crate::rows::{TrainingRow, probe_frame, tests::row, training_frame};
 
@@ -146,7 +146,8 @@ mod tests {
         };
         let rows = [row("a", 0, "keep", 3.0), row("a", 0, "harm", 1.0), row("a", 1, "keep", 2.0)];
         let rows = [rows.as_slice(), &[row("b", 1, "loss", 9.0)]].concat();
-        let runs = training_scalars(&training_frame(&rows).unwrap(), |_| 100.0).unwrap();
+        let runs =
+            training_scalars(&with_cells(&training_frame(&rows).unwrap(), &[]).unwrap(), |_| 100.0).unwrap();
         assert_eq!(runs.keys().collect::<Vec<_>>(), ["a", "b"]);
         let run: Vec<_> = runs["a"].iter().map(|s| (s.tag.as_str(), s.step, s.wall_time, s.value)).collect();
         assert_eq!(run.len(), 9);

@@ -216,20 +216,47 @@ pub const CURVES: Schema = Schema {
     ],
 };
 
-/// One row per logged step and term of a training loop.
-pub const TRAINING: Schema = Schema {
+const ARTIFACT: Column = text("artifact");
+const STAGE: Column = text("stage");
+const STEP: Column = count("step", "steps");
+const TERM: Column = text("term");
+const VALUE: Column = real("value", "nats/token");
+const LEARNING_RATE: Column = real("learning_rate", "1");
+const GRADIENT_NORM: Column = real("gradient_norm", "1");
+const TOKENS: Column = count("tokens", "tokens");
+const SECONDS: Column = real("seconds", "s");
+
+/// One row per logged step and term of a training loop, as an artifact stores it.
+pub const TRAINING_ROWS: Schema = Schema {
     name: "training",
     version: 1,
+    columns: &[ARTIFACT, STAGE, STEP, TERM, VALUE, LEARNING_RATE, GRADIENT_NORM, TOKENS, SECONDS],
+    order: &["artifact", "stage", "step", "term"],
+};
+
+/// [`TRAINING_ROWS`] of an experiment, with what is known of the model that was trained. A column is empty where a
+/// stage serves several cells that differ in it, as one that many attacks begin from.
+pub const TRAINING: Schema = Schema {
+    name: "training",
+    version: 2,
     columns: &[
-        text("artifact"),
-        text("stage"),
-        count("step", "steps"),
-        text("term"),
-        real("value", "nats/token"),
-        real("learning_rate", "1"),
-        real("gradient_norm", "1"),
-        count("tokens", "tokens"),
-        real("seconds", "s"),
+        ARTIFACT,
+        STAGE,
+        optional(DEFENCE),
+        optional(DEFENCE_SEED),
+        optional(ARM),
+        optional(BEFORE),
+        optional(ATTACK),
+        optional(SETTINGS),
+        DOSE,
+        optional(ATTACK_SEED),
+        STEP,
+        TERM,
+        VALUE,
+        LEARNING_RATE,
+        GRADIENT_NORM,
+        TOKENS,
+        SECONDS,
     ],
     order: &["artifact", "stage", "step", "term"],
 };

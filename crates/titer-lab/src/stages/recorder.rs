@@ -153,7 +153,7 @@ pub(super) fn write_training(work: &Work<'_>) -> Result<()> {
             });
         }
     }
-    write_frame(work, TRAINING, &training_frame(&rows)?, &titer_metrics::TRAINING)
+    write_frame(work, TRAINING, &training_frame(&rows)?, &titer_metrics::TRAINING_ROWS)
 }
 
 /// Writes a frame as a payload of the stage's artifact.
