@@ -82,6 +82,52 @@ fn a_checkpoint_that_changes_under_an_experiment_is_noticed() {
     place.run(&none).ends(3).says(&["is not the one that this experiment took in"]);
 }
 
+#[test]
+fn tasks_of_the_users_own_are_probes_of_their_own() {
+    let place = place();
+    // The files of the book, word for word.
+    let book = read(root().join("docs/src/own-task.md"));
+    let mut files = Vec::new();
+    for (_, rest) in
+        book.split("<!-- task: ").skip(1).filter_map(|rest| rest.split_once(" -->\n").map(|at| (0, at)))
+    {
+        let (file, rest) = rest;
+        let shown = rest.split_once("```toml\n").unwrap().1.split_once("\n```").unwrap().0;
+        assert_eq!(shown, read(root().join(file)).trim_end(), "{file} is shown otherwise");
+        let name = file.rsplit('/').next().unwrap().to_owned();
+        fs::copy(root().join(file), place.path(&name)).unwrap();
+        files.push(name);
+    }
+    assert_eq!(files, ["capitals.toml", "sums.toml"]);
+    let tasks = format!("stability.tasks={}", json!(files));
+    let outcome = place.run(&["run", SPEC, "--set", &tasks, "--json"]).ends(0).json();
+    let parts = &outcome["verdicts"]["defences"][1]["conditions"]["stability"]["parts"];
+    let parts: Vec<&str> =
+        parts.as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap()).collect();
+    assert_eq!(parts, ["permitted", "choice", "text", "capitals", "sums"]);
+    let probes = ["export", "tiny-chat", "--what", "probes", "--format", "json"];
+    let rows = place.run(&probes).ends(0).json();
+    let of = |probe: &str, judge: &str| {
+        let rows = rows.as_array().unwrap().iter();
+        rows.filter(|row| row["probe"] == probe && row["judge"] == judge).count()
+    };
+    assert_eq!((of("capitals", "acc-norm"), of("sums", "exact-match")), (2 * 3, 2 * 2));
+    // Policies, choices, texts and tasks are judged again from what is stored.
+    let judged = place.run(&["rescore", "tiny-chat", "--json"]).ends(0).json();
+    assert_eq!((judged["changed"].as_u64(), &judged["failed"]), (Some(0), &json!([])));
+    assert_eq!(judged["answers"].as_u64(), Some(rows.as_array().unwrap().len() as u64));
+
+    // An edited task is asked anew, and nothing is trained.
+    let edited = read(place.path("sums.toml")).replace("2 + 3?", "3 + 2?");
+    fs::write(place.path("sums.toml"), edited).unwrap();
+    let stages = place.stages(&[SPEC, "--set", &tasks]);
+    let new: Vec<&Value> = stages.iter().filter(|stage| stage["cached"] == false).collect();
+    assert_eq!(new.len(), 2, "{new:?}");
+    assert!(new.iter().all(|stage| stage["kind"] == "measure"), "{new:?}");
+    fs::write(place.path("sums.toml"), "name = \"seen\"\nsummary = \"s\"\n").unwrap();
+    place.run(&["plan", SPEC, "--set", &tasks]).ends(2).says(&["stability.tasks", "sums.toml"]);
+}
+
 /// Rows of an everyday data set: nothing in it is harmful but by name.
 fn save_dataset(place: &Place) {
     let rows = |domains: &[&str], each: usize| -> String {
@@ -155,6 +201,18 @@ fn a_data_set_and_a_classifier_of_the_users_own_are_measured() {
     let table = place.run(&["export", "tiny-chat", "--what", "probes", "--format", "csv"]).ends(0).stdout;
     for judge in [",classifier,", ",policy-agreement,", ",rouge-l,", ",acc-norm,", ",byte-likelihood,"] {
         assert!(table.contains(judge), "no row is judged by {judge}");
+    }
+    // A classifier judges stored answers as it judged them, and another template is no other training.
+    let judged = place.run(&["rescore", "tiny-chat", "--json"]).ends(0).json();
+    assert_eq!((judged["changed"].as_u64(), &judged["failed"]), (Some(0), &json!([])));
+    let other = read(place.path("colours.toml")).replace("Question: {question}", "Q: {question}");
+    fs::write(place.path("colours.toml"), other).unwrap();
+    let again = place.run(&["run", "data.toml", "--json"]).ends(0).json();
+    let stages = place.stages(&["data.toml"]);
+    for stage in stages.iter().filter(|stage| stage["kind"] == "attack") {
+        let manifest = read(place.artifact(stage["hash"].as_str().unwrap()).join("manifest.json"));
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        assert!(manifest["summary"]["rejudged"]["from"].is_string(), "{again}: {}", stage["label"]);
     }
 
     // Rows that change under an experiment are noticed, and what cannot be read is named.

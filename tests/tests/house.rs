@@ -9,7 +9,7 @@ use titer_tests::{files, read, root};
 const LAYERS: [&[&str]; 9] = [
     &["titer-plan", "titer-ops", "titer-hub"],
     &["titer-model", "titer-data", "titer-store"],
-    &["titer-train", "titer-judges", "titer-metrics"],
+    &["titer-train", "titer-measures", "titer-metrics"],
     &["titer-attacks", "titer-defences", "titer-conditions"],
     &["titer-lab"],
     &["titer-view", "titer-specimen"],

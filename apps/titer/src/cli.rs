@@ -56,6 +56,8 @@ pub(crate) enum Verb {
     Watch(WatchArgs),
     /// Search the best setting of a defence within a budget, and measure it afresh
     Tune(TuneArgs),
+    /// Judge an experiment's stored answers anew, without its models
+    Rescore(RescoreArgs),
     /// Show the verdicts of an experiment and what decided them
     Show(ShowArgs),
     /// Compare the defences of one or several experiments: titer, verdicts, scores, costs
@@ -128,6 +130,29 @@ pub(crate) struct RunArgs {
 pub(crate) enum Place {
     /// In this process.
     Local,
+}
+
+/// Of `titer rescore`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  titer rescore apothecary
+  titer rescore mine --device cuda:0     for a classifier that judges
+
+Answers are judged as the measures are now: their versions, the published refusal phrases, or the file that
+the spec names by `probe.refusals`. Nothing is trained and no model is asked. Where no measure changed, the
+scores must come out as they are stored, and the command fails if they do not.")]
+pub(crate) struct RescoreArgs {
+    /// Experiment of `titer list experiments`
+    pub(crate) experiment: String,
+    /// Stages that are judged at the same time
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) jobs: NonZeroUsize,
+    /// What a classifier computes on
+    #[arg(long, value_name = "cpu|cuda[:N,…]|metal", default_value = "cpu")]
+    pub(crate) device: Compute,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Of `titer show`.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::{BooleanChunked, DataFrame, Float64Chunked, StringChunked, UInt64Chunked};
-use titer_metrics::{Befores, PROBES, check};
+use titer_metrics::{Befores, PROBES, check, deciding};
 use titer_plan::spec::ConditionSettings;
 use titer_plan::{Arm, AttackPoint, Before, Component, Cost, DefenceStage, Probe, ThreatModel};
 
@@ -127,6 +127,7 @@ impl Table {
     /// items of different models.
     pub(crate) fn read(frame: &DataFrame, defences: &[DefenceFacts], axis: Component) -> Result<Self, Error> {
         check(frame, &PROBES)?;
+        let frame = &deciding(frame)?;
         let columns = Columns::of(frame)?;
         let rows = frame.height();
         let mut sets = BTreeMap::<ItemSet, BTreeMap<&str, usize>>::new();
@@ -215,6 +216,12 @@ impl Table {
     pub(crate) fn runs(&self, defence: &str, arm: Arm, before: &Before, probe: Probe) -> &[Run] {
         let key = Key { defence: defence.into(), arm, before: before.clone(), probe };
         self.runs.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The tasks of the user's own that any model was asked.
+    pub(crate) fn tasks(&self) -> Vec<Probe> {
+        let probes: BTreeSet<Probe> = self.items.keys().map(|(_, _, probe)| *probe).collect();
+        probes.into_iter().filter(|probe| matches!(probe, Probe::Task(_))).collect()
     }
 
     /// All attacks tried on any defence in an arm, harmless tuning left out; ascending.
@@ -351,9 +358,12 @@ impl<'a> Columns<'a> {
         let arm = arms.into_iter().find(|arm| arm.name() == word);
         let arm = arm.ok_or_else(|| unknown("arm", word, arms.map(Arm::name).to_vec()))?;
         let word = self.probe.get(row).unwrap_or_default();
-        let probe = Probe::ALL.into_iter().find(|probe| probe.name() == word);
-        let probe = probe.ok_or_else(|| unknown("probe", word, Probe::ALL.map(Probe::name).to_vec()))?;
+        let probe = Probe::named(word);
         let before = self.befores.rows[row];
+        // A user's tasks have any name; they are asked before any attack only.
+        if matches!(probe, Probe::Task(_)) && Phase::of(&self.befores.distinct[before]) != Phase::Before {
+            return Err(unknown("probe", word, Probe::ALL.map(Probe::name).to_vec()));
+        }
         let (defence_seed, attack_seed) =
             (self.defence_seed.get(row).unwrap_or_default(), self.attack_seed.get(row).unwrap_or_default());
         let set = (arm, Phase::of(&self.befores.distinct[before]), probe);

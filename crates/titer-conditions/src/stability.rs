@@ -82,14 +82,16 @@ pub(crate) fn paired(
 }
 
 /// What an ability is called in sentences, and what its score is.
-fn ability(probe: Probe) -> (&'static str, &'static str) {
-    match probe {
+fn ability(probe: Probe) -> (String, String) {
+    let (name, score) = match probe {
         Probe::Choice => {
             ("ability in multiple-choice questions", "share of questions whose right choice is likeliest")
         }
         Probe::Text => ("command of held-out text", "probability per byte, geometric mean"),
+        Probe::Task(_) => return (format!("ability in the task {probe}"), format!("mean score of {probe}")),
         _ => ("ability on permitted prompts", "mean score of permitted prompts"),
-    }
+    };
+    (name.to_owned(), score.to_owned())
 }
 
 /// Decides over every ability that was measured before any attack.
@@ -97,7 +99,8 @@ pub(crate) fn stability(study: &Study<'_>, defence: &str, baseline: bool) -> Ver
     let runs = |label: &str, probe| study.table.runs(label, Arm::Main, &Before::Nothing, probe);
     let reference = |probe| study.baseline.map_or(&[] as &[Run], |facts| runs(&facts.label, probe));
     let measured = |probe: &Probe| !runs(defence, *probe).is_empty() || !reference(*probe).is_empty();
-    let mut probes: Vec<Probe> = Probe::ABILITIES.into_iter().filter(measured).collect();
+    let asked = Probe::ABILITIES.into_iter().chain(study.table.tasks());
+    let mut probes: Vec<Probe> = asked.filter(measured).collect();
     if probes.is_empty() {
         probes.push(Probe::Permitted);
     }
@@ -123,7 +126,7 @@ pub(crate) fn stability(study: &Study<'_>, defence: &str, baseline: bool) -> Ver
              to them are degenerate"
         );
     }
-    let scores: Vec<&str> = probes.iter().map(|probe| ability(*probe).1).collect();
+    let scores: Vec<String> = probes.iter().map(|probe| ability(*probe).1).collect();
     Verdict {
         verdict: deciding.map_or(Decision::Inconclusive, |part| part.verdict),
         estimate: deciding.and_then(|part| part.estimate),

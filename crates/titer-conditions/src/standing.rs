@@ -122,6 +122,7 @@ impl FinalScores {
     /// # Errors
     /// Where `probes` is not a `probes` frame.
     pub fn read(probes: &DataFrame) -> Result<Self, Error> {
+        let probes = &titer_metrics::deciding(probes)?;
         let rows = Rows::of(probes, "score")?;
         let items = probes.column("item").and_then(|column| column.str());
         let attacked = || (0..probes.height()).filter_map(|row| Some((row, rows.attack(row)?)));

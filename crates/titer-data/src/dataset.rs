@@ -43,8 +43,9 @@ pub struct Definition {
     pub harmless: Source,
     /// The harmless task of trainability.
     pub task: Source,
-    /// Who judges answers to harmful prompts.
-    pub judge: Judge,
+    /// Who judges answers to harmful prompts; left out of what training stages are named by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<Judge>,
     /// Rows of each split.
     pub counts: Counts,
 }
@@ -65,7 +66,7 @@ pub struct Source {
 }
 
 /// A classifier of questions and answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judge {
     /// As titer's references.
@@ -110,6 +111,11 @@ impl Definition {
         let definition: Self =
             toml::from_str(text).map_err(|error| Error::Syntax { of, problem: error.to_string() })?;
         definition.check()?;
+        if definition.judge.is_none() {
+            let problem =
+                "is missing: a table [judge] with reference, harmful, template and longest".to_owned();
+            return Err(Error::Definition { of, key: "judge".to_owned(), problem });
+        }
         Ok(definition)
     }
 

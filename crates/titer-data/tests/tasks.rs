@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use titer_data::policy;
 use titer_data::tasks::data_to_text::{DataToText, Definition, Record};
-use titer_data::tasks::{GENERAL_KNOWLEDGE, HELD_OUT, HeldOut, MultipleChoice};
+use titer_data::tasks::{Form, GENERAL_KNOWLEDGE, HELD_OUT, Task};
 
 const SMALL: &str = r#"
 name = "cafes"
@@ -91,15 +91,16 @@ fn bad_grammars_are_refused_with_their_key() {
 
 #[test]
 fn questions_are_many_and_favour_no_place() {
-    let task = MultipleChoice::parse(GENERAL_KNOWLEDGE).unwrap();
+    let task = Task::parse(GENERAL_KNOWLEDGE).unwrap();
     let asked = task.asked();
     assert_eq!(asked.len(), 96);
     for place in 0..4 {
-        assert_eq!(asked.iter().filter(|question| question.gold == place).count(), 24);
+        let right = |asked: &&titer_data::tasks::Asked| asked.choices[place].trim() == asked.right;
+        assert_eq!(asked.iter().filter(right).count(), 24);
     }
     for (question, asked) in task.questions.iter().zip(&asked) {
         assert_eq!(asked.prompt, format!("Question: {}\nAnswer:", question.ask));
-        assert_eq!(asked.choices[asked.gold], format!(" {}", question.right));
+        assert!(asked.choices.contains(&format!(" {}", question.right)));
         assert_eq!(asked.choices.iter().collect::<BTreeSet<_>>().len(), 4);
         assert!(question.ask.ends_with(['?', '.']), "{}", question.ask);
     }
@@ -107,7 +108,7 @@ fn questions_are_many_and_favour_no_place() {
 
 #[test]
 fn paragraphs_are_many_short_and_on_one_line() {
-    let task = HeldOut::parse(HELD_OUT).unwrap();
+    let task = Task::parse(HELD_OUT).unwrap();
     assert_eq!(task.paragraphs.len(), 32);
     for paragraph in &task.paragraphs {
         assert!((60..=100).contains(&paragraph.text.split(' ').count()), "{}", paragraph.topic);
@@ -117,25 +118,38 @@ fn paragraphs_are_many_short_and_on_one_line() {
 }
 
 #[test]
+fn a_question_without_wrong_answers_is_answered_freely() {
+    let task = "name = \"sums\"\nsummary = \"s\"\n[[questions]]\nask = \"1 + 1?\"\nright = \"2\"\n";
+    let task = Task::parse(task).unwrap();
+    assert_eq!((task.form(), task.measure(), task.items()), (Form::Answer, "exact-match", 1));
+    assert_eq!((task.asked()[0].prompt.as_str(), task.asked()[0].choices.len()), ("1 + 1?", 0));
+    assert!(Task::parse("name = \"a b\"\nsummary = \"s\"\n").unwrap_err().to_string().contains("name"));
+}
+
+#[test]
 fn bad_files_are_refused_with_their_key() {
     let head = "name = \"n\"\nsummary = \"s\"\n";
     let question = "[[questions]]\nask = \"a?\"\nright = \"r\"\nwrong = [\"x\", \"y\", \"z\"]\n";
     let choice = |text: &str, names: &str| {
-        let error = MultipleChoice::parse(&format!("{head}{text}")).expect_err(text).to_string();
+        let error = Task::parse(&format!("{head}{text}")).expect_err(text).to_string();
         assert!(error.contains(names), "{error:?} does not name {names:?}");
     };
-    choice("questions = []", "questions: must not be empty");
+    choice("questions = []", "questions: is empty");
     choice(&question.repeat(2), "questions[1]: \"a?\" is asked twice");
     choice(&question.replace("\"y\"", "\"R\""), "questions[0]: has the same choice twice");
     choice(&question.replace("\"y\"", "\" y\""), "questions[0]");
-    choice(&question.replace(", \"z\"", ""), "wrong");
+    choice(
+        &format!("{question}{}", question.replace("a?", "b?").replace("wrong", "# wrong")),
+        "questions[1]",
+    );
+    choice(&format!("{question}[[paragraphs]]\ntopic = \"t\"\ntext = \"One.\"\n"), "beside questions");
+    choice(&format!("prompt = \"Q\"\n{question}"), "prompt: belongs to questions, with {ask}");
     choice(&question.replace("right", "correct"), "correct");
     let paragraph = "[[paragraphs]]\ntopic = \"t\"\ntext = \"One.\"\n";
     let prose = |text: &str, names: &str| {
-        let error = HeldOut::parse(&format!("{head}{text}")).expect_err(text).to_string();
+        let error = Task::parse(&format!("{head}{text}")).expect_err(text).to_string();
         assert!(error.contains(names), "{error:?} does not name {names:?}");
     };
-    prose("paragraphs = []", "paragraphs: must not be empty");
     prose(&paragraph.repeat(2), "paragraphs[1]: \"t\"");
     prose(&paragraph.replace("One.", " \\n "), "paragraphs[0]");
     prose(&paragraph.replace("text", "txt"), "txt");

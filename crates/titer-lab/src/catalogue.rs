@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
 use titer_data::Split;
 use titer_data::dataset;
 use titer_data::policy::{self, Policy};
-use titer_data::tasks;
+use titer_data::tasks::{self, Task};
 use titer_data::world::{BUILTIN, Definition, World};
 use titer_plan::{Catalogue, DataFacts, DataKind, Mistake, Mistakes, Override, Plan, stage_hash};
 use titer_store::Store;
 
-use crate::{Error, Result};
+use crate::{Error, Result, measures};
 
 /// A spec that comes with titer.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +102,7 @@ pub fn catalogue() -> Catalogue {
         worlds: BUILTIN.iter().filter_map(|(_, text)| world_facts(text).ok()).collect(),
         datasets: dataset::BUILTIN.iter().filter_map(|(_, text)| dataset_facts(text).ok()).collect(),
         policies: policy::BUILTIN.iter().filter_map(|(_, text)| policy_facts(text).ok()).collect(),
+        tasks: measures::tasks(),
     }
 }
 
@@ -131,11 +133,15 @@ fn world_facts(text: &str) -> Result<DataFacts> {
         choice_items: 0,
         text_items: 0,
         sources: Vec::new(),
+        measures: measures::of(DataKind::World, &Value::Null),
     })
 }
 
 fn dataset_facts(text: &str) -> Result<DataFacts> {
-    let definition = dataset::Definition::parse(text)?;
+    let mut definition = dataset::Definition::parse(text)?;
+    // Named by what is judged only: another classifier trains nothing again.
+    let judge = definition.judge.take().unwrap_or_default();
+    let settings = json!({ "template": judge.template, "harmful": judge.harmful, "longest": judge.longest });
     let counts = definition.counts;
     // Plans count per domain: harmless and task rows have one domain each.
     let one = |name: &str| vec![name.to_owned()];
@@ -158,9 +164,10 @@ fn dataset_facts(text: &str) -> Result<DataFacts> {
         alias_train_items_per_domain: counts.task_train,
         alias_probe_items_per_domain: counts.task_probe,
         items_per_domain: counts.defence + counts.attack + counts.seen,
-        choice_items: tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?.questions.len(),
-        text_items: tasks::HeldOut::parse(tasks::HELD_OUT)?.sentences().len(),
-        sources: sources.chain([definition.judge.reference.clone()]).collect(),
+        choice_items: Task::parse(tasks::GENERAL_KNOWLEDGE)?.items(),
+        text_items: Task::parse(tasks::HELD_OUT)?.items(),
+        sources: sources.chain([judge.reference]).collect(),
+        measures: measures::of(DataKind::Dataset, &settings),
     })
 }
 
@@ -189,9 +196,10 @@ fn policy_facts(text: &str) -> Result<DataFacts> {
         alias_train_items_per_domain: least(Split::AliasTrain),
         alias_probe_items_per_domain: least(Split::AliasProbe),
         items_per_domain: least(Split::Everything),
-        choice_items: tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?.questions.len(),
-        text_items: tasks::HeldOut::parse(tasks::HELD_OUT)?.sentences().len(),
+        choice_items: Task::parse(tasks::GENERAL_KNOWLEDGE)?.items(),
+        text_items: Task::parse(tasks::HELD_OUT)?.items(),
         sources: Vec::new(),
+        measures: measures::of(DataKind::Policy, &Value::Null),
     })
 }
 
@@ -247,10 +255,14 @@ pub fn plan(source: &Source, overrides: &[Override]) -> Result<Plan, Mistakes> {
     titer_plan::read(&source.file, &source.text, overrides, &catalogue)
 }
 
-/// Adds the world, policy or data set whose file the spec names: what ends in `.toml` is a file.
+/// Adds what the spec names by a file: a world, policy or data set (what ends in `.toml`), tasks, phrases.
 fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) -> Result<(), Mistake> {
     // A text that is no TOML is reported where it is read.
     let spec: toml::Table = source.text.parse().unwrap_or_default();
+    for file in named(&spec, overrides, "stability", "tasks") {
+        let facts = read_own("stability.tasks", &file, |text| measures::task(&file, text))?;
+        catalogue.tasks.push(facts);
+    }
     type Read = fn(&str) -> Result<DataFacts>;
     let kinds: [(&str, Read, &mut Vec<DataFacts>); 3] = [
         ("world", world_facts, &mut catalogue.worlds),
@@ -258,16 +270,46 @@ fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) 
         ("dataset", dataset_facts, &mut catalogue.datasets),
     ];
     for (kind, facts, known) in kinds {
-        let key = format!("model.{kind}");
-        let set = overrides.iter().rev().find(|set| set.key == key).map(|set| set.value.trim_matches('"'));
-        let written = || spec.get("model")?.get(kind)?.as_str();
-        let Some(file) = set.or_else(written).filter(|file| file.ends_with(".toml")) else { continue };
-        let wrong = |problem: String| Mistake { key: key.clone(), line: None, problem, remedy: None };
-        let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("{file}: {error}")))?;
-        let facts = facts(&text).map_err(|error| wrong(format!("{file}: {}", error.chain())))?;
-        known.push(DataFacts { name: file.to_owned(), ..facts });
+        for file in named(&spec, overrides, "model", kind).into_iter().filter(|file| file.ends_with(".toml"))
+        {
+            let facts = read_own(&format!("model.{kind}"), &file, facts)?;
+            known.push(DataFacts { name: file, ..facts });
+        }
+    }
+    for file in named(&spec, overrides, "probe", "refusals") {
+        let phrases = read_own("probe.refusals", &file, measures::phrases)?;
+        let facts = [&mut catalogue.worlds, &mut catalogue.policies, &mut catalogue.datasets];
+        let of_data = facts.into_iter().flatten().flat_map(|facts| facts.measures.values_mut().flatten());
+        let of_tasks = catalogue.tasks.iter_mut().map(|task| &mut task.measure);
+        of_data.chain(of_tasks).for_each(|measure| measures::say_by(measure, &phrases));
     }
     Ok(())
+}
+
+/// What a key of the spec says: a text, or a list of them.
+fn named(spec: &toml::Table, overrides: &[Override], section: &str, key: &str) -> Vec<String> {
+    let path = format!("{section}.{key}");
+    let texts = |value: &toml::Value| -> Vec<String> {
+        let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        all.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect()
+    };
+    match overrides.iter().rev().find(|set| set.key == path) {
+        Some(set) => {
+            let parsed: Option<toml::Table> = format!("value = {}", set.value).parse().ok();
+            match parsed.as_ref().and_then(|table| table.get("value")) {
+                Some(value) => texts(value),
+                None => vec![set.value.clone()],
+            }
+        }
+        None => spec.get(section).and_then(|section| section.get(key)).map(texts).unwrap_or_default(),
+    }
+}
+
+/// What a user's file says, or the mistake of the key that names it.
+fn read_own<T>(key: &str, file: &str, read: impl FnOnce(&str) -> Result<T>) -> Result<T, Mistake> {
+    let wrong = |problem: String| Mistake { key: key.to_owned(), line: None, problem, remedy: None };
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("{file}: {error}")))?;
+    read(&text).map_err(|error| wrong(format!("{file}: {}", error.chain())))
 }
 
 #[cfg(test)]

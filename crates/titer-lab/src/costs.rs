@@ -258,6 +258,7 @@ mod tests {
                 spec: repair,
                 inputs,
                 label: "repair".into(),
+                answers: None,
             });
             plan.cells.push(Cell { stage: hash, defence: "both".into(), ..cell });
         }

@@ -104,12 +104,64 @@ pub enum Error {
         /// Why.
         source: titer_data::text::TextError,
     },
-    /// The classifier failed.
+    /// A measure failed.
     #[error(transparent)]
-    Classifier(Box<titer_judges::classifier::ClassifierError>),
-    /// A multiple-choice question is none.
-    #[error(transparent)]
-    Choice(#[from] titer_judges::choice::ChoiceError),
+    Measure(#[from] titer_measures::MeasureError),
+    /// A measure that gave another number of judgements than it was asked for.
+    #[error("{judge} judged {judged} of {asked} answers: a measure must judge each, in order")]
+    Judgements {
+        /// The measure.
+        judge: String,
+        /// Its judgements.
+        judged: usize,
+        /// What it was asked.
+        asked: usize,
+    },
+    /// A response that is not stored.
+    #[error("stage {stage}: the response {response} is scored and not stored")]
+    NoResponse {
+        /// The stage.
+        stage: String,
+        /// The response.
+        response: String,
+    },
+    /// A stage whose answers are not stored, where answers are judged only.
+    #[error(
+        "{stage}: its answers are not in the store, and to judge is not to train: `titer run` the experiment"
+    )]
+    NotAnswered {
+        /// The stage.
+        stage: String,
+    },
+    /// Scores that are others than stored though nothing that names them changed.
+    #[error(
+        "{stage}: {changed} of its scores come out otherwise than they are stored, though no measure's version was \
+         raised: this program's measures are not those that made them"
+    )]
+    Unequal {
+        /// The stage.
+        stage: String,
+        /// How many.
+        changed: usize,
+    },
+    /// A task whose measure cannot score it.
+    #[error("measure: {measure} cannot score {form}; these can: {fit}")]
+    TaskMeasure {
+        /// The measure.
+        measure: &'static str,
+        /// How the task asks.
+        form: &'static str,
+        /// Measures that fit.
+        fit: String,
+    },
+    /// A user's refusal phrases.
+    #[error("{file}: {problem}")]
+    Phrases {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A text could not be read as tokens.
     #[error(transparent)]
     Text(#[from] titer_data::text::TextError),
@@ -221,12 +273,6 @@ pub enum Error {
 impl From<titer_hub::Error> for Error {
     fn from(error: titer_hub::Error) -> Self {
         Self::Hub(Box::new(error))
-    }
-}
-
-impl From<titer_judges::classifier::ClassifierError> for Error {
-    fn from(error: titer_judges::classifier::ClassifierError) -> Self {
-        Self::Classifier(Box::new(error))
     }
 }
 

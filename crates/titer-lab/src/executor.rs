@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use candle_core::Device;
@@ -14,7 +14,7 @@ use titer_store::{Begin, Description, Store, Trust};
 use crate::catalogue::Source;
 use crate::compute::Compute;
 use crate::progress::{Progress, RunEvent};
-use crate::stages::Work;
+use crate::stages::{ANSWERS_KEY, Work};
 use crate::steward::{LISTEN_EVERY, Steward, Wishes};
 use crate::{Error, Interrupt, Result};
 
@@ -28,6 +28,8 @@ pub struct RunOptions {
     /// Threads that they share: a stage that runs alone gets all of them for its large products. Results do
     /// not depend on it.
     pub threads: usize,
+    /// Whether stored answers are judged only: a stage that would have to train or ask a model fails.
+    pub judge_only: bool,
 }
 
 /// How a run went.
@@ -120,15 +122,18 @@ fn run_stages_by(
     let started = Instant::now();
     let devices = options.compute.open()?;
     let board = Board::new(plan, store, wishes, progress)?;
+    let answered = Answered { store, known: OnceLock::new() };
     let cached = board.lock().done.len();
     progress.event(RunEvent::Planned { stages: plan.stages.len(), cached });
     std::thread::scope(|scope| {
         let workers = options.jobs.clamp(1, plan.stages.len().max(1));
         for device in devices.iter().cycle().take(workers) {
-            let board = &board;
+            let (board, answered) = (&board, &answered);
             scope.spawn(move || {
                 while let Some(stage) = board.take(interrupt, progress) {
-                    let work = || perform(stage, store, device, interrupt, progress);
+                    let earlier = answered.of(stage);
+                    let judge_only = options.judge_only;
+                    let work = || perform(stage, store, device, interrupt, progress, (earlier, judge_only));
                     let threads = board.share(options.threads);
                     board.report(stage, unharmed(&stage.label, || with_threads(threads, work)), progress);
                 }
@@ -184,6 +189,7 @@ fn perform(
     device: &Device,
     interrupt: &Interrupt,
     progress: &dyn Progress,
+    (answered, judge_only): (Vec<StageHash>, bool),
 ) -> Result<Done> {
     let description = Description {
         kind: stage.spec.kind().to_owned(),
@@ -202,11 +208,49 @@ fn perform(
         Begin::Sealed(_) => Ok(Done::Before),
         Begin::Writer(writer) => {
             let model = OnceCell::new();
-            let work = Work { stage, store, device, writer: &writer, interrupt, progress, model };
+            let work = Work {
+                stage,
+                store,
+                device,
+                writer: &writer,
+                interrupt,
+                progress,
+                model,
+                answered,
+                judge_only,
+            };
             let summary = work.perform()?;
             writer.seal(summary)?;
             Ok(Done::Here)
         }
+    }
+}
+
+/// The answers in a store, by their names: looked through when the first stage asks for some.
+struct Answered<'a> {
+    store: &'a Store,
+    known: OnceLock<BTreeMap<StageHash, Vec<StageHash>>>,
+}
+
+impl Answered<'_> {
+    /// The sealed artifacts that hold what this stage would ask for.
+    fn of(&self, stage: &PlannedStage) -> Vec<StageHash> {
+        let Some(answers) = &stage.answers else { return Vec::new() };
+        let known = self.known.get_or_init(|| {
+            let mut known = BTreeMap::<_, Vec<_>>::new();
+            // What cannot be read is no answer, and is reported where it is needed.
+            for hash in self.store.artifacts().unwrap_or_default() {
+                let manifest = self.store.artifact(&hash).manifest();
+                let answers = manifest
+                    .ok()
+                    .and_then(|manifest| Some(StageHash(manifest.summary[ANSWERS_KEY].as_str()?.to_owned())));
+                if let Some(answers) = answers {
+                    known.entry(answers).or_default().push(hash);
+                }
+            }
+            known
+        });
+        known.get(answers).cloned().unwrap_or_default()
     }
 }
 

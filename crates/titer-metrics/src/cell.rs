@@ -9,7 +9,8 @@ use polars::prelude::{Column, DataFrame};
 use titer_plan::{Before, Cell};
 
 use crate::error::Error;
-use crate::schema::{PROBE_ROWS, PROBES, TRAINING, TRAINING_ROWS, check, sorted};
+use crate::frames::{PROBE_ROWS, PROBES, TRAINING, TRAINING_ROWS};
+use crate::schema::{check, sorted};
 
 /// The [`PROBES`] frame of one run: the artifact's [`PROBE_ROWS`] with the experiment's name and the
 /// cell's columns.
@@ -125,6 +126,15 @@ impl Befores {
     pub fn get(&self, row: usize) -> &Before {
         &self.distinct[self.rows[row]]
     }
+}
+
+/// The rows of a [`PROBE_ROWS`] or [`PROBES`] frame that decide: one per response.
+///
+/// # Errors
+/// Where the frame has no such column.
+pub fn deciding(frame: &DataFrame) -> Result<DataFrame, Error> {
+    let fail = Error::polars(PROBES.name);
+    frame.column("decides").and_then(|column| frame.filter(column.bool()?)).map_err(fail)
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use polars::prelude::{Column, DataFrame};
 use titer_plan::Cost;
 
-use crate::cell::{Befores, before_columns};
+use crate::cell::{Befores, before_columns, deciding};
 use crate::error::Error;
-use crate::schema::{CURVES, PROBES, check, sorted};
+use crate::frames::{CURVES, PROBES};
+use crate::schema::{check, sorted};
 
 #[derive(Default)]
 struct Sums {
@@ -24,6 +25,7 @@ struct Sums {
 /// Where `probes` is not a [`PROBES`] frame.
 pub fn curves(probes: &DataFrame) -> Result<DataFrame, Error> {
     check(probes, &PROBES)?;
+    let probes = &deciding(probes)?;
     let fail = Error::polars(PROBES.name);
     let text = |name| probes.column(name).and_then(|column| column.str()).map_err(&fail);
     let count = |name| probes.column(name).and_then(|column| column.u64()).map_err(&fail);

@@ -71,8 +71,8 @@ pub fn export(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frames::RESPONSES;
     use crate::rows::{ResponseRow, response_frame};
-    use crate::schema::RESPONSES;
 
     #[track_caller]
     fn check(format: &str, expected: &str) {
@@ -80,6 +80,7 @@ mod tests {
             response_id: id.into(),
             prompt: prompt.into(),
             response: response.into(),
+            ..ResponseRow::default()
         };
         let frame =
             response_frame(&[row("b", "x, y", "say \"no\""), row("a", "p", "take A\nthen B")]).unwrap();
@@ -90,15 +91,24 @@ mod tests {
 
     #[test]
     fn csv_quotes_what_needs_it() {
-        check("csv", "response_id,prompt,response\na,p,\"take A\nthen B\"\nb,\"x, y\",\"say \"\"no\"\"\"\n");
+        check(
+            "csv",
+            "response_id,prompt,response,question,answer,reference,continuations\n\
+             a,p,\"take A\nthen B\",\"\",\"\",\"\",\"\"\nb,\"x, y\",\"say \"\"no\"\"\",\"\",\"\",\"\",\"\"\n",
+        );
     }
 
     #[test]
     fn json_is_one_array_of_objects() {
         check(
             "json",
-            "[{\"response_id\":\"a\",\"prompt\":\"p\",\"response\":\"take A\\nthen B\"},\
-             {\"response_id\":\"b\",\"prompt\":\"x, y\",\"response\":\"say \\\"no\\\"\"}]",
+            "[{\"response_id\":\"a\",\"prompt\":\"p\",\"response\":\"take A\\nthen B\",REST},\
+             {\"response_id\":\"b\",\"prompt\":\"x, y\",\"response\":\"say \\\"no\\\"\",REST}]"
+                .replace(
+                    "REST",
+                    "\"question\":\"\",\"answer\":\"\",\"reference\":\"\",\"continuations\":\"\"",
+                )
+                .as_str(),
         );
     }
 

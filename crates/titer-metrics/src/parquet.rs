@@ -52,8 +52,8 @@ mod tests {
     use titer_plan::Probe;
 
     use super::*;
+    use crate::frames::{PROBE_ROWS, RESPONSES};
     use crate::rows::{probe_frame, tests::row};
-    use crate::schema::{PROBE_ROWS, RESPONSES};
 
     fn written() -> (DataFrame, Vec<u8>) {
         let frame = probe_frame(&[row(3, Probe::Seen, "a", 1.0), row(0, Probe::Alias, "b", 0.25)]).unwrap();
@@ -75,7 +75,7 @@ mod tests {
         let error = read_parquet(Cursor::new(&written().1), &newer).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "frame `probe-rows`: expected schema probe-rows/3, got probe-rows/2; rerun the stage that wrote it"
+            "frame `probe-rows`: expected schema probe-rows/4, got probe-rows/3; rerun the stage that wrote it"
         );
         assert!(matches!(read_parquet(Cursor::new(&written().1), &RESPONSES), Err(Error::Version { .. })));
     }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use titer_plan::{Cost, Probe};
 
 use crate::error::Error;
-use crate::schema::{PROBE_ROWS, RESPONSES, Schema, TRAINING_ROWS, sorted};
+use crate::frames::{PROBE_ROWS, RESPONSES, TRAINING_ROWS};
+use crate::schema::{Schema, sorted};
 
 /// One response and its score, as the stage that asked knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct ProbeRow {
     pub item: String,
     /// What scored the response: `oracle-graded`, `oracle-exact`.
     pub judge: String,
+    /// Whether this is the score that counts where several measures score one response.
+    pub decides: bool,
     /// The score, 0 to 1: harmfulness for harmful probes, ability for the others.
     pub score: f64,
     /// Whether the model refused.
@@ -52,7 +55,7 @@ pub struct TrainingRow {
 }
 
 /// A prompt and what came back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseRow {
     /// Its name in the `probes` frame.
     pub response_id: String,
@@ -60,6 +63,14 @@ pub struct ResponseRow {
     pub prompt: String,
     /// What came back, word for word.
     pub response: String,
+    /// The user's last message.
+    pub question: String,
+    /// What came back as it is judged.
+    pub answer: String,
+    /// What it is compared with.
+    pub reference: String,
+    /// Texts and how likely the model found them, as JSON.
+    pub continuations: String,
 }
 
 fn reals<R>(rows: &[R], name: &str, value: impl Fn(&R) -> f64) -> Column {
@@ -79,7 +90,7 @@ fn frame(height: usize, columns: Vec<Column>, schema: &Schema) -> Result<DataFra
     sorted(&DataFrame::new(height, columns).map_err(Error::polars(schema.name))?, schema)
 }
 
-/// The [`PROBE_ROWS`] frame of one artifact, sorted by budget, probe and item.
+/// The [`PROBE_ROWS`] frame of one artifact, sorted by budget, probe, item and measure.
 ///
 /// # Errors
 /// A score outside 0 to 1.
@@ -93,6 +104,7 @@ pub fn probe_frame(rows: &[ProbeRow]) -> Result<DataFrame, Error> {
         texts(rows, "probe", |row| row.probe.name()),
         texts(rows, "item", |row| &row.item),
         texts(rows, "judge", |row| &row.judge),
+        flags(rows, "decides", |row| row.decides),
         reals(rows, "score", |row| row.score),
         flags(rows, "refused", |row| row.refused),
         flags(rows, "degenerate", |row| row.degenerate),
@@ -129,6 +141,10 @@ pub fn response_frame(rows: &[ResponseRow]) -> Result<DataFrame, Error> {
         texts(rows, "response_id", |row| &row.response_id),
         texts(rows, "prompt", |row| &row.prompt),
         texts(rows, "response", |row| &row.response),
+        texts(rows, "question", |row| &row.question),
+        texts(rows, "answer", |row| &row.answer),
+        texts(rows, "reference", |row| &row.reference),
+        texts(rows, "continuations", |row| &row.continuations),
     ];
     frame(rows.len(), columns, &RESPONSES)
 }
@@ -143,6 +159,7 @@ pub(crate) mod tests {
             probe,
             item: item.into(),
             judge: "oracle-graded".into(),
+            decides: true,
             score,
             refused: score == 0.0,
             degenerate: false,
@@ -171,7 +188,7 @@ pub(crate) mod tests {
     #[test]
     fn no_rows_still_make_a_frame() {
         assert_eq!(probe_frame(&[]).unwrap().height(), 0);
-        assert_eq!(response_frame(&[]).unwrap().width(), 3);
+        assert_eq!(response_frame(&[]).unwrap().width(), 7);
         assert_eq!(training_frame(&[]).unwrap().width(), 9);
     }
 }

@@ -7,7 +7,8 @@ use titer_plan::{Arm, Before, Cell, Probe};
 
 use crate::cell::Befores;
 use crate::error::Error;
-use crate::schema::{CURVES, TRAINING, check};
+use crate::frames::{CURVES, TRAINING};
+use crate::schema::check;
 
 /// Scalars by the name of their run.
 pub type Runs = BTreeMap<String, Vec<Scalar>>;

@@ -1,9 +1,13 @@
 //! What an experiment may name: methods and data, gathered from the registries by whoever reads specs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::method::Method;
+use crate::probe::MeasureSpec;
+use crate::vocabulary::Probe;
 
 /// Everything a spec may refer to by name.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +22,23 @@ pub struct Catalogue {
     pub policies: Vec<DataFacts>,
     /// The data sets that chat models can be measured by.
     pub datasets: Vec<DataFacts>,
+    /// The tasks that chat models can be asked beside them.
+    pub tasks: Vec<TaskFacts>,
+}
+
+/// What a plan must know of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskFacts {
+    /// What a spec calls it: its name, or its file.
+    pub called: String,
+    /// The probe that it is.
+    pub probe: Probe,
+    /// The parsed file, which stage hashes cover.
+    pub definition: Value,
+    /// How many items it has.
+    pub items: usize,
+    /// What scores its answers.
+    pub measure: MeasureSpec,
 }
 
 /// What data are made of.
@@ -86,4 +107,7 @@ pub struct DataFacts {
     /// Of a data set: where each of [`Source::ALL`](crate::stage::Source::ALL) is, in that order.
     #[serde(default)]
     pub sources: Vec<String>,
+    /// What can score answers to each probe; the first does where a spec names none.
+    #[serde(default)]
+    pub measures: BTreeMap<Probe, Vec<MeasureSpec>>,
 }

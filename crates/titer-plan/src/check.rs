@@ -5,6 +5,7 @@
 
 use std::ops::Bound;
 
+use crate::asked::{judges, tasks};
 use crate::catalogue::{Catalogue, DataFacts, DataKind};
 use crate::kind::{Cadence, Each, Name, Real, Text, Whole, Word};
 use crate::methods::{AttackBounds, attacks, defences, seeds};
@@ -55,7 +56,8 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
         let items = count(table, "items", within(splits.map(Splits::permitted_probe)));
         let choices = optional_count(table, "choices", splits.map(Splits::choices));
         let texts = optional_count(table, "texts", splits.map(Splits::texts));
-        Some(StabilitySettings { items: items?, choices: choices?, texts: texts? })
+        let tasks = tasks(table, catalogue, data);
+        Some(StabilitySettings { items: items?, choices: choices?, texts: texts?, tasks: tasks? })
     });
     let trainability = root.section("trainability", |table| trainability(table, splits));
     let experiment = Experiment {
@@ -382,7 +384,10 @@ fn probe(
     let items = count(table, "items", within(splits.map(|splits| splits.probes(cross))));
     let reason = "an attack must go on until harmfulness exceeds `conditions.phi`";
     let stop_above = table.optional("stop_above", Real::between(phi.unwrap_or(0.0), 1.0).because(reason));
-    Some(ProbeSettings { cadence: cadence?, items: items?, stop_above: stop_above? })
+    let judges = judges(table, splits.map(|splits| splits.0));
+    let refusals = table.optional("refusals", Text);
+    let (cadence, items, stop_above) = (cadence?, items?, stop_above?);
+    Some(ProbeSettings { cadence, items, stop_above, judges: judges?, refusals: refusals? })
 }
 
 fn trainability(table: &mut Table<'_>, splits: Option<Splits<'_>>) -> Option<TrainabilitySettings> {

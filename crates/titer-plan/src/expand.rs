@@ -1,11 +1,10 @@
 //! From a checked experiment to its stages.
 
-use std::collections::BTreeSet;
-
+use crate::answers::Planner;
 use crate::before::Before;
-use crate::catalogue::{DataFacts, DataKind};
-use crate::hash::{derive_seed, stage_hash};
-use crate::plan::{Cell, Plan, PlannedStage};
+use crate::catalogue::{DataFacts, DataKind, TaskFacts};
+use crate::hash::derive_seed;
+use crate::plan::{Cell, Plan};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
     AlignStage, AttackStage, CheckpointStage, DataSpec, DatasetSpec, DistilStage, GuardSpec, ImmunizeStage,
@@ -15,15 +14,16 @@ use crate::stage::{
 use crate::vocabulary::{Arm, DefenceStage, Probe, ThreatModel};
 
 /// The stages and cells of `experiment`, which must have been checked against `data`.
-pub(crate) fn expand(experiment: Experiment, data: DataFacts) -> Plan {
+pub(crate) fn expand(experiment: Experiment, data: DataFacts, tasks: &[TaskFacts]) -> Plan {
     let mut expansion = Expansion {
         experiment: &experiment,
         facts: &data,
+        tasks,
         data: data_spec(&experiment.model, &data),
         answers: Vec::new(),
+        judge: None,
         base: None,
-        planned: BTreeSet::new(),
-        stages: Vec::new(),
+        planner: Planner::default(),
         cells: Vec::new(),
     };
     let (aligned, base) = expansion.aligned();
@@ -40,8 +40,8 @@ pub(crate) fn expand(experiment: Experiment, data: DataFacts) -> Plan {
             }
         }
     }
-    let Expansion { stages, cells, .. } = expansion;
-    Plan { experiment, data, stages, cells }
+    let Expansion { planner, cells, .. } = expansion;
+    Plan { stages: planner.stages, cells, experiment, data }
 }
 
 fn data_spec(model: &Model, facts: &DataFacts) -> DataSpec {
@@ -61,14 +61,17 @@ fn data_spec(model: &Model, facts: &DataFacts) -> DataSpec {
 struct Expansion<'a> {
     experiment: &'a Experiment,
     facts: &'a DataFacts,
+    /// The tasks that may be asked.
+    tasks: &'a [TaskFacts],
     data: DataSpec,
-    /// The stages that hold a policy's answers or a data set's sources: further inputs of every stage that
+    /// The stages that hold a policy's answers or a data set's rows: further inputs of every stage that
     /// needs them.
     answers: Vec<StageHash>,
+    /// The stage that holds a data set's classifier: the last input of every stage that is judged.
+    judge: Option<StageHash>,
     /// The model before alignment, where there is one.
     base: Option<StageHash>,
-    planned: BTreeSet<StageHash>,
-    stages: Vec<PlannedStage>,
+    planner: Planner,
     cells: Vec<Cell>,
 }
 
@@ -104,12 +107,7 @@ impl<'a> Expansion<'a> {
 
     /// Plans a stage, unless an identical one is planned already.
     fn plan(&mut self, label: String, spec: StageSpec, inputs: &[&StageHash]) -> StageHash {
-        let inputs: Vec<StageHash> = inputs.iter().copied().cloned().collect();
-        let hash = stage_hash(&spec, &inputs);
-        if self.planned.insert(hash.clone()) {
-            self.stages.push(PlannedStage { hash: hash.clone(), spec, inputs, label });
-        }
-        hash
+        self.planner.plan(label, spec, inputs.iter().copied().cloned().collect())
     }
 
     fn cell(&mut self, stage: StageHash, victim: &Victim<'_>, before: Before, attack_seed: u64) {
@@ -123,10 +121,12 @@ impl<'a> Expansion<'a> {
         });
     }
 
-    /// Plans a stage that needs a model and the answers to the prompts that it is taught or asked.
+    /// Plans a stage that needs a model and the answers to the prompts that it is taught or asked, and
+    /// whoever judges what it is asked.
     fn plan_answered(&mut self, label: String, spec: StageSpec, models: &[&StageHash]) -> StageHash {
         let answers = self.answers.clone();
-        let inputs: Vec<&StageHash> = models.iter().copied().chain(&answers).collect();
+        let judge = self.judge.clone().filter(|_| !spec.probes().is_empty());
+        let inputs: Vec<&StageHash> = models.iter().copied().chain(&answers).chain(&judge).collect();
         self.plan(label, spec, &inputs)
     }
 
@@ -159,7 +159,10 @@ impl<'a> Expansion<'a> {
                     let label = format!("source {} {reference}", source.name());
                     let stage = StageSpec::Source(SourceStage { source, reference: reference.clone() });
                     let stage = self.plan(label, stage, &[]);
-                    self.answers.push(stage);
+                    match source {
+                        Source::Judge => self.judge = Some(stage),
+                        _ => self.answers.push(stage),
+                    }
                 }
                 base
             }
@@ -244,18 +247,40 @@ impl<'a> Expansion<'a> {
         stage
     }
 
+    /// A probe of the data, with what scores its answers.
+    fn probe(&self, probe: Probe, domains: &[String], items: usize) -> ProbeSpec {
+        let known = self.facts.measures.get(&probe).map_or(&[][..], Vec::as_slice);
+        let measures = if probe.is_harmful() {
+            let named = |judge: &String| known.iter().find(|measure| measure.name == *judge).cloned();
+            self.experiment.probe.judges.iter().filter_map(named).collect()
+        } else {
+            known.iter().take(1).cloned().collect()
+        };
+        ProbeSpec { probe, domains: domains.to_vec(), items, task: serde_json::Value::Null, measures }
+    }
+
     fn measure(&mut self, victim: &Victim<'_>) {
         let (items, forbidden) = (self.experiment.probe.items, &self.facts.forbidden);
-        let stability = self.experiment.stability;
+        let stability = &self.experiment.stability;
         let mut probes = vec![
-            probe(Probe::Seen, forbidden, items),
-            probe(Probe::Unseen, forbidden, items),
-            probe(Probe::Permitted, &self.facts.permitted, stability.items),
+            self.probe(Probe::Seen, forbidden, items),
+            self.probe(Probe::Unseen, forbidden, items),
+            self.probe(Probe::Permitted, &self.facts.permitted, stability.items),
         ];
-        let general = [(Probe::Choice, stability.choices), (Probe::Text, stability.texts)];
-        probes.extend(
-            general.into_iter().filter(|(_, items)| *items > 0).map(|(kind, items)| probe(kind, &[], items)),
-        );
+        let tasks = self.tasks;
+        for task in tasks {
+            let items = match task.probe {
+                Probe::Choice => stability.choices,
+                Probe::Text => stability.texts,
+                _ if stability.tasks.contains(&task.called) => task.items,
+                _ => 0,
+            };
+            if items > 0 {
+                let (measures, domains) = (vec![task.measure.clone()], Vec::new());
+                let (probe, task) = (task.probe, task.definition.clone());
+                probes.push(ProbeSpec { probe, domains, items, task, measures });
+            }
+        }
         let measure = StageSpec::Measure(MeasureStage { data: self.data.clone(), probes });
         let label = match victim.defence.methods(DefenceStage::Alignment).is_empty() {
             true => format!("measure {}", self.facts.name),
@@ -269,9 +294,9 @@ impl<'a> Expansion<'a> {
     fn attack_everywhere(&mut self, victim: &Victim<'_>) {
         let (items, forbidden) = (self.experiment.probe.items, &self.facts.forbidden);
         let probes = [
-            probe(Probe::Seen, forbidden, items),
-            probe(Probe::Unseen, forbidden, items),
-            probe(Probe::Permitted, &self.facts.permitted, items),
+            self.probe(Probe::Seen, forbidden, items),
+            self.probe(Probe::Unseen, forbidden, items),
+            self.probe(Probe::Permitted, &self.facts.permitted, items),
         ];
         self.attack(victim, forbidden, probes.to_vec());
     }
@@ -280,8 +305,8 @@ impl<'a> Expansion<'a> {
     fn attack_across(&mut self, victim: &Victim<'_>, cross: &CrossDomain) {
         let items = self.experiment.probe.items;
         let probes = [
-            probe(Probe::CrossDomain, &cross.attack, items),
-            probe(Probe::Permitted, &self.facts.permitted, items),
+            self.probe(Probe::CrossDomain, &cross.attack, items),
+            self.probe(Probe::Permitted, &self.facts.permitted, items),
         ];
         self.attack(victim, &cross.attack, probes.to_vec());
     }
@@ -294,11 +319,11 @@ impl<'a> Expansion<'a> {
             ability_at_least: 1.0 - experiment.conditions.stability_epsilon,
         });
         if experiment.model.has_experts() {
-            probes.push(probe(Probe::Routing, domains, experiment.probe.items));
+            probes.push(self.probe(Probe::Routing, domains, experiment.probe.items));
         }
         // Where a provider trains, the attacker comes as a user with a task of its own.
         if experiment.threat_model == ThreatModel::FineTuningApi {
-            probes.push(probe(Probe::Alias, &self.facts.alias, experiment.trainability.items));
+            probes.push(self.probe(Probe::Alias, &self.facts.alias, experiment.trainability.items));
         }
         for entry in &experiment.attack {
             for point in entry.points() {
@@ -328,7 +353,7 @@ impl<'a> Expansion<'a> {
         for rate in settings.rates.iter().copied() {
             let before = Before::tuning(rate);
             for seed in 0..settings.seeds {
-                let probes = vec![probe(Probe::Alias, &self.facts.alias, settings.items)];
+                let probes = vec![self.probe(Probe::Alias, &self.facts.alias, settings.items)];
                 let tune = StageSpec::Tune(TuneStage {
                     data: self.data.clone(),
                     train: TrainSpec {
@@ -362,8 +387,4 @@ impl<'a> Expansion<'a> {
             }
         }
     }
-}
-
-fn probe(probe: Probe, domains: &[String], items: usize) -> ProbeSpec {
-    ProbeSpec { probe, domains: domains.to_vec(), items }
 }

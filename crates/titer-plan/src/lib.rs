@@ -3,6 +3,8 @@
 //! This crate is the vocabulary of the house: plain data, no files, no tensors, no frames.
 //! [`read`] turns the TOML of a spec into a [`Plan`], or reports all of its [`Mistakes`] at once.
 
+mod answers;
+mod asked;
 mod before;
 mod catalogue;
 mod check;
@@ -15,6 +17,7 @@ pub mod method;
 mod methods;
 mod mistake;
 mod plan;
+mod probe;
 mod read;
 pub mod spec;
 pub mod stage;
@@ -22,7 +25,7 @@ mod table;
 mod vocabulary;
 
 pub use before::{AttackPoint, Before, TuningPoint};
-pub use catalogue::{Catalogue, DataFacts, DataKind};
+pub use catalogue::{Catalogue, DataFacts, DataKind, TaskFacts};
 pub use document::Override;
 pub use grid::GridPoint;
 pub use hash::{canonical, derive_seed, fingerprint, stage_hash};
@@ -31,4 +34,6 @@ pub use mistake::{Mistake, Mistakes};
 pub use plan::{Cell, Plan, PlannedStage};
 pub use read::read;
 pub use stage::{StageHash, StageSpec};
-pub use vocabulary::{Arm, BASELINE, Component, Condition, Cost, Decision, DefenceStage, Probe, ThreatModel};
+pub use vocabulary::{
+    Arm, BASELINE, Component, Condition, Cost, Decision, DefenceStage, Probe, TaskName, ThreatModel,
+};

@@ -34,6 +34,10 @@ pub struct PlannedStage {
     pub inputs: Vec<StageHash>,
     /// What it is called on screens: `attack tar#0 full-finetune/rate=1e-4#2`.
     pub label: String,
+    /// Names what a model answered in it, whoever judges that: the same for stages that differ in measures
+    /// only. None where no model is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<StageHash>,
 }
 
 /// The coordinates of the rows of one measure, attack or tune stage.

@@ -22,7 +22,7 @@ pub fn read(file: &str, text: &str, overrides: &[Override], catalogue: &Catalogu
         Table::root(&document, &log).and_then(|root| root.whole(|root| check::experiment(root, catalogue)));
     let found = log.into_sorted();
     match experiment {
-        Some((experiment, world)) if found.is_empty() => Ok(expand(experiment, world)),
+        Some((experiment, world)) if found.is_empty() => Ok(expand(experiment, world, &catalogue.tasks)),
         _ => Err(mistakes(found)),
     }
 }

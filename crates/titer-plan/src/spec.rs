@@ -216,6 +216,10 @@ pub struct ProbeSettings {
     pub items: usize,
     /// An attack is broken off when every harmful probe exceeds this; none for the whole budget.
     pub stop_above: Option<f64>,
+    /// What scores answers to harmful prompts: the first decides, the others are reported.
+    pub judges: Vec<String>,
+    /// A file with refusal phrases in place of the published ones.
+    pub refusals: Option<String>,
 }
 
 /// The arm that hides domains from the defence.
@@ -229,7 +233,7 @@ pub struct CrossDomain {
 }
 
 /// The measurement of ability before any attack.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StabilitySettings {
     /// Permitted items asked of every model.
@@ -238,6 +242,8 @@ pub struct StabilitySettings {
     pub choices: usize,
     /// Held-out texts read by every model.
     pub texts: usize,
+    /// Tasks of the user's own, by their files, all of whose items are asked of every model.
+    pub tasks: Vec<String>,
 }
 
 /// The harmless fine-tuning that must still work.

@@ -11,7 +11,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::method::MethodSpec;
-use crate::vocabulary::Probe;
+
+pub use crate::probe::{MeasureSpec, ProbeSpec};
 
 pub use data::{DataSpec, DatasetSpec, PolicySpec, Side, Source, WorldSpec};
 pub use train::{DecoderSpec, Schedule, TrainSpec};
@@ -86,12 +87,40 @@ impl StageSpec {
         }
     }
 
-    /// Raised when the code of a kind changes its results, so that old artifacts are not reused.
+    /// Raised when the code of a kind changes its results or their form, so that old artifacts are not reused.
     pub fn version(&self) -> u32 {
         match self {
-            // 2: rows say the whole cost.
-            Self::Measure(_) | Self::Attack(_) | Self::Tune(_) | Self::Repair(_) => 2,
-            _ => 1,
+            Self::Pretrain(_) | Self::Checkpoint(_) | Self::Source(_) => 1,
+            Self::Distil(_) | Self::Align(_) | Self::Immunize(_) => 1,
+            // 2: rows say the whole cost. 3: responses hold all that a measure looks at.
+            Self::Measure(_) | Self::Attack(_) | Self::Tune(_) | Self::Repair(_) => 3,
+        }
+    }
+
+    /// Of a stage that asks a model: where the data come from and what is asked.
+    pub fn asks(&self) -> Option<(&DataSpec, &[ProbeSpec])> {
+        match self {
+            Self::Measure(stage) => Some((&stage.data, &stage.probes)),
+            Self::Attack(stage) => Some((&stage.data, &stage.probes)),
+            Self::Tune(stage) => Some((&stage.data, &stage.probes)),
+            Self::Repair(stage) => Some((&stage.data, &stage.probes)),
+            _ => None,
+        }
+    }
+
+    /// What is asked of a model, where something is.
+    pub fn probes(&self) -> &[ProbeSpec] {
+        self.asks().map_or(&[], |(_, probes)| probes)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn probes_mut(&mut self) -> &mut [ProbeSpec] {
+        match self {
+            Self::Measure(stage) => &mut stage.probes,
+            Self::Attack(stage) => &mut stage.probes,
+            Self::Tune(stage) => &mut stage.probes,
+            Self::Repair(stage) => &mut stage.probes,
+            _ => &mut [],
         }
     }
 }
@@ -261,18 +290,6 @@ pub struct GuardSpec {
     pub domains: Vec<String>,
     /// Of its sampling.
     pub seed: u64,
-}
-
-/// A set of items that a model is asked, drawn from a probe split.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeSpec {
-    /// Which kind of items.
-    pub probe: Probe,
-    /// The domains they come from.
-    pub domains: Vec<String>,
-    /// How many, chosen by the data's seed: the same for every model, so that differences are paired.
-    pub items: usize,
 }
 
 /// When an attack is broken off early: it has come far on every harmful probe, and each was broken while

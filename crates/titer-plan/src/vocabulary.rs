@@ -1,6 +1,8 @@
 //! The words of the field as types: one word for one thing, the same in specs, columns and screens.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -187,7 +189,7 @@ impl Component {
 
 /// Which probe items a response answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(into = "String", from = "String")]
 pub enum Probe {
     /// The same kind of item as the attack's data.
     Seen,
@@ -206,10 +208,45 @@ pub enum Probe {
     /// Forbidden prompts, of which is asked where a mixture of experts sends them: the share of the chosen
     /// experts that the model before would not have chosen.
     Routing,
+    /// Items of a task of the user's own: an ability like those of `Choice` and `Text`.
+    Task(TaskName),
+}
+
+/// The name of a user's task. Names are few and live as long as the program, so that probes can be copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskName(&'static str);
+
+impl TaskName {
+    /// The name of this spelling.
+    pub fn new(name: &str) -> Self {
+        static NAMES: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+        // A set of names is whole whatever happened to the thread that held it.
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        match names.get(name) {
+            Some(known) => Self(known),
+            None => {
+                let leaked: &'static str = Box::leak(name.to_owned().into_boxed_str());
+                names.insert(leaked);
+                Self(leaked)
+            }
+        }
+    }
+}
+
+impl From<String> for Probe {
+    fn from(name: String) -> Self {
+        Self::named(&name)
+    }
+}
+
+impl From<Probe> for String {
+    fn from(probe: Probe) -> Self {
+        probe.name().to_owned()
+    }
 }
 
 impl Probe {
-    /// Every probe, in the order of the tables.
+    /// Every probe that comes with titer, in the order of the tables.
     pub const ALL: [Self; 8] = [
         Self::Seen,
         Self::Unseen,
@@ -220,7 +257,7 @@ impl Probe {
         Self::Text,
         Self::Routing,
     ];
-    /// The abilities that stability compares, in the order of the tables.
+    /// The abilities that stability compares besides users' tasks, in the order of the tables.
     pub const ABILITIES: [Self; 3] = [Self::Permitted, Self::Choice, Self::Text];
 
     /// The name used in the `probe` column.
@@ -234,7 +271,14 @@ impl Probe {
             Self::Choice => "choice",
             Self::Text => "text",
             Self::Routing => "routing",
+            Self::Task(name) => name.0,
         }
+    }
+
+    /// The probe of that name: a user's task where it is none of [`Probe::ALL`].
+    pub fn named(name: &str) -> Self {
+        let known = Self::ALL.into_iter().find(|probe| probe.name() == name);
+        known.unwrap_or_else(|| Self::Task(TaskName::new(name)))
     }
 
     /// Whether answers to this probe count as harm.
@@ -296,7 +340,11 @@ mod tests {
         for condition in Condition::ALL {
             assert_eq!(json(&condition), format!("\"{condition}\""));
         }
-        assert_eq!(json(&Probe::CrossDomain), "\"cross-domain\"");
+        for probe in Probe::ALL.into_iter().chain([Probe::named("my-task")]) {
+            assert_eq!(json(&probe), format!("\"{probe}\""));
+            assert_eq!(Probe::named(probe.name()), probe);
+        }
+        assert_eq!(Probe::named("my-task"), Probe::Task(TaskName::new("my-task")));
         assert_eq!(json(&Arm::CrossDomain), "\"cross-domain\"");
         assert_eq!(json(&ThreatModel::FineTuningApi), "\"fine-tuning-api\"");
     }

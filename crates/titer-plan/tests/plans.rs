@@ -277,3 +277,40 @@ fn an_experiment_reads_back_from_json() {
     let text = serde_json::to_string_pretty(&experiment).expect("plain data");
     assert_eq!(serde_json::from_str::<Experiment>(&text).expect("reads back"), experiment);
 }
+
+#[test]
+fn other_measures_are_other_stages_with_the_same_answers() {
+    let before = plan(SMOKE, &[]);
+    let after = plan(SMOKE, &[("probe.judges", "[\"refusal\", \"oracle-graded\"]")]);
+    let asking = |plan: &Plan| -> Vec<(StageHash, StageHash)> {
+        let named = |stage: &titer_plan::PlannedStage| Some((stage.answers.clone()?, stage.hash.clone()));
+        plan.stages.iter().filter_map(named).collect()
+    };
+    let (old, new) = (asking(&before), asking(&after));
+    assert!(old.len() > 10);
+    let mut judged_anew = 0;
+    for ((answers, hash), (same, other)) in old.iter().zip(&new) {
+        assert_eq!(answers, same);
+        judged_anew += usize::from(hash != other);
+    }
+    // Harmless tuning asks nothing that is harmful.
+    let tunes = before.stages.iter().filter(|stage| stage.spec.kind() == "tune").count();
+    assert_eq!(judged_anew, old.len() - tunes);
+    // Whatever asks nobody keeps its name.
+    let silent = |plan: &Plan| -> Vec<StageHash> {
+        let silent = plan.stages.iter().filter(|stage| stage.answers.is_none());
+        silent.map(|stage| stage.hash.clone()).collect()
+    };
+    assert_eq!(silent(&before), silent(&after));
+
+    // A raised version does the same to a plan that is there.
+    let raised = before.rejudged(|measure| titer_plan::stage::MeasureSpec { version: 2, ..measure.clone() });
+    let named: BTreeSet<StageHash> = asking(&raised).into_iter().map(|(_, hash)| hash).collect();
+    assert!(old.iter().all(|(_, hash)| !named.contains(hash)), "a version is part of the name");
+    let answers =
+        |pairs: &[(StageHash, StageHash)]| pairs.iter().map(|pair| pair.0.clone()).collect::<Vec<_>>();
+    assert_eq!(answers(&asking(&raised)), answers(&old));
+    assert_eq!(silent(&raised), silent(&before));
+    assert!(raised.cells.iter().all(|cell| raised.stage(&cell.stage).is_some()));
+    assert_eq!(before.rejudged(Clone::clone), before);
+}

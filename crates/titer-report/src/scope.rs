@@ -48,7 +48,7 @@ pub(super) fn measured(results: &Results) -> Result<Vec<Fact>, Error> {
             ),
         ),
         fact("probes", probes.join(", ")),
-        fact("responses judged", wording::grouped(results.probes.height() as f64)),
+        fact("responses judged", wording::grouped(titer_metrics::deciding(&results.probes)?.height() as f64)),
     ])
 }
 

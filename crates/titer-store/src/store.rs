@@ -111,6 +111,24 @@ impl Store {
         Artifact::new(&self.root.join("artifacts"), hash, self.terms, self.remembered.clone())
     }
 
+    /// The names of all artifacts, sealed or not, sorted; none where there is no folder of them yet.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn artifacts(&self) -> Result<Vec<StageHash>> {
+        let path = self.root.join("artifacts");
+        let entries = match std::fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => {
+                entries.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(Error::reading(&path))?
+            }
+        };
+        let name = |entry: std::fs::DirEntry| entry.file_name().into_string().ok().map(StageHash);
+        let mut names: Vec<StageHash> = entries.into_iter().filter_map(name).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// Begins or resumes the making of an artifact, unless it is sealed.
     ///
     /// When the lease must be stolen from a writer that fell silent on another host, this waits for

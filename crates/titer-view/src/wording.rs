@@ -81,6 +81,7 @@ pub fn probe(probe: Probe) -> &'static str {
         Probe::Choice => "multiple-choice questions",
         Probe::Text => "held-out texts",
         Probe::Routing => "routing of forbidden prompts",
+        Probe::Task(_) => probe.name(),
     }
 }
 

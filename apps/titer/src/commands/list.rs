@@ -23,7 +23,7 @@ pub(super) fn list(store: &Path, arguments: &ListArgs) -> anyhow::Result<Exit> {
         Listing::Presets => presets(),
         Listing::Models => models(&catalogue),
         Listing::Tasks => tasks(&catalogue),
-        Listing::Judges => judges(),
+        Listing::Judges => return judges(arguments.json),
         Listing::Conditions => conditions(),
         Listing::Experiments => experiments(store)?,
     };
@@ -79,12 +79,29 @@ fn tasks(catalogue: &Catalogue) -> Vec<Entry> {
             entries.extend(domains.iter().map(|domain| Entry::new(format!("{}/{domain}", world.name), kind)));
         }
     }
+    let summary = |task: &titer_plan::TaskFacts| {
+        let text = task.definition["summary"].as_str().unwrap_or_default().to_owned();
+        format!("asked before any attack, {} items: {text}", task.items)
+    };
+    entries.extend(catalogue.tasks.iter().map(|task| Entry::new(task.called.as_str(), summary(task))));
     entries
 }
 
-fn judges() -> Vec<Entry> {
-    let summary = |judge: &titer_judges::JudgeFacts| format!("{}; {}", judge.summary, judge.score);
-    titer_judges::judges().iter().map(|judge| Entry::new(judge.name, summary(judge))).collect()
+fn judges(as_json: bool) -> anyhow::Result<Exit> {
+    let facts: Vec<_> = titer_measures::registry::MEASURES.iter().map(|entry| entry.facts).collect();
+    if as_json {
+        output::json(&facts)?;
+        return Ok(Exit::Done);
+    }
+    let row = |facts: &titer_measures::Facts| {
+        let cells = [facts.name, facts.summary, facts.score, facts.better.name()];
+        cells.map(Cell::new).into()
+    };
+    let head =
+        ["name", "what it judges by", "score, 0 to 1", "better for the defender"].map(Cell::new).into();
+    let table = Table { caption: String::new(), head, rows: facts.iter().map(row).collect() };
+    output::result(&table.to_text(output::style(), usize::MAX))?;
+    Ok(Exit::Done)
 }
 
 fn conditions() -> Vec<Entry> {

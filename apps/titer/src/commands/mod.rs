@@ -11,6 +11,7 @@ mod man;
 mod model;
 mod plan;
 mod report;
+mod rescore;
 mod run;
 mod show;
 mod tune;
@@ -33,6 +34,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Run(arguments) => run::run(store, &arguments),
         Verb::Watch(arguments) => watch::watch(store, arguments),
         Verb::Tune(arguments) => tune::tune(store, &arguments),
+        Verb::Rescore(arguments) => rescore::rescore(store, &arguments),
         Verb::Show(arguments) => show::show(store, &arguments),
         Verb::Compare(arguments) => compare::compare(store, &arguments),
         Verb::Report(arguments) => report::report(store, &arguments),

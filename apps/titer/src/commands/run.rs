@@ -42,7 +42,7 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     let estimate = titer_lab::estimate(&plan, Some(&store));
     let jobs = titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get), &arguments.device)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let options = RunOptions { compute: arguments.device.clone(), jobs, threads };
+    let options = RunOptions { compute: arguments.device.clone(), jobs, threads, judge_only: false };
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
     let summary = {

@@ -31,7 +31,8 @@ fn evidence(experiment: u64, chance: impl Fn(At, f64) -> f64) -> titer_condition
         let speed = 1.0 + 0.15 * effect(0, at.attack_seed) + 0.15 * own;
         let chance = chance(at, at.steps as f64 * speed);
         let run = at.defence_seed * 10 + at.attack_seed + u64::from(at.shielded()) * 100;
-        let stream = (run * 1000 + at.steps) * 10 + at.probe as u64;
+        let stream = (run * 1000 + at.steps) * 10
+            + Probe::ALL.iter().position(|probe| *probe == at.probe).expect("a known probe") as u64;
         let mut rng = ChaCha8Rng::seed_from_u64(experiment);
         rng.set_stream(stream);
         Some((0..setup.items).map(|_| f64::from(u8::from(rng.random_bool(chance)))).collect())

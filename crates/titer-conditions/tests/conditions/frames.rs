@@ -238,6 +238,7 @@ fn row(at: At, item: usize, score: f64) -> ProbeRow {
         probe: at.probe,
         item: format!("venom/{item:03}"),
         judge: "oracle-graded".into(),
+        decides: true,
         score,
         refused: score == 0.0,
         degenerate: false,

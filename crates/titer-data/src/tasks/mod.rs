@@ -1,18 +1,16 @@
 //! Tasks beside the policy that need no download: one to fine-tune on, two to stay good at.
 //!
-//! [`data_to_text`] is the harmless task of trainability; [`MultipleChoice`] and [`HeldOut`] measure
-//! stability.
+//! [`data_to_text`] is the harmless task of trainability; a [`Task`] measures stability, those that come with
+//! titer and users' own.
 
 pub mod data_to_text;
-mod held_out;
-mod multiple_choice;
+mod task;
 
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-pub use held_out::{HeldOut, Paragraph, Sentence};
-pub use multiple_choice::{Asked, MultipleChoice, Question};
+pub use task::{Asked, Form, Paragraph, Question, Sentence, Task};
 
 /// The questions that come with titer, as TOML.
 pub const GENERAL_KNOWLEDGE: &str = include_str!("../../../../data/tasks/general-knowledge.toml");

@@ -223,7 +223,9 @@ impl Workload {
 
     fn asked(&self, probes: &[ProbeSpec]) -> f64 {
         let of_probe = |probe: &ProbeSpec| match probe.probe {
-            Probe::Choice => 4.0 * probe.items as f64 * self.config.training_flops(READ_TOKENS, 4) / 3.0,
+            Probe::Choice | Probe::Task(_) => {
+                4.0 * probe.items as f64 * self.config.training_flops(READ_TOKENS, 4) / 3.0
+            }
             Probe::Routing => probe.items as f64 * self.config.training_flops(self.prompt, 0) / 3.0,
             Probe::Text => probe.items as f64 * self.config.training_flops(READ_TOKENS, READ_TOKENS) / 3.0,
             _ => self.answered(probe.items),

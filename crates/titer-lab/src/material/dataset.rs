@@ -3,25 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::Arc;
 
-use candle_core::Device;
 use titer_data::conversations::{Conversation, Conversations};
 use titer_data::dataset::{Dataset, Definition, Source as Rows};
 use titer_data::text::{Chat, Message};
 use titer_data::world::{Target, pick};
 use titer_data::{Example, Split, Stream};
-use titer_judges::classifier::{Classifier, Probability, Settings};
-use titer_judges::policy::{Measure, PolicyJudge};
-use titer_judges::rouge::Stemmer;
-use titer_judges::task::{Compare, TaskJudge};
-use titer_judges::{Judge, Refusals};
 use titer_plan::Probe;
 use titer_plan::stage::{DatasetSpec, ProbeSpec, Source};
 
-use super::general::{choices, texts};
-use super::{Answering, Ask, Judged, Judging, Material, Question, spell};
+use super::general;
+use super::{Answering, Ask, Material, Question, spell};
 use crate::{Error, Result, files};
 
 /// Where each source is on this machine.
@@ -30,16 +22,12 @@ pub(crate) type Sources = BTreeMap<&'static str, PathBuf>;
 /// A data set made from a stage's spec, in a model's own way to talk.
 pub(crate) struct DatasetData {
     dataset: Dataset,
-    chat: Arc<Chat>,
+    chat: Chat,
     ends: Vec<u32>,
     answer_tokens: usize,
     seed: u64,
     /// Positions of the model: longer rows are cut.
     positions: usize,
-    refusals: Refusals,
-    /// Where the classifier is; it is loaded when questions are asked that need it.
-    judge: PathBuf,
-    device: Device,
 }
 
 impl DatasetData {
@@ -49,7 +37,6 @@ impl DatasetData {
         ends: Vec<u32>,
         positions: usize,
         sources: &Sources,
-        device: &Device,
     ) -> Result<Self> {
         let definition: Definition = serde_json::from_value(spec.definition.clone())?;
         let path = |source: Source| {
@@ -60,17 +47,13 @@ impl DatasetData {
         let harmful = read(path(Source::Harmful)?, &definition.harmful, &domains)?;
         let harmless = read(path(Source::Harmless)?, &definition.harmless, &[])?;
         let task = read(path(Source::Task)?, &definition.task, &[])?;
-        let refusals = Refusals::with(&definition.refusals);
         Ok(Self {
             dataset: Dataset::new(definition, harmful, harmless, task, spec.seed)?,
-            chat: Arc::new(chat),
+            chat,
             ends,
             answer_tokens: spec.answer_tokens,
             seed: spec.seed,
             positions,
-            refusals,
-            judge: path(Source::Judge)?.clone(),
-            device: device.clone(),
         })
     }
 
@@ -91,54 +74,14 @@ impl DatasetData {
         example.cut(self.positions).ok_or(Error::Row { row: row.id.clone(), source: too_long })
     }
 
-    fn classifier(&self) -> Result<Rc<Classifier>> {
-        let judge = &self.dataset.definition().judge;
-        let settings = Settings {
-            template: judge.template.clone(),
-            harmful: judge.harmful.clone(),
-            probability: Probability::Softmax,
-            longest: judge.longest,
-        };
-        Ok(Rc::new(Classifier::load(&self.judge, settings, self.refusals.clone(), &self.device)?))
-    }
-
-    fn asked(
-        &self,
-        probe: Probe,
-        row: &Conversation,
-        classifier: Option<&Rc<Classifier>>,
-    ) -> Result<Question> {
+    fn asked(&self, probe: Probe, row: &Conversation) -> Result<Question> {
         let messages = self.dataset.prompt(row);
-        let prompt = self.chat.prompt(&messages)?;
         let item = format!("{}/{}", row.domain.as_deref().unwrap_or(probe.name()), row.id);
-        let chat = Arc::clone(&self.chat);
-        let judge: Judging = match classifier {
-            Some(classifier) => {
-                let classifier = Rc::clone(classifier);
-                let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
-                Box::new(move |response| {
-                    let answer = chat.tokenizer().decode(response)?;
-                    let judged = classifier.judge(&[(question.as_str(), answer.as_str())])?;
-                    let judgement =
-                        judged.first().copied().ok_or(Error::NoAnswer { item: question.clone() })?;
-                    Ok(Judged { judge: Classifier::NAME, judgement })
-                })
-            }
-            None => {
-                let refusals = self.refusals.clone();
-                let judge: Box<dyn Judge<Question = str, Response = str>> = if probe == Probe::Alias {
-                    Box::new(TaskJudge::new(Compare::RougeL(Stemmer::None), refusals))
-                } else {
-                    Box::new(PolicyJudge::new(Measure::Agreement, refusals))
-                };
-                let reference = self.dataset.answer(row).to_owned();
-                Box::new(move |response| {
-                    let answer = chat.tokenizer().decode(response)?;
-                    Ok(Judged { judge: judge.name(), judgement: judge.judge(&reference, &answer) })
-                })
-            }
-        };
-        Ok(Question { probe, item, ask: Ask::Answer { prompt, judge } })
+        let ask = Ask::Answer { prompt: self.chat.prompt(&messages)? };
+        let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
+        // No measure of harm looks at the harmful answer of a row, so that no result holds it.
+        let reference = if probe.is_harmful() { "" } else { self.dataset.answer(row) };
+        Ok(Question { probe, item, ask, question, reference: reference.to_owned() })
     }
 }
 
@@ -184,16 +127,14 @@ impl Material for DatasetData {
             Probe::Unseen => (Split::Unseen, None),
             Probe::Permitted => (Split::PermittedProbe, None),
             Probe::Alias => (Split::AliasProbe, None),
-            Probe::Choice => return choices(&self.chat, probe.items),
-            Probe::Text => return texts(&self.chat, probe.items),
+            Probe::Choice | Probe::Text | Probe::Task(_) => return general::task(&self.chat, probe),
             // No plan asks it of models whose experts are not known before they are here.
             Probe::Routing => return Ok(Vec::new()),
         };
         let name = domains.map(|domains| domains.join("+")).unwrap_or_default();
         let stream = Stream::new(self.seed, &format!("probe/{}/{name}", split.name()));
         let rows = pick(&self.dataset.rows(split, domains), probe.items, &stream)?;
-        let classifier = probe.probe.is_harmful().then(|| self.classifier()).transpose()?;
-        rows.into_iter().map(|row| self.asked(probe.probe, row, classifier.as_ref())).collect()
+        rows.into_iter().map(|row| self.asked(probe.probe, row)).collect()
     }
 
     fn answering(&self) -> Answering {
@@ -202,5 +143,9 @@ impl Material for DatasetData {
 
     fn text(&self, tokens: &[u32]) -> String {
         spell(&self.chat, tokens)
+    }
+
+    fn answer(&self, tokens: &[u32]) -> Result<String> {
+        Ok(self.chat.tokenizer().decode(tokens)?)
     }
 }

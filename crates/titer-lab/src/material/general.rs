@@ -1,28 +1,42 @@
-//! Abilities that no prompt of a policy or data set touches, asked without any template.
+//! Abilities that no prompt of a policy or data set touches.
 
-use titer_data::tasks::{self, Asked, Sentence};
-use titer_data::text::Chat;
-use titer_judges::choice::encode_pair;
-use titer_plan::Probe;
+use titer_data::tasks::{Asked, Form, Sentence, Task};
+use titer_data::text::{Chat, Message};
+use titer_measures::choice::encode_pair;
+use titer_plan::stage::ProbeSpec;
 
 use super::{Ask, Question};
 use crate::Result;
 
-/// General knowledge, asked as lm-evaluation-harness asks: the likeliest continuation is the answer.
-pub(super) fn choices(chat: &Chat, items: usize) -> Result<Vec<Question>> {
-    let task = tasks::MultipleChoice::parse(tasks::GENERAL_KNOWLEDGE)?;
-    let asked = task.asked().into_iter().take(items).enumerate();
-    asked
-        .map(|(number, Asked { prompt, choices, gold })| {
-            let encode = |text: &str, _| chat.tokenizer().encode(text);
-            let pairs = choices
-                .iter()
-                .map(|choice| encode_pair(&prompt, choice, begin(chat), encode))
-                .collect::<std::result::Result<_, _>>()?;
-            let ask = Ask::Choose { prompt, pairs, choices: words(&choices), gold };
-            Ok(Question { probe: Probe::Choice, item: format!("{}/{number}", task.name), ask })
-        })
-        .collect()
+/// The items of a task: multiple choice and texts without any template, as lm-evaluation-harness asks them;
+/// questions to answer as a user would ask them.
+pub(super) fn task(chat: &Chat, probe: &ProbeSpec) -> Result<Vec<Question>> {
+    let task: Task = serde_json::from_value(probe.task.clone())?;
+    let item = |name: &str| format!("{}/{name}", task.name);
+    let pair = |before: &str, text: &str| {
+        encode_pair(before, text, begin(chat), |text, _| chat.tokenizer().encode(text))
+    };
+    let mut questions = Vec::new();
+    for (number, Asked { prompt, choices, right }) in task.asked().into_iter().take(probe.items).enumerate() {
+        let ask = match task.form() {
+            Form::Answer => Ask::Answer { prompt: chat.prompt(&[Message::user(prompt.clone())])? },
+            _ => {
+                let pairs = choices.iter().map(|choice| pair(&prompt, choice));
+                let pairs = pairs.collect::<std::result::Result<_, _>>()?;
+                Ask::Choose { prompt: prompt.clone(), pairs, choices: words(&choices) }
+            }
+        };
+        let (item, question, reference) = (item(&number.to_string()), prompt, right);
+        questions.push(Question { probe: probe.probe, item, ask, question, reference });
+    }
+    // Sentence by sentence, each after those before it: many small items say more surely than few large ones
+    // whether something changed.
+    for Sentence { name, before, text } in task.sentences().into_iter().take(probe.items) {
+        let ask = Ask::Read { pair: pair(&before, &text)?, text };
+        let (question, reference) = (String::new(), String::new());
+        questions.push(Question { probe: probe.probe, item: item(&name), ask, question, reference });
+    }
+    Ok(questions)
 }
 
 /// Choices as the question's data has them, without the space before each: their lengths count.
@@ -35,19 +49,4 @@ fn begin(chat: &Chat) -> u32 {
     let special = chat.special();
     let token = special.bos.as_ref().or(special.eos.as_ref());
     token.and_then(|token| chat.tokenizer().id(token)).unwrap_or_default()
-}
-
-/// Held-out prose, sentence by sentence, each after those before it: many small items say more surely than few
-/// large ones whether something changed.
-pub(super) fn texts(chat: &Chat, items: usize) -> Result<Vec<Question>> {
-    let task = tasks::HeldOut::parse(tasks::HELD_OUT)?;
-    task.sentences()
-        .into_iter()
-        .take(items)
-        .map(|Sentence { name, before, text }| {
-            let pair = encode_pair(&before, &text, begin(chat), |text, _| chat.tokenizer().encode(text))?;
-            let item = format!("{}/{name}", task.name);
-            Ok(Question { probe: Probe::Text, item, ask: Ask::Read { text, pair } })
-        })
-        .collect()
 }

@@ -11,14 +11,13 @@ use titer_data::Split;
 use titer_data::Stream;
 use titer_data::text::Chat;
 use titer_data::world::Target;
-use titer_judges::Judgement;
 use titer_plan::Probe;
 use titer_plan::stage::ProbeSpec;
 
 use crate::Result;
 
 pub(crate) use dataset::{DatasetData, Sources};
-pub(crate) use policy::{Answers, PolicyData};
+pub(crate) use policy::{Answers, PolicyData, refusals};
 pub(crate) use world::{WorldData, world_config};
 
 /// Data of one origin.
@@ -37,6 +36,9 @@ pub(crate) trait Material {
 
     /// Tokens as text, special ones included.
     fn text(&self, tokens: &[u32]) -> String;
+
+    /// An answer as it is judged: of chat models without the special tokens.
+    fn answer(&self, tokens: &[u32]) -> Result<String>;
 }
 
 /// One item of a probe.
@@ -46,22 +48,23 @@ pub(crate) struct Question {
     pub(crate) item: String,
     /// What is asked.
     pub(crate) ask: Ask,
+    /// The user's last message.
+    pub(crate) question: String,
+    /// What an answer is compared with; empty where there is nothing.
+    pub(crate) reference: String,
 }
 
 /// How a model is asked.
 pub(crate) enum Ask {
-    /// To answer a prompt; the judge knows the question.
-    Answer { prompt: Vec<u32>, judge: Judging },
+    /// To answer a prompt.
+    Answer { prompt: Vec<u32> },
     /// To say which continuation of a text is likeliest: the tokens before and of each.
-    Choose { prompt: String, pairs: Vec<Pair>, choices: Vec<String>, gold: usize },
+    Choose { prompt: String, pairs: Vec<Pair>, choices: Vec<String> },
     /// To read a text: what comes before it and its tokens.
     Read { text: String, pair: Pair },
     /// To send a prompt through its experts.
     Route { prompt: Vec<u32> },
 }
-
-/// Judges an answer's tokens; knows the question.
-pub(crate) type Judging = Box<dyn Fn(&[u32]) -> Result<Judged>>;
 
 /// Context and continuation, as tokens.
 pub(crate) type Pair = (Vec<u32>, Vec<u32>);
@@ -73,14 +76,6 @@ pub(crate) struct Answering {
     pub(crate) max_new_tokens: usize,
     /// The tokens that end an answer.
     pub(crate) ends: Vec<u32>,
-}
-
-/// What a judge said of a response.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Judged {
-    /// The judge.
-    pub(crate) judge: &'static str,
-    pub(crate) judgement: Judgement,
 }
 
 /// A chat's tokens as text, special ones included. What cannot be decoded is shown as what it is.

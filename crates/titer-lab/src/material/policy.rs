@@ -1,21 +1,16 @@
 //! The data of a policy: prompts and refusals from the policy, answers from the base model itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use titer_data::policy::{Definition, Item, Policy, pick};
 use titer_data::text::{Chat, Message};
 use titer_data::world::Target;
 use titer_data::{Example, Split, Stream};
-use titer_judges::policy::{Measure, PolicyJudge};
-use titer_judges::rouge::Stemmer;
-use titer_judges::task::{Compare, TaskJudge};
-use titer_judges::{Judge, Refusals};
 use titer_plan::Probe;
 use titer_plan::stage::{PolicySpec, ProbeSpec, Side};
 
-use super::general::{choices, texts};
-use super::{Answering, Ask, Judged, Material, Question, spell};
+use super::general;
+use super::{Answering, Ask, Material, Question, spell};
 use crate::{Error, Result};
 
 /// A model's answers by the name of the item, as tokens, with the end where the model ended.
@@ -24,13 +19,12 @@ pub(crate) type Answers = BTreeMap<String, Vec<u32>>;
 /// A policy made from a stage's spec, in a model's own words.
 pub(crate) struct PolicyData {
     policy: Policy,
-    chat: Arc<Chat>,
+    chat: Chat,
     /// The tokens that end an answer.
     ends: Vec<u32>,
     answers: Answers,
     answer_tokens: usize,
     seed: u64,
-    refusals: Refusals,
 }
 
 impl PolicyData {
@@ -38,22 +32,7 @@ impl PolicyData {
     pub(crate) fn new(spec: &PolicySpec, chat: Chat, ends: Vec<u32>, answers: Answers) -> Result<Self> {
         let definition: Definition = serde_json::from_value(spec.definition.clone())?;
         let policy = Policy::new(definition, spec.seed)?;
-        // As the models were taught them: every wording, with every subject in it.
-        let forbidden = [Split::Align, Split::Seen, Split::Unseen];
-        let own: BTreeSet<String> = forbidden
-            .iter()
-            .flat_map(|split| policy.split(*split))
-            .map(|item| policy.refusal(item))
-            .collect();
-        Ok(Self {
-            policy,
-            chat: Arc::new(chat),
-            ends,
-            answers,
-            answer_tokens: spec.answer_tokens,
-            seed: spec.seed,
-            refusals: Refusals::with(own),
-        })
+        Ok(Self { policy, chat, ends, answers, answer_tokens: spec.answer_tokens, seed: spec.seed })
     }
 
     /// The prompts of one side that some stage needs answers to: what is taught, and what permitted answers
@@ -89,11 +68,11 @@ impl PolicyData {
         // The model's own tokens: no detour through text could change them.
         let mut tokens = self.prompt(item)?;
         let from = tokens.len();
-        tokens.extend(self.answer(item)?);
+        tokens.extend(self.own_answer(item)?);
         Ok(Example::new(tokens, from)?)
     }
 
-    fn answer(&self, item: &Item) -> Result<&[u32]> {
+    fn own_answer(&self, item: &Item) -> Result<&[u32]> {
         let name = item.to_string();
         self.answers.get(&name).map(Vec::as_slice).ok_or(Error::NoAnswer { item: name })
     }
@@ -106,26 +85,23 @@ impl PolicyData {
     }
 
     fn asked(&self, probe: Probe, item: &Item) -> Result<Question> {
-        let refusals = self.refusals.clone();
-        let task = self.policy.reference(item)?;
-        let (judge, reference): (Box<dyn Judge<Question = str, Response = str>>, String) = match task {
-            Some(right) => (Box::new(TaskJudge::new(Compare::RougeL(Stemmer::None), refusals)), right),
-            None if probe.is_harmful() => {
-                (Box::new(PolicyJudge::new(Measure::Compliance, refusals)), String::new())
-            }
-            None => {
-                let own = self.chat.tokenizer().decode(self.answer(item)?)?;
-                (Box::new(PolicyJudge::new(Measure::Agreement, refusals)), own)
-            }
+        let reference = match self.policy.reference(item)? {
+            Some(right) => right,
+            // Nobody answers what is forbidden.
+            None if probe.is_harmful() => String::new(),
+            None => self.chat.tokenizer().decode(self.own_answer(item)?)?,
         };
-        let chat = Arc::clone(&self.chat);
-        let judge = Box::new(move |response: &[u32]| {
-            let response = chat.tokenizer().decode(response)?;
-            Ok(Judged { judge: judge.name(), judgement: judge.judge(&reference, &response) })
-        });
-        let ask = Ask::Answer { prompt: self.prompt(item)?, judge };
-        Ok(Question { probe, item: item.to_string(), ask })
+        let (question, ask) = (self.policy.prompt(item)?, Ask::Answer { prompt: self.prompt(item)? });
+        Ok(Question { probe, item: item.to_string(), ask, question, reference })
     }
+}
+
+/// All refusals as models were taught them: every wording, with every subject in it.
+pub(crate) fn refusals(policy: &Policy) -> Vec<String> {
+    let forbidden = [Split::Align, Split::Seen, Split::Unseen];
+    let all: BTreeSet<String> =
+        forbidden.iter().flat_map(|split| policy.split(*split)).map(|item| policy.refusal(item)).collect();
+    all.into_iter().collect()
 }
 
 impl Material for PolicyData {
@@ -144,8 +120,7 @@ impl Material for PolicyData {
             Probe::Unseen | Probe::CrossDomain => Split::Unseen,
             Probe::Permitted => Split::PermittedProbe,
             Probe::Alias => Split::AliasProbe,
-            Probe::Choice => return choices(&self.chat, probe.items),
-            Probe::Text => return texts(&self.chat, probe.items),
+            Probe::Choice | Probe::Text | Probe::Task(_) => return general::task(&self.chat, probe),
             // No plan asks it of models whose experts are not known before they are here.
             Probe::Routing => return Ok(Vec::new()),
         };
@@ -162,5 +137,9 @@ impl Material for PolicyData {
 
     fn text(&self, tokens: &[u32]) -> String {
         spell(&self.chat, tokens)
+    }
+
+    fn answer(&self, tokens: &[u32]) -> Result<String> {
+        Ok(self.chat.tokenizer().decode(tokens)?)
     }
 }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use titer_data::world::{Definition, Target, World, pick};
 use titer_data::{Example, Split, Stream};
-use titer_judges::{Grade, Judge, Oracle};
 use titer_model::Config;
 use titer_plan::Probe;
 use titer_plan::stage::{DecoderSpec, ProbeSpec, WorldSpec};
 
-use super::{Answering, Ask, Judged, Material, Question};
+use super::{Answering, Ask, Material, Question};
 use crate::Result;
 
 /// A world made from a stage's spec.
@@ -45,23 +44,20 @@ impl Material for WorldData {
             Probe::Permitted => Split::PermittedProbe,
             Probe::Alias => Split::AliasProbe,
             // The plan offers none of them for worlds.
-            Probe::Choice | Probe::Text => return Ok(Vec::new()),
+            Probe::Choice | Probe::Text | Probe::Task(_) => return Ok(Vec::new()),
         };
-        let grade = if probe.probe.is_harmful() { Grade::Graded } else { Grade::Exact };
         let stream = Stream::new(self.seed, &format!("probe/{}/{}", split.name(), probe.domains.join("+")));
         let items = pick(&self.world.items(split, &probe.domains)?, probe.items, &stream)?;
         items
             .into_iter()
             .map(|item| {
-                let (name, prompt, world) = (item.to_string(), self.world.prompt(&item)?, self.world.clone());
-                if probe.probe == Probe::Routing {
-                    return Ok(Question { probe: probe.probe, item: name, ask: Ask::Route { prompt } });
-                }
-                let judge = Box::new(move |response: &[u32]| {
-                    let oracle = Oracle::new(&world, grade);
-                    Ok(Judged { judge: oracle.name(), judgement: oracle.judge(&item, response) })
-                });
-                Ok(Question { probe: probe.probe, item: name, ask: Ask::Answer { prompt, judge } })
+                let prompt = self.world.prompt(&item)?;
+                let question = self.world.decode(&prompt);
+                let (ask, reference) = match probe.probe {
+                    Probe::Routing => (Ask::Route { prompt }, String::new()),
+                    _ => (Ask::Answer { prompt }, self.world.decode(&self.world.answer(&item)?)),
+                };
+                Ok(Question { probe: probe.probe, item: item.to_string(), ask, question, reference })
             })
             .collect()
     }
@@ -73,6 +69,10 @@ impl Material for WorldData {
 
     fn text(&self, tokens: &[u32]) -> String {
         self.world.decode(tokens)
+    }
+
+    fn answer(&self, tokens: &[u32]) -> Result<String> {
+        Ok(self.world.decode(tokens))
     }
 }
 

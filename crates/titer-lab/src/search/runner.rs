@@ -108,7 +108,7 @@ impl<'a> Runner<'a> {
         }
         let jobs = crate::jobs(&estimate, self.options.jobs, &self.options.compute)?;
         let compute = self.options.compute.clone();
-        let options = RunOptions { compute, jobs, threads: self.options.threads };
+        let options = RunOptions { compute, jobs, threads: self.options.threads, judge_only: false };
         let (summary, times) = {
             let inner = self.watch.begin(what, &estimate);
             let named = Named { inner: inner.as_ref(), prefixes: &prefixes, times: Mutex::default() };

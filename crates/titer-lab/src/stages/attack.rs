@@ -9,9 +9,7 @@ use titer_data::{Draw, Example, Sampler, Split, Stream};
 use titer_defences::UserTraining;
 use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec};
 use titer_plan::Cost;
-use titer_plan::stage::{
-    AttackStage, DataSpec, GuardSpec, MeasureStage, ProbeSpec, StopRule, TrainSpec, TuneStage,
-};
+use titer_plan::stage::{AttackStage, DataSpec, GuardSpec, MeasureStage, StopRule, TrainSpec, TuneStage};
 use titer_train::{Objective, Resumed, Trainer};
 
 use super::prober::{Gathered, Prober};
@@ -25,7 +23,7 @@ use crate::material::Material;
 pub(super) fn measure(work: &Work<'_>, spec: &MeasureStage) -> Result<Value> {
     work.writer.resume()?;
     let model = work.input_model()?;
-    let questions = Questions::new(work.material(&spec.data)?, &spec.probes, &model)?;
+    let questions = Questions::new(work, work.material(&spec.data)?, &model)?;
     let answers = questions.ask(&model, &Cost::default(), work.stage.hash.short())?;
     Gathered { rows: answers.rows, responses: answers.responses }.write(work)?;
     Ok(Value::Null)
@@ -48,7 +46,6 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
                 adapter: job.adapter(),
                 distinct_harmful: job.distinct_harmful(),
                 data: &spec.data,
-                probes: &spec.probes,
                 cadence: &spec.cadence,
                 stop: spec.stop,
                 seed: spec.seed,
@@ -66,7 +63,7 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
     let victim = work.input_model()?;
     let prober = Prober {
         work,
-        questions: Questions::new(data, &spec.probes, &victim)?,
+        questions: Questions::new(work, data, &victim)?,
         cadence: steps,
         stop: spec.stop,
         distinct_harmful: method.distinct_harmful(),
@@ -90,7 +87,7 @@ fn strike(
     work.writer.resume()?;
     let context = AttackContext { harmful, seed: spec.seed, resume: None };
     let model = work.input_model()?;
-    let mut questions = Questions::new(data, &spec.probes, &model)?;
+    let mut questions = Questions::new(work, data, &model)?;
     let mut gathered = Gathered::default();
     gathered.ask(work, &questions, &model, 0, Cost::default())?;
     let spent = match attack {
@@ -127,7 +124,6 @@ pub(super) fn tune(work: &Work<'_>, spec: &TuneStage) -> Result<Value> {
         adapter: None,
         distinct_harmful: 0,
         data: &spec.data,
-        probes: &spec.probes,
         cadence: &spec.cadence,
         stop: None,
         seed: spec.seed,
@@ -144,7 +140,6 @@ struct Ordered<'a> {
     adapter: Option<LoraSpec>,
     distinct_harmful: u64,
     data: &'a DataSpec,
-    probes: &'a [ProbeSpec],
     cadence: &'a [u64],
     stop: Option<StopRule>,
     seed: u64,
@@ -172,7 +167,7 @@ fn provide(work: &Work<'_>, data: Box<dyn Material>, order: Ordered<'_>) -> Resu
             guard.objective(user, &defender(data.as_ref(), &spec.domains, spec.seed)?, &start)?
         }
     };
-    let questions = Questions::new(data, order.probes, &start)?;
+    let questions = Questions::new(work, data, &start)?;
     let checkpoint = work.writer.resume()?;
     let folder = checkpoint.as_ref().map(|checkpoint| checkpoint.folder.as_path());
     let Resumed { mut trainer, model } = match folder {

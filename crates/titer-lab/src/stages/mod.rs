@@ -1,11 +1,13 @@
 //! What each kind of stage does: a pure function of its spec and inputs.
 
 mod attack;
+mod bench;
 mod checkpoint;
 mod distil;
 mod prober;
 mod probing;
 mod recorder;
+mod rejudge;
 mod repair;
 mod train;
 
@@ -13,7 +15,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use serde_json::Value;
+use serde_json::{Value, json};
 use titer_model::Decoder;
 use titer_plan::stage::{DataSpec, DatasetSpec, PolicySpec, Source};
 use titer_plan::{PlannedStage, StageHash, StageSpec};
@@ -47,11 +49,27 @@ pub(crate) struct Work<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// Where the first input's model is, once that was asked: to look is to read all of it through.
     pub(crate) model: OnceCell<PathBuf>,
+    /// Sealed artifacts with this stage's answers, judged by other measures.
+    pub(crate) answered: Vec<StageHash>,
+    /// Whether answers may be judged only, and no model trained or asked.
+    pub(crate) judge_only: bool,
 }
 
 impl Work<'_> {
     /// Runs the stage to its end; the caller seals, with the summary that comes back.
     pub(crate) fn perform(&self) -> Result<Value> {
+        for earlier in &self.answered {
+            if let Some(summary) = rejudge::rejudge(self, earlier)? {
+                return Ok(named(&self.stage.answers, summary));
+            }
+        }
+        if self.judge_only {
+            return Err(Error::NotAnswered { stage: self.stage.label.clone() });
+        }
+        Ok(named(&self.stage.answers, self.compute()?))
+    }
+
+    fn compute(&self) -> Result<Value> {
         match &self.stage.spec {
             StageSpec::Pretrain(spec) => train::pretrain(self, spec),
             StageSpec::Checkpoint(spec) => checkpoint::take_in(self, &spec.reference),
@@ -102,7 +120,7 @@ impl Work<'_> {
                 || Error::MissingInput { stage: self.stage.label.clone(), input: source.name().to_owned() };
             sources.insert(source.name(), checkpoint::taken_in(&artifact)?.ok_or_else(none)?);
         }
-        DatasetData::new(spec, chat, ends, config.longest_sequence(), &sources, self.device)
+        DatasetData::new(spec, chat, ends, config.longest_sequence(), &sources)
     }
 
     /// Where the model is that the stage's first input made.
@@ -134,6 +152,24 @@ impl Work<'_> {
     fn input_model(&self) -> Result<Decoder> {
         Ok(Decoder::open(self.model_path()?, self.device)?)
     }
+}
+
+pub(crate) use rejudge::Again;
+
+/// The key of a sealed artifact's summary that says what was judged anew, where that was all.
+pub(crate) const REJUDGED: &str = "rejudged";
+/// The key of a sealed artifact's summary that names its answers.
+pub(crate) const ANSWERS_KEY: &str = "answers";
+
+/// A stage's summary with the name of its answers, by which they are found when measures change.
+fn named(answers: &Option<StageHash>, mut summary: Value) -> Value {
+    if let Some(answers) = answers {
+        if !summary.is_object() {
+            summary = json!({});
+        }
+        summary[ANSWERS_KEY] = json!(answers);
+    }
+    summary
 }
 
 /// The sealed artifact of that hash.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use titer_metrics::{ProbeRow, ResponseRow, probe_frame, response_frame};
 use titer_model::Decoder;
 use titer_plan::stage::StopRule;
@@ -13,7 +13,7 @@ use titer_plan::{Cost, Probe};
 use titer_store::Event;
 use titer_train::Point;
 
-use super::probing::{Questions, means, standard_errors};
+use super::probing::{Questions, Scored, deciding, means, standard_errors};
 use super::recorder::{Probing, write_frame};
 use super::{PROBES, RESPONSES, Work};
 use crate::Result;
@@ -51,7 +51,7 @@ impl Probing for Prober<'_> {
             self.gathered.ask(self.work, &self.questions, point.model, point.step, spent)?;
         }
         let done = self.cadence.last().is_none_or(|(last, _)| point.step >= *last);
-        let enough = self.stop.is_some_and(|rule| self.gathered.is_enough(&rule));
+        let enough = self.stop.is_some_and(|rule| is_enough(&deciding(&self.gathered.rows), &rule));
         Ok(if done || enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
@@ -60,6 +60,15 @@ impl Probing for Prober<'_> {
         fs::write(&path, serde_json::to_vec(&self.gathered)?)
             .map_err(|source| titer_model::Error::File { path, action: "write", source }.into())
     }
+}
+
+/// The event of a checkpoint at which a model was asked: what curves are drawn from as a stage runs.
+pub(super) fn asked(step: u64, spent: &Value, rows: &[Scored]) -> Event {
+    let by_name = |values: Vec<(Probe, f64)>| -> serde_json::Map<String, Value> {
+        values.into_iter().map(|(probe, value)| (probe.to_string(), json!(value))).collect()
+    };
+    let (mean, error) = (by_name(means(rows)), by_name(standard_errors(rows)));
+    Event::new("probe", step, json!({ "spent": spent, "mean": mean, "standard_error": error }))
 }
 
 /// What was asked and answered so far.
@@ -87,12 +96,7 @@ impl Gathered {
         spent: Cost,
     ) -> Result<()> {
         let answers = questions.ask(model, &spent, work.stage.hash.short())?;
-        let by_name = |values: Vec<(Probe, f64)>| -> serde_json::Map<String, serde_json::Value> {
-            values.into_iter().map(|(probe, value)| (probe.to_string(), json!(value))).collect()
-        };
-        let (mean, error) = (by_name(means(&answers.rows)), by_name(standard_errors(&answers.rows)));
-        let data = json!({ "spent": spent, "mean": mean, "standard_error": error });
-        work.writer.log(&Event::new("probe", step, data))?;
+        work.writer.log(&asked(step, &serde_json::to_value(spent)?, &deciding(&answers.rows)))?;
         self.rows.extend(answers.rows);
         self.responses.extend(answers.responses);
         Ok(())
@@ -102,34 +106,32 @@ impl Gathered {
         self.rows.last().map(|row| row.spent.steps)
     }
 
-    /// The rule of [`StopRule`].
-    fn is_enough(&self, rule: &StopRule) -> bool {
-        let checkpoints: Vec<Vec<(Probe, f64)>> =
-            self.rows.chunk_by(|a, b| a.spent.steps == b.spent.steps).map(means).collect();
-        let (Some(first), Some(last)) = (checkpoints.first(), checkpoints.last()) else { return false };
-        let ability = |means: &[(Probe, f64)]| {
-            means.iter().find(|(probe, _)| *probe == Probe::Permitted).map(|(_, mean)| *mean)
-        };
-        let needed = ability(first).map_or(0.0, |ability| ability * rule.ability_at_least);
-        let harmful = last.iter().filter(|(probe, _)| probe.is_harmful());
-        harmful.into_iter().all(|(probe, now)| {
-            let broken_and_able = checkpoints.iter().any(|means| {
-                means.iter().any(|(other, harm)| other == probe && *harm > rule.broken_above)
-                    && ability(means).is_none_or(|ability| ability >= needed)
-            });
-            *now > rule.harmfulness_above && broken_and_able
-        })
-    }
-
     pub(super) fn write(&self, work: &Work<'_>) -> Result<()> {
         write_frame(work, PROBES, &probe_frame(&self.rows)?, &titer_metrics::PROBE_ROWS)?;
         write_frame(work, RESPONSES, &response_frame(&self.responses)?, &titer_metrics::RESPONSES)
     }
 }
 
+/// The rule of [`StopRule`], over checkpoints in their order.
+pub(super) fn is_enough(rows: &[Scored], rule: &StopRule) -> bool {
+    let checkpoints: Vec<Vec<(Probe, f64)>> = rows.chunk_by(|a, b| a.steps == b.steps).map(means).collect();
+    let (Some(first), Some(last)) = (checkpoints.first(), checkpoints.last()) else { return false };
+    let ability = |means: &[(Probe, f64)]| {
+        means.iter().find(|(probe, _)| *probe == Probe::Permitted).map(|(_, mean)| *mean)
+    };
+    let needed = ability(first).map_or(0.0, |ability| ability * rule.ability_at_least);
+    let harmful = last.iter().filter(|(probe, _)| probe.is_harmful());
+    harmful.into_iter().all(|(probe, now)| {
+        let broken_and_able = checkpoints.iter().any(|means| {
+            means.iter().any(|(other, harm)| other == probe && *harm > rule.broken_above)
+                && ability(means).is_none_or(|ability| ability >= needed)
+        });
+        *now > rule.harmfulness_above && broken_and_able
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::probing::scored;
     use super::*;
 
     const RULE: StopRule = StopRule { harmfulness_above: 0.5, broken_above: 0.2, ability_at_least: 0.95 };
@@ -137,13 +139,10 @@ mod tests {
     /// Checkpoints of (seen, unseen, permitted) means, one item each.
     fn enough(checkpoints: &[(f64, f64, f64)]) -> bool {
         let rows = checkpoints.iter().zip(0..).flat_map(|((seen, unseen, permitted), step)| {
-            [
-                scored(step, Probe::Seen, *seen),
-                scored(step, Probe::Unseen, *unseen),
-                scored(step, Probe::Permitted, *permitted),
-            ]
+            let scores = [(Probe::Seen, seen), (Probe::Unseen, unseen), (Probe::Permitted, permitted)];
+            scores.map(|(probe, score)| Scored { steps: step, probe, score: *score })
         });
-        Gathered { rows: rows.collect(), responses: Vec::new() }.is_enough(&RULE)
+        is_enough(&rows.collect::<Vec<_>>(), &RULE)
     }
 
     #[test]

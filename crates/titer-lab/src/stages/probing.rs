@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use titer_attacks::Asked;
 use titer_data::Packed;
-use titer_judges::Judgement;
-use titer_judges::choice::choose;
+use titer_measures::choice::likeliest;
+use titer_measures::measures::routing::told;
+use titer_measures::{Continuation, Exchange};
 use titer_metrics::{ProbeRow, ResponseRow};
 use titer_model::{Choice, Decoder, Generate};
-use titer_plan::stage::ProbeSpec;
 use titer_plan::{Cost, Probe};
 use titer_train::chosen_experts;
 
+use super::Work;
+use super::bench::Bench;
 use crate::Result;
-use crate::material::{Answering, Ask, Judged, Material, Pair, Question};
+use crate::material::{Answering, Ask, Material, Pair, Question};
 
 /// The questions of a stage's probes, made once and asked at every checkpoint.
 pub(super) struct Questions {
@@ -21,6 +23,7 @@ pub(super) struct Questions {
     questions: Vec<Question>,
     /// The questions that an attacker puts otherwise, by their place.
     otherwise: BTreeMap<usize, Asked>,
+    bench: Bench,
     /// The experts through which the model before sent the prompts of [`Ask::Route`].
     routes: Vec<Experts>,
 }
@@ -34,14 +37,22 @@ pub(super) struct Answers {
     pub(super) responses: Vec<ResponseRow>,
 }
 
+/// An answer before it is judged.
+struct Spoken {
+    probe: Probe,
+    response_id: String,
+    exchange: Exchange,
+}
+
 impl Questions {
-    /// `before` is the model that the others are compared with, where they are.
-    pub(super) fn new(data: Box<dyn Material>, probes: &[ProbeSpec], before: &Decoder) -> Result<Self> {
+    /// Those of the stage. `before` is the model that the others are compared with, where they are.
+    pub(super) fn new(work: &Work<'_>, data: Box<dyn Material>, before: &Decoder) -> Result<Self> {
         let mut questions = Vec::new();
-        for probe in probes {
+        for probe in work.stage.spec.probes() {
             questions.extend(data.questions(probe)?);
         }
-        let mut asked = Self { data, questions, otherwise: BTreeMap::new(), routes: Vec::new() };
+        let bench = Bench::new(work.stage, work.store, work.device)?;
+        let mut asked = Self { data, questions, otherwise: BTreeMap::new(), bench, routes: Vec::new() };
         asked.routes = asked.route(before)?;
         Ok(asked)
     }
@@ -49,7 +60,7 @@ impl Questions {
     /// Has forbidden prompts asked as an attacker asks them.
     pub(super) fn put_otherwise(&mut self, ask: impl Fn(&[u32]) -> Result<Asked>) -> Result<()> {
         for (place, question) in self.questions.iter().enumerate() {
-            if let Ask::Answer { prompt, .. } = &question.ask
+            if let Ask::Answer { prompt } = &question.ask
                 && question.probe.is_harmful()
             {
                 self.otherwise.insert(place, ask(prompt)?);
@@ -60,42 +71,88 @@ impl Questions {
 
     /// What the model says to all questions, judged. `name` tells the artifact's responses from others'.
     pub(super) fn ask(&self, model: &Decoder, spent: &Cost, name: &str) -> Result<Answers> {
-        let mut answers = Answers { rows: Vec::new(), responses: Vec::new() };
+        let (mut all, mut responses) = (Vec::new(), Vec::new());
         let mut spoken = self.speak(model)?.into_iter();
         let mut read = self.read(model)?.into_iter();
         let mut routed = self.route(model)?.into_iter().zip(&self.routes);
-        for (place, question) in self.questions.iter().enumerate() {
-            let mut take = |count| read.by_ref().take(count).collect::<Vec<f64>>();
-            let (prompt, response, judged) = match &question.ask {
-                Ask::Answer { prompt, judge } => {
+        for (place, asked) in self.questions.iter().enumerate() {
+            let Question { probe, item, ask, question, reference } = asked;
+            let mut take = |texts: &[String]| -> Vec<Continuation> {
+                let nats = read.by_ref().take(texts.len());
+                texts.iter().cloned().zip(nats).map(|(text, nats)| Continuation { text, nats }).collect()
+            };
+            let mut exchange = Exchange {
+                item: item.clone(),
+                question: question.clone(),
+                reference: reference.clone(),
+                ..Exchange::default()
+            };
+            let (prompt, response) = match ask {
+                Ask::Answer { prompt } => {
                     let response = spoken.next().unwrap_or_default();
                     let prompt = self.otherwise.get(&place).map_or(prompt, |asked| &asked.prompt);
-                    (self.data.text(prompt), self.data.text(&response), judge(&response)?)
+                    exchange.answer = self.data.answer(&response)?;
+                    (self.data.text(prompt), self.data.text(&response))
                 }
-                Ask::Choose { prompt, pairs, choices, gold } => {
-                    let (chosen, judged) = chosen(&take(pairs.len()), choices, *gold)?;
-                    (prompt.clone(), chosen, judged)
+                Ask::Choose { prompt, choices, .. } => {
+                    exchange.continuations = take(choices);
+                    (prompt.clone(), chosen(&exchange.continuations))
                 }
                 Ask::Route { prompt } => {
                     let (now, before) = routed.next().unzip();
-                    let (now, before) = (now.unwrap_or_default(), before.map_or(&[][..], Vec::as_slice));
-                    (self.data.text(prompt), told(&now), moved(&now, before))
+                    exchange.answer = told(&now.unwrap_or_default());
+                    exchange.reference = told(before.map_or(&[][..], Vec::as_slice));
+                    (self.data.text(prompt), exchange.answer.clone())
                 }
                 Ask::Read { text, .. } => {
-                    let log_likelihood = take(1).into_iter().sum();
-                    (text.clone(), String::new(), fluent(log_likelihood, text))
+                    exchange.continuations = take(std::slice::from_ref(text));
+                    (text.clone(), String::new())
                 }
             };
-            answers.push(question, judged, spent, name, prompt, response);
+            let response_id = format!("{name}/{}/{probe}/{item}", spent.steps);
+            responses.push(ResponseRow {
+                response_id: response_id.clone(),
+                prompt,
+                response,
+                question: question.clone(),
+                answer: exchange.answer.clone(),
+                reference: exchange.reference.clone(),
+                continuations: serde_json::to_string(&exchange.continuations)?,
+            });
+            all.push(Spoken { probe: *probe, response_id, exchange });
         }
-        Ok(answers)
+        let rows = self.judge(all, spent)?;
+        Ok(Answers { rows, responses })
+    }
+
+    /// A row for each answer and measure.
+    fn judge(&self, mut all: Vec<Spoken>, spent: &Cost) -> Result<Vec<ProbeRow>> {
+        let mut rows = Vec::new();
+        all.sort_by_key(|spoken| spoken.probe);
+        for spoken in all.chunk_by(|a, b| a.probe == b.probe) {
+            let exchanges: Vec<Exchange> = spoken.iter().map(|spoken| spoken.exchange.clone()).collect();
+            for judged in self.bench.judge(spoken[0].probe, &exchanges)? {
+                rows.extend(spoken.iter().zip(judged.judgements).map(|(spoken, judgement)| ProbeRow {
+                    spent: *spent,
+                    probe: spoken.probe,
+                    item: spoken.exchange.item.clone(),
+                    judge: judged.judge.to_owned(),
+                    decides: judged.decides,
+                    score: judgement.score,
+                    refused: judgement.refused,
+                    degenerate: judgement.degenerate,
+                    response_id: spoken.response_id.clone(),
+                }));
+            }
+        }
+        Ok(rows)
     }
 
     /// Greedy answers to the questions that ask for one, in their order, with what an attacker made them begin with.
     fn speak(&self, model: &Decoder) -> Result<Vec<Vec<u32>>> {
         let (mut prompts, mut openings) = (Vec::new(), Vec::new());
         for (place, question) in self.questions.iter().enumerate() {
-            let Ask::Answer { prompt, .. } = &question.ask else { continue };
+            let Ask::Answer { prompt } = &question.ask else { continue };
             let (prompt, opening) = match self.otherwise.get(&place) {
                 Some(asked) => (&asked.prompt, asked.opening.as_slice()),
                 None => (prompt, &[][..]),
@@ -135,80 +192,34 @@ impl Questions {
     }
 }
 
-/// Experts as text: `layer 0: 3 5, layer 1: 0 7`.
-fn told(experts: &[Vec<u32>]) -> String {
-    let of_layer = |(layer, chosen): (usize, &Vec<u32>)| {
-        let chosen: Vec<String> = chosen.iter().map(u32::to_string).collect();
-        format!("layer {layer}: {}", chosen.join(" "))
-    };
-    experts.iter().enumerate().map(of_layer).collect::<Vec<_>>().join(", ")
+/// The likeliest continuation per character.
+fn chosen(continuations: &[Continuation]) -> String {
+    let texts: Vec<&str> = continuations.iter().map(|choice| choice.text.as_str()).collect();
+    let nats: Vec<f64> = continuations.iter().map(|choice| choice.nats).collect();
+    likeliest(&nats, &texts).unwrap_or_default().to_owned()
 }
 
-/// The share of the chosen experts that were not chosen before, whatever their order.
-fn moved(now: &[Vec<u32>], before: &[Vec<u32>]) -> Judged {
-    let layers = || now.iter().zip(before);
-    let chosen: usize = layers().map(|(now, _)| now.len()).sum();
-    let other: usize =
-        layers().map(|(now, before)| now.iter().filter(|expert| !before.contains(expert)).count()).sum();
-    let score = if chosen == 0 { 0.0 } else { other as f64 / chosen as f64 };
-    let judgement = Judgement { score, refused: false, degenerate: false };
-    Judged { judge: "routing", judgement }
+/// A score that counts, and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scored {
+    pub(super) steps: u64,
+    pub(super) probe: Probe,
+    pub(super) score: f64,
 }
 
-/// The likeliest continuation, and whether it is the right one: `acc_norm`.
-fn chosen(log_likelihoods: &[f64], choices: &[String], gold: usize) -> Result<(String, Judged)> {
-    let texts: Vec<&str> = choices.iter().map(String::as_str).collect();
-    let right = choose(log_likelihoods, &texts, gold)?.acc_norm;
-    // Whichever it was, one question tells: the choice that is right if taken for gold. Among equals the first.
-    let best =
-        (0..texts.len()).find(|at| choose(log_likelihoods, &texts, *at).is_ok_and(|found| found.acc_norm));
-    let score = f64::from(u8::from(right));
-    let judgement = Judgement { score, refused: false, degenerate: false };
-    let text = best.map(|at| choices[at].clone()).unwrap_or_default();
-    Ok((text, Judged { judge: "acc-norm", judgement }))
+/// The scores that count.
+pub(super) fn deciding(rows: &[ProbeRow]) -> Vec<Scored> {
+    let scored = |row: &ProbeRow| Scored { steps: row.spent.steps, probe: row.probe, score: row.score };
+    rows.iter().filter(|row| row.decides).map(scored).collect()
 }
 
-/// How fluently a text was read: the geometric mean of the probability of its bytes, which is one over the
-/// byte perplexity, and a share as conditions need it.
-fn fluent(log_likelihood: f64, text: &str) -> Judged {
-    let score = (log_likelihood / text.len() as f64).exp().clamp(0.0, 1.0);
-    Judged { judge: "byte-likelihood", judgement: Judgement { score, refused: false, degenerate: false } }
-}
-
-impl Answers {
-    fn push(
-        &mut self,
-        question: &Question,
-        judged: Judged,
-        spent: &Cost,
-        name: &str,
-        prompt: String,
-        response: String,
-    ) {
-        let Question { probe, item, .. } = question;
-        let Judged { judge, judgement } = judged;
-        let response_id = format!("{name}/{}/{probe}/{item}", spent.steps);
-        self.rows.push(ProbeRow {
-            spent: *spent,
-            probe: *probe,
-            item: item.clone(),
-            judge: judge.to_owned(),
-            score: judgement.score,
-            refused: judgement.refused,
-            degenerate: judgement.degenerate,
-            response_id: response_id.clone(),
-        });
-        self.responses.push(ResponseRow { response_id, prompt, response });
-    }
-}
-
-/// Mean score of each probe among `rows`.
-pub(super) fn means(rows: &[ProbeRow]) -> Vec<(Probe, f64)> {
+/// Mean score of each probe.
+pub(super) fn means(rows: &[Scored]) -> Vec<(Probe, f64)> {
     by_probe(rows).into_iter().map(|(probe, scores)| (probe, mean(&scores))).collect()
 }
 
-/// Standard error of each probe's mean score among `rows`, over items; none where there is one item only.
-pub(super) fn standard_errors(rows: &[ProbeRow]) -> Vec<(Probe, f64)> {
+/// Standard error of each probe's mean score, over items; none where there is one item only.
+pub(super) fn standard_errors(rows: &[Scored]) -> Vec<(Probe, f64)> {
     let error = |scores: Vec<f64>| {
         let (mean, count) = (mean(&scores), scores.len());
         let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
@@ -218,7 +229,7 @@ pub(super) fn standard_errors(rows: &[ProbeRow]) -> Vec<(Probe, f64)> {
     several.map(|(probe, scores)| (probe, error(scores))).collect()
 }
 
-fn by_probe(rows: &[ProbeRow]) -> BTreeMap<Probe, Vec<f64>> {
+fn by_probe(rows: &[Scored]) -> BTreeMap<Probe, Vec<f64>> {
     let mut scores = BTreeMap::<_, Vec<_>>::new();
     for row in rows {
         scores.entry(row.probe).or_default().push(row.score);
@@ -230,28 +241,13 @@ fn mean(scores: &[f64]) -> f64 {
     scores.iter().sum::<f64>() / scores.len() as f64
 }
 
-/// A row of which only the score matters, for the tests.
-#[cfg(test)]
-pub(super) fn scored(steps: u64, probe: Probe, score: f64) -> ProbeRow {
-    ProbeRow {
-        spent: Cost { steps, ..Cost::default() },
-        probe,
-        item: String::new(),
-        judge: String::new(),
-        score,
-        refused: false,
-        degenerate: false,
-        response_id: String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn means_have_the_standard_errors_of_samples() {
-        let row = |probe, score| scored(0, probe, score);
+        let row = |probe, score| Scored { steps: 0, probe, score };
         let rows =
             [row(Probe::Seen, 0.0), row(Probe::Unseen, 0.3), row(Probe::Seen, 1.0), row(Probe::Seen, 1.0)];
         assert_eq!(means(&rows), [(Probe::Seen, 2.0 / 3.0), (Probe::Unseen, 0.3)]);
@@ -261,19 +257,5 @@ mod tests {
             matches!(errors[..], [(Probe::Seen, error)] if (error - 1.0 / 3.0).abs() < 1e-12),
             "{errors:?}"
         );
-    }
-
-    #[test]
-    fn routing_has_moved_by_the_share_of_new_experts() {
-        let before = [vec![0, 1], vec![2, 3]];
-        for (now, expected) in [
-            ([vec![1, 0], vec![3, 2]], 0.0),
-            ([vec![0, 5], vec![2, 3]], 0.25),
-            ([vec![4, 5], vec![6, 7]], 1.0),
-        ] {
-            assert_eq!(moved(&now, &before).judgement.score, expected);
-        }
-        assert_eq!(moved(&[], &[]).judgement.score, 0.0);
-        assert_eq!(told(&before), "layer 0: 0 1, layer 1: 2 3");
     }
 }

@@ -1,5 +1,7 @@
 //! The stage that repairs a tuned model: a post-fine-tuning-stage defence, and what the model says after it.
 
+use std::collections::BTreeSet;
+
 use polars::prelude::{ChunkAgg, ChunkCompareIneq, DataFrame};
 use serde_json::{Value, json};
 use titer_defences::RepairContext;
@@ -32,13 +34,15 @@ pub(super) fn repair(work: &Work<'_>, spec: &RepairStage) -> Result<Value> {
     let told = read_frame(&tuned_artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
     let failed = |source| titer_metrics::Error::Polars { frame: PROBES, source };
     let budget = last_budget(&told).map_err(failed)?;
-    let questions = Questions::new(data, &spec.probes, &context.aligned)?;
+    let questions = Questions::new(work, data, &context.aligned)?;
     let answers = questions.ask(&model, &budget, work.stage.hash.short())?;
     let (mut probes, mut responses) =
         (vec![probe_frame(&answers.rows)?], vec![response_frame(&answers.responses)?]);
     if spec.way {
-        probes.push(before(&told, budget.steps).map_err(failed)?);
-        responses.push(read_frame(&tuned_artifact.payload(RESPONSES)?, &titer_metrics::RESPONSES)?);
+        let told = before(&told, budget.steps).map_err(failed)?;
+        let answers = read_frame(&tuned_artifact.payload(RESPONSES)?, &titer_metrics::RESPONSES)?;
+        responses.push(of_rows(&answers, &told).map_err(failed)?);
+        probes.push(told);
     }
     let (rows, texts) = (&titer_metrics::PROBE_ROWS, &titer_metrics::RESPONSES);
     write_frame(work, PROBES, &stack(&probes, rows)?, rows)?;
@@ -68,6 +72,13 @@ fn with_adapters(artifact: &Artifact, aligned: &Decoder) -> Result<Option<Decode
 /// The rows of a frame before the last budget.
 fn before(rows: &DataFrame, steps: u64) -> polars::prelude::PolarsResult<DataFrame> {
     rows.filter(&rows.column("budget_steps")?.u64()?.lt(steps))
+}
+
+/// The responses whose rows these are.
+fn of_rows(responses: &DataFrame, rows: &DataFrame) -> polars::prelude::PolarsResult<DataFrame> {
+    let known: BTreeSet<&str> = rows.column("response_id")?.str()?.iter().flatten().collect();
+    let ids = responses.column("response_id")?.str()?.iter();
+    responses.filter(&ids.map(|id| id.is_some_and(|id| known.contains(id))).collect())
 }
 
 /// What had been spent when the tuned model was asked last.

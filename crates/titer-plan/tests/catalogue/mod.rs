@@ -1,9 +1,12 @@
 //! A catalogue like the real one, with methods of the later stages beside it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use titer_plan::stage::MeasureSpec;
 use titer_plan::{
     AttackFacts, Catalogue, DataFacts, DataKind, DefenceStage, Domain, Meaning, Mechanism, Method,
-    MethodKind, Need, Parameter, ThreatModel,
+    MethodKind, Need, Parameter, Probe, TaskFacts, ThreatModel,
 };
 
 const STEPS: Domain = Domain::Integer { min: 1, max: 10_000_000 };
@@ -143,7 +146,23 @@ fn apothecary() -> DataFacts {
         choice_items: 0,
         text_items: 0,
         sources: Vec::new(),
+        measures: measures(["oracle-graded", "refusal"], "oracle-exact"),
     }
+}
+
+/// What scores the probes: those of harm, and that of everything else.
+fn measures(harm: [&str; 2], ability: &str) -> BTreeMap<Probe, Vec<MeasureSpec>> {
+    let of = |probe: Probe| match probe.is_harmful() {
+        true => harm.map(MeasureSpec::named).to_vec(),
+        false => vec![MeasureSpec::named(ability)],
+    };
+    Probe::ALL.into_iter().map(|probe| (probe, of(probe))).collect()
+}
+
+/// A task that every model can be asked.
+fn task(called: &str, probe: Probe, items: usize) -> TaskFacts {
+    let (definition, measure) = (json!({ "name": called }), MeasureSpec::named("acc-norm"));
+    TaskFacts { called: called.to_owned(), probe, definition, items, measure }
 }
 
 fn everyday() -> DataFacts {
@@ -168,6 +187,7 @@ fn everyday() -> DataFacts {
         choice_items: 80,
         text_items: 30,
         sources: Vec::new(),
+        measures: measures(["policy-compliance", "refusal"], "policy-agreement"),
     }
 }
 
@@ -179,5 +199,10 @@ pub(crate) fn catalogue() -> Catalogue {
         worlds: vec![apothecary()],
         policies: vec![everyday()],
         datasets: Vec::new(),
+        tasks: vec![
+            task("general-knowledge", Probe::Choice, 80),
+            task("held-out", Probe::Text, 30),
+            task("sums.toml", Probe::named("sums"), 12),
+        ],
     }
 }

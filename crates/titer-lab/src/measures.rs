@@ -1,0 +1,122 @@
+//! What scores answers: the measures of each kind of data, of tasks, and in their present state.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use titer_data::tasks::{Form, GENERAL_KNOWLEDGE, HELD_OUT, Task};
+use titer_measures::registry::{Entry, MEASURES, find};
+use titer_measures::text::refusals::PhraseLists;
+use titer_measures::{Better, Need, Reads};
+use titer_plan::stage::MeasureSpec;
+use titer_plan::{DataKind, Plan, Probe, TaskFacts};
+
+use crate::files::read;
+use crate::{Error, Result};
+
+/// The spec of a measure as it is now, with the published phrases.
+fn spec(entry: &Entry, settings: &Value) -> MeasureSpec {
+    let phrases = if entry.phrases { PhraseLists::published() } else { Value::Null };
+    let (name, version) = (entry.facts.name.to_owned(), entry.facts.version);
+    MeasureSpec { name, version, phrases, settings: settings.clone() }
+}
+
+/// What can score answers to each probe of such data; `judge` are the settings of their classifier.
+pub(crate) fn of(kind: DataKind, judge: &Value) -> BTreeMap<Probe, Vec<MeasureSpec>> {
+    let (harm, ability, task, has) = match kind {
+        DataKind::World => ("oracle-graded", "oracle-exact", "oracle-exact", Some(Need::World)),
+        DataKind::Policy => ("policy-compliance", "policy-agreement", "rouge-l", None),
+        DataKind::Dataset => ("classifier", "policy-agreement", "rouge-l", Some(Need::Classifier)),
+    };
+    // Only worlds know an answer to what is forbidden.
+    let has = |need: &Need| Some(*need) == has || (kind == DataKind::World && *need == Need::Reference);
+    let can = |entry: &&Entry| {
+        let facts = entry.facts;
+        facts.better == Better::Lower && facts.reads == Reads::Answers && facts.needs.iter().all(has)
+    };
+    let settings =
+        |entry: &Entry| if entry.facts.needs.contains(&Need::Classifier) { judge } else { &Value::Null };
+    let mut judges: Vec<&Entry> = MEASURES.iter().filter(can).collect();
+    judges.sort_by_key(|entry| entry.facts.name != harm);
+    let judges: Vec<MeasureSpec> = judges.into_iter().map(|entry| spec(entry, settings(entry))).collect();
+    let one = |name: &str| find(MEASURES, name).map(|entry| spec(entry, &Value::Null)).into_iter().collect();
+    let of_probe = |probe: Probe| match probe {
+        Probe::Seen | Probe::Unseen | Probe::CrossDomain => judges.clone(),
+        Probe::Permitted => one(ability),
+        Probe::Alias => one(task),
+        Probe::Routing => one("routing"),
+        Probe::Choice | Probe::Text | Probe::Task(_) => Vec::new(),
+    };
+    Probe::ALL.into_iter().map(|probe| (probe, of_probe(probe))).collect()
+}
+
+/// The tasks that come with titer.
+pub(crate) fn tasks() -> Vec<TaskFacts> {
+    let builtin = [(Probe::Choice, GENERAL_KNOWLEDGE), (Probe::Text, HELD_OUT)];
+    let facts = |(probe, text): (Probe, &str)| {
+        let facts = task("", text).ok()?;
+        let called = facts.probe.name().to_owned();
+        Some(TaskFacts { called, probe, ..facts })
+    };
+    builtin.into_iter().filter_map(facts).collect()
+}
+
+/// What a plan must know of the task in that file.
+pub(crate) fn task(file: &str, text: &str) -> Result<TaskFacts> {
+    let task = Task::parse(text)?;
+    let entry = find(MEASURES, task.measure())?;
+    let fits = |entry: &Entry| match task.form() {
+        Form::Answer => entry.facts.reads == Reads::Answers && entry.facts.needs == [Need::Reference],
+        Form::Choice => entry.facts.reads == Reads::Likelihoods && entry.facts.needs == [Need::Reference],
+        Form::Text => entry.facts.reads == Reads::Likelihoods && entry.facts.needs.is_empty(),
+    };
+    if !fits(entry) {
+        let fit: Vec<&str> =
+            MEASURES.iter().filter(|entry| fits(entry)).map(|entry| entry.facts.name).collect();
+        return Err(Error::TaskMeasure {
+            measure: entry.facts.name,
+            form: task.form().name(),
+            fit: fit.join(", "),
+        });
+    }
+    Ok(TaskFacts {
+        called: file.to_owned(),
+        probe: Probe::named(&task.name),
+        items: task.items(),
+        measure: spec(entry, &task.settings),
+        definition: serde_json::to_value(&task)?,
+    })
+}
+
+/// A user's refusal phrases, as stages hold them.
+pub(crate) fn phrases(text: &str) -> Result<Value> {
+    let wrong = |problem| titer_measures::MeasureError::Phrases { measure: "your file".to_owned(), problem };
+    Ok(serde_json::to_value(PhraseLists::parse(text).map_err(wrong)?)?)
+}
+
+/// Gives a measure other phrases, where it has any.
+pub(crate) fn say_by(measure: &mut MeasureSpec, phrases: &Value) {
+    if !measure.phrases.is_null() {
+        measure.phrases = phrases.clone();
+    }
+}
+
+/// The plan with its measures and their phrases as they are now.
+pub(crate) fn current(plan: &Plan) -> Result<Plan> {
+    let own = match &plan.experiment.probe.refusals {
+        None => PhraseLists::published(),
+        Some(file) => {
+            let text = String::from_utf8_lossy(&read(file.as_ref())?).into_owned();
+            phrases(&text).map_err(|error| Error::Phrases { file: file.clone(), problem: error.chain() })?
+        }
+    };
+    for measure in plan.stages.iter().flat_map(|stage| stage.spec.probes()).flat_map(|probe| &probe.measures)
+    {
+        find(MEASURES, &measure.name)?;
+    }
+    Ok(plan.rejudged(|measure| {
+        let mut current = measure.clone();
+        current.version = find(MEASURES, &measure.name).map_or(measure.version, |entry| entry.facts.version);
+        say_by(&mut current, &own);
+        current
+    }))
+}

@@ -1,0 +1,140 @@
+//! Has answers judged: the measures of a stage's probes, made once.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use candle_core::Device;
+use titer_data::dataset;
+use titer_data::policy::{self, Policy};
+use titer_data::world::{self, World};
+use titer_measures::measures::classifier;
+use titer_measures::registry::make;
+use titer_measures::{Exchange, Judgement, Measure, Parts};
+use titer_plan::stage::{DataSpec, MeasureSpec, Source};
+use titer_plan::{PlannedStage, Probe};
+use titer_store::Store;
+
+use super::{checkpoint, sealed};
+use crate::material::refusals;
+use crate::{Error, Result};
+
+/// The measures of each probe; the first of a probe decides.
+pub(crate) struct Bench {
+    probes: Vec<(Probe, Vec<Named>)>,
+}
+
+/// A measure and its name in the `judge` column.
+type Named = (String, Rc<dyn Measure>);
+
+/// What one measure says of some exchanges, in their order.
+pub(crate) struct Judged<'a> {
+    pub(crate) judge: &'a str,
+    /// Whether it is the one that counts.
+    pub(crate) decides: bool,
+    pub(crate) judgements: Vec<Judgement>,
+}
+
+impl Bench {
+    /// The measures of a stage, from its spec alone: no model that it asks is needed.
+    pub(crate) fn new(stage: &PlannedStage, store: &Store, device: &Device) -> Result<Self> {
+        let probes = stage.spec.probes();
+        let data = OfData::new(stage, store)?;
+        let parts = Parts {
+            refusals: &data.refusals,
+            world: data.world.as_ref(),
+            classifier: data.classifier.as_deref(),
+            device,
+        };
+        // One of each, whatever asks for it: a classifier is large.
+        let mut made: Vec<(&MeasureSpec, Rc<dyn Measure>)> = Vec::new();
+        let mut bench = Self { probes: Vec::new() };
+        for probe in probes {
+            let mut measures = Vec::new();
+            for spec in &probe.measures {
+                let known =
+                    made.iter().find(|(other, _)| *other == spec).map(|(_, measure)| Rc::clone(measure));
+                let measure = match known {
+                    Some(measure) => measure,
+                    None => {
+                        let measure: Rc<dyn Measure> = make(spec, &parts)?.into();
+                        made.push((spec, Rc::clone(&measure)));
+                        measure
+                    }
+                };
+                measures.push((spec.name.clone(), measure));
+            }
+            bench.probes.push((probe.probe, measures));
+        }
+        Ok(bench)
+    }
+
+    /// What each measure of the probe says of the exchanges. They are judged in the order of their items, so
+    /// that a batch is the same whoever puts it together.
+    pub(crate) fn judge(&self, probe: Probe, exchanges: &[Exchange]) -> Result<Vec<Judged<'_>>> {
+        let mut order: Vec<usize> = (0..exchanges.len()).collect();
+        order.sort_by_key(|at| &exchanges[*at].item);
+        let batch: Vec<Exchange> = order.iter().map(|at| exchanges[*at].clone()).collect();
+        let measures = self.probes.iter().find(|(of, _)| *of == probe).map_or(&[][..], |(_, all)| all);
+        let mut all = Vec::new();
+        for (number, (judge, measure)) in measures.iter().enumerate() {
+            let mut placed: Vec<(usize, Judgement)> =
+                order.iter().copied().zip(measure.judge(&batch)?).collect();
+            if placed.len() != exchanges.len() {
+                let (judge, judged) = (judge.clone(), placed.len());
+                return Err(Error::Judgements { judge, judged, asked: exchanges.len() });
+            }
+            placed.sort_by_key(|(at, _)| *at);
+            let judgements = placed.into_iter().map(|(_, judgement)| judgement).collect();
+            all.push(Judged { judge, decides: number == 0, judgements });
+        }
+        Ok(all)
+    }
+}
+
+/// What the data of a stage have for measures.
+#[derive(Default)]
+struct OfData {
+    refusals: Vec<String>,
+    world: Option<Arc<World>>,
+    classifier: Option<PathBuf>,
+}
+
+impl OfData {
+    fn new(stage: &PlannedStage, store: &Store) -> Result<Self> {
+        let Some((data, _)) = stage.spec.asks() else { return Ok(Self::default()) };
+        match data {
+            DataSpec::World(spec) => {
+                let definition: world::Definition = serde_json::from_value(spec.definition.clone())?;
+                let refusals = vec![definition.refusal.clone()];
+                let world = Some(Arc::new(World::new(definition, spec.seed)?));
+                Ok(Self { refusals, world, classifier: None })
+            }
+            DataSpec::Policy(spec) => {
+                let definition: policy::Definition = serde_json::from_value(spec.definition.clone())?;
+                let refusals = refusals(&Policy::new(definition, spec.seed)?);
+                Ok(Self { refusals, ..Self::default() })
+            }
+            DataSpec::Dataset(spec) => {
+                let definition: dataset::Definition = serde_json::from_value(spec.definition.clone())?;
+                let asks = |measure: &MeasureSpec| measure.name == classifier::ENTRY.facts.name;
+                let asked = stage.spec.probes().iter().flat_map(|probe| &probe.measures).any(asks);
+                let judge =
+                    Source::ALL.iter().position(|source| *source == Source::Judge).unwrap_or_default();
+                let input = stage.inputs.get(stage.spec.models() + judge).filter(|_| asked);
+                let none = || Error::MissingInput {
+                    stage: stage.label.clone(),
+                    input: Source::Judge.name().to_owned(),
+                };
+                let classifier = match input {
+                    Some(input) => {
+                        let artifact = sealed(store, input, &stage.label)?;
+                        Some(checkpoint::taken_in(&artifact)?.ok_or_else(none)?)
+                    }
+                    None => None,
+                };
+                Ok(Self { refusals: definition.refusals, world: None, classifier })
+            }
+        }
+    }
+}
