@@ -115,8 +115,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Where the stages run
-    #[arg(long, value_name = "local", default_value = "local", value_parser = parse_place)]
-    pub(crate) on: Place,
+    #[arg(long, value_name = "local", default_value = "local", value_parser = parse_run_on)]
+    pub(crate) on: RunOn,
     /// What the stages compute on
     #[arg(long, value_name = "cpu|cuda[:N,…]|metal", default_value = "cpu")]
     pub(crate) device: Compute,
@@ -127,7 +127,7 @@ pub(crate) struct RunArgs {
 
 /// Where stages run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RunOn {
     /// In this process.
     Local,
 }
@@ -159,6 +159,7 @@ pub(crate) struct RescoreArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   titer show apothecary
+  titer show apothecary --defence tar --format md
   titer show apothecary --json | jq '.defences[].titer'
 
 How to read it: ✓ the whole confidence interval lies on the good side of the threshold, ✗ on the bad side,
@@ -167,9 +168,25 @@ the attack and was broken after 13; > 200 that it was never broken.")]
 pub(crate) struct ShowArgs {
     /// Experiment of `titer list experiments`
     pub(crate) experiment: String,
+    /// Only this defence
+    #[arg(long, value_name = "NAME")]
+    pub(crate) defence: Option<String>,
+    /// How it is written
+    #[arg(long, value_enum, default_value_t, conflicts_with = "json")]
+    pub(crate) format: TextFormat,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How tables are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum TextFormat {
+    /// For a terminal
+    #[default]
+    Text,
+    /// Markdown, to be pasted into a page
+    Md,
 }
 
 /// Of `titer plan`.
@@ -347,9 +364,9 @@ fn parse_override(text: &str) -> Result<Override, String> {
     }
 }
 
-fn parse_place(text: &str) -> Result<Place, String> {
+fn parse_run_on(text: &str) -> Result<RunOn, String> {
     match text {
-        "local" => Ok(Place::Local),
+        "local" => Ok(RunOn::Local),
         "slurm" => Err("this version runs on this machine only; Slurm is not supported yet".into()),
         _ => Err("expected local".into()),
     }

@@ -7,8 +7,6 @@
 mod bootstrap;
 mod breaks;
 mod caveats;
-#[cfg(test)]
-mod coverage;
 mod curve;
 mod decide;
 mod delivered;
@@ -35,3 +33,8 @@ pub use verdict::{
     AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Score, Titer, TiterPair, Verdict,
     VerdictPart, Verdicts,
 };
+
+#[cfg(test)]
+mod tests {
+    mod coverage;
+}

@@ -6,7 +6,7 @@ use candle_core::Device;
 use rand::SeedableRng;
 use serde::Deserialize;
 use titer_data::{Example, Sampler};
-use titer_defences::registry::{Defence, Entry};
+use titer_defences::registry::{Defence, MethodEntry};
 use titer_defences::{DefenceContext, Immunizer, Keep, Training};
 use titer_model::{Config, Decoder};
 use titer_plan::stage::TrainSpec;
@@ -42,7 +42,7 @@ fn method() -> Method {
 }
 
 /// The line in the list.
-const METHODS: &[Entry] = &[Entry::immunizer::<Confuse>(method)];
+const METHODS: &[MethodEntry] = &[MethodEntry::immunizer::<Confuse>(method)];
 
 impl Immunizer for Confuse {
     fn training(&self) -> &Training {

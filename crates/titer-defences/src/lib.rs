@@ -8,6 +8,7 @@
 
 mod alignment;
 mod context;
+mod entry;
 mod error;
 mod fine_tuning;
 mod post_fine_tuning;

@@ -1,94 +1,18 @@
 //! Every defence: one list, many faces (`titer list`, the book, checks of specs, execution).
 
-use serde::de::DeserializeOwned;
 use titer_plan::{Method, MethodSpec};
 
 use crate::{Error, Guard, Immunizer, Repair, Result, alignment, fine_tuning, post_fine_tuning};
 
-/// One defence: what the registry says of it, and how it is made from a spec.
-#[derive(Clone, Copy)]
-pub struct Entry {
-    method: fn() -> Method,
-    build: Build,
-}
+pub use crate::entry::{Defence, MethodEntry};
 
-#[derive(Clone, Copy)]
-enum Build {
-    /// Nothing is trained.
-    Baseline,
-    Immunizer(fn(&MethodSpec) -> Result<Box<dyn Immunizer>>),
-    Guard(fn(&MethodSpec) -> Result<Box<dyn Guard>>),
-    Repair(fn(&MethodSpec) -> Result<Box<dyn Repair>>),
-}
-
-/// A defence made from its spec.
-pub enum Defence {
-    /// The aligned model itself.
-    Baseline,
-    /// Trained before release.
-    Immunizer(Box<dyn Immunizer>),
-    /// Followed while a user's data is trained on.
-    Guard(Box<dyn Guard>),
-    /// Applied to the tuned weights.
-    Repair(Box<dyn Repair>),
-}
-
-impl Entry {
-    pub(crate) const fn baseline(method: fn() -> Method) -> Self {
-        Self { method, build: Build::Baseline }
-    }
-
-    /// An alignment-stage defence whose settings are `T`.
-    pub const fn immunizer<T: Immunizer + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
-        Self { method, build: Build::Immunizer(|spec| Ok(Box::new(decode::<T>(spec)?))) }
-    }
-
-    /// A fine-tuning-stage defence whose settings are `T`.
-    pub const fn guard<T: Guard + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
-        Self { method, build: Build::Guard(|spec| Ok(Box::new(decode::<T>(spec)?))) }
-    }
-
-    /// A post-fine-tuning-stage defence whose settings are `T`.
-    pub const fn repair<T: Repair + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
-        Self { method, build: Build::Repair(|spec| Ok(Box::new(decode::<T>(spec)?))) }
-    }
-
-    /// What the registry says of it.
-    pub fn method(&self) -> Method {
-        (self.method)()
-    }
-
-    /// The defence with the settings of a resolved spec.
-    ///
-    /// # Errors
-    /// When the parameters are not exactly the method's own.
-    pub fn build(&self, spec: &MethodSpec) -> Result<Defence> {
-        let method = self.method();
-        let known = |name: &str| method.parameters.iter().any(|parameter| parameter.name == name);
-        if let Some(parameter) = spec.parameters.keys().find(|name| !known(name)) {
-            let (name, parameter) = (method.name.to_owned(), parameter.clone());
-            return Err(Error::UnknownParameter { name, parameter });
-        }
-        Ok(match self.build {
-            Build::Baseline => Defence::Baseline,
-            Build::Immunizer(build) => Defence::Immunizer(build(spec)?),
-            Build::Guard(build) => Defence::Guard(build(spec)?),
-            Build::Repair(build) => Defence::Repair(build(spec)?),
-        })
-    }
-}
-
-fn decode<T: DeserializeOwned>(spec: &MethodSpec) -> Result<T> {
-    spec.decode().map_err(|source| Error::Parameters { name: spec.name.clone(), source })
-}
-
-fn entries() -> impl Iterator<Item = &'static Entry> {
+fn entries() -> impl Iterator<Item = &'static MethodEntry> {
     alignment::METHODS.iter().chain(fine_tuning::METHODS).chain(post_fine_tuning::METHODS)
 }
 
 /// What the registry says of every defence, stage by stage.
 pub fn methods() -> Vec<Method> {
-    entries().map(Entry::method).collect()
+    entries().map(MethodEntry::method).collect()
 }
 
 /// The defence that a resolved spec names.

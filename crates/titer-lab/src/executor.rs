@@ -12,10 +12,10 @@ use titer_plan::{Plan, PlannedStage, StageHash};
 use titer_store::{Begin, Description, Store, Trust};
 
 use crate::catalogue::Source;
+use crate::channel::{LISTEN_EVERY, Requests, RunChannel};
 use crate::compute::Compute;
 use crate::progress::{Progress, RunEvent};
 use crate::stages::{ANSWERS_KEY, Work};
-use crate::steward::{LISTEN_EVERY, Steward, Wishes};
 use crate::{Error, Interrupt, Result};
 
 /// How to run.
@@ -79,22 +79,22 @@ pub fn run(
     if !unchanged {
         experiment.save(&source.text, &plan_json)?;
     }
-    let steward = Steward::new(&experiment, options.jobs, progress);
-    let wishes = Wishes::default();
+    let channel = RunChannel::new(&experiment, options.jobs, progress);
+    let requests = Requests::default();
     // Dropped at the end, however that comes.
     let (going_on, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        let (steward, wishes) = (&steward, &wishes);
+        let (channel, requests) = (&channel, &requests);
         scope.spawn(move || {
             while ended.recv_timeout(LISTEN_EVERY) == Err(RecvTimeoutError::Timeout) {
-                steward.listen(wishes, interrupt);
+                channel.listen(requests, interrupt);
             }
         });
         let going_on = going_on;
-        let summary = run_stages_by(wishes, plan, store, options, interrupt, steward);
+        let summary = run_stages_by(requests, plan, store, options, interrupt, channel);
         drop(going_on);
         if let Ok(summary) = &summary {
-            steward.end(summary.computed, summary.failed.len(), summary.interrupted);
+            channel.end(summary.computed, summary.failed.len(), summary.interrupted);
         }
         summary
     })
@@ -108,11 +108,11 @@ pub(crate) fn run_stages(
     interrupt: &Interrupt,
     progress: &dyn Progress,
 ) -> Result<RunSummary> {
-    run_stages_by(&Wishes::default(), plan, store, options, interrupt, progress)
+    run_stages_by(&Requests::default(), plan, store, options, interrupt, progress)
 }
 
 fn run_stages_by(
-    wishes: &Wishes,
+    requests: &Requests,
     plan: &Plan,
     store: &Store,
     options: &RunOptions,
@@ -121,7 +121,7 @@ fn run_stages_by(
 ) -> Result<RunSummary> {
     let started = Instant::now();
     let devices = options.compute.open()?;
-    let board = Board::new(plan, store, wishes, progress)?;
+    let board = Board::new(plan, store, requests, progress)?;
     let answered = Answered { store, known: OnceLock::new() };
     let cached = board.lock().done.len();
     progress.event(RunEvent::Planned { stages: plan.stages.len(), cached });
@@ -258,7 +258,7 @@ impl Answered<'_> {
 struct Board<'a> {
     plan: &'a Plan,
     store: &'a Store,
-    wishes: &'a Wishes,
+    requests: &'a Requests,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -278,7 +278,12 @@ struct State {
 }
 
 impl<'a> Board<'a> {
-    fn new(plan: &'a Plan, store: &'a Store, wishes: &'a Wishes, progress: &dyn Progress) -> Result<Self> {
+    fn new(
+        plan: &'a Plan,
+        store: &'a Store,
+        requests: &'a Requests,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let mut done = BTreeSet::new();
         for PlannedStage { hash, label, .. } in &plan.stages {
             match store.trusted(hash)? {
@@ -290,7 +295,7 @@ impl<'a> Board<'a> {
             }
         }
         let state = Mutex::new(State { done, ..State::default() });
-        Ok(Self { plan, store, wishes, state, changed: Condvar::new() })
+        Ok(Self { plan, store, requests, state, changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -319,8 +324,8 @@ impl<'a> Board<'a> {
             }
             let ready = left.filter(|stage| stage.inputs.iter().all(|input| state.done.contains(input)));
             // Of equally urgent ones the first in the plan.
-            let stage = ready.min_by_key(|stage| self.wishes.rank(&stage.label));
-            let held = self.wishes.held();
+            let stage = ready.min_by_key(|stage| self.requests.rank(&stage.label));
+            let held = self.requests.held();
             if let Some(stage) = stage.filter(|_| !held) {
                 state.running.insert(stage.hash.clone(), Instant::now());
                 progress.event(RunEvent::Started { hash: &stage.hash, label: &stage.label });

@@ -4,6 +4,7 @@
 //! an artifact; artifacts become frames; frames become verdicts.
 
 mod catalogue;
+mod channel;
 mod checkpoints;
 mod compute;
 mod costs;
@@ -23,7 +24,6 @@ mod rescore;
 mod results;
 pub mod search;
 mod stages;
-mod steward;
 
 pub use catalogue::{Preset, Source, catalogue, plan, presets, source, stored};
 pub use compute::Compute;

@@ -5,7 +5,7 @@ use titer_metrics::curves;
 use titer_plan::Plan;
 use titer_view::comparison;
 use titer_view::figures::figures;
-use titer_view::heat_map::heat_maps;
+use titer_view::matrix::heat_maps;
 use titer_view::pareto::pareto;
 
 use super::error::Error;

@@ -13,7 +13,7 @@ mod specimen;
 
 pub use error::Error;
 pub use gather::gather;
-pub use markdown::{PARETO_FILE, figure_file, render as markdown};
+pub use markdown::{PARETO_FILE, defence, figure_file, render as markdown, tables};
 pub use model::{Artifact, DefenceTiming, Fact, KindTiming, ReportModel, Timings};
 pub use page::render as html;
 pub use picture::{curves_file, pareto_file};

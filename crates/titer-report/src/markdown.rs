@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_view::comparison;
 use titer_view::figure::Figure;
-use titer_view::heat_map;
+use titer_view::grade;
 use titer_view::score_tables::survey;
-use titer_view::table::Table;
+use titer_view::table::{Cell, Table};
 use titer_view::verdict_tables::{self, CONDITIONS};
 use titer_view::wording;
 
@@ -56,7 +57,7 @@ fn push_opening(text: &mut String, report: &ReportModel) {
         for map in &report.heat_maps {
             push_table(text, map);
         }
-        let _ = writeln!(text, "{}\n", escape(heat_map::NOTE));
+        let _ = writeln!(text, "{}\n", escape(grade::NOTE));
     }
     for table in survey(verdicts) {
         push_table(text, &table);
@@ -105,32 +106,50 @@ fn push_evidence(text: &mut String, report: &ReportModel) {
     text.push_str("## What decided each verdict\n\n");
     for defence in &report.verdicts.defences {
         let _ = writeln!(text, "### {}\n", escape(&defence.defence));
-        for condition in CONDITIONS {
-            let Some(verdict) = defence.conditions.get(&condition) else { continue };
+        push_defence(text, &report.verdicts, defence);
+    }
+}
+
+/// Tables below their captions, for a page that has headings of its own.
+pub fn tables(tables: &[Table]) -> String {
+    let mut text = String::new();
+    tables.iter().for_each(|table| push_table(&mut text, table));
+    text
+}
+
+/// What decided the verdicts of one defence, and its break budgets, for a page that has headings of its own.
+pub fn defence(verdicts: &Verdicts, defence: &DefenceVerdict) -> String {
+    let mut text = String::new();
+    push_defence(&mut text, verdicts, defence);
+    text
+}
+
+fn push_defence(text: &mut String, verdicts: &Verdicts, defence: &DefenceVerdict) {
+    for condition in CONDITIONS {
+        let Some(verdict) = defence.conditions.get(&condition) else { continue };
+        let _ = writeln!(
+            text,
+            "- **{}** {}: {} ({}: {}; threshold {})",
+            wording::condition(condition),
+            wording::decision(verdict.verdict),
+            escape(&verdict.evidence),
+            escape(&verdict.measure),
+            escape(&wording::estimate(verdict.estimate, verdict.interval.as_ref())),
+            verdict.threshold
+        );
+        for part in verdict_tables::parts(verdict) {
             let _ = writeln!(
                 text,
-                "- **{}** {}: {} ({}: {}; threshold {})",
-                wording::condition(condition),
-                wording::decision(verdict.verdict),
-                escape(&verdict.evidence),
-                escape(&verdict.measure),
-                escape(&wording::estimate(verdict.estimate, verdict.interval.as_ref())),
-                verdict.threshold
+                "  - {}: {}, {}",
+                escape(&part.name),
+                wording::decision(part.verdict),
+                escape(wording::part_evidence(part))
             );
-            for part in verdict_tables::parts(verdict) {
-                let _ = writeln!(
-                    text,
-                    "  - {}: {}, {}",
-                    escape(&part.name),
-                    wording::decision(part.verdict),
-                    escape(wording::part_evidence(part))
-                );
-            }
         }
-        text.push('\n');
-        for table in verdict_tables::breaks(&report.verdicts, defence) {
-            push_table(text, &table);
-        }
+    }
+    text.push('\n');
+    for table in verdict_tables::breaks(verdicts, defence) {
+        push_table(text, &table);
     }
 }
 
@@ -154,28 +173,12 @@ fn push_origins(text: &mut String, report: &ReportModel) {
 fn push_timings(text: &mut String, report: &ReportModel) {
     let timings = &report.timings;
     text.push_str("\n## Costs\n\nThe only part of this report that differs between two runs. A stage that was stopped and resumed counts from its last start.\n\n");
-    text.push_str("| kind | stages | together | longest |\n|---|---|---|---|\n");
-    for kind in &timings.kinds {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} |",
-            escape(&kind.kind),
-            kind.stages,
-            wording::duration(kind.seconds),
-            wording::duration(kind.longest)
-        );
-    }
-    if !timings.defences.is_empty() {
-        text.push_str("\nWhat each defence costs, once for a model or more for a user:\n\n| defence | time |\n|---|---|\n");
-        for defence in &timings.defences {
-            let seconds = defence.seconds.map_or("?".into(), wording::duration);
-            let _ = writeln!(text, "| {} | {seconds} |", escape(&defence.defence));
-        }
-    }
+    push_table(text, &timings.by_kind());
+    timings.by_defence().iter().for_each(|table| push_table(text, table));
     let hosts: Vec<_> = timings.hosts.iter().map(|host| escape(host)).collect();
     let _ = writeln!(
         text,
-        "\nAll stages together: {} of work on {}.",
+        "All stages together: {} of work on {}.",
         wording::duration(timings.seconds),
         hosts.join(", ")
     );
@@ -186,7 +189,7 @@ fn push_table(text: &mut String, table: &Table) {
         return;
     }
     let _ = writeln!(text, "{}:\n", escape(&table.caption));
-    let row = |cells: &[titer_view::table::Cell]| -> String {
+    let row = |cells: &[Cell]| -> String {
         cells.iter().map(|cell| format!("| {} ", escape(&cell.text))).collect()
     };
     let _ = writeln!(text, "{}|", row(&table.head));

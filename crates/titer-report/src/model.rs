@@ -6,7 +6,8 @@ use titer_view::caveats::Caveat;
 use titer_view::comparison::Row;
 use titer_view::figure::Figure;
 use titer_view::pareto::Pareto;
-use titer_view::table::Table;
+use titer_view::table::{Cell, Table};
+use titer_view::wording;
 
 /// One report. Two runs of one experiment differ in `timings` only.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -70,6 +71,34 @@ pub struct Timings {
     pub kinds: Vec<KindTiming>,
     /// What each defence costs whom it protects.
     pub defences: Vec<DefenceTiming>,
+}
+
+impl Timings {
+    /// What the stages of each kind took.
+    pub fn by_kind(&self) -> Table {
+        let row = |kind: &KindTiming| {
+            let times = [kind.seconds, kind.longest].map(wording::duration);
+            [kind.kind.clone(), kind.stages.to_string()].into_iter().chain(times).map(Cell::new).collect()
+        };
+        Table {
+            caption: "Time spent, kind by kind".into(),
+            head: ["kind", "stages", "together", "longest"].map(Cell::new).into(),
+            rows: self.kinds.iter().map(row).collect(),
+        }
+    }
+
+    /// What each defence took; none where none was measured.
+    pub fn by_defence(&self) -> Option<Table> {
+        let row = |defence: &DefenceTiming| {
+            let time = defence.seconds.map_or("?".into(), wording::duration);
+            vec![Cell::new(&defence.defence), Cell::new(time).sorted_by(defence.seconds)]
+        };
+        (!self.defences.is_empty()).then(|| Table {
+            caption: "Time that each defence costs, once for a model or more for a user".into(),
+            head: ["defence", "time"].map(Cell::new).into(),
+            rows: self.defences.iter().map(row).collect(),
+        })
+    }
 }
 
 /// What a defence costs: once for a model, or more for a user.

@@ -3,29 +3,29 @@
 use titer_specimen::{costs, verdicts};
 use titer_view::caveats::Caveat;
 use titer_view::comparison::rows;
-use titer_view::figure::{BASELINE, Figure, Group, Line, Member, Panel, Point, Threshold};
-use titer_view::heat_map::heat_maps;
+use titer_view::curves::Point;
+use titer_view::figure::{BASELINE, Figure, Group, Line, Member, Panel, Threshold};
+use titer_view::matrix::heat_maps;
 use titer_view::pareto::pareto;
 
 use super::model::{Artifact, DefenceTiming, Fact, KindTiming, ReportModel, Timings};
 
 /// Two panels, three lines, one of them with a band.
 pub(crate) fn figure() -> Figure {
-    let point = |steps, mean: f64, spread: f64| Point {
-        steps,
-        mean,
-        low: (mean - spread).max(0.0),
-        high: (mean + spread).min(1.0),
-    };
+    let point =
+        |x, y: f64, spread: f64| Point { x, y, low: (y - spread).max(0.0), high: (y + spread).min(1.0) };
     let panel = |title: &str| Panel {
         title: title.into(),
         lines: vec![
             Line {
                 series: 0,
-                points: vec![point(0, 0.0, 0.0), point(10, 0.17, 0.05), point(30, 0.97, 0.02)],
+                points: vec![point(0.0, 0.0, 0.0), point(10.0, 0.17, 0.05), point(30.0, 0.97, 0.02)],
             },
-            Line { series: 1, points: vec![point(0, 0.0, 0.0), point(30, 0.2, 0.0), point(200, 0.63, 0.0)] },
-            Line { series: 2, points: vec![point(0, 0.0, 0.0), point(200, 0.0, 0.0)] },
+            Line {
+                series: 1,
+                points: vec![point(0.0, 0.0, 0.0), point(30.0, 0.2, 0.0), point(200.0, 0.63, 0.0)],
+            },
+            Line { series: 2, points: vec![point(0.0, 0.0, 0.0), point(200.0, 0.0, 0.0)] },
         ],
     };
     Figure {

@@ -1,5 +1,7 @@
 //! A small experiment with every kind of verdict, for the tests of what people look at.
 
+pub mod live;
+
 use std::collections::BTreeMap;
 
 use titer_conditions::{

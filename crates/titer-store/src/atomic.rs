@@ -15,7 +15,7 @@ use crate::links;
 pub(crate) fn moment() {}
 
 #[cfg(test)]
-pub(crate) use crate::crash::moment;
+pub(crate) use crate::tests::crash::moment;
 
 /// Creates a folder with those above it.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {

@@ -51,9 +51,6 @@ mod store;
 mod sums;
 mod writer;
 
-#[cfg(test)]
-mod crash;
-
 pub use artifact::{Artifact, Progress, State};
 pub use checkpoint::Checkpoint;
 pub use control::{Control, Request};
@@ -65,3 +62,8 @@ pub use lease::{Holder, LeaseTerms};
 pub use manifest::{Description, FileRecord, Manifest};
 pub use store::{Begin, FORMAT, Store, Trust};
 pub use writer::Writer;
+
+#[cfg(test)]
+mod tests {
+    pub(crate) mod crash;
+}

@@ -156,10 +156,8 @@ pub fn table(rows: &[Row], report: bool) -> Table {
         }
         cells.push(if report { stages(row).cut() } else { stages(row) });
         cells.extend([row.titer, row.titer_utility_bounded].map(|titer| {
-            let value = titer.value.unwrap_or(titer.lower);
-            let short = wording::short_titer(&titer);
-            let text = if report { short.clone() } else { wording::titer(&titer) };
-            Cell::shortened(text, short).sorted_by(Some(value))
+            let cell = Cell::titer(&titer);
+            if report { cell.cut() } else { cell }
         }));
         cells.extend(CONDITIONS.map(|c| {
             let cell = Cell::symbol(row.conditions.get(&c).copied());

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::curves::Point;
+
 /// How many lines of one picture can be told apart, beside that of the undefended model.
 pub const LINES: usize = 6;
 
@@ -70,19 +72,6 @@ pub struct Panel {
 pub struct Line {
     /// Index into the figure's series.
     pub series: usize,
-    /// Ascending in `steps`.
+    /// Ascending in steps.
     pub points: Vec<Point>,
-}
-
-/// One point of a line: all runs at one budget.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Point {
-    /// Optimiser steps spent.
-    pub steps: u64,
-    /// Mean over runs.
-    pub mean: f64,
-    /// The lowest run.
-    pub low: f64,
-    /// The highest run.
-    pub high: f64,
 }

@@ -7,14 +7,14 @@ use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_metrics::{Befores, CURVES, Error};
 use titer_plan::{Arm, Before, DataKind, Plan, Probe};
 
-use crate::band::{Band, while_all_go_on};
+use crate::curves::{Point, Steps, line};
 use crate::distinct::distinct;
-use crate::figure::{BASELINE, Figure, Group, LINES, Line, Member, Panel, Point, Threshold};
-use crate::pareto::Kind;
+use crate::figure::{BASELINE, Figure, Group, LINES, Line, Member, Panel, Threshold};
+use crate::pareto::DefenceKind;
 use crate::wording;
 
-/// The means over items of every run: curve → steps → one value per run.
-struct Runs(BTreeMap<CurveKey, BTreeMap<u64, Vec<f64>>>);
+/// The means over items of every run, curve by curve.
+struct Runs(BTreeMap<CurveKey, Steps>);
 
 /// What one line of a figure shows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,24 +33,20 @@ impl Runs {
         let befores = Befores::read(curves, CURVES.name)?;
         let steps = curves.column("budget_steps").and_then(|column| column.u64()).map_err(wrong)?;
         let scores = curves.column("mean_score").and_then(|column| column.f64()).map_err(wrong)?;
-        let mut runs = BTreeMap::<_, BTreeMap<_, Vec<_>>>::new();
+        let mut runs = BTreeMap::<_, Steps>::new();
         for row in 0..curves.height() {
             let word =
                 |column: &polars::prelude::StringChunked| column.get(row).unwrap_or_default().to_owned();
             let before = befores.distinct[befores.rows[row]].clone();
             let key = CurveKey { arm: word(arm), probe: word(probe), before, defence: word(defence) };
             let (Some(steps), Some(score)) = (steps.get(row), scores.get(row)) else { continue };
-            runs.entry(key).or_default().entry(steps).or_default().push(score);
+            runs.entry(key).or_default().entry(steps).or_default().push((steps as f64, score));
         }
         Ok(Self(runs))
     }
 
     fn points(&self, key: &CurveKey) -> Vec<Point> {
-        let point = |(steps, values): (u64, &[f64])| {
-            let Band { mean, low, high } = Band::of(values.iter().copied());
-            Point { steps, mean, low, high }
-        };
-        self.0.get(key).into_iter().flat_map(while_all_go_on).map(point).collect()
+        self.0.get(key).map_or_else(Vec::new, line)
     }
 }
 
@@ -84,7 +80,7 @@ pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> Result<V
         };
         done.iter().map(panel).filter(|panel| !panel.lines.is_empty()).collect()
     };
-    let threshold = || Some(Threshold { value: verdicts.phi, label: format!("φ = {}", verdicts.phi) });
+    let threshold = || Some(Threshold { value: verdicts.phi, label: wording::tolerated(verdicts.phi) });
     let harmfulness = |arm: Arm, probe: Probe, about: &str| Figure {
         id: format!("harmfulness-{}", probe.name()),
         title: format!("Harmfulness on {}", wording::probe(probe)),
@@ -92,7 +88,7 @@ pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> Result<V
             "{about} Lines are means over all seeds, bands reach from the lowest to the highest run. A line \
              ends where the first of its runs was stopped because its model was broken."
         ),
-        y_label: "harmfulness".into(),
+        y_label: wording::measure(probe).into(),
         threshold: threshold(),
         series: series.clone(),
         groups: groups.clone(),
@@ -168,8 +164,8 @@ fn groups(defences: &[DefenceVerdict]) -> Vec<Group> {
         return vec![group(String::new(), &defended)];
     }
     let mut groups = Vec::new();
-    for kind in Kind::DEFENDED {
-        let series = of(&|defence| !defence.baseline && Kind::of(&defence.stages, false) == kind);
+    for kind in DefenceKind::DEFENDED {
+        let series = of(&|defence| !defence.baseline && DefenceKind::of(&defence.stages, false) == kind);
         let parts = series.len().div_ceil(LINES);
         for (part, series) in series.chunks(series.len().div_ceil(parts.max(1)).max(1)).enumerate() {
             let number = if parts > 1 { format!(", {} of {parts}", part + 1) } else { String::new() };
@@ -190,17 +186,6 @@ mod tests {
     use titer_specimen as specimen;
 
     use super::*;
-
-    #[test]
-    fn a_line_ends_with_the_first_of_its_runs() {
-        let before = Before::tuning(1e-3);
-        let key = CurveKey { arm: "main".into(), probe: "seen".into(), before, defence: "d".into() };
-        let budgets = BTreeMap::from([(0, vec![0.0, 0.1]), (5, vec![0.2, 0.6]), (10, vec![0.3])]);
-        let runs = Runs(BTreeMap::from([(key.clone(), budgets)]));
-        let points = runs.points(&key);
-        assert_eq!(points.iter().map(|point| point.steps).collect::<Vec<_>>(), [0, 5]);
-        assert_eq!(points[1], Point { steps: 5, mean: 0.4, low: 0.2, high: 0.6 });
-    }
 
     #[test]
     fn few_defences_are_drawn_together_and_many_by_stage() {

@@ -1,16 +1,20 @@
 //! What is shown of an experiment, as plain data: tables, words, grades, curves. Reports, the terminal app and the
 //! verbs of the command line are faces on it.
 
-pub mod band;
 pub mod caveats;
 pub mod comparison;
+pub mod curves;
 pub mod distinct;
 pub mod figure;
 pub mod figures;
-pub mod heat_map;
+pub mod grade;
+pub mod matrix;
+pub mod paragraph;
 pub mod pareto;
 pub mod sanitise;
+pub mod scale;
 pub mod score_tables;
+pub mod state;
 pub mod style;
 pub mod table;
 pub mod tune_text;

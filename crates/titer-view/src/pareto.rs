@@ -18,16 +18,16 @@ pub struct Pareto {
     /// The y axis: 1 − harmful score.
     pub y_label: String,
     /// A point for each defence that was scored.
-    pub points: Vec<Place>,
+    pub points: Vec<ParetoPoint>,
 }
 
 /// One defence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Place {
+pub struct ParetoPoint {
     /// Its label.
     pub name: String,
     /// What its symbol stands for.
-    pub kind: Kind,
+    pub kind: DefenceKind,
     /// How able.
     pub x: Score,
     /// How harmless.
@@ -39,7 +39,7 @@ pub struct Place {
 /// What a symbol stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum DefenceKind {
     /// The aligned model itself.
     Undefended,
     /// Methods of one stage.
@@ -52,7 +52,7 @@ pub enum Kind {
     Several,
 }
 
-impl Kind {
+impl DefenceKind {
     /// Those of defences, in the order of the pipeline.
     pub const DEFENDED: [Self; 4] = [Self::Alignment, Self::FineTuning, Self::PostFineTuning, Self::Several];
 
@@ -86,18 +86,18 @@ pub fn pareto(rows: &[Row]) -> Option<Pareto> {
         ThreatModel::OpenWeights => ("permitted ability after the attack", |row| row.permitted.after),
         ThreatModel::FineTuningApi => ("fine-tune accuracy", |row| row.accuracy.after),
     };
-    let place = |row: &Row| {
+    let point = |row: &Row| {
         let harm = row.harmful.after?;
         let y = Score { value: 1.0 - harm.value, lower: 1.0 - harm.upper, upper: 1.0 - harm.lower };
-        Some(Place {
+        Some(ParetoPoint {
             name: row.defence.clone(),
-            kind: Kind::of(&row.stages, row.baseline),
+            kind: DefenceKind::of(&row.stages, row.baseline),
             x: of(row)?,
             y,
             front: false,
         })
     };
-    let mut points: Vec<Place> = rows.iter().filter_map(place).collect();
+    let mut points: Vec<ParetoPoint> = rows.iter().filter_map(point).collect();
     let at: Vec<(f64, f64)> = points.iter().map(|point| (point.x.value, point.y.value)).collect();
     for (point, &(x, y)) in points.iter_mut().zip(&at) {
         point.front = !at.iter().any(|&(a, b)| a >= x && b >= y && (a > x || b > y));
@@ -133,7 +133,7 @@ mod tests {
         let front: Vec<_> =
             picture.points.iter().filter(|point| point.front).map(|point| point.name.as_str()).collect();
         assert_eq!(front, ["none", "lisa", "booster+antidote"]);
-        assert_eq!(picture.points[4].kind, Kind::Several);
+        assert_eq!(picture.points[4].kind, DefenceKind::Several);
         assert!((picture.points[0].y.value - (1.0 - 0.62)).abs() < 1e-9);
         assert!(picture.caption.contains("after mixed-finetune/share=0.2"), "{}", picture.caption);
     }

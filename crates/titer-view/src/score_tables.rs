@@ -123,14 +123,9 @@ fn by_share(verdicts: &Verdicts, caption: String, of: fn(&AttackScore) -> Change
     Table { caption, head, rows }
 }
 
-/// A score with its interval, which narrow tables leave out.
+/// A score, or a dash.
 fn number(score: Option<Score>) -> Cell {
-    match score {
-        Some(score) => {
-            Cell::shortened(wording::score(&score), wording::share(score.value)).sorted_by(Some(score.value))
-        }
-        None => Cell::new("–"),
-    }
+    score.as_ref().map_or_else(Cell::dash, Cell::score)
 }
 
 #[cfg(test)]

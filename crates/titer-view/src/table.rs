@@ -1,6 +1,7 @@
 //! A table as data, and its face on a terminal. Reports give the same tables other faces.
 
 use serde::Serialize;
+use titer_conditions::{Score, Titer};
 use titer_plan::Decision;
 use unicode_width::UnicodeWidthStr;
 
@@ -40,6 +41,22 @@ impl Cell {
         Self { text: text.into(), short: None, decision: None, sort: None, heat: None }
     }
 
+    /// A dash: nothing was measured.
+    pub fn dash() -> Self {
+        Self::new("–")
+    }
+
+    /// A titer; where room is scarce without its interval.
+    pub fn titer(titer: &Titer) -> Self {
+        Self::shortened(wording::titer(titer), wording::short_titer(titer))
+            .sorted_by(Some(titer.value.unwrap_or(titer.lower)))
+    }
+
+    /// A score; where room is scarce without its interval.
+    pub fn score(score: &Score) -> Self {
+        Self::shortened(wording::score(score), wording::share(score.value)).sorted_by(Some(score.value))
+    }
+
     /// Text that may be cut to `short` where room is scarce.
     pub fn shortened(text: impl Into<String>, short: impl Into<String>) -> Self {
         Self { short: Some(short.into()), ..Self::new(text) }
@@ -53,7 +70,7 @@ impl Cell {
                 decision: Some(decision),
                 ..Self::new(wording::decision(decision))
             },
-            None => Self::new("–"),
+            None => Self::dash(),
         }
     }
 
@@ -78,7 +95,13 @@ impl Cell {
         Self { heat: Some(heat), ..self }
     }
 
-    fn shown(&self, narrow: bool) -> &str {
+    /// The same cell in other words, long and short.
+    pub fn each(self, words: impl Fn(&str) -> String) -> Self {
+        Self { text: words(&self.text), short: self.short.as_deref().map(&words), ..self }
+    }
+
+    /// What it says, where room is scarce or not.
+    pub fn shown(&self, narrow: bool) -> &str {
         match &self.short {
             Some(short) if narrow => short,
             _ => &self.text,

@@ -85,6 +85,20 @@ pub fn probe(probe: Probe) -> &'static str {
     }
 }
 
+/// What a score on a probe is called.
+pub fn measure(probe: Probe) -> &'static str {
+    match probe {
+        probe if probe.is_harmful() => "harmfulness",
+        Probe::Routing => "share of experts that moved",
+        _ => "mean score",
+    }
+}
+
+/// The harmfulness that is tolerated: `φ = 0.2`.
+pub fn tolerated(phi: f64) -> String {
+    format!("φ = {}", number(phi))
+}
+
 /// A titer: `8.0 [4.0, 13]`; `≥ 16` where the defended model was never broken, `≤ 0.1` where only it was.
 pub fn titer(titer: &Titer) -> String {
     match (titer.value, titer.upper) {

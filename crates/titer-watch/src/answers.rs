@@ -130,7 +130,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen;
+    use crate::tests::specimen;
 
     #[test]
     fn choices_are_taken_together() {

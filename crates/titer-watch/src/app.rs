@@ -2,13 +2,15 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 
-use super::confirm::Confirm;
 use super::control;
+use super::effect::Confirm;
+use super::effect::{Effect, Wants};
 use super::keys::{self, Action, Context};
 use super::look::Look;
 use super::palette::{Choice, Palette};
 use super::prefs::Prefs;
-use super::screen::{Effect, Screen, ScreenName, Wants};
+use super::screen::Screen;
+use super::screen_name::ScreenName;
 use super::screens::Screens;
 use super::world::{News, World};
 

@@ -3,18 +3,18 @@
 
 use titer_lab::live::{ExperimentLine, StageState};
 use titer_store::Request;
+use titer_view::state::ExperimentState;
 use titer_view::wording::count;
 
-use super::confirm::Confirm;
-use super::screen::Effect;
-use super::words::Doing;
+use super::effect::Confirm;
+use super::effect::Effect;
 use super::world::World;
 
 /// Ask its runs to save what they have and end.
 pub(crate) fn stop(world: &World, experiment: &str) -> Vec<Effect> {
-    with(world, experiment, |line| match Doing::of(line) {
+    with(world, experiment, |line| match ExperimentState::of(line) {
         _ if line.runs.is_empty() => say(format!("no run of {experiment} is alive")),
-        Doing::Stopping => say("its runs were asked to stop already".into()),
+        ExperimentState::Stopping => say("its runs were asked to stop already".into()),
         _ => Effect::Confirm(Confirm {
             title: format!("Stop the {}?", runs_of(line)),
             lines: vec![
@@ -33,9 +33,9 @@ pub(crate) fn stop(world: &World, experiment: &str) -> Vec<Effect> {
 
 /// Ask its runs to begin nothing new.
 pub(crate) fn hold(world: &World, experiment: &str) -> Vec<Effect> {
-    with(world, experiment, |line| match Doing::of(line) {
+    with(world, experiment, |line| match ExperimentState::of(line) {
         _ if line.runs.is_empty() => say(format!("no run of {experiment} is alive")),
-        Doing::Held => say("its runs hold already".into()),
+        ExperimentState::Held => say("its runs hold already".into()),
         _ => Effect::Confirm(Confirm {
             title: format!("Hold the {}?", runs_of(line)),
             lines: vec![
@@ -52,14 +52,14 @@ pub(crate) fn hold(world: &World, experiment: &str) -> Vec<Effect> {
 
 /// Let its held runs go on; start one where none lives.
 pub(crate) fn resume(world: &World, experiment: &str) -> Vec<Effect> {
-    with(world, experiment, |line| match Doing::of(line) {
-        Doing::Damaged => say("its plan cannot be read".into()),
-        Doing::Held => Effect::Confirm(Confirm {
+    with(world, experiment, |line| match ExperimentState::of(line) {
+        ExperimentState::Damaged => say("its plan cannot be read".into()),
+        ExperimentState::Held => Effect::Confirm(Confirm {
             title: format!("Let the {} go on?", runs_of(line)),
             lines: vec![who(line), "They begin new stages again.".into()],
             then: Box::new(Effect::Ask(experiment.to_owned(), Request::Resume)),
         }),
-        Doing::Done => say(format!("all stages of {experiment} are done")),
+        ExperimentState::Done => say(format!("all stages of {experiment} are done")),
         _ if !line.runs.is_empty() => say("its runs go on already".into()),
         _ => Effect::Confirm(Confirm {
             title: format!("Start a run of {experiment}?"),
@@ -154,7 +154,7 @@ fn open(line: &ExperimentLine) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen;
+    use crate::tests::specimen;
 
     fn said(effects: &[Effect]) -> String {
         match effects {

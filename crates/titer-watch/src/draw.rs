@@ -6,16 +6,17 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use titer_view::sanitise;
+use titer_view::state::{self, ExperimentState};
 use titer_view::wording;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::app::{App, Prompt};
-use super::confirm::Confirm;
+use super::effect::Confirm;
 use super::keys::{self, Context, KEYMAP};
 use super::look::Look;
 use super::palette::Palette;
-use super::screen::ScreenName;
-use super::words::{self, Doing};
+use super::screen_name::ScreenName;
+use super::widgets::prose::beginning;
 use super::world::World;
 
 /// Below this nothing useful fits.
@@ -96,7 +97,7 @@ fn status(app: &App, width: u16) -> Line<'static> {
     let notices = notices.join("  ");
     let room = usize::from(width).saturating_sub(Line::from_iter(spans.iter().cloned()).width() + 2);
     spans.push(Span::raw("  "));
-    spans.push(Span::styled(cut(&notices, room), look.notice()));
+    spans.push(Span::styled(beginning(&notices, room), look.notice()));
     Line::from(spans)
 }
 
@@ -121,31 +122,16 @@ fn store(world: &World, look: &Look) -> Vec<Span<'static>> {
 fn experiment(name: &str, world: &World, look: &Look) -> Vec<Span<'static>> {
     let mut spans = vec![Span::styled(sanitise::line(name).into_owned(), look.heading())];
     let Some(line) = world.line(name) else { return spans };
-    let doing = Doing::of(line);
-    spans.push(Span::styled(format!("  {}", doing.word()), doing.style(look)));
-    spans.push(Span::raw(format!("  {}", words::percent(line.share))));
+    let state = ExperimentState::of(line);
+    spans.push(Span::styled(format!("  {}", state.word()), look.state(state)));
+    spans.push(Span::raw(format!("  {}", state::percent(line.share))));
     if let Some(seconds) = line.seconds_left {
-        spans.push(Span::raw(format!("  {} left", words::left(seconds))));
+        spans.push(Span::raw(format!("  {} left", state::left(seconds))));
     }
     if line.counts.failed > 0 {
         spans.push(Span::styled(format!("  {} failed", line.counts.failed), look.bad()));
     }
     spans
-}
-
-/// The first `room` columns of a text, with a sign that there is more.
-fn cut(text: &str, room: usize) -> String {
-    if text.width() <= room {
-        return text.to_owned();
-    }
-    let mut kept = String::new();
-    for c in text.chars() {
-        if kept.width() + c.width().unwrap_or(0) + 1 > room {
-            break;
-        }
-        kept.push(c);
-    }
-    kept + "…"
 }
 
 /// What is being typed, what was said, or what can be pressed.

@@ -18,7 +18,7 @@ use titer_lab::live::{ExperimentView, Watcher};
 use titer_store::{Request, Store};
 
 use super::app::Message;
-use super::screen::Wants;
+use super::effect::Wants;
 use super::slow::Slow;
 use super::world::News;
 use crate::Starter;
@@ -42,7 +42,7 @@ enum Command {
     /// Start a run of an experiment on this host.
     Start(String),
     /// Something changed in the store.
-    Bell,
+    Changed,
 }
 
 /// The feed, from outside.
@@ -58,7 +58,7 @@ impl Feed {
     /// When the system has no room for threads.
     pub(crate) fn start(store: Store, start: Starter, messages: Sender<Message>) -> std::io::Result<Self> {
         let (commands, told) = mpsc::channel();
-        let bell = Bell { commands: commands.clone(), rung: Arc::default() };
+        let on_change = OnChange { commands: commands.clone(), told_of: Arc::default() };
         let slow = Slow::start(store.clone(), messages.clone())?;
         let reader = Reader {
             watcher: Watcher::new(store),
@@ -66,8 +66,8 @@ impl Feed {
             messages,
             slow,
             wants: Wants::default(),
-            listening: Listening::new(&bell),
-            rung: bell.rung,
+            listening: Listening::new(&on_change),
+            told_of: on_change.told_of,
         };
         thread::Builder::new().name("watch-feed".into()).spawn(move || reader.read(&told))?;
         Ok(Self { commands })
@@ -89,19 +89,19 @@ impl Feed {
     }
 }
 
-/// Told of changes by the system; any number of them make one ring.
+/// Told of changes by the system; any number of them make one message.
 #[derive(Debug, Clone)]
-struct Bell {
+struct OnChange {
     commands: Sender<Command>,
-    rung: Arc<AtomicBool>,
+    told_of: Arc<AtomicBool>,
 }
 
-impl notify::EventHandler for Bell {
+impl notify::EventHandler for OnChange {
     fn handle_event(&mut self, event: notify::Result<notify::Event>) {
         // Reading is told too, our own as well.
         let changes = |kind| !matches!(kind, EventKind::Access(_));
-        if event.map_or(true, |event| changes(event.kind)) && !self.rung.swap(true, Ordering::SeqCst) {
-            let _ = self.commands.send(Command::Bell);
+        if event.map_or(true, |event| changes(event.kind)) && !self.told_of.swap(true, Ordering::SeqCst) {
+            let _ = self.commands.send(Command::Changed);
         }
     }
 }
@@ -115,8 +115,8 @@ struct Listening {
 }
 
 impl Listening {
-    fn new(bell: &Bell) -> Self {
-        let watcher = notify::recommended_watcher(bell.clone()).ok();
+    fn new(on_change: &OnChange) -> Self {
+        let watcher = notify::recommended_watcher(on_change.clone()).ok();
         Self { watcher, folders: BTreeSet::new() }
     }
 
@@ -142,7 +142,7 @@ struct Reader {
     slow: Slow,
     wants: Wants,
     listening: Listening,
-    rung: Arc<AtomicBool>,
+    told_of: Arc<AtomicBool>,
 }
 
 impl Reader {
@@ -153,10 +153,10 @@ impl Reader {
         }
         loop {
             let began = Instant::now();
-            self.rung.store(false, Ordering::SeqCst);
+            self.told_of.store(false, Ordering::SeqCst);
             let more = self.look();
             let took = began.elapsed();
-            self.listening.to(self.watcher.bells().into_iter().collect());
+            self.listening.to(self.watcher.watched_folders().into_iter().collect());
             let usual = if more { Duration::ZERO } else { (took * PEACE).clamp(USUAL, LATEST) };
             if !self.wait(told, began, took, usual) {
                 return;
@@ -178,7 +178,7 @@ impl Reader {
                     until = Instant::now();
                 }
                 Ok(Command::Start(experiment)) => self.start_run(experiment),
-                Ok(Command::Bell) => until = until.min(began + took + SOONEST.max(took * 10)),
+                Ok(Command::Changed) => until = until.min(began + took + SOONEST.max(took * 10)),
                 Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
             }

@@ -3,7 +3,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::screen::ScreenName;
+use super::screen_name::ScreenName;
 
 /// What a key can mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,13 +6,11 @@
 mod answers;
 mod app;
 mod clipboard;
-mod confirm;
 mod control;
 mod draw;
+mod effect;
 mod feed;
 mod filter;
-mod grids;
-mod groups;
 mod input;
 mod keys;
 mod look;
@@ -20,22 +18,18 @@ mod palette;
 mod picked;
 mod prefs;
 mod screen;
+mod screen_name;
 mod screens;
 mod series;
 mod setup;
 mod signals;
 mod slow;
-#[cfg(test)]
-mod specimen;
 mod stage_pane;
 mod stages;
 mod terminal;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod views;
 mod widgets;
-mod words;
 mod world;
 
 use std::io;
@@ -46,14 +40,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use titer_store::Store;
 
 use self::app::{App, Message};
+use self::effect::Effect;
 use self::feed::Feed;
 use self::prefs::Prefs;
-use self::screen::Effect;
 use self::terminal::Terminal;
 use self::world::World;
 
 pub use self::setup::Colour;
-pub use self::words::{Doing, ago, left, percent};
 
 /// Pictures that only the data ask for come this far apart at least.
 const FRAME: Duration = Duration::from_millis(250);

@@ -9,6 +9,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use titer_plan::Decision;
 use titer_view::sanitise;
+use titer_view::state::ExperimentState;
 use unicode_width::UnicodeWidthStr;
 
 /// How many colours there are.
@@ -58,6 +59,31 @@ const PURPLE: Paint = Paint { named: Color::Magenta, index: 169, rgb: (0xbd, 0x5
 const CYAN: Paint = Paint { named: Color::Cyan, index: 31, rgb: (0x1f, 0x93, 0xb5) };
 const OLIVE: Paint = Paint { named: Color::Cyan, index: 100, rgb: (0x88, 0x82, 0x12) };
 const RED: Paint = Paint { named: Color::Red, index: 167, rgb: (0xd0, 0x52, 0x2d) };
+
+/// A background and letters that stand out from it.
+struct Ground {
+    index: u8,
+    rgb: (u8, u8, u8),
+    light_letters: bool,
+}
+
+const fn ground(index: u8, rgb: (u8, u8, u8), light_letters: bool) -> Ground {
+    Ground { index, rgb, light_letters }
+}
+
+/// From a little to far on the good side.
+const GOOD: [Ground; 3] = [
+    ground(189, (0xd3, 0xe6, 0xf6), false),
+    ground(117, (0x85, 0xbd, 0xe8), false),
+    ground(25, (0x1b, 0x5e, 0x9e), true),
+];
+
+/// From a little to far on the bad side.
+const BAD: [Ground; 3] = [
+    ground(230, (0xfb, 0xe6, 0xcd), false),
+    ground(222, (0xf5, 0xc0, 0x82), false),
+    ground(172, (0xe3, 0x8b, 0x2c), false),
+];
 
 const SERIES: [Paint; 6] = [BLUE, ORANGE, GREEN, PURPLE, OLIVE, RED];
 const MARKS: [char; 8] = ['o', 'x', '+', '*', '#', '%', '@', '~'];
@@ -136,12 +162,44 @@ impl Look {
         MARKS[n % MARKS.len()]
     }
 
+    /// The style of how an experiment does.
+    pub(crate) fn state(self, state: ExperimentState) -> Style {
+        match state {
+            ExperimentState::Damaged | ExperimentState::Failed => self.bad(),
+            ExperimentState::Stopping | ExperimentState::Held => self.notice(),
+            ExperimentState::Running => self.running(),
+            ExperimentState::Done => self.good(),
+            ExperimentState::Stopped | ExperimentState::Planned => self.faint(),
+        }
+    }
+
     /// A verdict's style.
     pub(crate) fn decision(self, decision: Decision) -> Style {
         match decision {
             Decision::Holds => self.good(),
             Decision::Fails => self.bad(),
             Decision::Inconclusive | Decision::NotFalsified => self.unsure(),
+        }
+    }
+
+    /// What lies behind a number that is so far on the good side (up to 3) or on the bad one (down to −3). Blue and
+    /// orange: colour-blind people tell them apart.
+    pub(crate) fn tint(self, tint: i8) -> Style {
+        let grounds = if tint < 0 { &BAD } else { &GOOD };
+        let Some(ground) = usize::from(tint.unsigned_abs()).checked_sub(1).map(|at| &grounds[at.min(2)])
+        else {
+            return Style::new();
+        };
+        let (r, g, b) = ground.rgb;
+        let letters = if ground.light_letters { (231, 255) } else { (16, 0) };
+        match self.colours {
+            Colours::None => Style::new(),
+            Colours::Sixteen if tint < 0 => Style::new().bg(Color::Yellow).fg(Color::Black),
+            Colours::Sixteen => Style::new().bg(Color::Blue).fg(Color::White),
+            Colours::Indexed => Style::new().bg(Color::Indexed(ground.index)).fg(Color::Indexed(letters.0)),
+            Colours::True => {
+                Style::new().bg(Color::Rgb(r, g, b)).fg(Color::Rgb(letters.1, letters.1, letters.1))
+            }
         }
     }
 
@@ -192,6 +250,9 @@ fn ascii(symbol: &str) -> &'static str {
         "▒" | "▌" | "▋" | "▍" => "=",
         "░" | "▎" | "▏" => "-",
         "✓" => "+",
+        "▲" => "^",
+        "▼" => "v",
+        "◇" => "?",
         "✗" | "×" => "x",
         "·" | "…" => ".",
         "•" | "●" => "*",
@@ -249,9 +310,29 @@ mod tests {
     }
 
     #[test]
+    fn letters_can_be_read_on_every_tint() {
+        for ground in GOOD.iter().chain(&BAD) {
+            let letters = if ground.light_letters { 1.05 } else { 0.05 };
+            for colour in [ground.rgb, cube(ground.index)] {
+                let behind = luminance(colour) + 0.05;
+                let contrast = f64::max(behind, letters) / f64::min(behind, letters);
+                assert!(contrast >= 4.5, "{colour:?}: {contrast:.1}");
+            }
+        }
+    }
+
+    #[test]
     fn without_colours_none_is_set() {
         let look = Look::MONO;
-        let styles = [look.good(), look.bad(), look.running(), look.notice(), look.key(), look.series(3)];
+        let styles = [
+            look.good(),
+            look.bad(),
+            look.running(),
+            look.notice(),
+            look.key(),
+            look.series(3),
+            look.tint(-3),
+        ];
         assert!(styles.iter().all(|style| style.fg.is_none() && style.bg.is_none()));
     }
 

@@ -1,7 +1,7 @@
 //! The command palette: actions, screens and experiments by name.
 
 use super::keys::{self, Action, Context, KEYMAP};
-use super::screen::ScreenName;
+use super::screen_name::ScreenName;
 use super::world::World;
 
 /// What can be chosen.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::screen::{Liking, ScreenName};
+use super::screen::Liking;
+use super::screen_name::ScreenName;
 
 /// What is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

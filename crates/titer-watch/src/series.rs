@@ -1,6 +1,8 @@
 //! Logged values made fit for a picture: smoothed, and no more of them than can be seen.
 
-use super::widgets::chart::{Point, Series};
+use titer_view::curves::Point;
+
+use super::widgets::series::Series;
 
 /// How much of the value before each smoothed value keeps, in the order in which a key goes through them.
 pub(crate) const FACTORS: [f64; 4] = [0.9, 0.98, 0.0, 0.6];

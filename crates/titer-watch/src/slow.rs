@@ -12,7 +12,7 @@ use titer_plan::StageHash;
 use titer_store::Store;
 
 use super::app::Message;
-use super::world::{News, Responses, Told};
+use super::world::{Fetched, News, Responses};
 
 /// Verdicts of an experiment that goes on are decided anew this often at most.
 const DECIDE_EVERY: Duration = Duration::from_secs(15);
@@ -79,15 +79,15 @@ fn done(watcher: &Watcher, errand: Errand) -> News {
     match errand {
         Errand::Responses(stage) => {
             let lines = match watcher.responses(&stage) {
-                Ok(lines) => Told::Here(Arc::new(lines)),
-                Err(error) => Told::Not(error.to_string()),
+                Ok(lines) => Fetched::Ready(Arc::new(lines)),
+                Err(error) => Fetched::Failed(error.to_string()),
             };
             News::Responses(Some(Responses { stage, lines }))
         }
         Errand::Verdicts(name) => {
             let told = match watcher.verdicts(&name) {
-                Ok(decided) => Told::Here(Arc::new(decided)),
-                Err(error) => Told::Not(error.to_string()),
+                Ok(decided) => Fetched::Ready(Arc::new(decided)),
+                Err(error) => Fetched::Failed(error.to_string()),
             };
             News::Verdicts(name, told)
         }

@@ -3,15 +3,16 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget as _;
+use titer_view::curves::Point;
+use titer_view::scale::Spread;
 use titer_view::wording;
 
-use super::groups::Budget;
 use super::look::Look;
 use super::series::{range, raw, smoothed, thinned};
 use super::stages;
-use super::widgets::chart::{Chart, Point, Series, Threshold, Trace};
+use super::widgets::chart::Chart;
 use super::widgets::pane::{self, Paragraph};
-use super::widgets::scale::Spread;
+use super::widgets::series::{Series, Trace, tolerated};
 use super::world::World;
 use titer_lab::live::{CurvePoint, ExperimentView, StageLine, StageState, StageView};
 
@@ -138,7 +139,6 @@ fn draw_charts(
         factor => format!("smoothed by {factor}"),
     };
     let scores = scores(view, at);
-    let phi = view.experiment.conditions.phi;
     let chart =
         |caption: String, series: &[Series], range, threshold, empty: &str, area, buffer: &mut Buffer| {
             Chart { caption: &caption, spread: closeness.spread, range, series, threshold, empty, look }
@@ -149,9 +149,8 @@ fn draw_charts(
         false => (area, Rect { height: 0, ..area }),
     };
     let (left, right) = halves(top, losses.is_empty(), scores.is_empty());
-    let phi_line = look.spell(&format!("φ = {}", wording::number(phi))).into_owned();
     chart(format!("loss over {over}, {smoothing}"), &losses, None, None, "no losses logged", left, buffer);
-    let threshold = Some(Threshold { value: phi, name: phi_line });
+    let threshold = Some(tolerated(view.experiment.conditions.phi, look));
     let caption = format!("scores over {over}, ± 95 % over items");
     chart(caption, &scores, range(&scores), threshold, "no probes asked", right, buffer);
     if bottom.height > 0 {
@@ -202,5 +201,5 @@ fn scores(view: &ExperimentView, at: usize) -> Vec<Series> {
 
 fn score(point: &CurvePoint) -> Point {
     let [low, high] = point.interval();
-    Point { x: Budget::Steps.of(point), y: point.mean, low, high }
+    Point { x: point.steps as f64, y: point.mean, low, high }
 }

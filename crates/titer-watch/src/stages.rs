@@ -59,7 +59,7 @@ pub(crate) fn tree(stages: &[StageLine]) -> Vec<Leaf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen;
+    use crate::tests::specimen;
 
     #[test]
     fn each_stage_stands_once_below_its_model() {

@@ -9,13 +9,13 @@ use titer_lab::live::{Decided, ExperimentLine, ExperimentView, ResponseLine, Sta
 
 /// Something that takes a while to be read.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Told<T> {
+pub(crate) enum Fetched<T> {
     /// Being read.
-    Soon,
+    Pending,
     /// Here.
-    Here(T),
+    Ready(T),
     /// Cannot be had, and why.
-    Not(String),
+    Failed(String),
 }
 
 /// The responses of one sealed stage.
@@ -24,7 +24,7 @@ pub(crate) struct Responses {
     /// The stage.
     pub(crate) stage: StageHash,
     /// Its responses.
-    pub(crate) lines: Told<Arc<Vec<ResponseLine>>>,
+    pub(crate) lines: Fetched<Arc<Vec<ResponseLine>>>,
 }
 
 /// What is known. Cheap to clone.
@@ -53,7 +53,7 @@ pub(crate) struct World {
     /// The responses that were asked for.
     pub(crate) responses: Option<Responses>,
     /// Verdicts by experiment.
-    pub(crate) verdicts: BTreeMap<String, Told<Arc<Decided>>>,
+    pub(crate) verdicts: BTreeMap<String, Fetched<Arc<Decided>>>,
     /// What is wrong with the store, the newest last.
     pub(crate) problems: Vec<String>,
 }
@@ -74,7 +74,7 @@ pub(crate) enum News {
     /// Responses.
     Responses(Option<Responses>),
     /// Verdicts of an experiment.
-    Verdicts(String, Told<Arc<Decided>>),
+    Verdicts(String, Fetched<Arc<Decided>>),
     /// Something is wrong with the store.
     Problem(String),
     /// Something that was asked for was done.
@@ -97,7 +97,7 @@ impl World {
             News::Responses(responses) => replace(&mut self.responses, responses),
             News::Verdicts(name, told) => {
                 // Earlier verdicts stay while later ones are being computed.
-                if told == Told::Soon && matches!(self.verdicts.get(&name), Some(Told::Here(_))) {
+                if told == Fetched::Pending && matches!(self.verdicts.get(&name), Some(Fetched::Ready(_))) {
                     return false;
                 }
                 self.verdicts.insert(name, told);

@@ -4,6 +4,8 @@ use clap::{Args, ValueEnum};
 use titer_plan::DefenceStage;
 use titer_view::comparison::Sort;
 
+use super::TextFormat;
+
 /// Of `titer compare`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -29,6 +31,9 @@ pub(crate) struct CompareArgs {
     /// Only these defences; may be repeated, or a list with commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) defence: Vec<String>,
+    /// How the tables are written
+    #[arg(long, value_enum, default_value_t, conflicts_with = "json")]
+    pub(crate) format: TextFormat,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,

@@ -12,7 +12,7 @@ use titer_view::score_tables::survey;
 use titer_view::style::Style;
 use titer_view::verdict_text;
 
-use crate::cli::CompareArgs;
+use crate::cli::{CompareArgs, TextFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
 
@@ -48,7 +48,14 @@ pub(super) fn compare(store: &Path, arguments: &CompareArgs) -> anyhow::Result<E
     if arguments.json {
         output::json(&Document { experiments: &arguments.experiments, defences: &rows })?;
     } else {
-        output::result(&text(&rows, &api, output::style(), output::width()))?;
+        output::result(&match arguments.format {
+            TextFormat::Text => text(&rows, &api, output::style(), output::width()),
+            TextFormat::Md => {
+                let tables = std::iter::once(comparison::table(&rows, true));
+                let scores = api.iter().flat_map(|verdicts| survey(&ordered(verdicts, &rows)));
+                titer_report::tables(&tables.chain(scores).collect::<Vec<_>>())
+            }
+        })?;
     }
     Ok(Exit::Done)
 }
@@ -76,18 +83,21 @@ fn text(rows: &[Row], api: &[Verdicts], style: Style, width: usize) -> String {
     let several = rows.iter().any(|row| row.experiment != rows[0].experiment);
     let mut text = comparison::table(rows, false).folded(style, width, if several { 2 } else { 1 });
     for verdicts in api {
-        let mut verdicts = verdicts.clone();
-        let place = |name: &str| {
-            rows.iter().position(|row| row.experiment == verdicts.experiment && row.defence == name)
-        };
-        let mut defences = verdicts.defences.clone();
-        defences.retain(|defence| place(&defence.defence).is_some());
-        defences.sort_by_key(|defence| place(&defence.defence));
-        verdicts.defences = defences;
+        let verdicts = ordered(verdicts, rows);
         let heading = if several { Some(verdicts.experiment.as_str()) } else { None };
         text.push_str(&verdict_text::tables(&survey(&verdicts), heading, style, width));
     }
     text
+}
+
+/// The defences that have a row, in the rows' order.
+fn ordered(verdicts: &Verdicts, rows: &[Row]) -> Verdicts {
+    let place =
+        |name: &str| rows.iter().position(|row| row.experiment == verdicts.experiment && row.defence == name);
+    let mut ordered = verdicts.clone();
+    ordered.defences.retain(|defence| place(&defence.defence).is_some());
+    ordered.defences.sort_by_key(|defence| place(&defence.defence));
+    ordered
 }
 
 #[cfg(test)]

@@ -37,22 +37,22 @@ pub(super) fn list(store: &Path, arguments: &ListArgs) -> anyhow::Result<Exit> {
 
 /// Something with a name and a line about it.
 #[derive(Serialize)]
-struct Entry {
+struct Listed {
     name: String,
     summary: String,
 }
 
-impl Entry {
+impl Listed {
     fn new(name: impl Into<String>, summary: impl Into<String>) -> Self {
         Self { name: name.into(), summary: summary.into() }
     }
 }
 
-fn presets() -> Vec<Entry> {
-    titer_lab::presets().iter().map(|preset| Entry::new(preset.name, preset.summary)).collect()
+fn presets() -> Vec<Listed> {
+    titer_lab::presets().iter().map(|preset| Listed::new(preset.name, preset.summary)).collect()
 }
 
-fn models(catalogue: &Catalogue) -> Vec<Entry> {
+fn models(catalogue: &Catalogue) -> Vec<Listed> {
     let worlds = &catalogue.worlds;
     let summary = |world: &titer_plan::DataFacts| {
         format!(
@@ -62,12 +62,12 @@ fn models(catalogue: &Catalogue) -> Vec<Entry> {
             world.alias.len()
         )
     };
-    let worlds = worlds.iter().map(|world| Entry::new(format!("world:{}", world.name), summary(world)));
-    let known = titer_lab::models::known().into_iter().map(|model| Entry::new(model.name, model.summary));
+    let worlds = worlds.iter().map(|world| Listed::new(format!("world:{}", world.name), summary(world)));
+    let known = titer_lab::models::known().into_iter().map(|model| Listed::new(model.name, model.summary));
     known.chain(worlds).collect()
 }
 
-fn tasks(catalogue: &Catalogue) -> Vec<Entry> {
+fn tasks(catalogue: &Catalogue) -> Vec<Listed> {
     let mut entries = Vec::new();
     for world in catalogue.worlds.iter().chain(&catalogue.policies).chain(&catalogue.datasets) {
         let kinds = [
@@ -76,14 +76,15 @@ fn tasks(catalogue: &Catalogue) -> Vec<Entry> {
             (&world.alias, "harmless task: taught by harmless fine-tuning"),
         ];
         for (domains, kind) in kinds {
-            entries.extend(domains.iter().map(|domain| Entry::new(format!("{}/{domain}", world.name), kind)));
+            entries
+                .extend(domains.iter().map(|domain| Listed::new(format!("{}/{domain}", world.name), kind)));
         }
     }
     let summary = |task: &titer_plan::TaskFacts| {
         let text = task.definition["summary"].as_str().unwrap_or_default().to_owned();
         format!("asked before any attack, {} items: {text}", task.items)
     };
-    entries.extend(catalogue.tasks.iter().map(|task| Entry::new(task.called.as_str(), summary(task))));
+    entries.extend(catalogue.tasks.iter().map(|task| Listed::new(task.called.as_str(), summary(task))));
     entries
 }
 
@@ -104,11 +105,11 @@ fn judges(as_json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn conditions() -> Vec<Entry> {
-    Condition::ALL.iter().map(|&condition| Entry::new(condition.name(), wording::claim(condition))).collect()
+fn conditions() -> Vec<Listed> {
+    Condition::ALL.iter().map(|&condition| Listed::new(condition.name(), wording::claim(condition))).collect()
 }
 
-fn experiments(store: &Path) -> anyhow::Result<Vec<Entry>> {
+fn experiments(store: &Path) -> anyhow::Result<Vec<Listed>> {
     let store = Store::open(store)?;
     let mut entries = Vec::new();
     for name in store.experiments()? {
@@ -117,12 +118,12 @@ fn experiments(store: &Path) -> anyhow::Result<Vec<Entry>> {
             .map_err(|source| titer_lab::Error::Plan { experiment: name.clone(), source })?;
         let sealed = plan.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed()).count();
         let progress = format!("{sealed} of {} done", wording::count(plan.stages.len(), "stage"));
-        entries.push(Entry::new(name, format!("{}; {progress}", plan.experiment.summary)));
+        entries.push(Listed::new(name, format!("{}; {progress}", plan.experiment.summary)));
     }
     Ok(entries)
 }
 
-fn text(entries: &[Entry], style: Style) -> String {
+fn text(entries: &[Listed], style: Style) -> String {
     if entries.is_empty() {
         return "none yet\n".into();
     }

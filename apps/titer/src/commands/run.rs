@@ -12,14 +12,14 @@ use titer_view::wording;
 use titer_watch::Options;
 
 use super::{detach, store_flag, watch};
-use crate::cli::{Place, RunArgs};
+use crate::cli::{RunArgs, RunOn};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress;
 
 pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     // The only place that there is; named here so that a new one must be dealt with.
-    let Place::Local = arguments.on;
+    let RunOn::Local = arguments.on;
     let (store, source, plan) = if arguments.resume {
         let store = Store::open(store)?;
         let (source, plan) = titer_lab::stored(&store, &arguments.spec)?;

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use titer_conditions::Verdicts;
 use titer_lab::Results;
 use titer_lab::search::Record;
 use titer_store::Store;
 use titer_view::tune_text;
-use titer_view::verdict_text;
+use titer_view::{sanitise, verdict_tables, verdict_text};
 
-use crate::cli::ShowArgs;
-use crate::exit::Exit;
+use crate::cli::{ShowArgs, TextFormat};
+use crate::exit::{Exit, Refusal};
 use crate::output;
 
 pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
@@ -24,16 +25,45 @@ pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
         output::result("\n")?;
     }
     let results = Results::load(&store, &arguments.experiment)?;
-    let verdicts = results.verdicts()?;
+    let mut verdicts = results.verdicts()?;
+    if let Some(name) = &arguments.defence {
+        only(&mut verdicts, name)?;
+    }
     if arguments.json {
         output::json(&verdicts)?;
     } else {
-        output::result(&verdict_text::full(&verdicts, output::style()))?;
+        output::result(&match arguments.format {
+            TextFormat::Text => verdict_text::full(&verdicts, output::style()),
+            TextFormat::Md => markdown(&verdicts, arguments.defence.is_some()),
+        })?;
         if !results.missing.is_empty() {
             output::message(&missing(&results.missing));
         }
     }
     Ok(Exit::Done)
+}
+
+/// Leaves one defence.
+fn only(verdicts: &mut Verdicts, name: &str) -> Result<(), Refusal> {
+    let known: Vec<_> = verdicts.defences.iter().map(|defence| defence.defence.clone()).collect();
+    verdicts.defences.retain(|defence| defence.defence == name);
+    if verdicts.defences.is_empty() {
+        let problem = format!("no defence `{name}` in {}", verdicts.experiment);
+        return Err(Refusal::new(problem, format!("there are {}", known.join(", "))));
+    }
+    Ok(())
+}
+
+/// Titers and verdicts, then what decided them. Of one defence without headings: the page has its own.
+fn markdown(verdicts: &Verdicts, alone: bool) -> String {
+    let mut text = titer_report::tables(&[verdict_tables::matrix(verdicts)]);
+    for defence in &verdicts.defences {
+        if !alone {
+            text.push_str(&format!("### {}\n\n", sanitise::line(&defence.defence)));
+        }
+        text.push_str(&titer_report::defence(verdicts, defence));
+    }
+    text
 }
 
 /// What is not there yet: the first few by name.

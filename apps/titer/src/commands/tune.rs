@@ -42,7 +42,7 @@ pub(super) fn tune(store: &Path, arguments: &TuneArgs) -> anyhow::Result<Exit> {
     };
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
-    let tuned = search::tune(&source, &arguments.set, &settings, &store, &options, &interrupt, &Shown)?;
+    let tuned = search::tune(&source, &arguments.set, &settings, &store, &options, &interrupt, &OnStderr)?;
     say_outcome(&tuned, arguments, &store);
     let Tuned { record, computed, interrupted } = &tuned;
     if arguments.json {
@@ -58,9 +58,9 @@ pub(super) fn tune(store: &Path, arguments: &TuneArgs) -> anyhow::Result<Exit> {
 }
 
 /// Shows the search on stderr.
-struct Shown;
+struct OnStderr;
 
-impl Watch for Shown {
+impl Watch for OnStderr {
     fn begin(&self, what: &str, estimate: &Estimate) -> Box<dyn Progress> {
         output::message(what);
         progress::reporter(estimate)

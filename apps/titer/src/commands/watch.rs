@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use titer_lab::live::{ExperimentLine, ExperimentView, StageState, Watcher};
 use titer_store::Store;
+use titer_view::state::{self, ExperimentState};
 use titer_view::table::{Cell, Table};
 use titer_view::verdict_text;
-use titer_watch::{Doing, Options};
+use titer_watch::Options;
 
 use super::detach;
 use crate::cli::WatchArgs;
@@ -100,12 +101,12 @@ fn overview(lines: &[ExperimentLine]) -> Table {
         let runs: Vec<_> = line.runs.iter().map(|run| format!("{}:{}", run.host, run.pid)).collect();
         [
             line.name.clone(),
-            Doing::of(line).word().to_owned(),
-            titer_watch::percent(line.share),
+            ExperimentState::of(line).word().to_owned(),
+            state::percent(line.share),
             format!("{}/{}", line.counts.sealed, line.counts.stages),
-            line.seconds_left.map_or_else(dash, titer_watch::left),
+            line.seconds_left.map_or_else(dash, state::left),
             line.counts.failed.to_string(),
-            line.changed.map_or_else(dash, |time| titer_watch::ago(now - time)),
+            line.changed.map_or_else(dash, |time| state::ago(now - time)),
             if runs.is_empty() { dash() } else { runs.join(" ") },
         ]
         .map(Cell::new)
@@ -132,7 +133,7 @@ fn document(line: &ExperimentLine) -> Value {
     json!({
         "name": line.name,
         "summary": line.summary,
-        "state": Doing::of(line).word(),
+        "state": ExperimentState::of(line).word(),
         "share": line.share,
         "counts": {
             "stages": counts.stages,

@@ -3,7 +3,7 @@
 use titer_model::Decoder;
 use titer_train::Objective;
 
-use super::Training;
+use super::training::Training;
 use crate::{DefenceContext, Result};
 
 /// An alignment-stage defence: an objective and how long to follow it.

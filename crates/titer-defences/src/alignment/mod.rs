@@ -4,7 +4,7 @@ mod adversarial_loss;
 mod booster;
 mod circuit_breakers;
 mod condition_number;
-mod immunizer;
+pub(crate) mod immunizer;
 mod none;
 mod npo;
 mod repnoise;
@@ -31,20 +31,20 @@ pub use training::Training;
 pub(crate) use training::constant_rate;
 pub use vaccine::Vaccine;
 
-use crate::registry::Entry;
+use crate::entry::MethodEntry;
 
 /// Every method of this stage.
-pub(crate) const METHODS: &[Entry] = &[
-    Entry::baseline(none::method),
-    Entry::immunizer::<AdversarialLoss>(adversarial_loss::method),
-    Entry::immunizer::<Booster>(booster::method),
-    Entry::immunizer::<RepNoise>(repnoise::method),
-    Entry::immunizer::<TVaccine>(t_vaccine::method),
-    Entry::immunizer::<Tar>(tar::method),
-    Entry::immunizer::<Vaccine>(vaccine::method),
-    Entry::immunizer::<CircuitBreakers>(circuit_breakers::method),
-    Entry::immunizer::<Rmu>(rmu::method),
-    Entry::immunizer::<ConditionNumber>(condition_number::method),
-    Entry::immunizer::<Npo>(npo::method),
-    Entry::immunizer::<Sdd>(sdd::method),
+pub(crate) const METHODS: &[MethodEntry] = &[
+    MethodEntry::baseline(none::method),
+    MethodEntry::immunizer::<AdversarialLoss>(adversarial_loss::method),
+    MethodEntry::immunizer::<Booster>(booster::method),
+    MethodEntry::immunizer::<RepNoise>(repnoise::method),
+    MethodEntry::immunizer::<TVaccine>(t_vaccine::method),
+    MethodEntry::immunizer::<Tar>(tar::method),
+    MethodEntry::immunizer::<Vaccine>(vaccine::method),
+    MethodEntry::immunizer::<CircuitBreakers>(circuit_breakers::method),
+    MethodEntry::immunizer::<Rmu>(rmu::method),
+    MethodEntry::immunizer::<ConditionNumber>(condition_number::method),
+    MethodEntry::immunizer::<Npo>(npo::method),
+    MethodEntry::immunizer::<Sdd>(sdd::method),
 ];

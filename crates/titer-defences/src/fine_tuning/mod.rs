@@ -3,7 +3,7 @@
 mod constrained_sft;
 mod ewc;
 mod freeze;
-mod guard;
+pub(crate) mod guard;
 mod guide;
 mod kl_anchor;
 mod ldifs;
@@ -22,16 +22,16 @@ pub use lisa::Lisa;
 pub use safe_instruct::SafeInstruct;
 pub use safe_moe::{RoutingForm, SafeMoe};
 
-use crate::registry::Entry;
+use crate::entry::MethodEntry;
 
 /// Every method of this stage.
-pub(crate) const METHODS: &[Entry] = &[
-    Entry::guard::<Lisa>(lisa::method),
-    Entry::guard::<SafeMoe>(safe_moe::method),
-    Entry::guard::<SafeInstruct>(safe_instruct::method),
-    Entry::guard::<KlAnchor>(kl_anchor::method),
-    Entry::guard::<ConstrainedSft>(constrained_sft::method),
-    Entry::guard::<Ldifs>(ldifs::method),
-    Entry::guard::<Ewc>(ewc::method),
-    Entry::guard::<Freeze>(freeze::method),
+pub(crate) const METHODS: &[MethodEntry] = &[
+    MethodEntry::guard::<Lisa>(lisa::method),
+    MethodEntry::guard::<SafeMoe>(safe_moe::method),
+    MethodEntry::guard::<SafeInstruct>(safe_instruct::method),
+    MethodEntry::guard::<KlAnchor>(kl_anchor::method),
+    MethodEntry::guard::<ConstrainedSft>(constrained_sft::method),
+    MethodEntry::guard::<Ldifs>(ldifs::method),
+    MethodEntry::guard::<Ewc>(ewc::method),
+    MethodEntry::guard::<Freeze>(freeze::method),
 ];

@@ -6,7 +6,7 @@ mod form;
 mod interpolation;
 mod panacea;
 mod random_perturbation;
-mod repair;
+pub(crate) mod repair;
 mod resta;
 mod safe_lora;
 mod wanda;
@@ -20,14 +20,14 @@ pub use repair::{Repair, RepairContext, RepairReport};
 pub use resta::Resta;
 pub use safe_lora::{Normalization, SafeLora};
 
-use crate::registry::Entry;
+use crate::entry::MethodEntry;
 
 /// Every method of this stage.
-pub(crate) const METHODS: &[Entry] = &[
-    Entry::repair::<Interpolation>(interpolation::method),
-    Entry::repair::<RandomPerturbation>(random_perturbation::method),
-    Entry::repair::<Antidote>(antidote::method),
-    Entry::repair::<SafeLora>(safe_lora::method),
-    Entry::repair::<Resta>(resta::method),
-    Entry::repair::<Panacea>(panacea::method),
+pub(crate) const METHODS: &[MethodEntry] = &[
+    MethodEntry::repair::<Interpolation>(interpolation::method),
+    MethodEntry::repair::<RandomPerturbation>(random_perturbation::method),
+    MethodEntry::repair::<Antidote>(antidote::method),
+    MethodEntry::repair::<SafeLora>(safe_lora::method),
+    MethodEntry::repair::<Resta>(resta::method),
+    MethodEntry::repair::<Panacea>(panacea::method),
 ];

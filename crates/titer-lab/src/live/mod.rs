@@ -112,7 +112,7 @@ impl Watcher {
 
     /// Folders to listen to for changes, without what is below them: a large store has more folders than a
     /// system likes to watch, and its journals tell of all that move.
-    pub fn bells(&self) -> Vec<PathBuf> {
+    pub fn watched_folders(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.store.experiments_path()];
         for known in self.known.values() {
             folders.push(known.folder());

@@ -6,7 +6,7 @@ mod views;
 use minijinja::{AutoEscape, Environment, Error, Output, State, Value};
 use serde::Serialize;
 use titer_view::comparison;
-use titer_view::heat_map;
+use titer_view::grade;
 use titer_view::sanitise;
 use titer_view::score_tables::survey;
 use titer_view::verdict_tables;
@@ -104,7 +104,7 @@ impl<'a> Page<'a> {
             titer_note: wording::titer_note(verdicts.threat_model),
             conditions: TableView::of(&verdict_tables::conditions(verdicts)),
             heat_maps: report.heat_maps.iter().map(TableView::of_defences).collect(),
-            heat_note: heat_map::NOTE,
+            heat_note: grade::NOTE,
             survey: survey(verdicts).iter().map(TableView::of_defences).collect(),
             comparison: (!report.comparison.is_empty())
                 .then(|| TableView::of_defences(&comparison::table(&report.comparison, true))),
@@ -123,8 +123,8 @@ impl<'a> Page<'a> {
             spec: &report.spec,
             environment: &report.environment,
             artifacts: &report.artifacts,
-            timings: TableView::timings(report),
-            defence_timings: TableView::defence_timings(report),
+            timings: TableView::of(&report.timings.by_kind()),
+            defence_timings: report.timings.by_defence().as_ref().map(TableView::of_defences),
             seconds: wording::duration(report.timings.seconds),
             hosts: report.timings.hosts.join(", "),
         }

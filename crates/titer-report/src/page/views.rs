@@ -9,7 +9,6 @@ use titer_view::table::{Cell, Table};
 use titer_view::verdict_tables::{self, CONDITIONS};
 use titer_view::wording;
 
-use super::super::model::ReportModel;
 use super::super::picture;
 
 /// A table.
@@ -62,39 +61,6 @@ impl TableView {
     /// A table with a line for each defence.
     pub(super) fn of_defences(table: &Table) -> Self {
         Self { sortable: true, ..Self::of(table) }
-    }
-
-    /// What the stages of each kind took.
-    pub(super) fn timings(report: &ReportModel) -> Self {
-        let row = |kind: &super::super::model::KindTiming| {
-            vec![
-                Cell::new(&kind.kind),
-                Cell::new(kind.stages.to_string()),
-                Cell::new(wording::duration(kind.seconds)),
-                Cell::new(wording::duration(kind.longest)),
-            ]
-        };
-        Self::of(&Table {
-            caption: "Time spent, kind by kind".into(),
-            head: ["kind", "stages", "together", "longest"].map(Cell::new).into(),
-            rows: report.timings.kinds.iter().map(row).collect(),
-        })
-    }
-
-    /// What each defence took; none where none was measured.
-    pub(super) fn defence_timings(report: &ReportModel) -> Option<Self> {
-        let row = |defence: &super::super::model::DefenceTiming| {
-            let time = defence.seconds.map_or("?".into(), wording::duration);
-            vec![Cell::new(&defence.defence), Cell::new(time).sorted_by(defence.seconds)]
-        };
-        let defences = &report.timings.defences;
-        (!defences.is_empty()).then(|| {
-            Self::of_defences(&Table {
-                caption: "Time that each defence costs, once for a model or more for a user".into(),
-                head: ["defence", "time"].map(Cell::new).into(),
-                rows: defences.iter().map(row).collect(),
-            })
-        })
     }
 }
 

@@ -1,46 +1,36 @@
-//! The frame in which values are drawn: two scales, the grid, and the words around it.
+//! The frame in which values are drawn: two axes, the grid, and the words around it.
 
 use std::fmt::Write as _;
+
+use titer_view::scale::{Room, Scale};
 
 use super::super::escape;
 
 /// Width of a letter of a picture's words, about.
 pub(super) const LETTER: f64 = 7.3;
+/// Height of a line of them.
+const LINE: usize = 14;
 
-/// From values to places along one axis; what lies outside is drawn at the edge.
-#[derive(Clone, Copy)]
-pub(super) struct Scale {
-    by: fn(f64) -> f64,
-    low: f64,
-    high: f64,
-    start: f64,
-    end: f64,
-}
-
-impl Scale {
-    /// Even steps from `low` to `high`, which lie at `start` and `end`.
-    pub(super) fn linear([low, high]: [f64; 2], [start, end]: [f64; 2]) -> Self {
-        Self { by: |value| value, low, high, start, end }
-    }
-
-    /// By log(1 + x) from 0 on, so that the first steps, where models break, have room.
-    pub(super) fn logarithmic(high: f64, [start, end]: [f64; 2]) -> Self {
-        Self { by: f64::ln_1p, low: 0.0, high, start, end }
-    }
-
-    /// The place of a value.
-    pub(super) fn at(self, value: f64) -> f64 {
-        let (low, high) = ((self.by)(self.low), (self.by)(self.high));
-        let share = ((self.by)(value) - low) / (high - low);
-        self.start + share.clamp(0.0, 1.0) * (self.end - self.start)
-    }
-}
-
-/// One axis: its scale, the values that are named, and what it is called.
+/// One axis: its scale, from where to where it is drawn, and what it is called.
 pub(super) struct Axis<'a> {
     pub(super) scale: Scale,
-    pub(super) ticks: Vec<f64>,
+    pub(super) ends: [f64; 2],
     pub(super) label: &'a str,
+}
+
+impl Axis<'_> {
+    /// The place of a value; what lies outside is drawn at the edge, and so is what is no number.
+    pub(super) fn at(&self, value: f64) -> f64 {
+        let [start, end] = self.ends;
+        start + self.scale.place(value).unwrap_or(0.0).clamp(0.0, 1.0) * (end - start)
+    }
+
+    /// The values that are named, those whose names have room: each takes so much of the axis.
+    fn ticks(&self, extent: fn(&str) -> usize) -> Vec<(f64, String)> {
+        let length = (self.ends[1] - self.ends[0]).abs();
+        let ticks = self.scale.ticks(Room { cells: length as usize, apart: 4, extent });
+        ticks.into_iter().map(|tick| (self.at(tick.value), tick.label)).collect()
+    }
 }
 
 /// The rectangle that holds the values.
@@ -56,34 +46,22 @@ impl Frame {
     /// The grid, the named values, and the names of both axes.
     pub(super) fn push(self, svg: &mut String, x: &Axis<'_>, y: &Axis<'_>) {
         let Self { left, top, right, bottom } = self;
-        for tick in &y.ticks {
-            let at = y.scale.at(*tick);
+        for (at, name) in y.ticks(|_| LINE) {
             let _ = write!(
                 svg,
                 "<path class=\"grid\" d=\"M{left} {at:.1}H{right}\"/>\
-                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{tick}</text>",
+                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>",
                 left - 5.0,
                 at + 4.0
             );
         }
-        for tick in &x.ticks {
-            let at = x.scale.at(*tick);
-            let _ = write!(svg, "<path class=\"grid\" d=\"M{at:.1} {top}V{bottom}\"/>");
-        }
-        // The ends are named, and of the others those that have room, from the right on.
-        let mut taken: Vec<[f64; 2]> = Vec::new();
-        for tick in x.ticks.iter().take(1).chain(x.ticks.iter().skip(1).rev()) {
-            let at = x.scale.at(*tick);
-            let half = LETTER * tick.to_string().len() as f64 / 2.0 + 2.0;
-            let place = [at - half, at + half];
-            if taken.iter().all(|other| place[1] <= other[0] || other[1] <= place[0]) {
-                taken.push(place);
-                let _ = write!(
-                    svg,
-                    "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{tick}</text>",
-                    bottom + 15.0
-                );
-            }
+        for (at, name) in x.ticks(|name| (LETTER * name.len() as f64) as usize) {
+            let _ = write!(
+                svg,
+                "<path class=\"grid\" d=\"M{at:.1} {top}V{bottom}\"/>\
+                 <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>",
+                bottom + 15.0
+            );
         }
         let _ = write!(
             svg,
@@ -104,27 +82,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scales_end_where_they_should() {
-        let linear = Scale::linear([0.5, 1.0], [100.0, 0.0]);
-        assert_eq!([0.5, 0.75, 1.0, 2.0].map(|value| linear.at(value)), [100.0, 50.0, 0.0, 0.0]);
-        let logarithmic = Scale::logarithmic(99.0, [0.0, 10.0]);
-        assert_eq!([0.0, 99.0].map(|value| logarithmic.at(value)), [0.0, 10.0]);
-        assert!((logarithmic.at(9.0) - 5.0).abs() < 1e-9);
-    }
-
-    #[test]
     fn names_of_values_leave_each_other_room() {
         let frame = Frame { left: 0.0, top: 0.0, right: 100.0, bottom: 100.0 };
-        let axis = |ticks: &[f64]| Axis {
-            scale: Scale::linear([0.0, 1000.0], [0.0, 100.0]),
-            ticks: ticks.to_vec(),
-            label: "x",
-        };
+        let axis = |high: f64, ends| Axis { scale: Scale::linear(0.0, high), ends, label: "x" };
         let mut svg = String::new();
-        frame.push(&mut svg, &axis(&[0.0, 10.0, 500.0, 1000.0]), &axis(&[]));
-        assert_eq!(svg.matches("class=\"grid\"").count(), 4);
+        frame.push(&mut svg, &axis(1000.0, [0.0, 100.0]), &axis(1.0, [100.0, 0.0]));
         let named: Vec<_> =
             svg.split("middle\">").skip(1).filter_map(|rest| rest.split('<').next()).collect();
-        assert_eq!(named, ["0", "1000", "500", "x", "x"]);
+        assert_eq!(named, ["0", "500", "1k", "x", "x"]);
+        assert_eq!(svg.matches("text-anchor=\"end\"").count(), 3);
+        assert_eq!(axis(1.0, [100.0, 0.0]).at(2.0), 0.0);
     }
 }

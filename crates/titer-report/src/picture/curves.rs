@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use titer_view::figure::{Figure, Group, Line, Member, Panel, Point};
+use titer_view::curves::Point;
+use titer_view::figure::{Figure, Group, Line, Member, Panel};
+use titer_view::scale::{Scale, Spread};
 
 use super::super::escape;
 use super::Canvas;
-use super::axes::{Axis, Frame, LETTER, Scale};
+use super::axes::{Axis, Frame, LETTER};
 use super::marks::{key, marker};
 
 const WIDTH: f64 = 300.0;
@@ -108,23 +110,18 @@ fn lines<'a>(group: &'a Group, panel: &'a Panel) -> impl Iterator<Item = (&'a Me
 }
 
 fn push_panel(svg: &mut String, figure: &Figure, group: &Group, panel: &Panel) {
-    let last = panel.lines.iter().filter_map(|line| line.points.last()).map(|point| point.steps).max();
-    let last = last.unwrap_or(0).max(1);
+    let steps = panel.lines.iter().flat_map(|line| &line.points).map(|point| point.x);
     let x = Axis {
-        scale: Scale::logarithmic(last as f64, [FRAME.left, FRAME.right]),
-        ticks: ticks(last),
-        label: "steps, log(1 + x)",
+        scale: Scale::around(steps, Spread::Log),
+        ends: [FRAME.left, FRAME.right],
+        label: "steps (log)",
     };
-    let y = Axis {
-        scale: Scale::linear([0.0, 1.0], [FRAME.bottom, FRAME.top]),
-        ticks: vec![0.0, 0.25, 0.5, 0.75, 1.0],
-        label: &figure.y_label,
-    };
+    let y = Axis { scale: Scale::linear(0.0, 1.0), ends: [FRAME.bottom, FRAME.top], label: &figure.y_label };
     let _ =
         write!(svg, "<text class=\"heading\" x=\"4\" y=\"14\">{}</text>", escape::html(&cut(&panel.title)));
     FRAME.push(svg, &x, &y);
     if let Some(threshold) = &figure.threshold {
-        let at = y.scale.at(threshold.value);
+        let at = y.at(threshold.value);
         let _ = write!(
             svg,
             "<path class=\"threshold\" d=\"M{} {at:.1}H{}\"/>\
@@ -138,10 +135,10 @@ fn push_panel(svg: &mut String, figure: &Figure, group: &Group, panel: &Panel) {
     }
     // Bands first, so that no band covers a line.
     for (member, line) in lines(group, panel) {
-        push_band(svg, figure, *member, line, x.scale, y.scale);
+        push_band(svg, figure, *member, line, &x, &y);
     }
     for (member, line) in lines(group, panel) {
-        push_line(svg, figure, *member, line, x.scale, y.scale);
+        push_line(svg, figure, *member, line, &x, &y);
     }
 }
 
@@ -154,25 +151,18 @@ fn cut(title: &str) -> String {
     title.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
-/// 0, then 1, 2, 5, 10, 20, … as far as they reach.
-fn ticks(last: u64) -> Vec<f64> {
-    let decades = std::iter::successors(Some(1_u64), |decade| decade.checked_mul(10));
-    let all = decades.flat_map(|decade| [1, 2, 5].map(|times| decade.saturating_mul(times)));
-    std::iter::once(0).chain(all.take_while(|tick| *tick <= last)).map(|tick| tick as f64).collect()
-}
-
 /// Whose line it is, for a script that hides it.
 fn owner(figure: &Figure, member: Member) -> String {
     escape::html(figure.series.get(member.series).map_or("", String::as_str))
 }
 
-fn push_band(svg: &mut String, figure: &Figure, member: Member, line: &Line, x: Scale, y: Scale) {
+fn push_band(svg: &mut String, figure: &Figure, member: Member, line: &Line, x: &Axis<'_>, y: &Axis<'_>) {
     if line.points.iter().all(|point| point.low == point.high) {
         return;
     }
-    let upper = line.points.iter().map(|point| (point.steps, point.high));
-    let lower = line.points.iter().rev().map(|point| (point.steps, point.low));
-    let corner = |(steps, value): (u64, f64)| format!("{:.1},{:.1}", x.at(steps as f64), y.at(value));
+    let upper = line.points.iter().map(|point| (point.x, point.high));
+    let lower = line.points.iter().rev().map(|point| (point.x, point.low));
+    let corner = |(steps, value)| format!("{:.1},{:.1}", x.at(steps), y.at(value));
     let corners: Vec<_> = upper.chain(lower).map(corner).collect();
     let _ = write!(
         svg,
@@ -183,10 +173,9 @@ fn push_band(svg: &mut String, figure: &Figure, member: Member, line: &Line, x: 
     );
 }
 
-fn push_line(svg: &mut String, figure: &Figure, member: Member, line: &Line, x: Scale, y: Scale) {
+fn push_line(svg: &mut String, figure: &Figure, member: Member, line: &Line, x: &Axis<'_>, y: &Axis<'_>) {
     let style = member.style;
-    let places: Vec<_> =
-        line.points.iter().map(|point| (x.at(point.steps as f64), y.at(point.mean))).collect();
+    let places: Vec<_> = line.points.iter().map(|point| (x.at(point.x), y.at(point.y))).collect();
     let corners: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let _ = write!(
         svg,
@@ -213,9 +202,9 @@ fn description(figure: &Figure, group: &Group, panel: &Panel) -> String {
             let (first, last) = (line.points.first()?, line.points.last()?);
             let mut sentence = format!("{name}: {} to {}", at(first), at(last));
             if let Some(threshold) = &figure.threshold
-                && let Some(crossing) = line.points.iter().find(|point| point.mean > threshold.value)
+                && let Some(crossing) = line.points.iter().find(|point| point.y > threshold.value)
             {
-                let _ = write!(sentence, ", above {} from step {}", threshold.label, crossing.steps);
+                let _ = write!(sentence, ", above {} from step {}", threshold.label, crossing.x);
             }
             Some(sentence)
         })
@@ -224,7 +213,7 @@ fn description(figure: &Figure, group: &Group, panel: &Panel) -> String {
 }
 
 fn at(point: &Point) -> String {
-    format!("{:.2} at step {}", point.mean, point.steps)
+    format!("{:.2} at step {}", point.y, point.x)
 }
 
 #[cfg(test)]
@@ -269,12 +258,5 @@ mod tests {
             vec![Panel { title: "nothing".into(), lines: vec![Line { series: 0, points: vec![] }] }];
         assert_eq!(panel(&figure, 0, 0), None);
         assert!(!file(&figure).contains("NaN"));
-    }
-
-    #[test]
-    fn ticks_reach_the_last_step() {
-        assert_eq!(ticks(200), [0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0]);
-        assert_eq!(ticks(1), [0.0, 1.0]);
-        assert!((40..70).contains(&ticks(u64::MAX).len()));
     }
 }

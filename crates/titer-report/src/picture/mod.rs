@@ -3,6 +3,11 @@
 //! Lines and symbols differ in colour (a palette that colour-blind people tell apart), in dashes and in shape, so
 //! that a picture survives a black-and-white printer; each has a title and a description for those who cannot
 //! see it.
+//!
+//! They are written by hand because no library for charts gives what a page needs of them. `plotters` draws shapes with
+//! fixed colours: no title and description, no style sheet by which a page goes dark, no owner of a line that a script
+//! may hide; `charming` hands a description to a script in the reader's browser. Scales and ticks are those of all
+//! faces.
 
 mod axes;
 mod curves;

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use titer_conditions::Score;
 use titer_view::figure::BASELINE;
-use titer_view::pareto::{Kind, Pareto, Place};
+use titer_view::pareto::{DefenceKind, Pareto, ParetoPoint};
+use titer_view::scale::Scale;
 use titer_view::wording;
 
 use super::super::escape;
 use super::Canvas;
-use super::axes::{Axis, Frame, LETTER, Scale};
+use super::axes::{Axis, Frame, LETTER};
 use super::marks::marker;
 use super::names::{self, Named};
 
@@ -34,15 +35,15 @@ fn canvas<'a>(title: &'a str, description: &'a str) -> Canvas<'a> {
 
 fn content(pareto: &Pareto) -> String {
     let mut svg = String::new();
-    let scores = |of: fn(&Place) -> Score| pareto.points.iter().map(of);
+    let scores = |of: fn(&ParetoPoint) -> Score| pareto.points.iter().map(of);
     // Some room, so that no point sits on the edge.
     let x = axis(scores(|point| point.x), [FRAME.left + 6.0, FRAME.right - 10.0], &pareto.x_label);
     let y = axis(scores(|point| point.y), [FRAME.bottom - 6.0, FRAME.top + 10.0], &pareto.y_label);
     FRAME.push(&mut svg, &x, &y);
-    let at = |point: &Place| (x.scale.at(point.x.value), y.scale.at(point.y.value));
+    let at = |point: &ParetoPoint| (x.at(point.x.value), y.at(point.y.value));
     push_front(&mut svg, pareto.points.iter().filter(|point| point.front).map(at).collect());
     for point in &pareto.points {
-        push_bars(&mut svg, point, x.scale, y.scale);
+        push_bars(&mut svg, point, &x, &y);
     }
     for point in &pareto.points {
         let (px, py) = at(point);
@@ -68,22 +69,20 @@ fn content(pareto: &Pareto) -> String {
 }
 
 /// From a round number below all values to 1; never a scale that makes much of little.
-fn axis(scores: impl Iterator<Item = Score>, place: [f64; 2], label: &str) -> Axis<'_> {
+fn axis(scores: impl Iterator<Item = Score>, ends: [f64; 2], label: &str) -> Axis<'_> {
     let least = scores.map(|score| score.value).fold(1.0, f64::min);
-    let low = ((least - 0.05) * 10.0).floor().clamp(0.0, 8.0);
-    let step = if low < 5.0 { 2 } else { 1 };
-    let ticks = (low as u32..=10).filter(|tick| (10 - tick) % step == 0).map(|tick| f64::from(tick) / 10.0);
-    Axis { scale: Scale::linear([low / 10.0, 1.0], place), ticks: ticks.collect(), label }
+    let low = ((least - 0.05) * 10.0).floor().clamp(0.0, 8.0) / 10.0;
+    Axis { scale: Scale::linear(low, 1.0), ends, label }
 }
 
 /// The style of a kind's symbol among those of all pictures.
-fn style(kind: Kind) -> usize {
+fn style(kind: DefenceKind) -> usize {
     match kind {
-        Kind::Undefended => BASELINE,
-        Kind::Alignment => 0,
-        Kind::FineTuning => 1,
-        Kind::PostFineTuning => 2,
-        Kind::Several => 3,
+        DefenceKind::Undefended => BASELINE,
+        DefenceKind::Alignment => 0,
+        DefenceKind::FineTuning => 1,
+        DefenceKind::PostFineTuning => 2,
+        DefenceKind::Several => 3,
     }
 }
 
@@ -98,7 +97,7 @@ fn push_front(svg: &mut String, mut front: Vec<(f64, f64)>) {
     let _ = write!(svg, "<path class=\"front\" d=\"{path}V{}\"/>", FRAME.bottom);
 }
 
-fn push_bars(svg: &mut String, point: &Place, x: Scale, y: Scale) {
+fn push_bars(svg: &mut String, point: &ParetoPoint, x: &Axis<'_>, y: &Axis<'_>) {
     let _ = write!(
         svg,
         "<path data-defence=\"{}\" class=\"bar s{}\" d=\"M{:.1} {:.1}H{:.1}M{:.1} {:.1}V{:.1}\"/>",
@@ -114,7 +113,7 @@ fn push_bars(svg: &mut String, point: &Place, x: Scale, y: Scale) {
 }
 
 fn push_legend(svg: &mut String, pareto: &Pareto) {
-    let mut kinds: Vec<Kind> = pareto.points.iter().map(|point| point.kind).collect();
+    let mut kinds: Vec<DefenceKind> = pareto.points.iter().map(|point| point.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let (mut left, mut line) = (FRAME.left, FRAME.bottom + 54.0);
@@ -137,7 +136,7 @@ fn push_legend(svg: &mut String, pareto: &Pareto) {
 
 /// The picture in words.
 fn description(pareto: &Pareto) -> String {
-    let of = |point: &Place| {
+    let of = |point: &ParetoPoint| {
         format!(
             "{} ({}): {} {}, {} {}{}",
             point.name,
@@ -184,10 +183,8 @@ mod tests {
         let axis = |least: f64| {
             let score = Score { value: least, lower: 0.0, upper: 1.0 };
             let axis = axis(std::iter::once(score), [0.0, 100.0], "");
-            (axis.ticks[0], axis.ticks.len(), axis.scale.at(1.0))
+            [0.0, 0.3, 0.8].into_iter().find(|value| axis.at(*value) == 0.0 && axis.at(value + 0.1) > 0.0)
         };
-        assert_eq!(axis(0.97), (0.8, 3, 100.0));
-        assert_eq!(axis(0.42), (0.4, 4, 100.0));
-        assert_eq!(axis(0.0), (0.0, 6, 100.0));
+        assert_eq!([0.97, 0.42, 0.0].map(axis), [Some(0.8), Some(0.3), Some(0.0)]);
     }
 }

@@ -7,25 +7,29 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget as _;
 use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_plan::Probe;
+use titer_view::curves::{self, Group};
 use titer_view::distinct::distinct;
+use titer_view::matrix::{self, Column};
+use titer_view::table::Cell;
 use titer_view::verdict_tables::CONDITIONS;
 use titer_view::wording;
 use unicode_width::UnicodeWidthStr;
 
 use super::curves::{Axis, chosen_probe, measure, next_probe, threshold};
+use crate::effect::{Effect, Wants};
 use crate::filter::Filter;
-use crate::groups::{self, Group};
 use crate::keys::Action;
 use crate::look::Look;
 use crate::picked::Picked;
-use crate::screen::{Effect, Screen, Wants};
+use crate::screen::Screen;
 use crate::series::range;
-use crate::widgets::chart::{Chart, Series};
-use crate::widgets::heat::{Column, Heat, HeatCell};
-use crate::widgets::list;
+use crate::widgets::chart::Chart;
+use crate::widgets::heat::{Heat, HeatCell};
 use crate::widgets::pane::{self, Paragraph};
 use crate::widgets::prose::beginning;
-use crate::world::{Told, World};
+use crate::widgets::rows;
+use crate::widgets::series::Series;
+use crate::world::{Fetched, World};
 use titer_lab::live::ExperimentView;
 
 /// The screen.
@@ -81,13 +85,13 @@ fn both<'a>(world: &'a World, other: &str) -> Option<[&'a ExperimentView; 2]> {
 
 /// The attacks on a defence in either, as far as they were asked about a probe.
 fn attacks(both: [&ExperimentView; 2], defence: &str, probe: Probe) -> Vec<Group> {
-    let groups = both.into_iter().flat_map(|view| groups::groups(view, probe));
+    let groups = both.into_iter().flat_map(|view| curves::groups(view, probe));
     distinct(groups.filter(|group| group.defence == defence))
 }
 
 fn verdicts<'a>(world: &'a World, name: &str) -> Option<&'a Verdicts> {
     match world.verdicts.get(name)? {
-        Told::Here(decided) => Some(&decided.verdicts),
+        Fetched::Ready(decided) => Some(&decided.verdicts),
         _ => None,
     }
 }
@@ -197,8 +201,8 @@ fn head(sign: &str, view: &ExperimentView, world: &World, look: Look) -> Paragra
     let line = &view.line;
     let counts = line.counts;
     let told = match world.verdicts.get(&line.name) {
-        Some(Told::Here(decided)) => format!("verdicts rest on {}", decided.sealed),
-        Some(Told::Not(why)) => format!("no verdicts: {why}"),
+        Some(Fetched::Ready(decided)) => format!("verdicts rest on {}", decided.sealed),
+        Some(Fetched::Failed(why)) => format!("no verdicts: {why}"),
         _ => "verdicts are being decided".into(),
     };
     let mut text = format!("{sign}  {}: {} of {} done, {told}", line.name, counts.sealed, counts.stages);
@@ -218,7 +222,7 @@ impl Compare {
             let none = Paragraph::styled("there is no other experiment", look.faint());
             pane::paragraphs(area, buffer, look, 0, &[none]);
         }
-        list::draw(area, buffer, look, names.len(), self.name.at(&names), |at, width| {
+        rows::list(area, buffer, look, names.len(), self.name.at(&names), |at, width| {
             let name = beginning(&names[at], width.min(32));
             let about = world.line(&names[at]).map_or_else(String::new, |line| match &line.problem {
                 Some(problem) => problem.clone(),
@@ -240,13 +244,8 @@ impl Compare {
         names: &[String],
     ) {
         let verdicts = both.map(|view| verdicts(world, &view.line.name));
-        let column =
-            |name: &str, short: &str| Column { name: name.into(), short: short.into(), ..Column::default() };
-        let conditions = CONDITIONS.map(|c| column(wording::condition(c), wording::short_condition(c)));
-        let columns: Vec<_> = [column("titer A", "titer A"), column("titer B", "titer B")]
-            .into_iter()
-            .chain(conditions)
-            .collect();
+        let titers = ["titer A", "titer B"].map(|name| Column::alone(name, name));
+        let columns: Vec<_> = titers.into_iter().chain(matrix::condition_columns()).collect();
         let cells: Vec<_> =
             names.iter().map(|name| cells(verdicts.map(|verdicts| defence(verdicts, name)), look)).collect();
         let row = self.defence.at(names).unwrap_or(0);
@@ -280,7 +279,7 @@ impl Compare {
             .zip(["A", "B"])
             .enumerate()
             .filter_map(|(number, (view, sign))| {
-                let gathered = groups::gather(view, group?, probe, self.axis.budget);
+                let gathered = curves::gather(view, group?, probe, self.axis.spent);
                 let name = format!("{sign} {}", view.line.name);
                 (gathered.runs > 0).then(|| Series::line(&name, number, gathered.points))
             })
@@ -336,35 +335,24 @@ impl Compare {
 /// A defence's row: its titers, and where its verdicts differ how.
 fn cells(both: [Option<&DefenceVerdict>; 2], look: Look) -> Vec<HeatCell> {
     let titer = |defence: Option<&DefenceVerdict>| {
-        let text = |short: bool| {
-            let titer = defence.map(|defence| &defence.titer);
-            let text =
-                titer.map(|titer| if short { wording::short_titer(titer) } else { wording::titer(titer) });
-            look.spell(&text.unwrap_or_else(|| "–".into())).into_owned()
-        };
-        HeatCell { text: text(false), short: text(true), ..HeatCell::default() }
+        let cell = defence.map_or_else(Cell::dash, |defence| Cell::titer(&defence.titer));
+        HeatCell::of(&cell, look)
     };
     let condition = |condition| {
         let verdicts = both.map(|defence| defence?.conditions.get(condition).map(|verdict| verdict.verdict));
-        match verdicts {
-            [Some(one), Some(other)] if one == other => HeatCell {
-                text: format!("= {}", wording::decision(one)),
-                short: format!("= {}", wording::symbol(one)),
-                style: look.faint(),
-                ..HeatCell::default()
-            },
-            [one, other] => {
-                let word = |verdict: Option<_>| verdict.map_or("–".to_owned(), wording::decision);
-                let sign = |verdict: Option<_>| verdict.map_or("–", wording::symbol);
-                let style = if one.is_some() && other.is_some() { look.notice() } else { look.faint() };
-                HeatCell {
-                    text: look.spell(&format!("{} → {}", word(one), word(other))).into_owned(),
-                    short: look.spell(&format!("{} → {}", sign(one), sign(other))).into_owned(),
-                    style,
-                    ..HeatCell::default()
-                }
+        let [one, other] = verdicts.map(Cell::symbol);
+        let (cell, style) = match verdicts {
+            [Some(first), Some(second)] if first == second => {
+                (one.each(|word| format!("= {word}")), look.faint())
             }
-        }
+            _ => {
+                let [long, short] =
+                    [false, true].map(|narrow| format!("{} → {}", one.shown(narrow), other.shown(narrow)));
+                let measured = verdicts.iter().all(Option::is_some);
+                (Cell::shortened(long, short), if measured { look.notice() } else { look.faint() })
+            }
+        };
+        HeatCell::styled(&cell, style, look)
     };
     both.map(titer).into_iter().chain(CONDITIONS.iter().map(condition)).collect()
 }

@@ -8,20 +8,22 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget as _;
 use titer_plan::Probe;
+use titer_view::curves::{self, Gathered, Group, Spent};
+use titer_view::figure::Threshold;
+use titer_view::scale::Spread;
 use titer_view::wording;
 
+use crate::effect::Effect;
 use crate::filter::Filter;
-use crate::groups::{self, Budget, Gathered, Group};
 use crate::keys::Action;
 use crate::look::Look;
 use crate::picked::Picked;
-use crate::screen::{Effect, Liking, Screen};
+use crate::screen::{Liking, Screen};
 use crate::series::range;
-use crate::widgets::chart::{Chart, Series, Threshold};
+use crate::widgets::chart::Chart;
 use crate::widgets::prose::beginning;
-use crate::widgets::rows::window;
-use crate::widgets::scale::Spread;
-use crate::widgets::{list, pane};
+use crate::widgets::series::{Series, tolerated};
+use crate::widgets::{pane, rows};
 use crate::world::World;
 use titer_lab::live::ExperimentView;
 
@@ -39,7 +41,7 @@ pub(crate) struct Curves {
 /// What the x axis is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Axis {
-    pub(crate) budget: Budget,
+    pub(crate) spent: Spent,
     pub(crate) spread: Spread,
 }
 
@@ -47,15 +49,15 @@ impl Axis {
     /// As in a caption: `steps (log)`.
     pub(crate) fn name(self) -> String {
         match self.spread {
-            Spread::Linear => self.budget.name().into(),
-            Spread::Log => format!("{} (log)", self.budget.name()),
+            Spread::Linear => self.spent.name().into(),
+            Spread::Log => format!("{} (log)", self.spent.name()),
         }
     }
 
     /// The same with the next budget.
     pub(crate) fn turned(self) -> Self {
-        let at = Budget::ALL.iter().position(|budget| *budget == self.budget).unwrap_or(0);
-        Self { budget: Budget::ALL[(at + 1) % Budget::ALL.len()], ..self }
+        let at = Spent::ALL.iter().position(|spent| *spent == self.spent).unwrap_or(0);
+        Self { spent: Spent::ALL[(at + 1) % Spent::ALL.len()], ..self }
     }
 }
 
@@ -68,7 +70,7 @@ const MOST_BANDS: usize = 4;
 impl Curves {
     /// The groups that the filter admits, as far as they were asked about the chosen probe.
     fn listed(&self, view: &ExperimentView) -> Vec<Group> {
-        let all = self.probe(view).map_or_else(Vec::new, |probe| groups::groups(view, probe));
+        let all = self.probe(view).map_or_else(Vec::new, |probe| curves::groups(view, probe));
         all.into_iter().filter(|group| self.filter.admits(&group.name())).collect()
     }
 
@@ -78,7 +80,7 @@ impl Curves {
 
     /// What is to be drawn: what is marked, or else every defence under the selected attack.
     fn wanted(&self, view: &ExperimentView, probe: Probe, listed: &[Group]) -> Vec<Group> {
-        let all = groups::groups(view, probe);
+        let all = curves::groups(view, probe);
         let marked: Vec<_> = all.iter().filter(|group| self.marked.contains(group)).cloned().collect();
         if !marked.is_empty() {
             return marked;
@@ -91,33 +93,26 @@ impl Curves {
 
 /// The probe that was chosen, where it was asked; else the one that says most.
 pub(crate) fn chosen_probe(wanted: Option<Probe>, view: &ExperimentView) -> Option<Probe> {
-    let asked = groups::probes(view);
+    let asked = curves::probes(view);
     let wanted = wanted.filter(|probe| asked.contains(probe));
     wanted.or_else(|| asked.iter().copied().find(|probe| *probe == Probe::Unseen)).or(asked.first().copied())
 }
 
 /// The probe after this one.
 pub(crate) fn next_probe(probe: Option<Probe>, view: &ExperimentView) -> Option<Probe> {
-    let asked = groups::probes(view);
+    let asked = curves::probes(view);
     let at = asked.iter().position(|asked| Some(*asked) == probe).map_or(0, |at| at + 1);
     asked.get(at % asked.len().max(1)).copied()
 }
 
-/// What a score on a probe is called.
+/// What a score on a probe is called, and on which items.
 pub(crate) fn measure(probe: Probe) -> String {
-    let what = match probe {
-        probe if probe.is_harmful() => "harmfulness",
-        Probe::Routing => "share of experts that moved",
-        _ => "mean score",
-    };
-    format!("{what} on {}", wording::probe(probe))
+    format!("{} on {}", wording::measure(probe), wording::probe(probe))
 }
 
 /// φ as a line, where a probe is compared with it.
 pub(crate) fn threshold(view: &ExperimentView, probe: Probe, look: Look) -> Option<Threshold> {
-    let phi = view.experiment.conditions.phi;
-    let name = look.spell(&format!("φ = {}", wording::number(phi))).into_owned();
-    probe.is_harmful().then_some(Threshold { value: phi, name })
+    probe.is_harmful().then(|| tolerated(view.experiment.conditions.phi, look))
 }
 
 impl Screen for Curves {
@@ -157,10 +152,8 @@ impl Screen for Curves {
         let listed = self.listed(view);
         let wanted = self.wanted(view, probe, &listed);
         let drawn = fewer(&wanted, self.group.key(&listed));
-        let gathered: Vec<_> = drawn
-            .iter()
-            .map(|group| (*group, groups::gather(view, group, probe, self.axis.budget)))
-            .collect();
+        let gathered: Vec<_> =
+            drawn.iter().map(|group| (*group, curves::gather(view, group, probe, self.axis.spent))).collect();
         let (list, chart) = if self.expanded {
             (Rect { height: 0, ..area }, area)
         } else if area.width >= 120 {
@@ -195,8 +188,8 @@ impl Screen for Curves {
         let probe = self.probe(view)?;
         let listed = self.listed(view);
         let group = self.group.key(&listed)?;
-        let gathered = groups::gather(view, group, probe, self.axis.budget);
-        let mut text = format!("{}\tmean\tlowest\thighest", self.axis.budget.name());
+        let gathered = curves::gather(view, group, probe, self.axis.spent);
+        let mut text = format!("{}\tmean\tlowest\thighest", self.axis.spent.name());
         for point in &gathered.points {
             text.push_str(&format!("\n{}\t{}\t{}\t{}", point.x, point.y, point.low, point.high));
         }
@@ -206,14 +199,14 @@ impl Screen for Curves {
     fn restore(&mut self, liking: &Liking) {
         let named = |key: &str| liking.get(key).map(String::as_str);
         self.axis.spread = Spread::named(named(SPREAD));
-        let budget = Budget::ALL.into_iter().find(|budget| named(BUDGET) == Some(budget.name()));
-        self.axis.budget = budget.unwrap_or_default();
+        let spent = Spent::ALL.into_iter().find(|spent| named(SPENT) == Some(spent.name()));
+        self.axis.spent = spent.unwrap_or_default();
         self.probe = Probe::ALL.into_iter().find(|probe| named(PROBE) == Some(probe.name()));
     }
 
     fn remember(&self, liking: &mut Liking) {
         liking.insert(SPREAD.into(), self.axis.spread.name().into());
-        liking.insert(BUDGET.into(), self.axis.budget.name().into());
+        liking.insert(SPENT.into(), self.axis.spent.name().into());
         if let Some(probe) = self.probe {
             liking.insert(PROBE.into(), probe.name().into());
         }
@@ -221,7 +214,7 @@ impl Screen for Curves {
 }
 
 const SPREAD: &str = "curves.spread";
-const BUDGET: &str = "curves.x";
+const SPENT: &str = "curves.x";
 const PROBE: &str = "curves.probe";
 
 impl Curves {
@@ -238,7 +231,7 @@ impl Curves {
             marked => format!("{marked} marked"),
         };
         let area = pane::titled(area, buffer, look, "Defence · attack", &marks);
-        list::draw(area, buffer, look, listed.len(), self.group.at(listed), |at, width| {
+        rows::list(area, buffer, look, listed.len(), self.group.at(listed), |at, width| {
             let group = &listed[at];
             let line = gathered.iter().position(|(drawn, _)| *drawn == group);
             let sign = line.map_or(' ', |number| look.mark(number));
@@ -282,7 +275,7 @@ fn fewer<'a>(wanted: &'a [Group], selected: Option<&Group>) -> Vec<&'a Group> {
         return wanted.iter().collect();
     }
     let at = wanted.iter().position(|group| Some(group) == selected).unwrap_or(0);
-    let others = window(Some(at.saturating_sub(1)), wanted.len() - 1, MOST_LINES - 1);
+    let others = rows::window(Some(at.saturating_sub(1)), wanted.len() - 1, MOST_LINES - 1);
     std::iter::once(0).chain(others.map(|other| other + 1)).map(|at| &wanted[at]).collect()
 }
 

@@ -7,15 +7,17 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Padding, Paragraph, Wrap};
 use titer_lab::live::{ExperimentLine, StageState};
 use titer_view::sanitise;
+use titer_view::state::{self, ExperimentState};
 
 use crate::control;
+use crate::effect::Effect;
 use crate::filter::Filter;
 use crate::keys::Action;
 use crate::look::Look;
-use crate::screen::{Effect, Screen, ScreenName};
+use crate::screen::Screen;
+use crate::screen_name::ScreenName;
 use crate::widgets::bar::bar;
 use crate::widgets::rows::{Rows, moved, text};
-use crate::words::{self, Doing};
 use crate::world::World;
 
 /// From this width on there is room for more columns.
@@ -36,7 +38,7 @@ impl Experiments {
     fn shown<'w>(&self, world: &'w World) -> Vec<&'w str> {
         let fits = |name: &&str| {
             let line = world.line(name);
-            let state = line.map_or("", |line| Doing::of(line).word());
+            let state = line.map_or("", |line| ExperimentState::of(line).word());
             let summary = line.map_or("", |line| line.summary.as_str());
             self.filter.admits(&format!("{name} {state} {summary}"))
         };
@@ -64,7 +66,7 @@ impl Experiments {
             head.pop();
         }
         let rows = Rows { head: &head, widths: &widths, count: shown.len(), at };
-        rows.draw(frame, area, look, |n| match world.line(shown[n]) {
+        rows.draw(area, frame.buffer_mut(), *look, |n| match world.line(shown[n]) {
             Some(line) => row(line, world.now, look),
             None => vec![text(sanitise::line(shown[n]), Style::new()), text("reading", look.faint())],
         });
@@ -88,10 +90,10 @@ impl Experiments {
 
 /// The columns of one experiment.
 fn row<'a>(line: &ExperimentLine, now: f64, look: &Look) -> Vec<Line<'a>> {
-    let doing = Doing::of(line);
+    let state = ExperimentState::of(line);
     let name = text(sanitise::line(&line.name).into_owned(), look.heading());
     if line.problem.is_some() {
-        return vec![name, text(doing.word(), doing.style(look))];
+        return vec![name, text(state.word(), look.state(state))];
     }
     let counts = &line.counts;
     let failed = match counts.failed {
@@ -105,19 +107,19 @@ fn row<'a>(line: &ExperimentLine, now: f64, look: &Look) -> Vec<Line<'a>> {
     };
     vec![
         name,
-        text(doing.word(), doing.style(look)),
+        text(state.word(), look.state(state)),
         Line::from(vec![
-            Span::styled(bar(line.share, BAR), doing.style(look)),
-            Span::raw(format!(" {:>5}", words::percent(line.share))),
+            Span::styled(bar(line.share, BAR), look.state(state)),
+            Span::raw(format!(" {:>5}", state::percent(line.share))),
         ]),
         text(format!("{}/{}", counts.sealed, counts.stages), Style::new()),
         match line.seconds_left {
-            Some(seconds) => text(words::left(seconds), Style::new()),
+            Some(seconds) => text(state::left(seconds), Style::new()),
             None => text("-", look.faint()),
         },
         failed,
         runs,
-        text(line.changed.map_or("-".into(), |time| words::ago(now - time)), look.faint()),
+        text(line.changed.map_or("-".into(), |time| state::ago(now - time)), look.faint()),
     ]
 }
 
@@ -150,7 +152,7 @@ fn detail<'a>(world: &World, look: &Look, whole: bool) -> Vec<Line<'a>> {
         lines.push(text(format!("run: process {} on {host}", run.pid), Style::new()));
     }
     if let Some(time) = line.changed {
-        lines.push(text(format!("last sign of life: {}", words::ago(world.now - time)), look.faint()));
+        lines.push(text(format!("last sign of life: {}", state::ago(world.now - time)), look.faint()));
     }
     if whole {
         lines.push(Line::default());
@@ -182,9 +184,9 @@ fn kinds<'a>(world: &World, look: &Look) -> Vec<Line<'a>> {
 
 /// What its runs were asked, in words.
 fn asked<'a>(line: &ExperimentLine, look: &Look) -> Option<Line<'a>> {
-    let asked = match Doing::of(line) {
-        Doing::Stopping => "asked to stop: each run saves a checkpoint first",
-        Doing::Held => "held: running stages are finished, no new one begins (r goes on)",
+    let asked = match ExperimentState::of(line) {
+        ExperimentState::Stopping => "asked to stop: each run saves a checkpoint first",
+        ExperimentState::Held => "held: running stages are finished, no new one begins (r goes on)",
         _ if !line.control.first.is_empty() => "",
         _ => return None,
     };
@@ -283,7 +285,7 @@ impl Screen for Experiments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen::{self, picture, world};
+    use crate::tests::specimen::{self, picture, world};
 
     #[test]
     fn the_screen() {

@@ -5,10 +5,11 @@ use ratatui::layout::{Constraint, Rect};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
+use crate::effect::Effect;
 use crate::filter::Filter;
 use crate::keys::{Action, Binding, KEYMAP};
 use crate::look::Look;
-use crate::screen::{Effect, Screen};
+use crate::screen::Screen;
 use crate::widgets::rows::{Rows, moved, text};
 use crate::world::World;
 
@@ -58,7 +59,7 @@ impl Screen for Help {
             count: lines.len(),
             at: Some(self.at.min(lines.len().saturating_sub(1))),
         };
-        rows.draw(frame, area, look, |n| match &lines[n] {
+        rows.draw(area, frame.buffer_mut(), *look, |n| match &lines[n] {
             HelpLine::Heading(title) => vec![text(*title, look.heading())],
             HelpLine::Key(binding) => vec![
                 Line::styled(format!("  {}", binding.keys.join("  ")), look.key()),
@@ -76,7 +77,7 @@ impl Screen for Help {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen::{picture, world};
+    use crate::tests::specimen::{picture, world};
 
     fn shown(screen: &Help) -> String {
         picture(80, 60, false, |frame| screen.draw(frame, frame.area(), &world(), &Look::PLAIN))

@@ -8,14 +8,15 @@ use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 use titer_plan::StageHash;
 use titer_store::{Entry, Note};
 use titer_view::sanitise;
+use titer_view::state;
 use titer_view::wording;
 
+use crate::effect::Effect;
 use crate::filter::Filter;
 use crate::keys::Action;
 use crate::look::Look;
-use crate::screen::{Effect, Screen};
+use crate::screen::Screen;
 use crate::widgets::rows::{Rows, moved, text};
-use crate::words;
 use crate::world::World;
 
 /// Lines of the whole text of an entry below the list.
@@ -121,17 +122,17 @@ impl Screen for Log {
             count: shown.len(),
             at,
         };
-        rows.draw(frame, list, look, |n| {
+        rows.draw(list, frame.buffer_mut(), *look, |n| {
             let (entry, said) = &shown[n];
             vec![
-                text(format!("{:>14}", words::moment(entry.time, world.now)), look.faint()),
+                text(format!("{:>14}", state::moment(entry.time, world.now)), look.faint()),
                 text(sanitise::line(&entry.host).into_owned(), Style::new()),
                 text(entry.pid.to_string(), look.faint()),
                 text(sanitise::line(said).into_owned(), style(&entry.note, look)),
             ]
         });
         let Some((entry, said)) = at.map(|at| &shown[at]) else { return };
-        let title = format!(" {} ", words::ago(world.now - entry.time));
+        let title = format!(" {} ", state::ago(world.now - entry.time));
         let block = Block::new()
             .borders(Borders::TOP)
             .border_style(look.faint())
@@ -155,7 +156,7 @@ impl Screen for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen::{picture, world};
+    use crate::tests::specimen::{picture, world};
 
     #[test]
     fn the_screen() {

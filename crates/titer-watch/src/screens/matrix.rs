@@ -3,26 +3,27 @@
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use titer_conditions::{DefenceVerdict, Verdicts};
-use titer_plan::Probe;
+use titer_plan::{Probe, ThreatModel};
 use titer_view::caveats::{Caveat, grouped};
+use titer_view::matrix::{self, Quantity};
 use titer_view::wording;
 
+use crate::effect::{Effect, Wants};
 use crate::filter::Filter;
-use crate::grids::{self, Face};
 use crate::keys::Action;
 use crate::look::Look;
 use crate::picked::Picked;
-use crate::screen::{Effect, Liking, Screen, Wants};
-use crate::widgets::heat::Heat;
+use crate::screen::{Liking, Screen};
+use crate::widgets::heat::{Heat, HeatCell};
 use crate::widgets::pane::{self, Paragraph};
-use crate::world::{Told, World};
+use crate::world::{Fetched, World};
 use titer_lab::live::Decided;
 
 /// The screen.
 #[derive(Debug, Default)]
 pub(crate) struct Matrix {
-    face: Face,
-    /// What the numbers are about; the face's first where it has not this one.
+    quantity: Quantity,
+    /// What the numbers are about; the first that the quantity has where it has not this one.
     probe: Option<Probe>,
     defence: Picked<String>,
     column: usize,
@@ -41,23 +42,13 @@ struct Shown<'a> {
 
 impl Matrix {
     fn shown<'a>(&self, world: &'a World) -> Option<Shown<'a>> {
-        let Told::Here(decided) = world.verdicts.get(world.experiment.as_ref()?)? else { return None };
+        let Fetched::Ready(decided) = world.verdicts.get(world.experiment.as_ref()?)? else { return None };
         let verdicts: &Verdicts = &decided.verdicts;
         let defences: Vec<_> =
             verdicts.defences.iter().filter(|defence| self.filter.admits(&defence.defence)).collect();
         let names = defences.iter().map(|defence| defence.defence.clone()).collect();
-        let probes = grids::probes(verdicts, self.face);
-        let probe = if probes.contains(&self.probe) {
-            self.probe
-        } else {
-            let unseen = Some(Probe::Unseen);
-            if probes.contains(&unseen) && !probes.contains(&None) {
-                unseen
-            } else {
-                probes.first().copied().flatten()
-            }
-        };
-        let columns = grids::columns(verdicts, self.face).len();
+        let probe = self.probe.filter(|_| matrix::probes(verdicts, self.quantity).contains(&self.probe));
+        let columns = matrix::columns(verdicts, self.quantity).len();
         Some(Shown { verdicts, defences, names, probe, columns })
     }
 
@@ -68,7 +59,8 @@ impl Matrix {
     fn detail(&self, shown: &Shown, look: Look) -> Vec<Paragraph<'static>> {
         let selected = self.defence.at(&shown.names).and_then(|at| shown.defences.get(at));
         selected.map_or_else(Vec::new, |defence| {
-            grids::detail(shown.verdicts, defence, self.face, shown.probe, self.column(shown), look)
+            let column = self.column(shown);
+            pane::said(matrix::detail(shown.verdicts, defence, self.quantity, shown.probe, column), look)
         })
     }
 }
@@ -80,11 +72,12 @@ impl Screen for Matrix {
             Action::Left => self.column = self.column(&shown).saturating_sub(1),
             Action::Right => self.column = (self.column(&shown) + 1).min(shown.columns.saturating_sub(1)),
             Action::Turn => {
-                self.face = self.face.next(shown.verdicts.threat_model);
-                self.column = 0;
+                let all = Quantity::all(shown.verdicts.threat_model);
+                let at = all.iter().position(|quantity| *quantity == self.quantity).unwrap_or(0);
+                (self.quantity, self.column) = (all[(at + 1) % all.len()], 0);
             }
             Action::Probe => {
-                let probes = grids::probes(shown.verdicts, self.face);
+                let probes = matrix::probes(shown.verdicts, self.quantity);
                 let at = probes.iter().position(|probe| *probe == shown.probe).unwrap_or(0);
                 self.probe = probes.get((at + 1) % probes.len().max(1)).copied().flatten();
             }
@@ -103,7 +96,7 @@ impl Screen for Matrix {
             pane::paragraphs(area, buffer, look, 0, &[awaited(world, look)]);
             return;
         };
-        let title = self.face.title(shown.verdicts, shown.probe);
+        let title = self.quantity.title(shown.verdicts, shown.probe);
         let rest = pane::titled(area, buffer, look, &title, &settings(shown.verdicts));
         let (row, rest) = pane::above(rest, 1);
         pane::paragraphs(row, buffer, look, 0, &[basis(world, look)]);
@@ -120,12 +113,12 @@ impl Screen for Matrix {
             pane::paragraphs(rest, buffer, look, 0, &detail);
             return;
         }
-        let columns = grids::columns(shown.verdicts, self.face);
-        let cells: Vec<_> = shown
-            .defences
-            .iter()
-            .map(|defence| grids::cells(shown.verdicts, defence, self.face, shown.probe, look))
-            .collect();
+        let columns = matrix::columns(shown.verdicts, self.quantity);
+        let row = |defence: &&DefenceVerdict| -> Vec<_> {
+            let cells = matrix::cells(shown.verdicts, defence, self.quantity, shown.probe);
+            cells.iter().map(|cell| HeatCell::of(cell, look)).collect()
+        };
+        let cells: Vec<_> = shown.defences.iter().map(row).collect();
         let heads = 1 + u16::from(columns.iter().any(|column| !column.group.is_empty()));
         let wanted = heads + shown.defences.len() as u16 + 1;
         let (grid, below) = pane::above(rest, wanted.min(rest.height.saturating_sub(6)).max(4));
@@ -159,33 +152,26 @@ impl Screen for Matrix {
     }
 
     fn restore(&mut self, liking: &Liking) {
-        self.face = match liking.get(FACE).map(String::as_str) {
-            Some("ratios") => Face::Ratios,
-            Some("harm") => Face::Harm,
-            _ => Face::Verdicts,
-        };
+        let kept = liking.get(QUANTITY).map(String::as_str);
+        let all = Quantity::all(ThreatModel::OpenWeights);
+        self.quantity = all.into_iter().find(|quantity| Some(quantity.name()) == kept).unwrap_or_default();
     }
 
     fn remember(&self, liking: &mut Liking) {
-        let face = match self.face {
-            Face::Verdicts => "verdicts",
-            Face::Ratios => "ratios",
-            Face::Harm => "harm",
-        };
-        liking.insert(FACE.into(), face.into());
+        liking.insert(QUANTITY.into(), self.quantity.name().into());
     }
 }
 
 /// From as many rows on the caveats stand below what is said of a cell.
 const TALL: u16 = 30;
 
-const FACE: &str = "matrix.face";
+const QUANTITY: &str = "matrix.quantity";
 
 /// Why there are no verdicts to show.
 fn awaited(world: &World, look: Look) -> Paragraph<'static> {
     let told = world.experiment.as_ref().and_then(|name| world.verdicts.get(name));
     match told {
-        Some(Told::Not(why)) => Paragraph::styled(format!("there are no verdicts: {why}"), look.bad()),
+        Some(Fetched::Failed(why)) => Paragraph::styled(format!("there are no verdicts: {why}"), look.bad()),
         _ => Paragraph::styled(
             "The verdicts are being decided: every response of every sealed stage is read and resampled, which \
              takes a few seconds, more for a large experiment.",
@@ -197,9 +183,9 @@ fn awaited(world: &World, look: Look) -> Paragraph<'static> {
 /// Who attacks, and the thresholds.
 fn settings(verdicts: &Verdicts) -> String {
     format!(
-        "{}, φ = {}, {} % confidence",
+        "{}, {}, {} % confidence",
         verdicts.threat_model,
-        wording::number(verdicts.phi),
+        wording::tolerated(verdicts.phi),
         wording::percent(verdicts.confidence)
     )
 }
@@ -219,7 +205,7 @@ fn caveats(verdicts: &Verdicts, look: Look) -> Vec<Paragraph<'static>> {
 /// On how much the verdicts rest, and whether there is more by now.
 fn basis(world: &World, look: Look) -> Paragraph<'static> {
     let decided = world.experiment.as_ref().and_then(|name| world.verdicts.get(name));
-    let Some(Told::Here(decided)) = decided else { return Paragraph::plain("") };
+    let Some(Fetched::Ready(decided)) = decided else { return Paragraph::plain("") };
     let decided: &Decided = decided;
     let rests = format!("rests on {}", wording::count(decided.sealed, "sealed stage"));
     match world.chosen.as_ref().map(|view| view.line.counts) {

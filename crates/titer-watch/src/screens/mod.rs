@@ -9,7 +9,8 @@ mod matrix;
 mod responses;
 mod run;
 
-use super::screen::{Screen, ScreenName};
+use super::screen::Screen;
+use super::screen_name::ScreenName;
 
 /// All screens.
 pub(crate) struct Screens([Box<dyn Screen>; 8]);

@@ -12,16 +12,16 @@ use titer_plan::{DataKind, Probe, StageHash};
 use titer_view::wording;
 
 use crate::answers::{Answers, Choice, Refusals, Scores};
+use crate::effect::{Effect, Wants};
 use crate::filter::Filter;
 use crate::keys::Action;
 use crate::look::Look;
 use crate::picked::Picked;
-use crate::screen::{Effect, Screen, Wants};
-use crate::widgets::list;
+use crate::screen::Screen;
 use crate::widgets::pane::{self, Paragraph};
 use crate::widgets::prose::beginning;
-use crate::widgets::rows::moved;
-use crate::world::{Told, World};
+use crate::widgets::rows;
+use crate::world::{Fetched, World};
 use titer_lab::live::{ExperimentView, ResponseLine, StageState};
 
 /// The screen: first a list of stages, then the responses of one.
@@ -58,7 +58,7 @@ impl Responses {
     fn lines<'a>(&self, world: &'a World) -> Option<&'a Arc<Vec<ResponseLine>>> {
         let responses = world.responses.as_ref()?;
         match &responses.lines {
-            Told::Here(lines) if self.opened.as_ref() == Some(&responses.stage) => Some(lines),
+            Fetched::Ready(lines) if self.opened.as_ref() == Some(&responses.stage) => Some(lines),
             _ => None,
         }
     }
@@ -75,7 +75,7 @@ impl Responses {
             (Some(_), Some(first), Action::PageUp) => *first = first.saturating_sub(10),
             (Some(_), Some(first), Action::PageDown) => *first = first.saturating_add(10),
             (Some(_), whole, _) => {
-                let at = moved(self.at, self.answers.len(), action);
+                let at = rows::moved(self.at, self.answers.len(), action);
                 if at != self.at {
                     *whole = whole.map(|_| 0);
                 }
@@ -163,12 +163,12 @@ impl Screen for Responses {
         let area = pane::titled(area, buffer, look, &label, &counted);
         let told = world.responses.as_ref().filter(|responses| responses.stage == *opened);
         match told.map(|responses| &responses.lines) {
-            Some(Told::Here(_)) => self.draw_responses(area, buffer, look, view),
-            Some(Told::Not(why)) => {
+            Some(Fetched::Ready(_)) => self.draw_responses(area, buffer, look, view),
+            Some(Fetched::Failed(why)) => {
                 let why = Paragraph::styled(format!("they cannot be read: {why}"), look.bad());
                 pane::paragraphs(area, buffer, look, 0, &[why]);
             }
-            Some(Told::Soon) | None => {
+            Some(Fetched::Pending) | None => {
                 let soon = Paragraph::styled("they are being read", look.faint());
                 pane::paragraphs(area, buffer, look, 0, &[soon]);
             }
@@ -247,7 +247,7 @@ impl Responses {
             return;
         }
         let selected = self.stage.at(&hashes(view, &listed));
-        list::draw(area, buffer, look, listed.len(), selected, |at, width| {
+        rows::list(area, buffer, look, listed.len(), selected, |at, width| {
             Line::raw(beginning(&view.stages[listed[at]].label, width))
         });
     }
@@ -271,7 +271,7 @@ impl Responses {
         } else {
             pane::above(area, (area.height * 2 / 5).min(self.answers.len() as u16))
         };
-        list::draw(list, buffer, look, self.answers.len(), Some(self.at), |at, width| {
+        rows::list(list, buffer, look, self.answers.len(), Some(self.at), |at, width| {
             self.answers.get(at).map_or_else(Line::default, |line| row(line, width, phi, look))
         });
         let (_, near) = pane::above(near, u16::from(area.width < 120 && near.height > 6));

@@ -4,20 +4,22 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use titer_plan::StageHash;
+use titer_view::scale::{self, Spread};
 use titer_view::wording;
 use unicode_width::UnicodeWidthStr;
 
+use crate::effect::{Effect, Wants};
 use crate::filter::Filter;
 use crate::keys::Action;
 use crate::look::Look;
 use crate::picked::Picked;
-use crate::screen::{Effect, Liking, Screen, ScreenName, Wants};
+use crate::screen::{Liking, Screen};
+use crate::screen_name::ScreenName;
 use crate::series::FACTORS;
 use crate::stage_pane::{self, Closeness};
 use crate::stages::{self, Leaf};
 use crate::widgets::prose::beginning;
-use crate::widgets::scale::Spread;
-use crate::widgets::{list, pane, scale};
+use crate::widgets::{pane, rows};
 use crate::world::World;
 use titer_lab::live::{ExperimentView, StageLine, StageState};
 
@@ -93,7 +95,7 @@ impl Screen for Run {
         let shown = if self.filter.is_empty() { all } else { format!("{} of {all}", leaves.len()) };
         let counted = format!("{shown}, {}", counted(view));
         let list = pane::titled(list, buffer, look, "Stages", &counted);
-        list::draw(list, buffer, look, leaves.len(), selected, |at, width| {
+        rows::list(list, buffer, look, leaves.len(), selected, |at, width| {
             row(view, leaves[at], width, look)
         });
         match stage {

@@ -2,9 +2,9 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use titer_view::scale::{Room, Scale, Tick};
 use unicode_width::UnicodeWidthStr;
 
-use super::scale::{Room, Scale, Tick};
 use crate::look::Look;
 
 /// Two axes around a plot. Where there is no room for their labels, the plot takes it all.

@@ -1,5 +1,8 @@
 //! A grid of dots finer than the cells of a terminal: Braille, eight to a cell, or one sign to a cell where
 //! there is only ASCII.
+//!
+//! ratatui's canvas paints dots too, but each with a colour and nothing else: without colours a band is told from its
+//! line by being faint, and in ASCII each line by a sign of its own within one grid.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

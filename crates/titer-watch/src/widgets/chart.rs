@@ -2,88 +2,24 @@
 //!
 //! What belongs together is told apart by colour, by dashes and by a sign on the line, so that any one of
 //! them is enough. The picture is a function of its values: it keeps nothing.
+//!
+//! ratatui's chart tells lines apart by colour alone and knows neither bands nor dashes, and its axes have labels
+//! where they are told, not where there is room.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
+use titer_view::curves::Point;
+use titer_view::figure::Threshold;
+use titer_view::scale::{Scale, Spread};
 use unicode_width::UnicodeWidthStr;
 
 use super::axes::Axes;
 use super::canvas::{Canvas, Ink, Layer};
 use super::legend::Legend;
 use super::prose::beginning;
-use super::scale::{Scale, Spread};
+use super::series::{Series, Trace};
 use crate::look::Look;
-
-/// A value with the interval around it. What is no number is left out.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Point {
-    pub(crate) x: f64,
-    pub(crate) y: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
-}
-
-impl Point {
-    /// A value without an interval.
-    pub(crate) fn exact(x: f64, y: f64) -> Self {
-        Self { x, y, low: y, high: y }
-    }
-
-    /// The value without its interval.
-    pub(crate) fn alone(self) -> Self {
-        Self::exact(self.x, self.y)
-    }
-
-    fn is_finite(&self) -> bool {
-        [self.x, self.y, self.low, self.high].into_iter().all(f64::is_finite)
-    }
-}
-
-/// How the values of a series are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trace {
-    /// Joined, with the band around them.
-    Line,
-    /// Faint dots: raw values behind a smoothed line. Not in the legend.
-    Dots,
-}
-
-/// One line of a chart.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Series {
-    /// What the legend calls it.
-    pub(crate) name: String,
-    /// Which colour, dashes and sign it has.
-    pub(crate) number: usize,
-    /// How it is drawn.
-    pub(crate) trace: Trace,
-    /// Ascending in x.
-    pub(crate) points: Vec<Point>,
-}
-
-impl Series {
-    /// A line. Its name may be of any origin.
-    pub(crate) fn line(name: &str, number: usize, points: Vec<Point>) -> Self {
-        Self { name: titer_view::sanitise::line(name).into_owned(), number, trace: Trace::Line, points }
-    }
-
-    /// The last value that is a number.
-    pub(crate) fn last(&self) -> Option<f64> {
-        self.points.iter().rev().find(|point| point.is_finite()).map(|point| point.y)
-    }
-
-    fn shown(&self) -> impl Iterator<Item = &Point> + Clone {
-        self.points.iter().filter(|point| point.is_finite())
-    }
-}
-
-/// A value to compare with, across the whole picture.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Threshold {
-    pub(crate) value: f64,
-    pub(crate) name: String,
-}
 
 /// A picture of curves.
 #[derive(Debug)]
@@ -191,14 +127,14 @@ fn draw_threshold(canvas: &mut Canvas, axes: &Axes, value: f64, look: Look) {
 /// The threshold's name above its line at the left end, where curves are still low and where there is room for it.
 fn name_threshold(threshold: &Threshold, axes: &Axes, look: Look, buffer: &mut Buffer) {
     let plot = axes.plot();
-    let width = threshold.name.width() as u16;
+    let width = threshold.label.width() as u16;
     let Some(y) = axes.place_y(threshold.value) else { return };
     if width == 0 || width + 8 > plot.width || plot.height < 3 {
         return;
     }
     let row = plot.y + (y * f64::from(plot.height - 1)).round() as u16;
     let row = if row > plot.y { row - 1 } else { row + 1 };
-    buffer.set_string(plot.x + 1, row, &threshold.name, look.heading());
+    buffer.set_string(plot.x + 1, row, &threshold.label, look.heading());
 }
 
 /// Sparse dots between the lowest and the highest run, other ones for each series.
@@ -308,7 +244,7 @@ fn draw_signs(index: usize, series: &Series, axes: &Axes, look: Look, buffer: &m
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen::picture;
+    use crate::tests::specimen::picture;
 
     /// A curve that comes near 1 the sooner the smaller `slow`, with a band.
     fn curve(number: usize, slow: f64, band: f64, last: u64) -> Series {
@@ -328,7 +264,7 @@ mod tests {
                 spread,
                 range: Some((0.0, 1.0)),
                 series,
-                threshold: Some(Threshold { value: 0.2, name: "phi = 0.2".into() }),
+                threshold: Some(Threshold { value: 0.2, label: "phi = 0.2".into() }),
                 empty: "nothing yet",
                 look,
             };

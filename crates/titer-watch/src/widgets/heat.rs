@@ -1,45 +1,41 @@
-//! A grid of cells with a word or a number in each, and a background where colour is on. It scrolls both ways.
+//! A grid of cells with a word or a number in each, and a background where colour is on. It scrolls both ways, which
+//! ratatui's table does not, and has headings above groups of columns.
 
 use std::ops::Range;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Style};
+use ratatui::style::Style;
+use titer_view::matrix::Column;
+use titer_view::table::Cell;
 use titer_view::wording;
 use unicode_width::UnicodeWidthStr;
 
 use super::prose::beginning;
 use super::rows;
-use crate::look::{Colours, Look};
+use crate::look::Look;
 
-/// How good or bad what a cell says is. The cell's text says it too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Level {
-    Best,
-    Good,
-    #[default]
-    Plain,
-    Bad,
-    Worst,
-}
-
-/// One cell.
+/// One cell, as it is shown.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct HeatCell {
     pub(crate) text: String,
     /// The same where room is scarce.
     pub(crate) short: String,
     pub(crate) style: Style,
-    pub(crate) level: Level,
 }
 
-/// A column's heading: what it shares with its neighbours above what it has alone.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Column {
-    pub(crate) group: String,
-    pub(crate) name: String,
-    /// The name where room is scarce.
-    pub(crate) short: String,
+impl HeatCell {
+    /// In the style of its verdict, on the tint of its grade.
+    pub(crate) fn of(cell: &Cell, look: Look) -> Self {
+        let style = look.tint(cell.heat.unwrap_or(0));
+        Self::styled(cell, cell.decision.map_or(style, |decision| style.patch(look.decision(decision))), look)
+    }
+
+    /// In another style.
+    pub(crate) fn styled(cell: &Cell, style: Style, look: Look) -> Self {
+        let [text, short] = [false, true].map(|narrow| look.spell(cell.shown(narrow)).into_owned());
+        Self { text, short, style }
+    }
 }
 
 /// The grid.
@@ -174,7 +170,7 @@ impl Heat<'_> {
             let Some(cell) = self.cells.get(row).and_then(|cells| cells.get(column)) else { continue };
             let (x, room) = (view.x(column), view.room(column));
             let text = if view.narrow { &cell.short } else { &cell.text };
-            let mut style = ground(self.look, cell.level).patch(cell.style);
+            let mut style = cell.style;
             if (row, column) == self.selected {
                 style = style.patch(self.look.selected());
                 // Not the `>` of a selected row: before a number it would say "more than".
@@ -223,44 +219,23 @@ fn window(widths: &[usize], gap: usize, selected: usize, room: usize) -> Range<u
     }
 }
 
-/// The background of a level: blue for good, orange for bad, which colour-blind people tell apart, and letters
-/// that stand out from it.
-fn ground(look: Look, level: Level) -> Style {
-    let paint = |background: Color, letters: Color| Style::new().bg(background).fg(letters);
-    match (look.colours, level) {
-        (Colours::None, _) | (_, Level::Plain) => Style::new(),
-        (Colours::Sixteen, Level::Best | Level::Good) => paint(Color::Blue, Color::White),
-        (Colours::Sixteen, Level::Bad | Level::Worst) => paint(Color::Yellow, Color::Black),
-        (Colours::Indexed, Level::Best) => paint(Color::Indexed(25), Color::Indexed(231)),
-        (Colours::Indexed, Level::Good) => paint(Color::Indexed(153), Color::Indexed(16)),
-        (Colours::Indexed, Level::Bad) => paint(Color::Indexed(223), Color::Indexed(16)),
-        (Colours::Indexed, Level::Worst) => paint(Color::Indexed(172), Color::Indexed(16)),
-        (Colours::True, Level::Best) => paint(Color::Rgb(0x1b, 0x5e, 0x9e), Color::Rgb(255, 255, 255)),
-        (Colours::True, Level::Good) => paint(Color::Rgb(0xa9, 0xcf, 0xee), Color::Rgb(0, 0, 0)),
-        (Colours::True, Level::Bad) => paint(Color::Rgb(0xf7, 0xd3, 0xa6), Color::Rgb(0, 0, 0)),
-        (Colours::True, Level::Worst) => paint(Color::Rgb(0xe3, 0x8b, 0x2c), Color::Rgb(0, 0, 0)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen::picture;
+    use crate::tests::specimen::picture;
 
     fn drawn(size: (u16, u16), selected: (usize, usize), look: Look) -> String {
         let rows: Vec<_> = ["none", "adversarial-loss", "tar", "booster"].map(String::from).into();
-        let column =
-            |group: &str, name: &str| Column { group: group.into(), name: name.into(), short: name.into() };
+        let column = |group: &str, name: &str| Column { group: group.into(), ..Column::alone(name, name) };
         let columns: Vec<_> = ["1e-5", "3e-5", "1e-4"]
             .map(|rate| column("full-finetune", rate))
             .into_iter()
             .chain([column("lora", "8"), column("abliterate", "")])
             .collect();
-        let levels = [Level::Worst, Level::Bad, Level::Plain, Level::Good, Level::Best];
         let cell = |row: usize, column: usize| {
-            let level = levels[(row + column) % 5];
-            let text = format!("{} 0.{row}{column}", if level == Level::Plain { "?" } else { "x" });
-            HeatCell { short: text.clone(), text, level, style: Style::new() }
+            let tint = [-3, -2, 0, 1, 3][(row + column) % 5];
+            let cell = Cell::new(format!("{} 0.{row}{column}", if tint == 0 { "?" } else { "x" }));
+            HeatCell::of(&cell.heated(tint), look)
         };
         let cells: Vec<Vec<_>> = (0..4).map(|row| (0..5).map(|column| cell(row, column)).collect()).collect();
         let heat = Heat { corner: "defence", rows: &rows, columns: &columns, cells: &cells, selected, look };

@@ -2,10 +2,10 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use titer_view::scale;
 use unicode_width::UnicodeWidthStr;
 
-use super::chart::{Series, Trace};
-use super::scale;
+use super::series::{Series, Trace};
 use crate::look::Look;
 
 /// A picture this wide has its legend beside it.

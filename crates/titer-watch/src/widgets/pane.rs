@@ -1,10 +1,14 @@
 //! A part of a screen: a heading, and paragraphs that are cut where there is no room.
+//!
+//! ratatui's paragraph wraps all of its text for each picture, and a response may be megabytes long; it does not say
+//! either that there is more than is seen.
 
 use std::borrow::Cow;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use titer_view::paragraph::Weight;
 use unicode_width::UnicodeWidthStr;
 
 use super::prose;
@@ -43,6 +47,19 @@ impl<'a> Paragraph<'a> {
     pub(crate) fn styled(text: impl Into<Cow<'a, str>>, style: Style) -> Self {
         Self { style, text: text.into() }
     }
+}
+
+/// What is said in sentences, in the styles of their weights.
+pub(crate) fn said(paragraphs: Vec<titer_view::paragraph::Paragraph>, look: Look) -> Vec<Paragraph<'static>> {
+    let style = |weight| match weight {
+        Weight::Heading => look.heading(),
+        Weight::Plain => Style::new(),
+        Weight::Faint => look.faint(),
+    };
+    let styled = |paragraph: titer_view::paragraph::Paragraph| {
+        Paragraph::styled(paragraph.text, style(paragraph.weight))
+    };
+    paragraphs.into_iter().map(styled).collect()
 }
 
 /// Longer texts are nobody's wording: signs in them are not spelt out.

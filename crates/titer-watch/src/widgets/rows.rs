@@ -1,12 +1,16 @@
-//! A list of rows in columns, of which one is selected: only those in sight are made.
+//! Rows of which one is selected, in columns or not: only those in sight are made.
 
 use std::ops::Range;
 
-use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use ratatui::widgets::{
+    HighlightSpacing, List, ListState, Row, StatefulWidget, Table, TableState, Widget as _,
+};
 
+use crate::keys::Action;
 use crate::look::Look;
 
 /// A list.
@@ -27,38 +31,56 @@ impl Rows<'_> {
     /// all are in sight.
     pub(crate) fn draw<'c>(
         &self,
-        frame: &mut Frame,
         area: Rect,
-        look: &Look,
+        buffer: &mut Buffer,
+        look: Look,
         row: impl Fn(usize) -> Vec<Line<'c>>,
     ) {
         if area.is_empty() {
             return;
         }
-        let [sign, rest] = Layout::horizontal([Constraint::Length(2), Constraint::Fill(1)]).areas(area);
-        let columns = Layout::horizontal(self.widths).spacing(1).split(rest);
-        let cell = |column: usize, y: u16| Rect { y, height: 1, ..columns[column] };
-        for (column, head) in self.head.iter().enumerate() {
-            frame.render_widget(Span::styled(*head, look.faint()), cell(column, area.y));
-        }
-        let seen = window(self.at, self.count, usize::from(area.height).saturating_sub(1));
-        if seen.len() < self.count {
+        let seen = window(self.at, self.count, usize::from(area.height) - 1);
+        let (first, few) = (seen.start, seen.len() < self.count);
+        let head = self.head.iter().map(|head| Span::styled(*head, look.faint()));
+        let table = Table::new(seen.map(|n| Row::new(row(n))), self.widths)
+            .header(Row::new(head))
+            .highlight_symbol(MARK)
+            .highlight_spacing(HighlightSpacing::Always)
+            .row_highlight_style(look.selected());
+        let mut state = TableState::new().with_selected(self.at.map(|at| at - first));
+        StatefulWidget::render(table, area, buffer, &mut state);
+        if few {
             let place = format!(" {}/{}", self.at.map_or(0, |at| at + 1), self.count);
             let width = (place.len() as u16).min(area.width);
             let corner = Rect { x: area.right() - width, width, height: 1, ..area };
-            frame.render_widget(Span::styled(place, look.faint()), corner);
-        }
-        for (n, y) in seen.zip(area.y + 1..) {
-            let selected = self.at == Some(n);
-            for (column, text) in row(n).into_iter().enumerate().take(columns.len()) {
-                frame.render_widget(text, cell(column, y));
-            }
-            if selected {
-                frame.render_widget(">", Rect { y, height: 1, ..sign });
-                frame.buffer_mut().set_style(Rect { y, height: 1, ..rest }, look.selected());
-            }
+            Span::styled(place, look.faint()).render(corner, buffer);
         }
     }
+}
+
+/// What stands before the selected row.
+const MARK: &str = "> ";
+
+/// Paints `count` single lines, each made for the width that it has.
+pub(crate) fn list<'a>(
+    area: Rect,
+    buffer: &mut Buffer,
+    look: Look,
+    count: usize,
+    selected: Option<usize>,
+    row: impl Fn(usize, usize) -> Line<'a>,
+) {
+    if area.width < 3 {
+        return;
+    }
+    let seen = window(selected, count, area.height.into());
+    let first = seen.start;
+    let list = List::new(seen.map(|at| row(at, usize::from(area.width) - MARK.len())))
+        .highlight_symbol(MARK)
+        .highlight_spacing(HighlightSpacing::Always)
+        .highlight_style(look.selected());
+    let mut state = ListState::default().with_selected(selected.map(|at| at - first));
+    StatefulWidget::render(list, area, buffer, &mut state);
 }
 
 /// The rows in sight: the selected one in the middle, except near the ends.
@@ -68,8 +90,7 @@ pub(crate) fn window(at: Option<usize>, count: usize, height: usize) -> Range<us
 }
 
 /// Where a cursor goes that is at `at` among `count` rows.
-pub(crate) fn moved(at: usize, count: usize, action: crate::keys::Action) -> usize {
-    use crate::keys::Action;
+pub(crate) fn moved(at: usize, count: usize, action: Action) -> usize {
     let last = count.saturating_sub(1);
     match action {
         Action::Up => at.saturating_sub(1),
@@ -91,7 +112,6 @@ pub(crate) fn text<'a>(text: impl Into<std::borrow::Cow<'a, str>>, style: Style)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::Action;
 
     #[test]
     fn the_selected_row_is_in_sight() {

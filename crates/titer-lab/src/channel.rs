@@ -1,0 +1,138 @@
+//! A run's channel to others through the store: what it tells them, and what they ask of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use titer_store::{Control, Experiment, Journal, Note, Presence};
+
+use crate::Interrupt;
+use crate::progress::{Progress, RunEvent};
+
+/// How often a run looks whether something was asked of it.
+pub(crate) const LISTEN_EVERY: Duration = Duration::from_millis(500);
+
+/// What was asked of a run, as far as it has heard.
+#[derive(Default)]
+pub(crate) struct Requests {
+    held: AtomicBool,
+    first: Mutex<Vec<String>>,
+}
+
+impl Requests {
+    /// Whether no new stage is to begin.
+    pub(crate) fn held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// How urgent a stage of that label is: the lowest goes first.
+    pub(crate) fn rank(&self, label: &str) -> usize {
+        let first = self.first();
+        first.iter().position(|word| label.contains(word.as_str())).unwrap_or(first.len())
+    }
+
+    fn first(&self) -> MutexGuard<'_, Vec<String>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run's presence in the store, its journal, and what it listens to. None of it may break a run: on a full disk the
+/// results come first.
+pub(crate) struct RunChannel<'a> {
+    experiment: &'a Experiment,
+    journal: Option<Journal>,
+    _presence: Option<Presence>,
+    jobs: usize,
+    /// The last request before this run began.
+    since: u64,
+    heard: Mutex<Control>,
+    shown: &'a dyn Progress,
+}
+
+impl<'a> RunChannel<'a> {
+    /// Says that a run begins; what happens in it is shown to `shown` too.
+    pub(crate) fn new(experiment: &'a Experiment, jobs: usize, shown: &'a dyn Progress) -> Self {
+        let control = experiment.control().unwrap_or_default();
+        Self {
+            experiment,
+            journal: experiment.journal().ok(),
+            _presence: experiment.present().ok(),
+            jobs,
+            since: control.number,
+            heard: Mutex::new(Control { first: Vec::new(), ..control }),
+            shown,
+        }
+    }
+
+    /// Looks whether something was asked, and passes it on.
+    pub(crate) fn listen(&self, requests: &Requests, interrupt: &Interrupt) {
+        // What cannot be read now is looked at again soon.
+        let Ok(control) = self.experiment.control() else { return };
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if control == *heard {
+            return;
+        }
+        let since = self.since;
+        if control.stops(since) && !heard.stops(since) {
+            self.say("stop: each running stage saves a checkpoint");
+            interrupt.raise();
+        }
+        if control.holds(since) != heard.holds(since) {
+            self.say(if control.holds(since) { "hold: no new stage begins" } else { "go on" });
+            requests.held.store(control.holds(since), Ordering::Relaxed);
+        }
+        if control.first != heard.first {
+            let words = control.first.join(", ");
+            self.say(&if words.is_empty() {
+                "the plan's order".to_owned()
+            } else {
+                format!("first {words}")
+            });
+            requests.first().clone_from(&control.first);
+        }
+        *heard = control;
+    }
+
+    /// Says that the run ended.
+    pub(crate) fn end(&self, computed: usize, failed: usize, interrupted: bool) {
+        self.write(Note::Ended { computed, failed, interrupted });
+    }
+
+    fn say(&self, request: &str) {
+        self.event(RunEvent::Heard { request });
+    }
+
+    fn write(&self, note: Note) {
+        if let Some(journal) = &self.journal {
+            // A journal that cannot be written costs a screen its news, and a run nothing.
+            let _ = journal.write(note);
+        }
+    }
+}
+
+impl Progress for RunChannel<'_> {
+    fn event(&self, event: RunEvent<'_>) {
+        let note = match event {
+            RunEvent::Planned { stages, cached } => {
+                Some(Note::Began { stages, cached, jobs: self.jobs, since: self.since })
+            }
+            RunEvent::Started { hash, .. } => Some(Note::Started { stage: hash.clone() }),
+            RunEvent::Finished { hash, seconds, .. } => Some(Note::Finished { stage: hash.clone(), seconds }),
+            RunEvent::Failed { hash, error, .. } => {
+                Some(Note::Failed { stage: hash.clone(), error: error.to_owned() })
+            }
+            RunEvent::Skipped { hash, because, .. } => {
+                Some(Note::Skipped { stage: hash.clone(), because: because.to_owned() })
+            }
+            RunEvent::Heard { request } => Some(Note::Heard { request: request.to_owned() }),
+            RunEvent::Distrusted { hash, problem, .. } => {
+                Some(Note::Distrusted { stage: hash.clone(), problem: problem.to_owned() })
+            }
+            RunEvent::Advanced { .. } | RunEvent::Elsewhere { .. } => None,
+        };
+        if let Some(note) = note {
+            self.write(note);
+        }
+        self.shown.event(event);
+    }
+}
