@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use titer_tests::{files, read, root};
 
 /// Layers from the ground up. A crate knows only crates of lower layers.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["titer-plan", "titer-ops", "titer-hub"],
     &["titer-model", "titer-data", "titer-store"],
     &["titer-train", "titer-measures", "titer-metrics"],
     &["titer-attacks", "titer-defences", "titer-conditions"],
     &["titer-lab"],
-    &["titer-view", "titer-specimen"],
+    &["titer-search", "titer-specimen"],
+    &["titer-view"],
     &["titer-report", "titer-watch"],
     &["titer", "titer-tests"],
     &["xtask"],

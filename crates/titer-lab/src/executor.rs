@@ -100,8 +100,11 @@ pub fn run(
     })
 }
 
-/// Runs the stages without an entry among the experiments.
-pub(crate) fn run_stages(
+/// Runs the stages of a plan that is no experiment of the store: without an entry, a journal or requests.
+///
+/// # Errors
+/// When the devices cannot be opened.
+pub fn run_stages(
     plan: &Plan,
     store: &Store,
     options: &RunOptions,

@@ -22,7 +22,6 @@ pub mod models;
 mod progress;
 mod rescore;
 mod results;
-pub mod search;
 mod stages;
 
 pub use catalogue::{Preset, Source, catalogue, plan, presets, source, stored};
@@ -31,7 +30,7 @@ pub use costs::{DefenceCost, StageSpent};
 pub use doctor::{Check, doctor};
 pub use error::{Error, Result};
 pub use estimate::{Estimate, StageEstimate, estimate};
-pub use executor::{RunOptions, RunSummary, StageFailure, run};
+pub use executor::{RunOptions, RunSummary, StageFailure, run, run_stages};
 pub use interrupt::Interrupt;
 pub use memory::jobs;
 pub use progress::{Progress, RunEvent};

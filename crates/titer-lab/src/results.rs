@@ -62,7 +62,10 @@ impl Results {
     }
 
     /// Reads whatever of a plan is sealed.
-    pub(crate) fn of(plan: Plan, store: &Store) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When an artifact is damaged.
+    pub fn of(plan: Plan, store: &Store) -> Result<Self> {
         let (mut costs, mut missing, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
         for stage in &plan.stages {
             let artifact = store.artifact(&stage.hash);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use titer_lab::search::{Budget, Judged, Outcome, Record, Setting, Spent, Trial, Winner};
 use titer_plan::ThreatModel;
+use titer_search::{Budget, Judged, Outcome, Record, Setting, Spent, Trial, Winner};
 
 use crate::sanitise;
 use crate::style::Style;

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use titer_lab::Compute;
-use titer_lab::search::Budget;
 use titer_plan::Override;
+use titer_search::Budget;
 
 use super::parse_override;
 

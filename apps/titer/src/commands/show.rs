@@ -4,7 +4,7 @@ use std::path::Path;
 
 use titer_conditions::Verdicts;
 use titer_lab::Results;
-use titer_lab::search::Record;
+use titer_search::Record;
 use titer_store::Store;
 use titer_view::tune_text;
 use titer_view::{sanitise, verdict_tables, verdict_text};

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use serde_json::json;
-use titer_lab::search::{self, End, Setting, Tunable, TuneOptions, TuneSettings, Tuned, Watch};
 use titer_lab::{Estimate, Interrupt, Progress};
 use titer_plan::Plan;
+use titer_search::{End, Setting, Tunable, TuneOptions, TuneSettings, Tuned, Watch};
 use titer_store::Store;
 use titer_view::style::Style;
 use titer_view::table::{Cell, Table};
@@ -23,7 +23,7 @@ use crate::progress;
 
 pub(super) fn tune(store: &Path, arguments: &TuneArgs) -> anyhow::Result<Exit> {
     let (source, plan) = read_plan(&arguments.spec, &arguments.set)?;
-    let tunables = search::parameters(&plan, &arguments.defence)?;
+    let tunables = titer_search::parameters(&plan, &arguments.defence)?;
     if arguments.over.is_empty() {
         return Err(teach(&plan, &arguments.defence, &tunables));
     }
@@ -42,7 +42,8 @@ pub(super) fn tune(store: &Path, arguments: &TuneArgs) -> anyhow::Result<Exit> {
     };
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
-    let tuned = search::tune(&source, &arguments.set, &settings, &store, &options, &interrupt, &OnStderr)?;
+    let tuned =
+        titer_search::tune(&source, &arguments.set, &settings, &store, &options, &interrupt, &OnStderr)?;
     say_outcome(&tuned, arguments, &store);
     let Tuned { record, computed, interrupted } = &tuned;
     if arguments.json {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use titer_lab::Result;
 use titer_plan::spec::DefenceEntry;
 use titer_plan::{AttackPoint, StageHash, ThreatModel};
 use titer_store::Store;
@@ -10,7 +11,6 @@ use super::budget::{Budget, Spent};
 use super::rungs::Rung;
 use super::score::Outcome;
 use super::space::{Axis, Setting};
-use crate::Result;
 
 /// A search and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

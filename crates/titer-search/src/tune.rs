@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
+use titer_lab::{Error, Interrupt, Result, Results, Source};
 use titer_plan::{AttackPoint, Override, Plan, StageHash, ThreatModel};
 use titer_store::Store;
 
@@ -15,9 +16,6 @@ use super::sampling::Sampler;
 use super::score::Outcome;
 use super::space::Setting;
 use super::strength::strongest;
-use crate::catalogue::Source;
-use crate::results::Results;
-use crate::{Error, Interrupt, Result};
 
 /// Trials that are compared with each other on the way up.
 const COHORT: usize = 16;
@@ -69,7 +67,7 @@ pub fn tune(
     watch: &dyn Watch,
 ) -> Result<Tuned> {
     let design = Design::new(source, overrides, &settings.defence, &settings.over)?;
-    if let (Some(_), Some(problem)) = (settings.budget, crate::estimate(&design.plan, None).unknown) {
+    if let (Some(_), Some(problem)) = (settings.budget, titer_lab::estimate(&design.plan, None).unknown) {
         return Err(Error::Search { problem: format!("a budget cannot be kept: {problem}") });
     }
     let diverged = Record::load(store, &design.name())?.map_or_else(Vec::new, |earlier| earlier.diverged);

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use titer_conditions::{Verdicts, final_harm};
+use titer_lab::{Error, Result, Results};
 use titer_plan::{AttackPoint, Meaning, Plan, Probe, ThreatModel};
-
-use crate::results::Results;
-use crate::{Error, Result};
 
 /// The stronger half, rounded up, of the attacks on the undefended model, the strongest first: those that break
 /// it soonest, or where a provider trains those that leave it the most harmful; of equal ones the faster.

@@ -5,15 +5,14 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use titer_lab::{
+    Compute, Estimate, Interrupt, Progress, Result, RunEvent, RunOptions, StageFailure, estimate, run_stages,
+};
 use titer_plan::{Plan, StageHash};
 use titer_store::Store;
 
 use super::budget::Spent;
 use super::record::Divergence;
-use crate::estimate::{Estimate, estimate};
-use crate::executor::{RunOptions, StageFailure, run_stages};
-use crate::progress::{Progress, RunEvent};
-use crate::{Compute, Interrupt, Result};
 
 /// How the stages of a search are run.
 #[derive(Debug, Clone)]
@@ -106,7 +105,7 @@ impl<'a> Runner<'a> {
         if estimate.stages.iter().all(|stage| stage.cached) {
             return Ok(ControlFlow::Continue(()));
         }
-        let jobs = crate::jobs(&estimate, self.options.jobs, &self.options.compute)?;
+        let jobs = titer_lab::jobs(&estimate, self.options.jobs, &self.options.compute)?;
         let compute = self.options.compute.clone();
         let options = RunOptions { compute, jobs, threads: self.options.threads, judge_only: false };
         let (summary, times) = {

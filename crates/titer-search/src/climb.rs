@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use serde_json::Value;
+use titer_lab::Result;
 use titer_plan::{Decision, Plan};
 
 use super::record::{End, Trial};
@@ -11,7 +12,6 @@ use super::rungs::{Rung, better_half};
 use super::score::Outcome;
 use super::space::Setting;
 use super::tune::{Candidate, Search};
-use crate::Result;
 
 impl Search<'_> {
     /// Measures a cohort rung by rung, and leaves behind what is hopeless.

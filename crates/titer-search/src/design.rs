@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use titer_lab::{Error, Result, Source, catalogue, plan};
 use titer_plan::spec::DefenceEntry;
 use titer_plan::{Arm, AttackPoint, Before, Cell, Mistakes, Override, Plan, StageHash};
 
 use super::rungs::Rung;
 use super::space::{Axis, Setting, Tunable, tunables};
-use crate::catalogue::{Source, catalogue, plan};
-use crate::{Error, Result};
 
 /// The experiment that is searched.
 #[derive(Debug)]
@@ -183,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::catalogue::source;
+    use titer_lab::source;
 
     fn over() -> Vec<String> {
         ["steps=10..20", "lambda=0.1..10:log"].map(str::to_owned).to_vec()

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use titer_lab::{Error, Result};
 use titer_plan::spec::DefenceEntry;
 use titer_plan::{Domain, Method, Parameter};
-
-use crate::{Error, Result};
 
 /// One value for each parameter that a search changes, by its key.
 pub type Setting = BTreeMap<String, Value>;

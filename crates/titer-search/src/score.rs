@@ -6,11 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 use titer_conditions::{Bounds, DefenceVerdict, FinalScores, Titer, Verdict, VerdictPart, mean_harm};
+use titer_lab::{Result, Results};
 use titer_plan::{Condition, Decision, ThreatModel};
 
 use super::rungs::Score;
-use crate::Result;
-use crate::results::Results;
 
 /// What a trial came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
