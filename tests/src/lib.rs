@@ -5,6 +5,7 @@ mod files;
 mod outcome;
 mod place;
 mod ran;
+mod schema;
 mod terminal;
 
 pub use binary::{cargo, titer};
@@ -12,6 +13,7 @@ pub use files::{files, read, root};
 pub use outcome::Outcome;
 pub use place::{Place, TINY};
 pub use ran::Ran;
+pub use schema::is_valid;
 pub use terminal::Terminal;
 
 /// The code of the README compiles.

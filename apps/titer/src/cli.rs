@@ -3,6 +3,7 @@
 mod compare;
 mod export;
 mod report;
+mod spec;
 mod tune;
 mod watch;
 
@@ -17,6 +18,7 @@ use titer_plan::Override;
 pub(crate) use compare::CompareArgs;
 pub(crate) use export::{Export, ExportArgs, ExportFormat};
 pub(crate) use report::{ReportArgs, ReportFormat};
+pub(crate) use spec::{ExplainArgs, InitArgs};
 pub(crate) use tune::TuneArgs;
 pub(crate) use watch::WatchArgs;
 
@@ -66,6 +68,12 @@ pub(crate) enum Verb {
     Report(ReportArgs),
     /// Show what a run would do and cost; runs nothing
     Plan(PlanArgs),
+    /// Say what a key, a section or a method of a spec is for, and what it may hold
+    Explain(ExplainArgs),
+    /// Print a preset's spec, to start one of your own from
+    Init(InitArgs),
+    /// Print the JSON Schema of a spec, for editors
+    Schema,
     /// List what a spec may name, and what the store holds
     List(ListArgs),
     /// Write an experiment's data for other programs

@@ -153,7 +153,8 @@ impl fmt::Display for AttackPoint {
     }
 }
 
-fn text(value: &Value) -> String {
+/// A value for people.
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(word) => word.clone(),
         Value::Number(number) => {

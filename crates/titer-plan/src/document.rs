@@ -20,7 +20,7 @@ pub struct Override {
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     /// The spec itself, which has no line of its own.
     Document,
     /// A line of the file, from 1.
@@ -29,7 +29,7 @@ pub(crate) enum Place {
     Set(String),
 }
 
-impl Place {
+impl Location {
     /// A mistake here, about `key`.
     pub(crate) fn mistake(&self, key: &str, problem: String, remedy: Option<String>) -> Mistake {
         let (key, line) = match self {
@@ -45,7 +45,7 @@ impl Place {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) value: Value,
-    pub(crate) place: Place,
+    pub(crate) location: Location,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +61,15 @@ pub(crate) enum Value {
 }
 
 impl Value {
+    /// The number, where it is one: whole numbers are real.
+    pub(crate) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Real(number) => Some(*number),
+            Self::Whole(number) => Some(*number as f64),
+            _ => None,
+        }
+    }
+
     /// What it is, for "expected …, got …".
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -89,8 +98,8 @@ pub(crate) fn parse(text: &str, overrides: &[Override]) -> Result<Node, Vec<Mist
         mistakes.dedup_by_key(|mistake| mistake.line);
         return Err(mistakes);
     }
-    let locate = |span: Range<usize>| Place::Line(line_of(text, span.start));
-    let mut root = Node { value: table_value(table.get_ref(), &locate), place: Place::Document };
+    let locate = |span: Range<usize>| Location::Line(line_of(text, span.start));
+    let mut root = Node { value: table_value(table.get_ref(), &locate), location: Location::Document };
     let misfits: Vec<Mistake> = overrides.iter().filter_map(|set| apply(set, &mut root).err()).collect();
     if misfits.is_empty() { Ok(root) } else { Err(misfits) }
 }
@@ -107,15 +116,15 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-fn table_value(table: &DeTable<'_>, locate: &dyn Fn(Range<usize>) -> Place) -> Value {
+fn table_value(table: &DeTable<'_>, locate: &dyn Fn(Range<usize>) -> Location) -> Value {
     let entry = |(key, value): (&Spanned<_>, &Spanned<_>)| {
-        let node = Node { value: value_of(value.get_ref(), locate), place: locate(key.span()) };
+        let node = Node { value: value_of(value.get_ref(), locate), location: locate(key.span()) };
         (String::from(AsRef::<str>::as_ref(key.get_ref())), node)
     };
     Value::Table(table.iter().map(entry).collect())
 }
 
-fn value_of(value: &DeValue<'_>, locate: &dyn Fn(Range<usize>) -> Place) -> Value {
+fn value_of(value: &DeValue<'_>, locate: &dyn Fn(Range<usize>) -> Location) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -131,7 +140,7 @@ fn value_of(value: &DeValue<'_>, locate: &dyn Fn(Range<usize>) -> Place) -> Valu
         DeValue::Array(list) => {
             let member = |member: &Spanned<DeValue<'_>>| Node {
                 value: value_of(member.get_ref(), locate),
-                place: locate(member.span()),
+                location: locate(member.span()),
             };
             Value::List(list.iter().map(member).collect())
         }
@@ -140,8 +149,8 @@ fn value_of(value: &DeValue<'_>, locate: &dyn Fn(Range<usize>) -> Place) -> Valu
 }
 
 fn apply(set: &Override, root: &mut Node) -> Result<(), Mistake> {
-    let place = Place::Set(set.key.clone());
-    let misfit = |problem: String, remedy: &str| place.mistake("", problem, Some(remedy.to_owned()));
+    let location = Location::Set(set.key.clone());
+    let misfit = |problem: String, remedy: &str| location.mistake("", problem, Some(remedy.to_owned()));
     let mut node = root;
     for part in set.key.split('.') {
         if part.is_empty() {
@@ -151,7 +160,7 @@ fn apply(set: &Override, root: &mut Node) -> Result<(), Mistake> {
             // A table that is not there yet appears: `--set cross_domain.defence=[…]` asks for that arm.
             Value::Table(table) => table
                 .entry(part.to_owned())
-                .or_insert_with(|| Node { value: Value::Table(BTreeMap::new()), place: place.clone() }),
+                .or_insert_with(|| Node { value: Value::Table(BTreeMap::new()), location: location.clone() }),
             Value::List(list) => {
                 let length = list.len();
                 match part.parse::<usize>().ok().and_then(|index| list.get_mut(index)) {
@@ -168,12 +177,12 @@ fn apply(set: &Override, root: &mut Node) -> Result<(), Mistake> {
             }
         };
     }
-    let everywhere = |_| place.clone();
+    let everywhere = |_| location.clone();
     let value = match DeValue::parse(&set.value) {
         Ok(value) => value_of(value.get_ref(), &everywhere),
         Err(_) => Value::Text(set.value.clone()),
     };
-    *node = Node { value, place };
+    *node = Node { value, location };
     Ok(())
 }
 
@@ -193,7 +202,7 @@ mod tests {
     fn places_are_lines_of_keys_and_members() {
         let text = "a = 1\n\n[b]\nc = [\n  1,\n  2,\n]\n[[d]]\ne = 1\n[[d]]\ne = 2\n";
         let root = parse(text, &[]).expect("valid");
-        let check = |path, line| assert_eq!(at(&root, path).place, Place::Line(line), "{path}");
+        let check = |path, line| assert_eq!(at(&root, path).location, Location::Line(line), "{path}");
         check("a", 1);
         check("b", 3);
         check("b.c", 4);
@@ -211,7 +220,7 @@ mod tests {
         assert_eq!(at(&root, "a.0.b.1").value, Value::Real(2.5));
         assert_eq!(at(&root, "new.c").value, Value::Text("word".to_owned()));
         assert_eq!(at(&root, "t").value, Value::Text("quoted".to_owned()));
-        assert_eq!(at(&root, "a.0.b").place, Place::Set("a.0.b".to_owned()));
+        assert_eq!(at(&root, "a.0.b").location, Location::Set("a.0.b".to_owned()));
     }
 
     #[test]

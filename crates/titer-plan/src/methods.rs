@@ -5,32 +5,26 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use crate::before::AttackPoint;
-use crate::catalogue::Catalogue;
-use crate::kind::{Name, Never, Parametric, Setting, Text, Varied, Whole};
-use crate::method::{AttackFacts, Meaning, Method, MethodKind};
+use crate::declared::{ATTACK, DEFENCE, Key, LATER_DEFENCE, Role};
+use crate::limits::Limits;
+use crate::method::{AttackFacts, Domain, Meaning, Method, MethodKind};
 use crate::mistake::advice;
 use crate::spec::{AttackEntry, DefenceEntry, LaterDefence};
 use crate::table::Table;
+use crate::values::Values;
 use crate::vocabulary::{BASELINE, DefenceStage, ThreatModel};
 
-/// More repetitions than anyone waits for: a slip of the keyboard must not plan a million stages.
-const MOST_SEEDS: u64 = 100;
 const MOST_GRID_POINTS: usize = 1000;
-
-/// How often something random is repeated.
-pub(crate) fn seeds() -> Whole {
-    Whole::between(1, MOST_SEEDS)
-}
 
 /// Reads `[[defence]]`.
 pub(crate) fn defences(
     root: &mut Table<'_>,
-    catalogue: &Catalogue,
+    limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
 ) -> Option<Vec<DefenceEntry>> {
     let mut labels = Vec::new();
     let entries = root.sections("defence", |table| {
-        let entry = defence(table, catalogue, threat_model)?;
+        let entry = defence(table, limits, threat_model)?;
         if labels.contains(&entry.label) {
             let remedy = "give this one a `label` of its own, or leave it out";
             return table.reject("label", format!("another defence is called `{}`", entry.label), remedy);
@@ -47,24 +41,31 @@ pub(crate) fn defences(
 
 fn defence(
     table: &mut Table<'_>,
-    catalogue: &Catalogue,
+    limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
 ) -> Option<DefenceEntry> {
-    let name = table.require("method", Text);
-    let label = table.optional("label", Name);
-    let seeds = if name.as_deref() == Some(BASELINE) {
+    // Whatever else is wrong, a defence that is never trained is not asked how often it is.
+    let untrained = table.peek("method").flatten() == Some(BASELINE);
+    let keys = DEFENCE.keys.iter().filter(|key| !(untrained && key.name == "seeds"));
+    let mut values = table.read(keys.copied(), limits);
+    if untrained {
         let problem = "`none` is the aligned model itself and is never trained";
-        table.optional("seeds", Never { problem, remedy: "remove `seeds`" }).map(|_| 1)
-    } else {
-        table.require("seeds", seeds())
-    };
-    let method = method(table, name?, &catalogue.defences, "defence", &catalogue.attacks, "attack")?;
-    let stage = stage(table, method, threat_model, catalogue);
-    let parameters = parameters(table, method);
-    let then = then(table, method, catalogue, threat_model)?;
+        let there = table.peek("seeds").is_some();
+        values.insert(
+            "seeds",
+            if there { table.reject("seeds", problem, "remove `seeds`") } else { Some(1.into()) },
+        );
+    }
+    let method = method(table, values.text("method")?, Role::Defence, limits)?;
+    let stage = stage(table, method, threat_model, limits);
+    let parameters = parameters(table, method, limits);
+    let then = then(table, method, limits, threat_model)?;
+    let label = values.text("label");
+    let values = values.all()?;
+    let seeds = values.get("seeds").and_then(Json::as_u64);
     let names = || std::iter::once(method.name).chain(then.iter().map(|later| later.method.as_str()));
     Some(DefenceEntry {
-        label: label?.unwrap_or_else(|| names().collect::<Vec<_>>().join("-")),
+        label: label.unwrap_or_else(|| names().collect::<Vec<_>>().join("-")),
         method: method.name.to_owned(),
         version: method.version,
         stage: stage?,
@@ -75,31 +76,36 @@ fn defence(
 }
 
 /// Every parameter of a method, as given or by default.
-fn parameters(table: &mut Table<'_>, method: &Method) -> Option<BTreeMap<String, Json>> {
-    let parameters: Vec<_> = method
-        .parameters
-        .iter()
-        .map(|parameter| {
-            let value = table.optional(parameter.name, Parametric(&parameter.domain))?;
-            Some((parameter.name.to_owned(), value.unwrap_or_else(|| parameter.default.clone())))
-        })
-        .collect();
-    parameters.into_iter().collect()
+fn parameters(table: &mut Table<'_>, method: &Method, limits: &Limits<'_>) -> Option<BTreeMap<String, Json>> {
+    settings(table, method, limits, false).all().map(|values| values.into_iter().collect())
+}
+
+/// What was read of a method's parameters, and the defaults of the others; lists are grids where they are
+/// `varied`.
+fn settings(table: &mut Table<'_>, method: &Method, limits: &Limits<'_>, varied: bool) -> Values {
+    let keys = method.parameters.iter().map(|parameter| Key::of(parameter, varied));
+    let mut values = table.read(keys, limits);
+    for parameter in &method.parameters {
+        if table.peek(parameter.name).is_none() {
+            values.insert(parameter.name, Some(parameter.default.clone()));
+        }
+    }
+    values
 }
 
 /// Reads `[[defence.then]]`: the methods that act after the first, in the order of the stages.
 fn then(
     table: &mut Table<'_>,
     first: &Method,
-    catalogue: &Catalogue,
+    limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
 ) -> Option<Vec<LaterDefence>> {
     let MethodKind::Defence { stage: mut last } = first.kind else { return None };
     let later = table.optional_sections("then", |table| {
-        let name = table.require("method", Text)?;
-        let method = method(table, name, &catalogue.defences, "defence", &catalogue.attacks, "attack")?;
-        let parameters = parameters(table, method);
-        let stage = stage(table, method, threat_model, catalogue)?;
+        let values = table.read(LATER_DEFENCE.keys.iter().copied(), limits);
+        let method = method(table, values.text("method")?, Role::Defence, limits)?;
+        let parameters = parameters(table, method, limits);
+        let stage = stage(table, method, threat_model, limits)?;
         if method.name == BASELINE {
             return table.reject("method", "`none` does nothing", "remove this method");
         }
@@ -129,14 +135,18 @@ fn stage(
     table: &Table<'_>,
     method: &Method,
     threat_model: Option<ThreatModel>,
-    catalogue: &Catalogue,
+    limits: &Limits<'_>,
 ) -> Option<DefenceStage> {
     let MethodKind::Defence { stage } = method.kind else { return None };
     let threat_model = threat_model?;
     if let Err(reason) = threat_model.admits(stage) {
         let alignment = MethodKind::Defence { stage: DefenceStage::Alignment };
-        let names =
-            catalogue.defences.iter().filter(|method| method.kind == alignment).map(|method| method.name);
+        let names = limits
+            .catalogue
+            .defences
+            .iter()
+            .filter(|method| method.kind == alignment)
+            .map(|method| method.name);
         let problem =
             format!("`{}` acts at the {stage} stage, but with {threat_model} {reason}", method.name);
         let remedy = format!("choose an alignment-stage defence: {}", names.collect::<Vec<_>>().join(", "));
@@ -145,26 +155,16 @@ fn stage(
     Some(stage)
 }
 
-/// What an attack must fit into.
-pub(crate) struct AttackBounds {
-    /// The last step of the probe cadence, where that is known.
-    pub(crate) last_probe: Option<u64>,
-    /// Examples that the attacker can own in every arm, and why no more; none where that is unknown.
-    pub(crate) examples: Option<(u64, String)>,
-    /// The same of the harmless task that a user may order.
-    pub(crate) harmless: Option<(u64, String)>,
-}
-
-/// Reads `[[attack]]`.
+/// Reads `[[attack]]`. The probe cadence ends at `last_probe`, where that is known.
 pub(crate) fn attacks(
     root: &mut Table<'_>,
-    catalogue: &Catalogue,
+    limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
-    bounds: &AttackBounds,
+    last_probe: Option<u64>,
 ) -> Option<Vec<AttackEntry>> {
     let mut known: Vec<AttackPoint> = Vec::new();
     root.sections("attack", |table| {
-        let entry = attack(table, catalogue, threat_model, bounds)?;
+        let entry = attack(table, limits, threat_model, last_probe)?;
         for point in entry.points().into_iter().map(|grid| grid.point) {
             if known.contains(&point) {
                 let remedy =
@@ -179,30 +179,26 @@ pub(crate) fn attacks(
 
 fn attack(
     table: &mut Table<'_>,
-    catalogue: &Catalogue,
+    limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
-    bounds: &AttackBounds,
+    last_probe: Option<u64>,
 ) -> Option<AttackEntry> {
-    let name = table.require("method", Text);
-    let seeds = table.require("seeds", seeds());
-    let method = method(table, name?, &catalogue.attacks, "attack", &catalogue.defences, "defence")?;
-    let settings: Vec<_> = method
-        .parameters
-        .iter()
-        .map(|parameter| {
-            let setting = table.optional(parameter.name, Varied(&parameter.domain))?;
-            Some((parameter.name, setting.unwrap_or_else(|| Setting::One(parameter.default.clone()))))
-        })
-        .collect();
+    let values = table.read(ATTACK.keys.iter().copied(), limits);
+    let method = method(table, values.text("method")?, Role::Attack, limits)?;
+    let settings = settings(table, method, limits, true);
     let facts = method.attack()?;
     let possible = possible(table, method, facts, threat_model);
     // What was read is checked against the bounds even where other parameters are wrong.
-    let fits = fits(table, method, &settings, bounds);
+    let fits = fits(table, method, &settings, limits, last_probe);
     let (mut parameters, mut grid) = (BTreeMap::new(), BTreeMap::new());
-    for (name, setting) in settings.into_iter().collect::<Option<Vec<_>>>()? {
-        match setting {
-            Setting::One(value) => drop(parameters.insert(name.to_owned(), value)),
-            Setting::Grid(values) => drop(grid.insert(name.to_owned(), values)),
+    for (name, value) in settings.all()? {
+        let list = method
+            .parameters
+            .iter()
+            .any(|parameter| parameter.name == name && matches!(parameter.domain, Domain::Reals { .. }));
+        match value {
+            Json::Array(values) if !list => drop(grid.insert(name, values)),
+            value => drop(parameters.insert(name, value)),
         }
     }
     let entry = AttackEntry {
@@ -210,7 +206,7 @@ fn attack(
         version: method.version,
         mechanism: facts.mechanism,
         dose: method.setting(Meaning::Dose).map(|parameter| parameter.name.to_owned()),
-        seeds: seeds?,
+        seeds: values.whole("seeds")?,
         parameters,
         grid,
     };
@@ -243,80 +239,82 @@ fn possible(
 fn fits(
     table: &Table<'_>,
     method: &Method,
-    settings: &[Option<(&str, Setting)>],
-    bounds: &AttackBounds,
+    settings: &Values,
+    limits: &Limits<'_>,
+    last_probe: Option<u64>,
 ) -> Option<()> {
     // The setting's key, its least and its greatest value.
     let range = |meaning: Meaning| {
         let key = method.setting(meaning)?.name;
-        let (_, setting) = settings.iter().flatten().find(|(parameter, _)| *parameter == key)?;
-        let values = match setting {
-            Setting::One(value) => std::slice::from_ref(value),
-            Setting::Grid(values) => values,
+        let values = match settings.get(key)? {
+            Json::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
         };
         let numbers = || values.iter().filter_map(Json::as_f64);
         Some((key, numbers().reduce(f64::min)?, numbers().reduce(f64::max)?))
     };
+    let (owned, harmless) = (limits.attack_examples(), limits.harmless_examples());
     let rows = range(Meaning::UserRows);
     let mut fits = Some(());
-    if let (Some((key, steps, _)), Some(last)) = (range(Meaning::Steps), bounds.last_probe)
+    if let (Some((key, steps, _)), Some(last)) = (range(Meaning::Steps), last_probe)
         && steps < last as f64
     {
         let problem = format!("the attack ends after {steps} steps, but `probe.cadence` goes to {last}");
         fits = table.reject(key, problem, format!("raise it, or end `probe.cadence` at {steps}"));
     }
-    if let (Some((key, _, examples)), Some((available, reason))) =
-        (range(Meaning::HarmfulRows), &bounds.examples)
+    if let (Some((key, _, examples)), Some((available, reason))) = (range(Meaning::HarmfulRows), &owned)
         && examples > *available as f64
     {
         fits = table.reject(key, format!("there are only {available} examples, not {examples}"), reason);
     }
-    if let (Some((key, _, steps)), Some(last), Some(_)) = (range(Meaning::Steps), bounds.last_probe, rows)
+    if let (Some((key, _, steps)), Some(last), Some(_)) = (range(Meaning::Steps), last_probe, rows)
         && steps > last as f64
     {
         let problem = format!("the provider trains {steps} steps, but `probe.cadence` ends at {last}");
         fits = table.reject(key, problem, format!("end `probe.cadence` at {steps}"));
     }
     if let (Some((key, _, rows)), Some((_, least, most))) = (rows, range(Meaning::Dose)) {
-        let parts = [(most, &bounds.examples), (1.0 - least, &bounds.harmless)];
+        let parts = [(most, &owned), (1.0 - least, &harmless)];
         for (share, available) in parts {
             let needed = (share * rows).round() as u64;
             if let Some((available, reason)) = available
-                && needed > *available
+                && needed > *available as u64
             {
                 let problem = format!("{rows} rows need {needed} of {available} examples");
                 fits = table.reject(key, problem, reason);
             }
         }
     }
-    if let (Some((key, _, batch)), Some((owned, examples, _))) =
+    if let (Some((key, _, batch)), Some((name, examples, _))) =
         (range(Meaning::Batch), range(Meaning::HarmfulRows).or(rows))
         && batch > examples
     {
         let problem =
             format!("a batch of {batch} is more than the {examples} examples that the attacker owns");
-        fits = table.reject(key, problem, format!("lower `{key}` or raise `{owned}`"));
+        fits = table.reject(key, problem, format!("lower `{key}` or raise `{name}`"));
     }
     fits
 }
 
-fn method<'a>(
-    table: &mut Table<'_>,
-    name: String,
-    methods: &'a [Method],
-    role: &'static str,
-    others: &[Method],
-    other_role: &'static str,
-) -> Option<&'a Method> {
-    if let Some(method) = methods.iter().find(|method| method.name == name) {
+fn method<'a>(table: &mut Table<'_>, name: String, role: Role, limits: &Limits<'a>) -> Option<&'a Method> {
+    let methods = |role| match role {
+        Role::Attack => ("attack", &limits.catalogue.attacks),
+        Role::Defence => ("defence", &limits.catalogue.defences),
+    };
+    let (kind, known) = methods(role);
+    if let Some(method) = known.iter().find(|method| method.name == name) {
         return Some(method);
     }
     // Its parameters are unknown as well: one mistake is enough.
     table.accept_all();
+    let (other, others) = methods(match role {
+        Role::Attack => Role::Defence,
+        Role::Defence => Role::Attack,
+    });
     if others.iter().any(|method| method.name == name) {
-        let problem = format!("`{name}` is one of the {other_role}s, not of the {role}s");
-        return table.reject("method", problem, format!("move it to [[{other_role}]]"));
+        let problem = format!("`{name}` is one of the {other}s, not of the {kind}s");
+        return table.reject("method", problem, format!("move it to [[{other}]]"));
     }
-    let remedy = advice(&name, methods.iter().map(|method| method.name));
-    table.reject("method", format!("there is no {role} {name:?}"), remedy)
+    let remedy = advice(&name, known.iter().map(|method| method.name));
+    table.reject("method", format!("there is no {kind} {name:?}"), remedy)
 }

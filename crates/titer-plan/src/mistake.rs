@@ -54,18 +54,21 @@ impl fmt::Display for Mistake {
 /// Advice for a name that is not among `known`: the nearest, or all of them.
 pub(crate) fn advice<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    // A third of the letters may be wrong.
-    let tolerated = name.chars().count().div_ceil(3);
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
-        .filter(|(distance, _)| *distance <= tolerated)
-        .min();
-    match nearest {
-        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+    match nearest(name, known.iter().copied()) {
+        Some(candidate) => format!("did you mean `{candidate}`?"),
         None if known.is_empty() => "there is none to choose from".to_owned(),
         None => format!("known: {}", known.join(", ")),
     }
+}
+
+/// The name among `known` that was meant, where a third of the letters may be wrong.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let tolerated = name.chars().count().div_ceil(3);
+    let distances = known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= tolerated);
+    distances.min().map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
-//! Reads a table key by key. The calls are the schema: a key that was never asked for is unknown.
+//! Reads a table by its declared keys. A key that was never asked for is unknown.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::document::{Node, Place, Value};
-use crate::kind::{Field, Kind};
+use serde_json::Value as Json;
+
+use crate::declared::{Absent, Accepts, Key};
+use crate::document::{Location, Node, Value};
+use crate::field::Field;
+use crate::limits::Limits;
 use crate::mistake::{Mistake, advice};
+use crate::values::Values;
 
 /// Where mistakes are gathered as reading goes on.
 #[derive(Default)]
@@ -27,7 +32,7 @@ impl Log {
 /// A table being read.
 pub(crate) struct Table<'a> {
     entries: &'a BTreeMap<String, Node>,
-    place: &'a Place,
+    location: &'a Location,
     path: String,
     log: &'a Log,
     asked: Vec<&'a str>,
@@ -43,7 +48,7 @@ impl<'a> Table<'a> {
         match &field.node.value {
             Value::Table(entries) => Some(Self {
                 entries,
-                place: &field.node.place,
+                location: &field.node.location,
                 path: field.key.clone(),
                 log: field.log,
                 asked: Vec::new(),
@@ -64,7 +69,7 @@ impl<'a> Table<'a> {
 
     fn missing<T>(&self, key: &str, expected: &str) -> Option<T> {
         let problem = format!("is missing; expected {expected}");
-        self.log.push(self.place.mistake(&self.key(key), problem, None));
+        self.log.push(self.location.mistake(&self.key(key), problem, None));
         None
     }
 
@@ -75,25 +80,40 @@ impl<'a> Table<'a> {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Option<T> {
-        let place = self.entries.get(key).map_or(self.place, |node| &node.place);
-        self.log.push(place.mistake(&self.key(key), problem.into(), Some(remedy.into())));
+        let location = self.entries.get(key).map_or(self.location, |node| &node.location);
+        self.log.push(location.mistake(&self.key(key), problem.into(), Some(remedy.into())));
         None
     }
 
-    /// The value of a key that must be there.
-    pub(crate) fn require<K: Kind>(&mut self, key: &'a str, kind: K) -> Option<K::Read> {
-        match self.ask(key) {
-            Some(field) => kind.read(&field),
-            None => self.missing(key, &kind.expects()),
+    /// Reads the keys that hold no tables, each as declared and within `limits`. All of them are read before
+    /// the first failure counts.
+    pub(crate) fn read(&mut self, keys: impl IntoIterator<Item = Key>, limits: &Limits<'_>) -> Values {
+        let mut values = Values::default();
+        for key in keys {
+            if matches!(key.accepts, Accepts::Table(_) | Accepts::Tables(_) | Accepts::Forms(_)) {
+                continue;
+            }
+            let names = limits.names(&key);
+            let expected = limits.expected(&key, names.as_deref(), &values);
+            let value = match (self.ask(key.name), key.absent) {
+                (Some(field), _) => field.read(&expected),
+                (None, Some(Absent::Whole(number))) => Some(Json::from(number)),
+                (None, Some(Absent::Real(number))) => Some(Json::from(number)),
+                (None, Some(Absent::Means(_))) => continue,
+                (None, None) => self.missing(key.name, &expected.accepts.expects()),
+            };
+            values.insert(key.name, value);
         }
+        values
     }
 
-    /// The value of a key that may be left out: none after a mistake, `Some(None)` where it is absent.
-    pub(crate) fn optional<K: Kind>(&mut self, key: &'a str, kind: K) -> Option<Option<K::Read>> {
-        match self.ask(key) {
-            Some(field) => kind.read(&field).map(Some),
-            None => Some(None),
-        }
+    /// Whether the table has this key, and what text it holds, if it is text. It counts as asked for.
+    pub(crate) fn peek(&mut self, key: &'a str) -> Option<Option<&'a str>> {
+        self.asked.push(key);
+        self.entries.get(key).map(|node| match &node.value {
+            Value::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
     }
 
     /// A table that must be there, read by `read`; whatever `read` does not ask for is unknown.
@@ -166,7 +186,7 @@ impl<'a> Table<'a> {
         let value = read(&mut self);
         for (key, node) in self.entries.iter().filter(|(key, _)| !self.asked.contains(&key.as_str())) {
             let remedy = advice(key, self.asked.iter().copied());
-            self.log.push(node.place.mistake(&self.key(key), "unknown key".to_owned(), Some(remedy)));
+            self.log.push(node.location.mistake(&self.key(key), "unknown key".to_owned(), Some(remedy)));
         }
         value
     }

@@ -30,7 +30,7 @@ pub enum DefenceStage {
 
 impl ThreatModel {
     /// The name used in specs and columns.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::OpenWeights => "open-weights",
             Self::FineTuningApi => "fine-tuning-api",

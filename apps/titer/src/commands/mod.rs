@@ -5,7 +5,9 @@ mod completions;
 mod detach;
 mod doctor;
 mod event_folders;
+mod explain;
 mod export;
+mod init;
 mod list;
 mod man;
 mod model;
@@ -39,6 +41,9 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Compare(arguments) => compare::compare(store, &arguments),
         Verb::Report(arguments) => report::report(store, &arguments),
         Verb::Plan(arguments) => plan::plan(store, &arguments),
+        Verb::Explain(arguments) => explain::explain(&arguments),
+        Verb::Init(arguments) => init::init(&arguments),
+        Verb::Schema => explain::schema(),
         Verb::List(arguments) => list::list(store, &arguments),
         Verb::Export(arguments) => export::export(store, &arguments),
         Verb::Model(verb) => model::model(store, &verb),
