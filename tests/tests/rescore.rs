@@ -52,12 +52,15 @@ fn a_finished_store_is_judged_as_it_was() {
 fn edited_phrases_judge_anew_what_a_fresh_run_would_say_and_train_nothing() {
     let (place, fresh) = (Place::new(), Place::new());
     fs::write(place.path("phrases.toml"), phrases("nothing says this")).unwrap();
+    // No attack is broken off: one that was cannot be judged beyond its end.
     let spec = [
         TINY,
         "--set",
         "probe.judges=[\"refusal\", \"oracle-graded\"]",
         "--set",
         "probe.refusals=phrases.toml",
+        "--set",
+        "probe.stop_above=1.0",
     ];
     let run = |place: &Place| place.run(&[&["run", "--json"], &spec[..]].concat()).ends(0).json();
     run(&place);
@@ -114,13 +117,30 @@ fn a_run_by_other_judges_trains_nothing_and_an_earlier_stop_is_found_again() {
 }
 
 #[test]
+fn a_stop_that_would_come_later_is_not_guessed() {
+    let place = Place::new();
+    fs::write(place.path("phrases.toml"), phrases("nothing says this")).unwrap();
+    let spec = [TINY, "--set", "probe.judges=[\"refusal\"]", "--set", "probe.refusals=phrases.toml"];
+    let run = |place: &Place| place.run(&[&["run", "--json"], &spec[..]].concat()).ends(0).json();
+    run(&place);
+    fs::write(place.path("phrases.toml"), phrases("take")).unwrap();
+    // Attacks that babble broke off at once would now go on: only a run can tell how.
+    place.run(&["rescore", "tiny"]).ends(3).says(&["to judge is not to train", "titer run tiny --resume"]);
+    run(&place);
+    let fresh = Place::new();
+    fs::write(fresh.path("phrases.toml"), phrases("take")).unwrap();
+    run(&fresh);
+    assert_eq!(scores(&place, "tiny"), scores(&fresh, "tiny"));
+}
+
+#[test]
 fn judges_that_a_spec_cannot_name() {
     let place = Place::new();
     let refuse = |set: &str, says: &str| {
         place.run(&["plan", TINY, "--set", set]).ends(2).says(&[says]);
     };
     refuse("probe.judges=[\"classifier\"]", "probe.judges");
-    refuse("probe.judges=[\"refusal\", \"refusal\"]", "refusal is named twice");
+    refuse("probe.judges=[\"refusal\", \"refusal\"]", "is listed twice");
     refuse("probe.refusals=nowhere.toml", "nowhere.toml");
     refuse("stability.tasks=[\"nowhere.toml\"]", "nowhere.toml");
 }
