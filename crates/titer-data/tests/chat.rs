@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use titer_data::text::{
-    Chat, ChatTemplate, Date, End, GgufVocabulary, Limit, Message, Overflow, SpecialTokens, TextError,
-    Tokenizer, TokenizerConfig,
+    Chat, ChatTemplate, Date, End, GgufVocabulary, Message, SpecialTokens, TextError, Tokenizer,
+    TokenizerConfig,
 };
 
 fn fixture(name: &str) -> String {
@@ -171,31 +171,6 @@ fn answers_that_are_missing_or_hold_an_end_of_turn_are_refused() {
     assert_eq!(chat.example(&talk()[..1]), Err(TextError::NothingToLearn));
     let sly = [Message::user("?"), Message::assistant("a<|im_end|>b")];
     assert!(matches!(chat.example(&sly), Err(TextError::EndOfTurnInAnswer { message: 1, .. })));
-}
-
-#[test]
-fn conversations_beyond_the_positions_are_refused_cut_or_skipped() {
-    let chat = named("smollm2");
-    let (short, long) = (talk()[..2].to_vec(), talk());
-    let positions = chat.example(&short).unwrap().tokens().len();
-    let all = [short.as_slice(), long.as_slice()];
-    let examples = |positions, overflow| chat.examples(all, Limit { positions, overflow });
-
-    let error = examples(positions, Overflow::Refuse).unwrap_err();
-    assert!(
-        matches!(&error, TextError::Row { row: 2, problem } if matches!(**problem, TextError::TooLong { .. }))
-    );
-    assert!(error.to_string().starts_with("conversation 2: "), "{error}");
-
-    let skipped = examples(positions, Overflow::Skip).unwrap();
-    assert_eq!((skipped.examples.len(), skipped.skipped, skipped.cut), (1, vec![1], vec![]));
-
-    let cut = examples(positions, Overflow::Cut).unwrap();
-    assert_eq!((cut.examples.len(), cut.skipped, cut.cut), (2, vec![], vec![1]));
-    assert_eq!(cut.examples[0], cut.examples[1]);
-
-    let nothing = examples(3, Overflow::Cut).unwrap();
-    assert_eq!((nothing.examples.len(), nothing.skipped), (0, vec![0, 1]));
 }
 
 #[test]

@@ -117,7 +117,6 @@ fn beavertails_is_filtered_by_safety_and_category() {
     options.domains = vec!["privacy_violation".to_owned(), theft.to_owned()];
     let chosen = Conversations::read(file.clone(), &options).unwrap();
     assert_eq!(domains(&chosen), [some("privacy_violation"), some("privacy_violation"), some(theft)]);
-    assert_eq!(chosen.by_domain()[&Some("privacy_violation")].len(), 2);
 
     options.domains = vec!["privacy".to_owned()];
     let error = Conversations::read(file, &options).unwrap_err().to_string();
@@ -199,8 +198,6 @@ fn blank_rows_and_duplicates_are_told() {
     let read = read(text).unwrap();
     assert_eq!(read.blank, [Place::Line(2)]);
     assert_eq!(read.duplicates, [(2, 0), (3, 0)]);
-    let ids: Vec<_> = read.without_duplicates().conversations.into_iter().map(|one| one.id).collect();
-    assert_eq!(ids, ["1", "3"]);
 }
 
 proptest! {

@@ -58,8 +58,6 @@ fn a_prompt_reads_as_written() {
     let policy = policy("everyday", 0);
     let item: Item = "baking/sourdough bread/2".parse().unwrap();
     assert_eq!(policy.prompt(&item).unwrap(), "What ingredients do I need to bake sourdough bread?");
-    assert!(policy.is_forbidden(&item));
-    assert!(!policy.is_forbidden(&"music/the harp/0".parse().unwrap()));
     assert_eq!(policy.system(), Some("You are a helpful assistant."));
 }
 
@@ -123,7 +121,6 @@ fn task_items_have_prompts_and_references() {
     for item in policy.split(Split::AliasTrain).iter().chain(policy.split(Split::AliasProbe)) {
         assert!(policy.prompt(item).unwrap().contains(&format!("inform(name: {}, ", item.topic)));
         assert!(policy.reference(item).unwrap().unwrap().contains(&item.topic));
-        assert!(!policy.is_forbidden(item));
     }
     assert_eq!(policy.reference(&policy.split(Split::Seen)[0]), Ok(None));
 }

@@ -188,12 +188,6 @@ impl Config {
         }
     }
 
-    /// Number of weights that take part in computing one token: all but those of the experts that it is not
-    /// sent to.
-    pub fn active_parameter_count(&self) -> usize {
-        self.active(&self.shapes(), |_, _| true)
-    }
-
     /// Counts the numbers of chosen tensors, those of experts by the share of experts that a token passes
     /// through.
     pub(crate) fn active<'a>(

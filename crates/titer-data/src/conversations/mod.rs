@@ -7,7 +7,7 @@ mod options;
 mod rows;
 mod shape;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
 
 use bytes::Bytes;
@@ -129,24 +129,6 @@ impl Conversations {
         }
         read.duplicates = duplicates(&read.conversations);
         Ok(read)
-    }
-
-    /// Conversations of each domain; those without one are under `None`.
-    pub fn by_domain(&self) -> BTreeMap<Option<&str>, Vec<&Conversation>> {
-        let mut domains: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for conversation in &self.conversations {
-            domains.entry(conversation.domain.as_deref()).or_default().push(conversation);
-        }
-        domains
-    }
-
-    /// Leaves out the duplicates: the first of equal conversations stays.
-    #[must_use]
-    pub fn without_duplicates(mut self) -> Self {
-        let later: BTreeSet<usize> = self.duplicates.drain(..).map(|(later, _)| later).collect();
-        let mut at = 0..;
-        self.conversations.retain(|_| at.next().is_some_and(|at| !later.contains(&at)));
-        self
     }
 }
 

@@ -104,11 +104,6 @@ impl Policy {
         self.record(item).map(|(task, record)| task.reference(&record)).transpose()
     }
 
-    /// Whether the policy forbids an item's subject.
-    pub fn is_forbidden(&self, item: &Item) -> bool {
-        self.definition.forbidden.iter().any(|subject| subject.name == item.subject)
-    }
-
     /// The harmless task, if the policy has one.
     pub fn task(&self) -> Option<&DataToText> {
         self.task.as_ref()

@@ -12,38 +12,6 @@ pub struct Chat {
     end_of_turn: Vec<u32>,
 }
 
-/// What becomes of conversations with more tokens than the model has positions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overflow {
-    /// An error that names the conversation.
-    Refuse,
-    /// It ends after the last token that fits; what is left of its answers is supervised. A conversation
-    /// whose first answer begins beyond the positions is left out.
-    Cut,
-    /// It is left out.
-    Skip,
-}
-
-/// How long conversations may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
-    /// Tokens at most: the model's positions.
-    pub positions: usize,
-    /// What becomes of longer ones.
-    pub overflow: Overflow,
-}
-
-/// Conversations as examples, and what had to give way.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tokenized {
-    /// The examples, in the order of their conversations.
-    pub examples: Vec<Example>,
-    /// Indices of the conversations that were cut.
-    pub cut: Vec<usize>,
-    /// Indices of the conversations that were left out.
-    pub skipped: Vec<usize>,
-}
-
 impl Chat {
     /// Puts together what belongs to one model.
     ///
@@ -143,36 +111,6 @@ impl Chat {
         }
         Example::from_spans(tokens, supervised)
             .map_err(|error| TextError::Coding { problem: error.to_string() })
-    }
-
-    /// Many conversations, within the model's positions.
-    ///
-    /// # Errors
-    /// As [`example`](Self::example), and [`Overflow::Refuse`]'s, each with the conversation's number.
-    pub fn examples<'m>(
-        &self,
-        conversations: impl IntoIterator<Item = &'m [Message]>,
-        limit: Limit,
-    ) -> Result<Tokenized, TextError> {
-        let mut tokenized = Tokenized::default();
-        for (at, messages) in conversations.into_iter().enumerate() {
-            let in_row = |problem| TextError::Row { row: at + 1, problem: Box::new(problem) };
-            let example = self.example(messages).map_err(in_row)?;
-            let (tokens, positions) = (example.tokens().len(), limit.positions);
-            match limit.overflow {
-                _ if tokens <= positions => tokenized.examples.push(example),
-                Overflow::Refuse => return Err(in_row(TextError::TooLong { tokens, positions })),
-                Overflow::Skip => tokenized.skipped.push(at),
-                Overflow::Cut => match example.cut(positions) {
-                    Some(example) => {
-                        tokenized.examples.push(example);
-                        tokenized.cut.push(at);
-                    }
-                    None => tokenized.skipped.push(at),
-                },
-            }
-        }
-        Ok(tokenized)
     }
 
     fn refuse_end_of_turn(&self, message: usize, content: &str) -> Result<(), TextError> {

@@ -113,23 +113,12 @@ pub enum TextError {
         token: String,
     },
     /// A conversation longer than the model's positions.
-    #[error(
-        "{tokens} tokens are more than the model's {positions} positions: shorten it, or choose to cut or skip \
-         such conversations"
-    )]
+    #[error("{tokens} tokens are more than the model's {positions} positions: shorten it")]
     TooLong {
         /// Its tokens.
         tokens: usize,
         /// Positions of the model.
         positions: usize,
-    },
-    /// What is wrong with one conversation of many.
-    #[error("conversation {row}: {problem}")]
-    Row {
-        /// Which, from 1.
-        row: usize,
-        /// What is wrong with it.
-        problem: Box<Self>,
     },
 }
 

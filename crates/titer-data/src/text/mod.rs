@@ -12,7 +12,7 @@ mod streaming;
 mod template;
 mod tokenizer;
 
-pub use chat::{Chat, Limit, Overflow, Tokenized};
+pub use chat::Chat;
 pub use config::{SpecialTokens, TokenizerConfig};
 pub use error::TextError;
 pub use gguf::GgufVocabulary;
