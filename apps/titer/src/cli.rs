@@ -122,6 +122,10 @@ pub(crate) struct RunArgs {
     /// Stages that run at the same time [default: as many as cores and memory allow]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
+    /// Compute each layer again in the backward pass instead of keeping it: much less memory, about a third more
+    /// time, the same results
+    #[arg(long)]
+    pub(crate) recompute: bool,
     /// Where the stages run
     #[arg(long, value_name = "local", default_value = "local", value_parser = parse_run_on)]
     pub(crate) on: RunOn,

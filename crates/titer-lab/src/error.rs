@@ -184,8 +184,8 @@ pub enum Error {
         gibibytes(*usable),
         match fits {
             Some(fits) => format!("lower --jobs to --jobs {fits}"),
-            None => "lower the `batch` of the largest stage (see `titer plan`), train adapters (`lora_rank` of a defence, \
-                     the attack lora-finetune), \
+            None => "compute layers again (`--recompute`), lower the `batch` of the largest stage (see `titer plan`), \
+                     train adapters (`lora_rank` of a defence, the attack lora-finetune), \
                      or take a smaller model"
                 .to_owned(),
         }

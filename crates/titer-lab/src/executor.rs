@@ -30,6 +30,9 @@ pub struct RunOptions {
     pub threads: usize,
     /// Whether stored answers are judged only: a stage that would have to train or ask a model fails.
     pub judge_only: bool,
+    /// Whether the backward pass computes each layer again instead of keeping it: less memory, more time, the
+    /// same results.
+    pub recompute: bool,
 }
 
 /// How a run went.
@@ -135,8 +138,7 @@ fn run_stages_by(
             scope.spawn(move || {
                 while let Some(stage) = board.take(interrupt, progress) {
                     let earlier = answered.of(stage);
-                    let judge_only = options.judge_only;
-                    let work = || perform(stage, store, device, interrupt, progress, (earlier, judge_only));
+                    let work = || perform(stage, store, device, options, earlier, interrupt, progress);
                     let threads = board.share(options.threads);
                     board.report(stage, unharmed(&stage.label, || with_threads(threads, work)), progress);
                 }
@@ -190,9 +192,10 @@ fn perform(
     stage: &PlannedStage,
     store: &Store,
     device: &Device,
+    options: &RunOptions,
+    answered: Vec<StageHash>,
     interrupt: &Interrupt,
     progress: &dyn Progress,
-    (answered, judge_only): (Vec<StageHash>, bool),
 ) -> Result<Done> {
     let description = Description {
         kind: stage.spec.kind().to_owned(),
@@ -220,7 +223,8 @@ fn perform(
                 progress,
                 model,
                 answered,
-                judge_only,
+                judge_only: options.judge_only,
+                recompute: options.recompute,
             };
             let summary = work.perform()?;
             writer.seal(summary)?;

@@ -335,7 +335,7 @@ fn open_world(store: &Store, reference: &str, world: &str) -> Result<Opened> {
     executor::run_stages(
         &only,
         store,
-        &RunOptions { compute: Compute::Cpu, jobs: 1, threads: 1, judge_only: false },
+        &RunOptions { compute: Compute::Cpu, jobs: 1, threads: 1, judge_only: false, recompute: false },
         &Interrupt::default(),
         &(),
     )?;

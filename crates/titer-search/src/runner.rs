@@ -107,7 +107,8 @@ impl<'a> Runner<'a> {
         }
         let jobs = titer_lab::jobs(&estimate, self.options.jobs, &self.options.compute)?;
         let compute = self.options.compute.clone();
-        let options = RunOptions { compute, jobs, threads: self.options.threads, judge_only: false };
+        let options =
+            RunOptions { compute, jobs, threads: self.options.threads, judge_only: false, recompute: false };
         let (summary, times) = {
             let inner = self.watch.begin(what, &estimate);
             let named = Named { inner: inner.as_ref(), prefixes: &prefixes, times: Mutex::default() };

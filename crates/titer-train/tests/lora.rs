@@ -182,9 +182,7 @@ fn layers_computed_again_give_the_same_gradients_in_less_memory() {
         model.checkpointing(true);
         let (again, again_peak) = gradient(&model);
         assert_eq!(kept.keys().collect::<Vec<_>>(), again.keys().collect::<Vec<_>>());
-        let worst =
-            numbers(&kept).iter().zip(numbers(&again)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst < 1e-6, "gradients differ by {worst}");
+        assert!(numbers(&kept) == numbers(&again), "gradients have other bits");
         assert!(again_peak * 2 < kept_peak, "peak {again_peak} against {kept_peak} bytes");
         let (next, _) = gradient(&model);
         assert_eq!(numbers(&next), numbers(&again), "nothing is left over from the last pass");

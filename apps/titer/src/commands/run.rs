@@ -40,9 +40,12 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
         return detach::say(&store, &plan.experiment.name, &started, arguments.json);
     }
     let estimate = titer_lab::estimate(&plan, Some(&store));
+    let estimate = if arguments.recompute { estimate.recomputing() } else { estimate };
     let jobs = titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get), &arguments.device)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let options = RunOptions { compute: arguments.device.clone(), jobs, threads, judge_only: false };
+    let recompute = arguments.recompute;
+    let compute = arguments.device.clone();
+    let options = RunOptions { compute, jobs, threads, judge_only: false, recompute };
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
     let summary = {

@@ -44,6 +44,8 @@ pub struct StageEstimate {
     pub seconds: f64,
     /// Memory while it runs: weights, gradients, optimiser state and activations.
     pub memory_bytes: f64,
+    /// Of that, what recomputation spares.
+    pub spared_bytes: f64,
     /// Size of its artifact.
     pub disk_bytes: f64,
 }
@@ -69,6 +71,7 @@ pub fn estimate(plan: &Plan, store: Option<&Store>) -> Estimate {
                 flops: cost.flops,
                 seconds: cost.flops / FLOPS_PER_SECOND,
                 memory_bytes: cost.memory,
+                spared_bytes: cost.spared,
                 disk_bytes: cost.disk,
             }
         })
@@ -86,6 +89,13 @@ impl Estimate {
             self.stages.iter().filter(|stage| !stage.cached).map(|stage| stage.memory_bytes).collect();
         left.sort_by(|a, b| b.total_cmp(a));
         left.iter().take(jobs).sum()
+    }
+
+    /// The same with each layer computed again in the backward pass.
+    #[must_use]
+    pub fn recomputing(mut self) -> Self {
+        self.stages.iter_mut().for_each(|stage| stage.memory_bytes -= stage.spared_bytes);
+        self
     }
 
     /// The most stages at once whose memory fits into `bytes`, at most `jobs`; none when not even one fits.
@@ -125,5 +135,8 @@ mod tests {
         assert_eq!(chat.jobs_within(1.5 * chat.memory_bytes(1), 4), Some(1));
         assert_eq!(chat.jobs_within(1e9, 4), None);
         assert!(chat.disk_bytes > 1e9 && world.disk_bytes < 1e8);
+        let (kept, weights) = (chat.memory_bytes(1), 134e6 * 16.0);
+        let recomputed = chat.recomputing().memory_bytes(1);
+        assert!((weights..kept - 1e8).contains(&recomputed), "{recomputed} of {kept}");
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Load {
     pub(super) steps: u64,
     pub(super) flops: f64,
     pub(super) memory: f64,
+    /// Of the memory, what recomputation spares.
+    pub(super) spared: f64,
     pub(super) disk: f64,
 }
 
@@ -180,6 +182,7 @@ impl Workload {
                     0 => parameters * TRAINED,
                     rank => parameters * NUMBER + self.adapters(rank) * TRAINED,
                 },
+            spared: self.spared(batch),
             disk: self.weights(),
         }
     }
@@ -211,14 +214,27 @@ impl Workload {
 
     /// What a training step over `batch` examples keeps for its backward pass.
     fn activations(&self, batch: f64) -> f64 {
-        let (config, heads) = (&self.config, self.config.heads());
-        let of_layer = 6 * config.hidden_size
-            + heads.dim * (3 * heads.queries + 3 * heads.keys)
-            + 3 * config.intermediate_size;
+        let config = &self.config;
         let tokens = (self.prompt + self.answer) as f64 * batch;
         // Logits, their softmax and its gradient.
         let logits = 3.0 * config.vocab_size as f64 * self.answer as f64 * batch;
-        (tokens * (of_layer * config.num_hidden_layers) as f64 + logits) * NUMBER
+        (tokens * (self.layer() * config.num_hidden_layers) as f64 + logits) * NUMBER
+    }
+
+    /// Of these, what need not be kept where layers are computed again: all but every layer's input and one
+    /// whole layer.
+    fn spared(&self, batch: f64) -> f64 {
+        let (layers, hidden) = (self.config.num_hidden_layers, self.config.hidden_size);
+        let each = (self.layer() * (layers - 1)).saturating_sub(hidden * layers);
+        (self.prompt + self.answer) as f64 * batch * each as f64 * NUMBER
+    }
+
+    /// Numbers that one layer keeps of a token.
+    fn layer(&self) -> usize {
+        let (config, heads) = (&self.config, self.config.heads());
+        6 * config.hidden_size
+            + heads.dim * (3 * heads.queries + 3 * heads.keys)
+            + 3 * config.intermediate_size
     }
 
     fn asked(&self, probes: &[ProbeSpec]) -> f64 {

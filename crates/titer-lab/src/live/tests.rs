@@ -39,7 +39,13 @@ impl Place {
     fn run(&self) -> JoinHandle<RunSummary> {
         let (store, source, plan) = (self.store(), self.source.clone(), self.plan.clone());
         std::thread::spawn(move || {
-            let options = RunOptions { compute: Compute::default(), jobs: 1, threads: 1, judge_only: false };
+            let options = RunOptions {
+                compute: Compute::default(),
+                jobs: 1,
+                threads: 1,
+                judge_only: false,
+                recompute: false,
+            };
             crate::run(&plan, &source, &store, &options, &Interrupt::default(), &()).unwrap()
         })
     }

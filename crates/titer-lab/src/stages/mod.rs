@@ -47,6 +47,8 @@ pub(crate) struct Work<'a> {
     pub(crate) writer: &'a Writer,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) progress: &'a dyn Progress,
+    /// Whether the backward pass computes each layer again, for memory: the results are the same.
+    pub(crate) recompute: bool,
     /// Where the first input's model is, once that was asked: to look is to read all of it through.
     pub(crate) model: OnceCell<PathBuf>,
     /// Sealed artifacts with this stage's answers, judged by other measures.
@@ -135,12 +137,18 @@ impl Work<'_> {
         Ok(self.model.get_or_init(|| path))
     }
 
+    /// The model as this run trains it.
+    fn trainable(&self, mut model: Decoder) -> Decoder {
+        model.checkpointing(self.recompute);
+        model
+    }
+
     /// The artifact and the model of the stage's input of that number.
     fn input(&self, number: usize) -> Result<(Artifact, Decoder)> {
         let (stage, input) = (self.stage.label.clone(), format!("model {number}"));
         let hash = self.stage.inputs.get(number).ok_or(Error::MissingInput { stage, input })?;
         let artifact = self.sealed(hash)?;
-        let model = Decoder::open(&model_path(&artifact)?, self.device)?;
+        let model = self.trainable(Decoder::open(&model_path(&artifact)?, self.device)?);
         Ok((artifact, model))
     }
 
@@ -150,7 +158,7 @@ impl Work<'_> {
 
     /// The model that the stage's first input made.
     fn input_model(&self) -> Result<Decoder> {
-        Ok(Decoder::open(self.model_path()?, self.device)?)
+        Ok(self.trainable(Decoder::open(self.model_path()?, self.device)?))
     }
 }
 

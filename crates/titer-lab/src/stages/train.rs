@@ -21,7 +21,8 @@ pub(super) fn pretrain(work: &Work<'_>, spec: &PretrainStage) -> Result<Value> {
     let sampler = Sampler::new(examples, batches, spec.train.batch, Draw::WithReplacement)?;
     fit(work, spec.train, &mut Supervised::new(sampler).balanced(decoder.balance), || {
         let mut rng = Stream::new(seed, "pretrain/weights").at(0);
-        Ok(Decoder::initialize(world_config(&data, decoder), decoder.init_std, &mut rng, work.device)?)
+        let shape = world_config(&data, decoder);
+        Ok(work.trainable(Decoder::initialize(shape, decoder.init_std, &mut rng, work.device)?))
     })
 }
 
