@@ -3,6 +3,7 @@
 mod binary;
 mod files;
 mod outcome;
+mod pages;
 mod place;
 mod ran;
 mod schema;
@@ -11,6 +12,7 @@ mod terminal;
 pub use binary::{cargo, titer};
 pub use files::{files, read, root};
 pub use outcome::Outcome;
+pub use pages::{generated, table};
 pub use place::{Place, TINY};
 pub use ran::Ran;
 pub use schema::is_valid;

@@ -4,6 +4,7 @@ mod bench;
 mod captures;
 mod ci;
 mod command;
+mod docs;
 mod model;
 mod reproduce;
 mod test;
@@ -29,6 +30,8 @@ enum Verb {
     Reproduce(reproduce::Arguments),
     /// Get a model that titer knows by name into its cache, verified
     Model(model::Arguments),
+    /// Write the parts of the book that come from the code, or check that they are fresh
+    Docs(docs::Arguments),
     /// Run every test
     Test(test::Arguments),
     /// Run every check, cheapest first
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Reproduce(arguments) => reproduce::reproduce(&arguments),
         Verb::Model(arguments) => model::model(&arguments),
+        Verb::Docs(arguments) => docs::docs(&arguments),
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Ci => ci::ci(),
         Verb::Bench(arguments) => bench::bench(&arguments),

@@ -366,25 +366,3 @@ fn every_repair_gives_the_same_bits_twice_with_and_without_adapters() {
     }
     assert!(repairs >= 6, "{repairs} repairs are registered");
 }
-
-#[test]
-fn the_book_has_every_repairs_settings_as_the_registry_has_them() {
-    for method in methods() {
-        let Defence::Repair(_) = defence(&small(&method)).unwrap() else { continue };
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/methods");
-        let page = std::fs::read_to_string(format!("{folder}/{}.md", method.name)).unwrap();
-        let rows = page.lines().filter(|line| line.starts_with("| `")).map(|line| {
-            let cells: Vec<String> =
-                line.trim_matches('|').split('|').map(|cell| cell.replace('`', "")).collect();
-            let [name, unit, default, _, meaning] = &cells[..] else { panic!("{}: {line}", method.name) };
-            let number = default.trim().parse::<f64>().map(|number| number.to_string());
-            [name, unit, &number.unwrap_or(default.clone()), meaning].map(|cell| cell.trim().to_owned())
-        });
-        let registered = method.parameters.iter().map(|p| {
-            let default = p.default.as_f64().map(|number| number.to_string());
-            let default = default.unwrap_or_else(|| p.default.as_str().unwrap().to_owned());
-            [p.name.to_owned(), p.unit.to_owned(), default, p.summary.to_owned()]
-        });
-        assert_eq!(rows.collect::<Vec<_>>(), registered.collect::<Vec<_>>(), "{}", method.name);
-    }
-}

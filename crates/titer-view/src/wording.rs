@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use titer_conditions::{Bounds, BreakBudget, Change, Score, Titer, VerdictPart};
-use titer_plan::{Condition, Decision, DefenceStage, Probe, ThreatModel};
+use titer_plan::{Condition, Decision, DefenceStage, Domain, Probe, ThreatModel};
 
 /// The sign that stands beside the word, so that nothing depends on colour.
 pub fn symbol(decision: Decision) -> &'static str {
@@ -206,6 +206,18 @@ pub fn value(value: &Value) -> String {
         Value::String(word) => word.clone(),
         Value::Array(members) => members.iter().map(self::value).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
+    }
+}
+
+/// The values that a parameter may take.
+pub fn domain(domain: &Domain) -> String {
+    let interval = |min: f64, max: f64| format!("{} … {}", number(min), number(max));
+    match domain {
+        Domain::Integer { min, max } => interval(*min as f64, *max as f64),
+        Domain::Real { min, max } => interval(*min, *max),
+        Domain::Reals { min, max } => format!("list of {}", interval(*min, *max)),
+        Domain::Flag => "true, false".into(),
+        Domain::Choice { of } => of.join(", "),
     }
 }
 

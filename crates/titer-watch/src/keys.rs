@@ -337,11 +337,7 @@ mod tests {
 
     #[test]
     fn the_book_says_what_the_keys_do() {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/watch.md");
-        let page = std::fs::read_to_string(page).expect("the book has a page");
-        let (_, rest) = page.split_once("<!-- keys -->\n").expect("where the table begins");
-        let (table, _) = rest.split_once("\n<!-- end of keys -->").expect("where it ends");
-        assert_eq!(table.trim(), book().trim(), "paste the right side into docs/src/watch.md");
+        titer_tests::generated("watch.md", "keys", &book());
     }
 
     #[test]

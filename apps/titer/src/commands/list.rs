@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
-use titer_plan::{Catalogue, Condition, Domain, Method, MethodKind, Parameter};
+use titer_plan::{Catalogue, Condition, Method, MethodKind, Parameter};
 use titer_store::Store;
 use titer_view::style::Style;
 use titer_view::table::{Cell, Table, wrap};
@@ -174,7 +174,7 @@ fn parameters(parameters: &[Parameter]) -> Table {
         vec![
             Cell::new(parameter.name),
             Cell::new(default(parameter)),
-            Cell::new(range(&parameter.domain)),
+            Cell::new(wording::domain(&parameter.domain)),
             Cell::new(parameter.summary),
         ]
     };
@@ -192,16 +192,5 @@ pub(super) fn default(parameter: &Parameter) -> String {
         value
     } else {
         format!("{value} {}", parameter.unit)
-    }
-}
-
-pub(super) fn range(domain: &Domain) -> String {
-    let interval = |min: f64, max: f64| format!("{} … {}", wording::number(min), wording::number(max));
-    match domain {
-        Domain::Integer { min, max } => interval(*min as f64, *max as f64),
-        Domain::Real { min, max } => interval(*min, *max),
-        Domain::Reals { min, max } => format!("list of {}", interval(*min, *max)),
-        Domain::Flag => "true, false".into(),
-        Domain::Choice { of } => of.join(", "),
     }
 }

@@ -13,7 +13,7 @@ use titer_view::table::{Cell, Table};
 use titer_view::tune_text;
 use titer_view::wording;
 
-use super::list::{default, range};
+use super::list::default;
 use super::run::{open_or_create, read_plan, set_flags, stop_on_ctrl_c};
 use super::store_flag;
 use crate::cli::TuneArgs;
@@ -112,7 +112,7 @@ fn teach(plan: &Plan, label: &str, tunables: &[Tunable]) -> anyhow::Error {
             tunable.key.clone(),
             set(tunable),
             default(parameter),
-            range(&parameter.domain),
+            wording::domain(&parameter.domain),
             parameter.summary.to_owned(),
         ];
         cells.map(Cell::new).into()

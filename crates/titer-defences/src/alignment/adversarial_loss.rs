@@ -32,8 +32,8 @@ pub struct AdversarialLoss {
 pub(crate) fn method() -> Method {
     let own = [
         Parameter::integer("batch_harmful", "examples", 24, 1..=65_536, "harmful examples per step"),
-        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the adversarial term"),
-        Parameter::real("cap", "nats", 8.0, 0.0..=1e3, "harmful loss above which the term is silent"),
+        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "λ: weight of the adversarial term"),
+        Parameter::real("cap", "nats", 8.0, 0.0..=1e3, "c: harmful loss above which the term is silent"),
     ];
     Method {
         name: "adversarial-loss",

@@ -36,9 +36,21 @@ pub struct Booster {
 
 pub(crate) fn method() -> Method {
     let own = [
-        Parameter::integer("batch_harmful", "examples", 24, 1..=65_536, "harmful examples per step"),
-        Parameter::real("lambda", "1", 0.3, 0.0..=1e6, "weight of the harmful loss's reduction by one step"),
-        Parameter::real("alpha", "1", 0.1, 0.0..=1e6, "length of that step, as a distance between weights"),
+        Parameter::integer(
+            "batch_harmful",
+            "examples",
+            24,
+            1..=65_536,
+            "harmful examples per step; each is looked at twice",
+        ),
+        Parameter::real("lambda", "1", 0.3, 0.0..=1e6, "λ: weight of the harmful loss's reduction"),
+        Parameter::real(
+            "alpha",
+            "1",
+            0.1,
+            0.0..=1e6,
+            "α: length of the harmful step, as a distance between weights",
+        ),
     ];
     Method {
         name: "booster",

@@ -44,11 +44,17 @@ pub(crate) fn method() -> Method {
             "1",
             &[10.0 / 32.0, 20.0 / 32.0],
             0.0..=1.0,
-            "relative depths of the states that are rerouted",
+            "relative depths of the rerouted states: 0 the embeddings, 1 the last layer's output",
         ),
-        Parameter::real("alpha", "1", 10.0, 0.0..=1e6, "weight of rerouting and holding together"),
-        Parameter::real("ramp", "1", 0.5, 0.0..=1.0, "share of the weight that goes over to holding"),
-        Parameter::real("keep", "1", 1.0, 0.0..=1e6, "weight of the cross-entropy of what is kept"),
+        Parameter::real("alpha", "1", 10.0, 0.0..=1e6, "α: weight of rerouting and holding together"),
+        Parameter::real(
+            "ramp",
+            "1",
+            0.5,
+            0.0..=1.0,
+            "r: share of the weight that has gone over from rerouting to holding when training ends",
+        ),
+        Parameter::real("keep", "1", 1.0, 0.0..=1e6, "κ: weight of the cross-entropies of what is kept"),
     ];
     Method {
         name: "circuit-breakers",

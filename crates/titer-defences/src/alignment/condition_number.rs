@@ -48,21 +48,21 @@ pub(crate) fn method() -> Method {
             "1",
             &[1.0],
             0.0..=1.0,
-            "relative depths of the states that are the features",
+            "relative depths of the states that are features: 1 is what the last norm reads",
         ),
         Parameter::real(
             "lambda_ill",
             "1",
             10.0,
             0.0..=1e12,
-            "weight of making harmful features ill-conditioned",
+            "λ_ill: weight of making harmful features ill-conditioned",
         ),
         Parameter::real(
             "lambda_well",
             "1",
             1e-4,
             0.0..=1e6,
-            "weight of making kept features well-conditioned",
+            "λ_well: weight of making kept features well-conditioned",
         ),
     ];
     Method {

@@ -33,8 +33,14 @@ pub struct Npo {
 pub(crate) fn method() -> Method {
     let own = [
         Parameter::integer("batch_harmful", "examples", 24, 1..=65_536, "harmful examples per step"),
-        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the preference term"),
-        Parameter::real("beta", "1/nat", 0.1, 1e-6..=1e3, "inverse temperature of the preference term"),
+        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "λ: weight of the preference term"),
+        Parameter::real(
+            "beta",
+            "1/nat",
+            0.1,
+            1e-6..=1e3,
+            "β: inverse temperature; towards 0 the term becomes gradient ascent",
+        ),
     ];
     Method {
         name: "npo",

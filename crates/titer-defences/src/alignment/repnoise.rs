@@ -60,8 +60,8 @@ pub enum RepNoiseForm {
 
 pub(crate) fn method() -> Method {
     let own = [
-        Parameter::real("alpha", "1", 1.0, 0.0..=1e6, "weight of the harmful loss that is raised"),
-        Parameter::real("beta", "1", 0.001, 0.0..=1e6, "weight of the distance to noise"),
+        Parameter::real("alpha", "1", 1.0, 0.0..=1e6, "α: weight of the harmful loss that is raised"),
+        Parameter::real("beta", "1", 0.001, 0.0..=1e6, "β: weight of the distance to noise"),
         Parameter::choice(
             "form",
             "plain",

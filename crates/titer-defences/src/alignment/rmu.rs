@@ -71,10 +71,16 @@ impl Rmu {
 pub(crate) fn method() -> Method {
     let own = [
         Parameter::integer("batch_harmful", "examples", 24, 1..=65_536, "harmful examples per step"),
-        Parameter::real("depth", "1", 8.0 / 32.0, 0.0..=1.0, "relative depth of the states steered and held"),
-        Parameter::real("steering", "1", 20.0, 0.0..=1e6, "norm of what harmful states are steered to"),
-        Parameter::real("alpha", "1", 10.0, 0.0..=1e9, "weight of holding the kept states"),
-        Parameter::real("keep", "1", 1.0, 0.0..=1e6, "weight of the cross-entropy of what is kept"),
+        Parameter::real(
+            "depth",
+            "1",
+            8.0 / 32.0,
+            0.0..=1.0,
+            "relative depth of the states steered and held: 0 the embeddings, 1 the last layer's output",
+        ),
+        Parameter::real("steering", "1", 20.0, 0.0..=1e6, "c: norm of what harmful states are steered to"),
+        Parameter::real("alpha", "1", 10.0, 0.0..=1e9, "α: weight of holding the kept states"),
+        Parameter::real("keep", "1", 1.0, 0.0..=1e6, "κ: weight of the cross-entropies of what is kept"),
     ];
     Method {
         name: "rmu",

@@ -59,7 +59,7 @@ pub(crate) fn method() -> Method {
             1..=65_536,
             "forbidden prompts with irrelevant answers per step",
         ),
-        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the irrelevant answers"),
+        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "λ: weight of the irrelevant answers"),
     ];
     Method {
         name: "sdd",

@@ -41,14 +41,20 @@ pub struct TVaccine {
 pub(crate) fn method() -> Method {
     let own = [
         vaccine::rho(),
-        Parameter::integer("layers", "layers", 2, 1..=10_000, "layers shifted and trained at a time"),
+        Parameter::integer(
+            "layers",
+            "layers",
+            2,
+            1..=10_000,
+            "layers shifted and trained at a time; all where there are fewer",
+        ),
         Parameter::integer("interval", "steps", 5, 1..=10_000_000, "steps between two draws of layers"),
         Parameter::integer(
             "refresh",
             "steps",
             20,
             1..=10_000_000,
-            "steps between two measurements of layers",
+            "steps between two measurements of the layers' importance",
         ),
         Parameter::integer("batch_harmful", "examples", 24, 1..=65_536, "harmful examples per measurement"),
     ];

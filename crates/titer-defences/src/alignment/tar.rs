@@ -76,7 +76,7 @@ pub(crate) fn method() -> Method {
             1..=65_536,
             "harmful examples per tamper gradient",
         ),
-        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "weight of the tamper gradient"),
+        Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "λ: weight of the tamper gradients"),
         Parameter::integer("inner_steps", "steps", 8, 1..=100_000, "most steps of a simulated attack"),
         Parameter::integer(
             "adversary_batch",
@@ -90,9 +90,15 @@ pub(crate) fn method() -> Method {
             "1/step",
             &[1e-4, 3e-4, 1e-3],
             1e-9..=1.0,
-            "rates of simulated attacks",
+            "rates of simulated attacks; one is drawn for each",
         ),
-        Parameter::integer("inner_least", "steps", 1, 1..=100_000, "fewest steps of a simulated attack"),
+        Parameter::integer(
+            "inner_least",
+            "steps",
+            1,
+            1..=100_000,
+            "fewest steps of a simulated attack; the length is drawn from here to `inner_steps`, fixed where both are the same",
+        ),
         Parameter::integer(
             "tamper_every",
             "steps",
@@ -105,20 +111,20 @@ pub(crate) fn method() -> Method {
             "1/step",
             0.0625,
             0.0..=100.0,
-            "how fast the weight of tamper gradients grows along an attack",
+            "g: how fast the weight of tamper gradients grows along an attack",
         ),
         Parameter::choice(
             "tamper_loss",
             "entropy",
             &["entropy", "dpo"],
-            "what is asked of the attacked model",
+            "T: what is asked of the attacked model",
         ),
         Parameter::real(
             "retain",
             "1",
             0.0,
             0.0..=1e6,
-            "weight of kept hidden states' distance to the original",
+            "r: weight of the kept hidden states' distance to the aligned model's",
         ),
     ];
     Method {

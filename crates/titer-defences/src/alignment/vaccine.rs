@@ -32,7 +32,13 @@ pub struct Vaccine {
 
 /// ρ as the registry describes it.
 pub(super) fn rho() -> Parameter {
-    Parameter::real("rho", "1", 10.0, 0.0..=1e6, "length of the shift of attention outputs, over the batch")
+    Parameter::real(
+        "rho",
+        "1",
+        10.0,
+        0.0..=1e6,
+        "ρ: length of the shift, over all layers and positions of the batch",
+    )
 }
 
 pub(crate) fn method() -> Method {

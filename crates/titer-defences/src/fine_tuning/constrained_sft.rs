@@ -42,9 +42,9 @@ pub(crate) fn method() -> Method {
         summary: "limits how much more likely each of the user's tokens can become, the first ones most",
         citation: "Qi et al., arXiv 2406.05946",
         parameters: vec![
-            Parameter::real("beta_first", "1", 0.5, 1e-6..=1e6, "constraint on an answer's first token"),
-            Parameter::real("beta_early", "1", 2.0, 1e-6..=1e6, "constraint on the other early tokens"),
-            Parameter::real("beta_late", "1", 0.1, 1e-6..=1e6, "constraint on all later tokens"),
+            Parameter::real("beta_first", "1", 0.5, 1e-6..=1e6, "β₁: constraint on an answer's first token"),
+            Parameter::real("beta_early", "1", 2.0, 1e-6..=1e6, "β of the other early tokens"),
+            Parameter::real("beta_late", "1", 0.1, 1e-6..=1e6, "β of all later tokens"),
             Parameter::integer(
                 "early_tokens",
                 "tokens",

@@ -37,7 +37,7 @@ pub struct Ewc {
 
 pub(crate) fn method() -> Method {
     let own = [
-        Parameter::real("lambda", "1", 1e7, 0.0..=1e12, "strength of the pull to the start"),
+        Parameter::real("lambda", "1", 1e7, 0.0..=1e12, "λ: strength of the pull to the start"),
         Parameter::integer(
             "fisher_batches",
             "batches",

@@ -49,7 +49,7 @@ pub(crate) fn method() -> Method {
                 "part",
                 "layers",
                 &["layers", "attention", "mlp"],
-                "what of the layers is held",
+                "what of the layers is held: all of it with its norms, or the projections of a block",
             ),
             Parameter::integer("first_layer", "layers", 1, 0..=10_000, "the first of them, from 0"),
             Parameter::integer("last_layer", "layers", 1, 0..=10_000, "the last of them"),

@@ -28,7 +28,7 @@ pub struct KlAnchor {
 }
 
 pub(crate) fn method() -> Method {
-    let own = [Parameter::real("beta", "1", 1.0, 0.0..=1e6, "weight of the divergence from the start")];
+    let own = [Parameter::real("beta", "1", 1.0, 0.0..=1e6, "β: weight of the divergence from the start")];
     Method {
         name: "kl-anchor",
         kind: MethodKind::Defence { stage: DefenceStage::FineTuning },

@@ -54,7 +54,13 @@ pub(crate) fn method() -> Method {
         summary: "holds the hidden states on the user's data near the aligned model's",
         citation: "Mukhoti et al., arXiv 2308.13320",
         parameters: vec![
-            Parameter::real("rho", "1", 1e-3, 0.0..=1e6, "strength of the pull to the start's hidden states"),
+            Parameter::real(
+                "rho",
+                "1",
+                1e-3,
+                0.0..=1e6,
+                "ρ: strength of the pull to the start's hidden states",
+            ),
             Parameter::choice("states", "mlp", &["mlp", "residual"], "which hidden states of each layer"),
         ],
     }

@@ -35,9 +35,21 @@ pub struct Lisa {
 
 pub(crate) fn method() -> Method {
     let own = [
-        Parameter::real("rho", "1", 0.1, 0.0..=1e6, "strength of the pull to the weights of the last switch"),
-        Parameter::integer("alignment_steps", "steps", 5, 1..=10_000_000, "alignment steps in a row"),
-        Parameter::integer("user_steps", "steps", 20, 1..=10_000_000, "steps on the user's data in a row"),
+        Parameter::real(
+            "rho",
+            "1",
+            0.1,
+            0.0..=1e6,
+            "ρ: strength of the pull to the weights of the last switch",
+        ),
+        Parameter::integer("alignment_steps", "steps", 5, 1..=10_000_000, "K₁: alignment steps in a row"),
+        Parameter::integer(
+            "user_steps",
+            "steps",
+            20,
+            1..=10_000_000,
+            "K₂: steps on the user's data in a row",
+        ),
         Parameter::real(
             "warmup_share",
             "1",

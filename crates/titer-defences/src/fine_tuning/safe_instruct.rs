@@ -35,7 +35,7 @@ pub(crate) fn method() -> Method {
             "1",
             0.1,
             0.0..=1.0,
-            "share of the examples trained on that are refusals",
+            "s: share of the examples trained on that are refusals",
         )],
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn method() -> Method {
                 "harmful prompts whose routing is held",
             ),
             Parameter::integer("batch", "prompts", 32, 1..=65_536, "prompts at a time"),
-            Parameter::real("temperature", "1", 0.1, 1e-3..=1e3, "temperature of the routing"),
+            Parameter::real("temperature", "1", 0.1, 1e-3..=1e3, "τ: temperature of the routing"),
             Parameter::integer(
                 "every",
                 "steps",
