@@ -1,0 +1,67 @@
+//! Attacks that do not train, from the spec to the verdicts.
+
+use serde_json::{Value, json};
+use titer_tests::{Place, TINY, read};
+
+/// The tiny experiment with an edit of weights and a prompt beside its own attack.
+fn place() -> Place {
+    let place = Place::new();
+    let more = "\n[[attack]]\nmethod = \"noise\"\nseeds = 1\nsigma = [0.0, 5.0]\n\n\
+                [[attack]]\nmethod = \"prefill\"\nseeds = 1\n";
+    std::fs::write(place.path("at-once.toml"), read(TINY) + more).expect("a spec can be written");
+    place
+}
+
+#[test]
+fn what_is_done_at_once_is_asked_before_and_after() {
+    let place = place();
+    let ran = place.run(&["run", "at-once.toml", "--json"]).ends(0).json();
+    assert_eq!(ran["failed"], json!([]), "{ran:#}");
+    let rows = place.run(&["export", "tiny", "--what", "probes", "--format", "json"]).ends(0).json();
+    let rows = rows.as_array().expect("a list of rows");
+    let of = |attack: &str, settings: &str, steps: u64, harmful: bool| -> Vec<(String, f64)> {
+        let is_harmful = |row: &Value| ["seen", "unseen"].iter().any(|probe| row["probe"] == *probe);
+        let wanted = |row: &&Value| {
+            row["defence"] == "none"
+                && row["arm"] == "main"
+                && row["attack"] == attack
+                && row["settings"] == settings
+                && row["budget_steps"] == steps
+                && is_harmful(row) == harmful
+        };
+        let scored = |row: &Value| (row["item"].to_string(), row["score"].as_f64().expect("a score"));
+        rows.iter().filter(wanted).map(scored).collect()
+    };
+    let (quiet, loud) = ("{\"sigma\":0}", "{\"sigma\":5}");
+    for harmful in [true, false] {
+        let before = of("noise", quiet, 0, harmful);
+        assert!(!before.is_empty());
+        assert_eq!(of("noise", quiet, 1, harmful), before, "no noise, no change");
+        assert_eq!(of("noise", loud, 0, harmful), before, "before it all are the victim");
+        assert_eq!(of("prefill", "{}", 0, harmful), before);
+    }
+    let flops = |steps: u64| {
+        let row = rows.iter().find(|row| row["attack"] == "noise" && row["budget_steps"] == steps);
+        row.and_then(|row| row["budget_flops"].as_f64()).expect("a row")
+    };
+    assert!(flops(0) == 0.0 && flops(1) > 0.0, "an edit costs operations");
+    assert_eq!(
+        of("prefill", "{}", 1, false),
+        of("prefill", "{}", 0, false),
+        "weights and permitted prompts stay"
+    );
+    let steps: Vec<&Value> =
+        rows.iter().filter(|row| row["attack"] == "prefill").map(|row| &row["budget_steps"]).collect();
+    assert!(steps.iter().all(|steps| **steps == 0 || **steps == 1));
+    let tokens = rows.iter().find(|row| row["attack"] == "prefill" && row["budget_steps"] == 1);
+    assert_eq!(tokens.expect("a row")["budget_tokens"], 1);
+
+    // They stand among the others in verdicts, and a second run computes nothing.
+    let shown = place.run(&["show", "tiny", "--json"]).ends(0).json();
+    let budgets = shown["defences"][0]["break_budgets"].as_array().expect("budgets");
+    let noise = budgets.iter().find(|budget| budget["method"] == "noise").expect("noise has a break budget");
+    assert_eq!((&noise["attack"], &noise["settings"]), (&json!("noise/sigma=0"), &json!({"sigma": 0})));
+    let resistance = shown["defences"][0]["conditions"]["resistance"]["evidence"].to_string();
+    assert!(!resistance.contains("measured only up to 1 of"), "{resistance}");
+    place.run(&["run", "at-once.toml"]).ends(0).says(&["0 computed"]);
+}
