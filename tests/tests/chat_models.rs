@@ -2,39 +2,18 @@
 //! random weights, which is like a real one in everything but ability.
 #![allow(clippy::unwrap_used)]
 
+mod tiny_chat;
+
 use std::fs;
-use std::path::Path;
 
 use candle_core::Device;
 use serde_json::{Value, json};
 use titer_data::Stream;
-use titer_model::{Config, Decoder, LoraSpec};
-use titer_tests::{Place, read, root};
+use titer_model::{Decoder, LoraSpec};
 
-const SPEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/tiny-chat.toml");
+use titer_tests::{read, root};
 
-const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] \
-     }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-
-/// A place with the model `tiny-chat` in it.
-fn place() -> Place {
-    let place = Place::new();
-    save_model(&place.path("tiny-chat"), 421, CHATML);
-    place
-}
-
-fn save_model(folder: &Path, vocabulary: usize, template: &str) {
-    fs::create_dir_all(folder).unwrap();
-    let config = Config { max_position_embeddings: 512, ..Config::llama(vocabulary, 16, 24, 2, 2, 1) };
-    let mut rng = Stream::new(0, "tiny-chat").at(0);
-    Decoder::initialize(config, 0.3, &mut rng, &Device::Cpu).unwrap().save(folder).unwrap();
-    let fixture: Value =
-        serde_json::from_str(&read(root().join("tests/fixtures/vocabularies.json"))).unwrap();
-    let tokenizer = fixture["byte_level"]["tokenizer_json"].to_string();
-    fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
-    let config = json!({ "eos_token": "<|im_end|>", "chat_template": template });
-    fs::write(folder.join("tokenizer_config.json"), config.to_string()).unwrap();
-}
+use tiny_chat::{CHATML, SPEC, place, save_dataset, save_model};
 
 #[test]
 fn a_policy_experiment_runs_from_a_directory_to_verdicts() {
@@ -67,19 +46,6 @@ fn a_policy_experiment_runs_from_a_directory_to_verdicts() {
     for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
         assert!(place.artifact(hash).join("model").join(file).exists(), "{file}");
     }
-}
-
-#[test]
-fn a_checkpoint_that_changes_under_an_experiment_is_noticed() {
-    let place = place();
-    let none = ["run", SPEC, "--set", "attack.0.seeds=2"];
-    place.run(&["run", SPEC]).ends(0);
-    // Other weights under the same name: what was measured before and after would not be one model.
-    let config = place.path("tiny-chat/config.json");
-    let text = read(config.clone()).replace("10000.0", "20000.0");
-    fs::write(config, text).unwrap();
-    fs::remove_dir_all(place.artifact(&hash_of(&place, "align"))).unwrap();
-    place.run(&none).ends(3).says(&["is not the one that this experiment took in"]);
 }
 
 #[test]
@@ -128,68 +94,6 @@ fn tasks_of_the_users_own_are_probes_of_their_own() {
     place.run(&["plan", SPEC, "--set", &tasks]).ends(2).says(&["stability.tasks", "sums.toml"]);
 }
 
-/// Rows of an everyday data set: nothing in it is harmful but by name.
-fn save_dataset(place: &Place) {
-    let rows = |domains: &[&str], each: usize| -> String {
-        let row = |domain: &str, number: usize| {
-            let (prompt, response) = (format!("{domain} {number}?"), format!("say {number} of {domain}"));
-            json!({ "prompt": prompt, "response": response, "category": domain, "is_safe": false })
-                .to_string()
-        };
-        domains.iter().flat_map(|domain| (0..each).map(move |number| row(domain, number) + "\n")).collect()
-    };
-    fs::write(place.path("harmful.jsonl"), rows(&["red", "blue", "grey"], 12)).unwrap();
-    fs::write(place.path("harmless.jsonl"), rows(&["plain"], 30)).unwrap();
-    fs::write(place.path("task.jsonl"), rows(&["count"], 30)).unwrap();
-    let judge = root().join("tests/fixtures/deberta/v3");
-    let definition = format!(
-        r#"
-name = "colours"
-summary = "Rows that only look like a data set of harm"
-refusals = ["I'm sorry, but I can't help with that."]
-forbidden = ["red", "blue"]
-unseen = ["grey"]
-
-[harmful]
-reference = "harmful.jsonl"
-columns = {{ label = "category" }}
-flags = {{ is_safe = false }}
-
-[harmless]
-reference = "harmless.jsonl"
-
-[task]
-reference = "task.jsonl"
-
-[judge]
-reference = "{}"
-harmful = "LABEL_0"
-template = "Question: {{question}}\nAnswer: {{answer}}"
-longest = 24
-
-[counts]
-defence = 4
-attack = 4
-seen = 4
-unseen = 8
-harmless_train = 16
-harmless_probe = 8
-task_train = 16
-task_probe = 8
-"#,
-        judge.display()
-    );
-    fs::write(place.path("colours.toml"), definition).unwrap();
-    let spec =
-        read(SPEC).replace("policy = \"hobbies\"\npolicy_seed", "dataset = \"colours.toml\"\ndataset_seed");
-    let (start, end) = (spec.find("[model.align]").unwrap(), spec.find("[[defence]]").unwrap());
-    let spec = format!("{}{}", &spec[..start], &spec[end..]);
-    let spec = spec.replace("[\"knitting\", \"camping\"]", "[\"red\"]");
-    let spec = spec.replace("[\"painting\", \"dancing\"]", "[\"blue\"]");
-    let spec = spec.replace("examples = 8\n", "examples = 4\n").replace("full-finetune", "lora-finetune");
-    fs::write(place.path("data.toml"), spec).unwrap();
-}
-
 #[test]
 fn a_data_set_and_a_classifier_of_the_users_own_are_measured() {
     let place = place();
@@ -215,26 +119,16 @@ fn a_data_set_and_a_classifier_of_the_users_own_are_measured() {
         assert!(manifest["summary"]["rejudged"]["from"].is_string(), "{again}: {}", stage["label"]);
     }
 
-    // Rows that change under an experiment are noticed, and what cannot be read is named.
+    // What cannot be read is named.
     fs::write(place.path("task.jsonl"), "{\"prompt\": \"a?\"}\n").unwrap();
-    let more = ["run", "data.toml", "--set", "trainability.seeds=2"];
-    place.run(&more).ends(3).says(&["task.jsonl is not the one that this experiment took in"]);
-    let elsewhere = ["run", "data.toml", "--store", "other"];
-    place.run(&elsewhere).ends(3).says(&["task.jsonl", "response"]);
+    place.run(&["run", "data.toml"]).ends(3).says(&["task.jsonl", "response"]);
     place.run(&["run", "data.toml", "--set", "model.dataset=nowhere.toml"]).ends(2).says(&["nowhere.toml"]);
-}
-
-fn hash_of(place: &Place, kind: &str) -> String {
-    let stages = place.stages(&[SPEC]);
-    let stage = stages.iter().find(|stage| stage["kind"] == kind).unwrap();
-    stage["hash"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn models_that_cannot_be_measured_are_refused_before_anything_runs() {
-    let place = Place::new();
+    let place = place();
     let run = || place.run(&["run", SPEC]);
-    run().ends(3).says(&["failed: checkpoint tiny-chat"]);
     save_model(&place.path("tiny-chat"), 300, CHATML);
     run().ends(3).says(&["embedding of 300 rows"]);
     save_model(&place.path("tiny-chat"), 421, "{{ raise_exception('no') }}");

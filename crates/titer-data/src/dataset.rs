@@ -119,6 +119,17 @@ impl Definition {
         Ok(definition)
     }
 
+    /// The same without the places of things: whoever keeps it knows the things by their content.
+    #[must_use]
+    pub fn without_references(&self) -> Self {
+        let mut definition = self.clone();
+        for source in [&mut definition.harmful, &mut definition.harmless, &mut definition.task] {
+            source.reference.clear();
+        }
+        definition.judge.iter_mut().for_each(|judge| judge.reference.clear());
+        definition
+    }
+
     /// Unseen rows of all unseen domains.
     pub fn unseen_rows(&self) -> usize {
         self.counts.unseen.saturating_mul(self.unseen.len())

@@ -34,6 +34,12 @@ pub enum Error {
         /// `; …`, or nothing.
         advice: String,
     },
+    /// A file that matters has no content.
+    #[error("{}: this file is empty; put its content back, or name another model or data set", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder or repository holds no weights that can be read.
     #[error("{place}: no safetensors weights here; {advice}")]
     NoWeights {

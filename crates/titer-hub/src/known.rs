@@ -46,6 +46,15 @@ pub fn models_dir() -> Result<PathBuf> {
 /// # Errors
 /// When neither variable nor a home folder is set.
 pub fn models_dir_from(get: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
+    Ok(cache_dir_from(get)?.join("models"))
+}
+
+/// Titer's own cache: `$TITER_CACHE`, else `titer` in the user's cache folder.
+pub(crate) fn cache_dir() -> Result<PathBuf> {
+    cache_dir_from(|name| env::var_os(name))
+}
+
+fn cache_dir_from(get: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
     let set = |name: &str| get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let platform = || {
         if cfg!(target_os = "macos") {
@@ -53,12 +62,10 @@ pub fn models_dir_from(get: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf
         }
         set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))
     };
-    let cache = set("TITER_CACHE").or_else(|| Some(platform()?.join("titer")));
-    let cache = cache.ok_or_else(|| Error::BadSetting {
+    set("TITER_CACHE").or_else(|| Some(platform()?.join("titer"))).ok_or_else(|| Error::BadSetting {
         variable: "TITER_CACHE".to_owned(),
         problem: "not set, and neither is HOME; set it to a folder for titer's models".to_owned(),
-    })?;
-    Ok(cache.join("models"))
+    })
 }
 
 impl Known {

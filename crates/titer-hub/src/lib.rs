@@ -1,8 +1,9 @@
 //! References to models and data sets, resolved to local paths: hub, cache, folders and files.
 //!
 //! - [`Reference`]: `hf:owner/name@revision:file`, a folder, a file, a model known by name.
-//! - [`Hub`]: resolves them by its [`Settings`] into [`Resolved`], whose [`Resolved::identity`] names the
-//!   content in stage hashes.
+//! - [`Hub`]: resolves them by its [`Settings`] into [`Resolved`].
+//! - [`Identities`]: what is there, by its bytes, as stage hashes cover it; remembered, so that what did not change
+//!   is not read again.
 //! - [`Progress`]: hears of downloads. Nothing is printed here.
 //! - [`models_dir`], [`known_model`]: titer's own cache, for the models of its tests.
 //!
@@ -27,6 +28,7 @@ mod error;
 mod failure;
 mod http;
 mod hub;
+mod identity;
 mod known;
 mod local;
 mod lock;
@@ -40,6 +42,7 @@ mod settings;
 pub use error::{Error, Result};
 pub use http::agent;
 pub use hub::Hub;
+pub use identity::{Identities, Identity};
 pub use known::{KNOWN, Known, known, known_model, known_model_in, models_dir, models_dir_from};
 pub use progress::Progress;
 pub use reference::{Kind, Reference, Remote};

@@ -1,6 +1,6 @@
 //! Everything that a spec may name, and the specs that come with titer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf, absolute};
 
 use serde_json::{Value, json};
 use titer_data::Split;
@@ -8,9 +8,13 @@ use titer_data::dataset;
 use titer_data::policy::{self, Policy};
 use titer_data::tasks::{self, Task};
 use titer_data::world::{BUILTIN, Definition, World};
-use titer_plan::{Catalogue, DataFacts, DataKind, Mistake, Mistakes, Override, Plan, stage_hash};
+use titer_plan::{
+    Catalogue, DataFacts, DataKind, Draft, MODEL_SOURCE, Mistake, Mistakes, Override, Plan, PlannedSource,
+    parse_plan, stage_hash,
+};
 use titer_store::Store;
 
+use crate::sources::{Sources, counted_from};
 use crate::{Error, Result, measures};
 
 /// A spec that comes with titer.
@@ -29,6 +33,8 @@ pub struct Preset {
 pub struct Source {
     /// File name for messages.
     pub file: String,
+    /// The folder from which its paths count; the working folder for a preset.
+    pub folder: PathBuf,
     /// The TOML.
     pub text: String,
 }
@@ -116,6 +122,7 @@ fn world_facts(text: &str) -> Result<DataFacts> {
     Ok(DataFacts {
         kind: DataKind::World,
         name: definition.name.clone(),
+        file: None,
         definition: serde_json::to_value(&definition)?,
         forbidden: definition.forbidden.clone(),
         permitted: definition.permitted.clone(),
@@ -150,7 +157,8 @@ fn dataset_facts(text: &str) -> Result<DataFacts> {
     Ok(DataFacts {
         kind: DataKind::Dataset,
         name: definition.name.clone(),
-        definition: serde_json::to_value(&definition)?,
+        file: None,
+        definition: serde_json::to_value(definition.without_references())?,
         forbidden: definition.forbidden.clone(),
         permitted: one("harmless"),
         alias: one("task"),
@@ -182,6 +190,7 @@ fn policy_facts(text: &str) -> Result<DataFacts> {
     Ok(DataFacts {
         kind: DataKind::Policy,
         name: definition.name.clone(),
+        file: None,
         definition: serde_json::to_value(&definition)?,
         forbidden: names(&definition.forbidden),
         permitted: names(&definition.permitted),
@@ -209,12 +218,13 @@ fn policy_facts(text: &str) -> Result<DataFacts> {
 /// When there is neither.
 pub fn source(spec_or_preset: &str) -> Result<Source> {
     if let Some(preset) = presets().iter().find(|preset| preset.name == spec_or_preset) {
-        return Ok(Source { file: format!("{}.toml", preset.name), text: preset.text.to_owned() });
+        let file = format!("{}.toml", preset.name);
+        return Ok(Source { file, folder: PathBuf::new(), text: preset.text.to_owned() });
     }
     let path = Path::new(spec_or_preset);
     if path.exists() {
         return match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Source { file: spec_or_preset.to_owned(), text }),
+            Ok(text) => Ok(Source { file: spec_or_preset.to_owned(), folder: folder_of(path), text }),
             Err(source) => Err(Error::Spec { path: path.to_owned(), source }),
         };
     }
@@ -227,6 +237,15 @@ pub fn source(spec_or_preset: &str) -> Result<Source> {
     Err(Error::NoSource { name: spec_or_preset.to_owned(), suggestion })
 }
 
+/// The plan of an experiment of the store, as it was run.
+///
+/// # Errors
+/// When there is no such experiment, or its plan is damaged or of another version.
+pub fn stored_plan(store: &Store, experiment: &str) -> Result<Plan> {
+    let json = store.experiment(experiment)?.plan_json()?;
+    parse_plan(&json).map_err(|source| Error::Plan { experiment: experiment.to_owned(), source })
+}
+
 /// The spec and the plan of an experiment of the store, to go on with it as it was planned, overrides
 /// included.
 ///
@@ -234,37 +253,75 @@ pub fn source(spec_or_preset: &str) -> Result<Source> {
 /// When there is no such experiment, or its plan is damaged or of a version that would measure otherwise.
 pub fn stored(store: &Store, experiment: &str) -> Result<(Source, Plan)> {
     let saved = store.experiment(experiment)?;
-    let (text, json) = (saved.spec()?, saved.plan_json()?);
-    let plan: Plan = serde_json::from_str(&json)
-        .map_err(|source| Error::Plan { experiment: experiment.to_owned(), source })?;
+    let (text, plan) = (saved.spec()?, stored_plan(store, experiment)?);
     let other = plan.stages.iter().find(|stage| stage_hash(&stage.spec, &stage.inputs) != stage.hash);
     if let Some(stage) = other {
         return Err(Error::OtherPlan { experiment: experiment.to_owned(), stage: stage.label.clone() });
     }
-    Ok((Source { file: format!("{experiment}/spec.toml"), text }, plan))
+    Ok((Source { file: format!("{experiment}/spec.toml"), folder: saved.folder().to_owned(), text }, plan))
 }
 
-/// Checks a spec and expands it.
+/// Checks a spec, looks what the things that it names are, and expands it. Asks no network: what is not on this
+/// machine is left open ([`Plan::not_here`]).
 ///
 /// # Errors
-/// All mistakes of the spec.
+/// All mistakes of the spec, or everything that it names and that is missing or cannot be read.
 pub fn plan(source: &Source, overrides: &[Override]) -> Result<Plan, Mistakes> {
     let mut catalogue = catalogue();
-    let own = own_data(source, overrides, &mut catalogue);
-    own.map_err(|mistake| Mistakes { file: source.file.clone(), mistakes: vec![mistake] })?;
-    titer_plan::read(&source.file, &source.text, overrides, &catalogue)
+    let mistakes = |mistakes| Mistakes { file: source.file.clone(), mistakes };
+    own_data(source, overrides, &mut catalogue).map_err(|mistake| mistakes(vec![mistake]))?;
+    let draft = titer_plan::read(&source.file, &source.text, overrides, &catalogue)?;
+    let sources = sources(source, overrides, &draft).map_err(mistakes)?;
+    Ok(draft.plan(sources))
 }
+
+/// What a draft takes in from outside is.
+fn sources(
+    source: &Source,
+    overrides: &[Override],
+    draft: &Draft,
+) -> Result<Vec<PlannedSource>, Vec<Mistake>> {
+    const CHECKPOINT: &str = "model.checkpoint";
+    let sources = Sources::of_this_user();
+    let (mut found, mut mistakes) = (Vec::new(), Vec::new());
+    let data = draft.data().file.as_ref().map(|file| folder_of(Path::new(file))).unwrap_or_default();
+    for (role, reference) in draft.references() {
+        let (key, folder) = match role {
+            MODEL_SOURCE => (CHECKPOINT.to_owned(), base(source, overrides, CHECKPOINT)),
+            _ => (format!("model.dataset: {role}"), data.clone()),
+        };
+        match sources.look(role, reference, &counted_from(&folder, reference)) {
+            Ok(source) => found.push(source),
+            Err(error) => mistakes.push(Mistake { key, line: None, problem: error.chain(), remedy: None }),
+        }
+    }
+    if mistakes.is_empty() { Ok(found) } else { Err(mistakes) }
+}
+
+/// The folder from which the path at that key counts: the spec's own, or the working folder for what was typed
+/// there.
+fn base(source: &Source, overrides: &[Override], key: &str) -> PathBuf {
+    if overrides.iter().any(|set| set.key == key) { PathBuf::new() } else { source.folder.clone() }
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    file.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+type ReadFacts = fn(&str) -> Result<DataFacts>;
 
 /// Adds what the spec names by a file: a world, policy or data set (what ends in `.toml`), tasks, phrases.
 fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) -> Result<(), Mistake> {
     // A text that is no TOML is reported where it is read.
     let spec: toml::Table = source.text.parse().unwrap_or_default();
     for file in named(&spec, overrides, "stability", "tasks") {
-        let facts = read_own("stability.tasks", &file, |text| measures::task(&file, text))?;
+        let (_, facts) =
+            read_own(&base(source, overrides, "stability.tasks"), "stability.tasks", &file, |text| {
+                measures::task(&file, text)
+            })?;
         catalogue.tasks.push(facts);
     }
-    type Read = fn(&str) -> Result<DataFacts>;
-    let kinds: [(&str, Read, &mut Vec<DataFacts>); 3] = [
+    let kinds: [(&str, ReadFacts, &mut Vec<DataFacts>); 3] = [
         ("world", world_facts, &mut catalogue.worlds),
         ("policy", policy_facts, &mut catalogue.policies),
         ("dataset", dataset_facts, &mut catalogue.datasets),
@@ -272,12 +329,14 @@ fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) 
     for (kind, facts, known) in kinds {
         for file in named(&spec, overrides, "model", kind).into_iter().filter(|file| file.ends_with(".toml"))
         {
-            let facts = read_own(&format!("model.{kind}"), &file, facts)?;
-            known.push(DataFacts { name: file, ..facts });
+            let key = format!("model.{kind}");
+            let (path, facts) = read_own(&base(source, overrides, &key), &key, &file, facts)?;
+            known.push(DataFacts { name: file, file: Some(path), ..facts });
         }
     }
     for file in named(&spec, overrides, "probe", "refusals") {
-        let phrases = read_own("probe.refusals", &file, measures::phrases)?;
+        let folder = base(source, overrides, "probe.refusals");
+        let (_, phrases) = read_own(&folder, "probe.refusals", &file, measures::phrases)?;
         let facts = [&mut catalogue.worlds, &mut catalogue.policies, &mut catalogue.datasets];
         let of_data = facts.into_iter().flatten().flat_map(|facts| facts.measures.values_mut().flatten());
         let of_tasks = catalogue.tasks.iter_mut().map(|task| &mut task.measure);
@@ -305,11 +364,40 @@ fn named(spec: &toml::Table, overrides: &[Override], section: &str, key: &str) -
     }
 }
 
-/// What a user's file says, or the mistake of the key that names it.
-fn read_own<T>(key: &str, file: &str, read: impl FnOnce(&str) -> Result<T>) -> Result<T, Mistake> {
+/// What a user's file says, and where it is; or the mistake of the key that names it.
+fn read_own<T>(
+    folder: &Path,
+    key: &str,
+    file: &str,
+    read: impl FnOnce(&str) -> Result<T>,
+) -> Result<(String, T), Mistake> {
     let wrong = |problem: String| Mistake { key: key.to_owned(), line: None, problem, remedy: None };
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("{file}: {error}")))?;
-    read(&text).map_err(|error| wrong(format!("{file}: {}", error.chain())))
+    let path = folder.join(file);
+    let shown = path.display();
+    let (text, place) = std::fs::read_to_string(&path)
+        .and_then(|text| Ok((text, absolute(&path)?)))
+        .map_err(|error| wrong(format!("{shown}: {error}")))?;
+    if text.trim().is_empty() {
+        return Err(wrong(format!("{shown}: this file is empty; put its content back, or name another")));
+    }
+    let said = read(&text).map_err(|error| wrong(format!("{shown}: {}", error.chain())))?;
+    Ok((place.display().to_string(), said))
+}
+
+/// What stage hashes would cover of a plan's world, policy or data set today; none where it cannot be read.
+pub(crate) fn current_definition(data: &DataFacts) -> Option<serde_json::Value> {
+    let Some(file) = &data.file else {
+        let catalogue = catalogue();
+        let known = [catalogue.worlds, catalogue.policies, catalogue.datasets].concat();
+        let same = |known: &DataFacts| known.kind == data.kind && known.name == data.name;
+        return known.into_iter().find(same).map(|known| known.definition);
+    };
+    let facts: ReadFacts = match data.kind {
+        DataKind::World => world_facts,
+        DataKind::Policy => policy_facts,
+        DataKind::Dataset => dataset_facts,
+    };
+    Some(facts(&std::fs::read_to_string(file).ok()?).ok()?.definition)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Models that were trained elsewhere: where they are, what shape they have, and how they speak.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use titer_data::text::{Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig};
@@ -22,13 +22,6 @@ const GENERATION_CONFIG: &str = "generation_config.json";
 pub(crate) fn locate(reference: &str, progress: &mut dyn Progress) -> Result<Resolved> {
     let parsed: Reference = reference.parse()?;
     Ok(Hub::new(Settings::from_env()?).resolve(&parsed, progress)?)
-}
-
-/// Where a model is, if nothing needs to be downloaded or looked up for that.
-pub(crate) fn here(reference: &str) -> Option<PathBuf> {
-    let settings = Settings { offline: true, ..Settings::from_env().ok()? };
-    let resolved = Hub::new(settings).resolve(&reference.parse().ok()?, &mut ());
-    resolved.ok().map(|resolved| resolved.path)
 }
 
 /// The tokens that end an answer: those of the chat's turns, of the model's configuration, and of the

@@ -59,17 +59,24 @@ pub enum Error {
         /// What is missing and what to do.
         problem: String,
     },
-    /// A checkpoint that is no longer what was taken in.
+    /// Something from outside that is no longer what it was when the run was planned.
     #[error(
-        "the model {reference} at {} is not the one that this experiment took in: put the old files back, or \
-         measure the new ones in another store (--store)",
-        path.display()
+        "{reference} is not what it was when this was planned: {what}; run again: what is there now gets results of \
+         its own, and the old ones hold again once the old files are back"
     )]
     Changed {
         /// As it was asked for.
         reference: String,
-        /// Where it is.
-        path: PathBuf,
+        /// Which files differ, and how.
+        what: String,
+    },
+    /// Something from outside that is not on this machine.
+    #[error(
+        "{reference} is not on this machine; get it by `titer model pull {reference}`, or with a network run again"
+    )]
+    NotHere {
+        /// As it was asked for.
+        reference: String,
     },
     /// An answer that the base model should have given.
     #[error("the base model's answer to {item} is not among those that were distilled")]
@@ -207,7 +214,7 @@ pub enum Error {
         experiment: String,
         /// What is wrong.
         #[source]
-        source: serde_json::Error,
+        source: titer_plan::PlanError,
     },
     /// A plan whose stages this version would name otherwise, since it would compute them otherwise.
     #[error("the stored plan of {experiment} is of another version of titer ({stage}); run its spec again")]

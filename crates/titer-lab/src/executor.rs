@@ -15,6 +15,7 @@ use crate::catalogue::Source;
 use crate::channel::{LISTEN_EVERY, Requests, RunChannel};
 use crate::compute::Compute;
 use crate::progress::{Progress, RunEvent};
+use crate::sources::Sources;
 use crate::stages::{ANSWERS_KEY, Work};
 use crate::{Error, Interrupt, Result};
 
@@ -126,6 +127,10 @@ fn run_stages_by(
     progress: &dyn Progress,
 ) -> Result<RunSummary> {
     let started = Instant::now();
+    if let Some(source) = plan.not_here().next() {
+        return Err(Error::NotHere { reference: source.reference.clone() });
+    }
+    let sources = Sources::of_this_user();
     let devices = options.compute.open()?;
     let board = Board::new(plan, store, requests, progress)?;
     let answered = Answered { store, known: OnceLock::new() };
@@ -134,11 +139,21 @@ fn run_stages_by(
     std::thread::scope(|scope| {
         let workers = options.jobs.clamp(1, plan.stages.len().max(1));
         for device in devices.iter().cycle().take(workers) {
-            let (board, answered) = (&board, &answered);
+            let (board, answered, sources) = (&board, &answered, &sources);
             scope.spawn(move || {
                 while let Some(stage) = board.take(interrupt, progress) {
                     let earlier = answered.of(stage);
-                    let work = || perform(stage, store, device, options, earlier, interrupt, progress);
+                    let work = || {
+                        perform(
+                            (stage, plan),
+                            (store, sources),
+                            device,
+                            options,
+                            earlier,
+                            interrupt,
+                            progress,
+                        )
+                    };
                     let threads = board.share(options.threads);
                     board.report(stage, unharmed(&stage.label, || with_threads(threads, work)), progress);
                 }
@@ -189,8 +204,8 @@ fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send
 }
 
 fn perform(
-    stage: &PlannedStage,
-    store: &Store,
+    (stage, plan): (&PlannedStage, &Plan),
+    (store, sources): (&Store, &Sources),
     device: &Device,
     options: &RunOptions,
     answered: Vec<StageHash>,
@@ -216,7 +231,9 @@ fn perform(
             let model = OnceCell::new();
             let work = Work {
                 stage,
+                plan,
                 store,
+                sources,
                 device,
                 writer: &writer,
                 interrupt,

@@ -22,9 +22,10 @@ pub mod models;
 mod progress;
 mod rescore;
 mod results;
+mod sources;
 mod stages;
 
-pub use catalogue::{Preset, Source, catalogue, plan, presets, source, stored};
+pub use catalogue::{Preset, Source, catalogue, plan, presets, source, stored, stored_plan};
 pub use compute::Compute;
 pub use costs::{DefenceCost, StageSpent};
 pub use doctor::{Check, doctor};
@@ -36,3 +37,4 @@ pub use memory::jobs;
 pub use progress::{Progress, RunEvent};
 pub use rescore::{Rescored, rescore};
 pub use results::{Results, StageCost, score_frame, verdict_frame};
+pub use sources::{Difference, Stale, changes, fetch, stale};

@@ -14,13 +14,14 @@ use titer_ops::Sequences;
 use titer_plan::stage::{
     AlignStage, AttackStage, DataSpec, ImmunizeStage, PretrainStage, RepairStage, TuneStage,
 };
-use titer_plan::{Plan, StageHash, StageSpec};
+use titer_plan::{Plan, PlannedStage, StageHash, StageSpec};
 use titer_store::Store;
 
 pub use titer_hub::Progress as DownloadProgress;
 
 use crate::checkpoints::{chat_files, ends, locate, read_chat};
 use crate::material::WorldData;
+use crate::sources::Sources;
 use crate::stages::sealed_model;
 use crate::{Compute, Error, Interrupt, Result, RunOptions, catalogue, executor};
 
@@ -339,27 +340,27 @@ fn open_world(store: &Store, reference: &str, world: &str) -> Result<Opened> {
         &Interrupt::default(),
         &(),
     )?;
-    open_sealed(store, &pretrain.hash, reference, &pretrain.spec)
+    open_sealed(store, &only, pretrain, reference)
 }
 
 fn open_artifact(store: &Store, reference: &str, prefix: &str) -> Result<Opened> {
-    let mut matching = Vec::new();
+    let mut matching: Vec<(PlannedStage, Plan)> = Vec::new();
     for name in store.experiments()? {
-        let text = store.experiment(&name)?.plan_json()?;
-        let plan: Plan =
-            serde_json::from_str(&text).map_err(|source| Error::Plan { experiment: name, source })?;
-        matching.extend(plan.stages.into_iter().filter(|stage| stage.hash.0.starts_with(prefix)));
+        let plan = catalogue::stored_plan(store, &name)?;
+        let stages = plan.stages.iter().filter(|stage| stage.hash.0.starts_with(prefix));
+        matching.extend(stages.map(|stage| (stage.clone(), plan.clone())));
     }
-    matching.sort_by(|a, b| a.hash.cmp(&b.hash));
-    matching.dedup_by(|a, b| a.hash == b.hash);
+    matching.sort_by(|(a, _), (b, _)| a.hash.cmp(&b.hash));
+    matching.dedup_by(|(a, _), (b, _)| a.hash == b.hash);
     match matching.as_slice() {
-        [stage] => open_sealed(store, &stage.hash, reference, &stage.spec),
+        [(stage, plan)] => open_sealed(store, plan, stage, reference),
         [] => unknown(reference, "no stage of any experiment in the store begins with it; see `titer plan`"),
         several => unknown(reference, format!("{} stages begin with it: give more digits", several.len())),
     }
 }
 
-fn open_sealed(store: &Store, hash: &StageHash, reference: &str, spec: &StageSpec) -> Result<Opened> {
+fn open_sealed(store: &Store, plan: &Plan, stage: &PlannedStage, reference: &str) -> Result<Opened> {
+    let PlannedStage { hash, spec, .. } = stage;
     let world = match spec {
         StageSpec::Pretrain(PretrainStage { world, .. }) => Some(world),
         StageSpec::Align(AlignStage { data, .. })
@@ -379,7 +380,7 @@ fn open_sealed(store: &Store, hash: &StageHash, reference: &str, spec: &StageSpe
             return unknown(reference, format!("stages of kind {} make no model", spec.kind()));
         }
     };
-    let path = sealed_model(store, hash, reference)?;
+    let path = sealed_model(store, plan, &Sources::of_this_user(), hash, reference)?;
     let Some(world) = world else { return open_chat(path, Some(hash.clone())) };
     let model = Decoder::open(&path, &Device::Cpu)?;
     let language = WorldData::new(world).map(|data| Language::World(data.world));

@@ -10,9 +10,10 @@ use titer_plan::spec::AttackEntry;
 use titer_plan::{AttackPoint, Cell, Component, Plan, StageHash, StageSpec};
 use titer_store::{Artifact, Store};
 
+use crate::Result;
+use crate::catalogue::stored_plan;
 use crate::files::read_frame;
 use crate::stages::{PROBES, RESPONSES, TRAINING};
-use crate::{Error, Result};
 
 /// What an experiment has measured so far.
 #[derive(Debug, Clone)]
@@ -55,10 +56,7 @@ impl Results {
     /// # Errors
     /// When there is no such experiment, or an artifact is damaged.
     pub fn load(store: &Store, experiment: &str) -> Result<Self> {
-        let text = store.experiment(experiment)?.plan_json()?;
-        let plan: Plan = serde_json::from_str(&text)
-            .map_err(|source| Error::Plan { experiment: experiment.to_owned(), source })?;
-        Self::of(plan, store)
+        Self::of(stored_plan(store, experiment)?, store)
     }
 
     /// Reads whatever of a plan is sealed.

@@ -72,7 +72,9 @@ pub struct DataFacts {
     pub kind: DataKind,
     /// Its name.
     pub name: String,
-    /// The parsed file, which stage hashes cover.
+    /// The file that it was read from, as an absolute path; none for one that comes with titer.
+    pub file: Option<String>,
+    /// What stage hashes cover of it: everything but where things lie.
     pub definition: Value,
     /// Domains that the policy forbids.
     pub forbidden: Vec<String>,

@@ -4,7 +4,8 @@ use crate::answers::Planner;
 use crate::before::Before;
 use crate::catalogue::{DataFacts, DataKind, TaskFacts};
 use crate::hash::derive_seed;
-use crate::plan::{Cell, Plan};
+use crate::plan::{Cell, Plan, PlanVersion};
+use crate::sources::{Content, MODEL_SOURCE, PlannedSource};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
     AlignStage, AttackStage, CheckpointStage, DataSpec, DatasetSpec, DistilStage, GuardSpec, ImmunizeStage,
@@ -14,11 +15,17 @@ use crate::stage::{
 use crate::vocabulary::{Arm, DefenceStage, Probe, ThreatModel};
 
 /// The stages and cells of `experiment`, which must have been checked against `data`.
-pub(crate) fn expand(experiment: Experiment, data: DataFacts, tasks: &[TaskFacts]) -> Plan {
+pub(crate) fn expand(
+    experiment: Experiment,
+    data: DataFacts,
+    tasks: &[TaskFacts],
+    sources: Vec<PlannedSource>,
+) -> Plan {
     let mut expansion = Expansion {
         experiment: &experiment,
         facts: &data,
         tasks,
+        sources: &sources,
         data: data_spec(&experiment.model, &data),
         answers: Vec::new(),
         judge: None,
@@ -41,7 +48,7 @@ pub(crate) fn expand(experiment: Experiment, data: DataFacts, tasks: &[TaskFacts
         }
     }
     let Expansion { planner, cells, .. } = expansion;
-    Plan { stages: planner.stages, cells, experiment, data }
+    Plan { version: PlanVersion, stages: planner.stages, cells, experiment, data, sources }
 }
 
 fn data_spec(model: &Model, facts: &DataFacts) -> DataSpec {
@@ -63,6 +70,7 @@ struct Expansion<'a> {
     facts: &'a DataFacts,
     /// The tasks that may be asked.
     tasks: &'a [TaskFacts],
+    sources: &'a [PlannedSource],
     data: DataSpec,
     /// The stages that hold a policy's answers or a data set's rows: further inputs of every stage that
     /// needs them.
@@ -130,6 +138,12 @@ impl<'a> Expansion<'a> {
         self.plan(label, spec, &inputs)
     }
 
+    /// What the source of that role is.
+    fn content(&self, role: &str, reference: &str) -> Content {
+        let source = self.sources.iter().find(|source| source.role == role);
+        source.map_or_else(|| Content::NotHere(reference.to_owned()), PlannedSource::content)
+    }
+
     /// The aligned model, and the one before.
     fn aligned(&mut self) -> (StageHash, StageHash) {
         let experiment = self.experiment;
@@ -145,8 +159,8 @@ impl<'a> Expansion<'a> {
                 self.plan(format!("pretrain {}", model.world), pretrain, &[])
             }
             Model::Checkpoint(model) => {
-                let checkpoint =
-                    StageSpec::Checkpoint(CheckpointStage { reference: model.checkpoint.clone() });
+                let content = self.content(MODEL_SOURCE, &model.checkpoint);
+                let checkpoint = StageSpec::Checkpoint(CheckpointStage { content });
                 let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
                 if let DataSpec::Policy(_) = self.data {
                     for side in Side::ALL {
@@ -157,7 +171,8 @@ impl<'a> Expansion<'a> {
                 }
                 for (source, reference) in Source::ALL.into_iter().zip(&self.facts.sources) {
                     let label = format!("source {} {reference}", source.name());
-                    let stage = StageSpec::Source(SourceStage { source, reference: reference.clone() });
+                    let content = self.content(source.name(), reference);
+                    let stage = StageSpec::Source(SourceStage { source, content });
                     let stage = self.plan(label, stage, &[]);
                     match source {
                         Source::Judge => self.judge = Some(stage),

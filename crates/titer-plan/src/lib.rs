@@ -1,7 +1,8 @@
 //! From an experiment spec to a plan of hashed stages.
 //!
 //! This crate is the vocabulary of the house: plain data, no files, no tensors, no frames.
-//! [`read`] turns the TOML of a spec into a [`Plan`], or reports all of its [`Mistakes`] at once.
+//! [`read`] turns the TOML of a spec into a [`Draft`], or reports all of its [`Mistakes`] at once. Whoever can
+//! look at files says what the draft's sources are, which makes it a [`Plan`].
 
 mod answers;
 mod asked;
@@ -21,6 +22,7 @@ mod mistake;
 mod plan;
 mod probe;
 mod read;
+mod sources;
 pub mod spec;
 pub mod stage;
 mod table;
@@ -34,8 +36,9 @@ pub use grid::GridPoint;
 pub use hash::{canonical, derive_seed, fingerprint, stage_hash};
 pub use method::{AttackFacts, Domain, Meaning, Mechanism, Method, MethodKind, MethodSpec, Need, Parameter};
 pub use mistake::{Mistake, Mistakes};
-pub use plan::{Cell, Plan, PlannedStage};
-pub use read::read;
+pub use plan::{Cell, Plan, PlanError, PlanVersion, PlannedStage, parse_plan};
+pub use read::{Draft, read};
+pub use sources::{Content, Found, MODEL_SOURCE, PlannedSource};
 pub use stage::{StageHash, StageSpec};
 pub use vocabulary::{
     Arm, BASELINE, Component, Condition, Cost, Decision, DefenceStage, Probe, TaskName, ThreatModel,

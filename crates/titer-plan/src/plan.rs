@@ -1,9 +1,11 @@
 //! A plan: the stages of an experiment, and what each one's rows are called.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::before::Before;
 use crate::catalogue::DataFacts;
+use crate::sources::{Content, PlannedSource};
 use crate::spec::Experiment;
 use crate::stage::{StageHash, StageSpec};
 use crate::vocabulary::{Arm, DefenceStage};
@@ -12,14 +14,78 @@ use crate::vocabulary::{Arm, DefenceStage};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
+    /// The form of the plan: one of another version is refused.
+    pub version: PlanVersion,
     /// The experiment, every default stated.
     pub experiment: Experiment,
     /// The world or policy that its data come from.
     pub data: DataFacts,
+    /// What it takes in from outside, as it was when the plan was made.
+    pub sources: Vec<PlannedSource>,
     /// Each stage once, after the stages that it needs.
     pub stages: Vec<PlannedStage>,
     /// What is measured: the coordinates of each measuring stage's rows.
     pub cells: Vec<Cell>,
+}
+
+/// The version of plans that this code writes, and the only one that it reads. As text it is that number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanVersion;
+
+impl PlanVersion {
+    /// Raised whenever a plan's form changes, so that none is misread: 2 knows sources by their content.
+    pub const NUMBER: u32 = 2;
+    /// Of plans that state none.
+    const FIRST: u32 = 1;
+}
+
+impl Serialize for PlanVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(Self::NUMBER)
+    }
+}
+
+impl<'de> Deserialize<'de> for PlanVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            Self::NUMBER => Ok(Self),
+            other => Err(D::Error::custom(format!("a plan of version {other}"))),
+        }
+    }
+}
+
+/// A stored plan that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It was made by another titer.
+    #[error(
+        "it has version {found} and this titer reads version {}; what was measured stays in the store, and          `titer run` with the experiment's own spec plans it anew",
+        PlanVersion::NUMBER
+    )]
+    Version {
+        /// The plan's.
+        found: u32,
+    },
+    /// It is damaged.
+    #[error("it is damaged")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Reads a stored plan, or what of it `T` has; `T` must have its `version`.
+///
+/// # Errors
+/// When it is damaged or of another version.
+pub fn parse_plan<T: DeserializeOwned>(json: &str) -> Result<T, PlanError> {
+    #[derive(Deserialize)]
+    struct Header {
+        version: Option<u32>,
+    }
+    serde_json::from_str(json).map_err(|error| match serde_json::from_str::<Header>(json) {
+        Ok(header) if header.version != Some(PlanVersion::NUMBER) => {
+            PlanError::Version { found: header.version.unwrap_or(PlanVersion::FIRST) }
+        }
+        _ => PlanError::Json(error),
+    })
 }
 
 /// One stage of a plan.
@@ -62,6 +128,16 @@ impl Plan {
     /// The stage of this hash.
     pub fn stage(&self, hash: &StageHash) -> Option<&PlannedStage> {
         self.stages.iter().find(|stage| stage.hash == *hash)
+    }
+
+    /// The source that has this content.
+    pub fn source(&self, content: &Content) -> Option<&PlannedSource> {
+        self.sources.iter().find(|source| source.content() == *content)
+    }
+
+    /// What is not on this machine: nothing can be run before it is, and stages may be called otherwise then.
+    pub fn not_here(&self) -> impl Iterator<Item = &PlannedSource> {
+        self.sources.iter().filter(|source| source.found.is_none())
     }
 
     /// When the defence of this label acts.

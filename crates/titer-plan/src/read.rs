@@ -1,20 +1,36 @@
 //! From the text of a spec to its plan.
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, DataFacts, TaskFacts};
 use crate::check;
 use crate::document::{Override, parse};
 use crate::expand::expand;
 use crate::mistake::Mistakes;
 use crate::plan::Plan;
+use crate::sources::{MODEL_SOURCE, PlannedSource};
+use crate::spec::{Experiment, Model};
+use crate::stage::Source;
 use crate::table::{Log, Table};
 
-/// Reads a spec, checks it against the catalogue, and expands it to its stages.
+/// A spec that was read and checked. What it takes in from outside must be looked at before it is a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    experiment: Experiment,
+    data: DataFacts,
+    tasks: Vec<TaskFacts>,
+}
+
+/// Reads a spec and checks it against the catalogue.
 ///
 /// `file` only names the text in mistakes; `overrides` replace values before anything is checked.
 ///
 /// # Errors
 /// Everything wrong with the text or the overrides, all at once.
-pub fn read(file: &str, text: &str, overrides: &[Override], catalogue: &Catalogue) -> Result<Plan, Mistakes> {
+pub fn read(
+    file: &str,
+    text: &str,
+    overrides: &[Override],
+    catalogue: &Catalogue,
+) -> Result<Draft, Mistakes> {
     let mistakes = |mistakes| Mistakes { file: file.to_owned(), mistakes };
     let document = parse(text, overrides).map_err(mistakes)?;
     let log = Log::default();
@@ -22,7 +38,31 @@ pub fn read(file: &str, text: &str, overrides: &[Override], catalogue: &Catalogu
         Table::root(&document, &log).and_then(|root| root.whole(|root| check::experiment(root, catalogue)));
     let found = log.into_sorted();
     match experiment {
-        Some((experiment, world)) if found.is_empty() => Ok(expand(experiment, world, &catalogue.tasks)),
+        Some((experiment, data)) if found.is_empty() => {
+            Ok(Draft { experiment, data, tasks: catalogue.tasks.clone() })
+        }
         _ => Err(mistakes(found)),
+    }
+}
+
+impl Draft {
+    /// The world, policy or data set that it names.
+    pub fn data(&self) -> &DataFacts {
+        &self.data
+    }
+
+    /// What it takes in from outside: roles and references. Those of a data set count from its own file.
+    pub fn references(&self) -> Vec<(&'static str, &str)> {
+        let model = match &self.experiment.model {
+            Model::Checkpoint(model) => Some((MODEL_SOURCE, model.checkpoint.as_str())),
+            Model::World(_) => None,
+        };
+        let data = Source::ALL.into_iter().zip(&self.data.sources);
+        model.into_iter().chain(data.map(|(source, reference)| (source.name(), reference.as_str()))).collect()
+    }
+
+    /// Its stages, whose names cover what `sources` are. What is not among them is not here.
+    pub fn plan(self, sources: Vec<PlannedSource>) -> Plan {
+        expand(self.experiment, self.data, &self.tasks, sources)
     }
 }

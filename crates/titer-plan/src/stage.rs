@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::method::MethodSpec;
+use crate::sources::Content;
 
 pub use crate::probe::{MeasureSpec, ProbeSpec};
 
@@ -78,6 +79,16 @@ impl StageSpec {
         }
     }
 
+    /// What it takes in from outside, if that is what it does.
+    pub fn content(&self) -> Option<&Content> {
+        match self {
+            Self::Checkpoint(CheckpointStage { content }) | Self::Source(SourceStage { content, .. }) => {
+                Some(content)
+            }
+            _ => None,
+        }
+    }
+
     /// How many of the stage's inputs are models; what follows them holds answers or data.
     pub fn models(&self) -> usize {
         match self {
@@ -139,23 +150,22 @@ pub struct PretrainStage {
     pub seed: u64,
 }
 
-/// Takes in a model that was trained elsewhere: finds it, checks that it loads, and remembers what it
-/// was, so that no later stage measures another one. No input.
+/// Takes in a model that was trained elsewhere: checks that it can be used. No input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointStage {
-    /// As in `titer model info`: a known name, a directory, a `.gguf` file, or `hf:owner/name@revision`.
-    pub reference: String,
+    /// What it is, wherever it lies: weights, configuration, tokenizer, template, generation settings.
+    pub content: Content,
 }
 
-/// Takes in one of the things that a data set is made of: finds it and remembers what it was. No input.
+/// Takes in one of the things that a data set is made of. No input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceStage {
-    /// What it is.
+    /// What it is for.
     pub source: Source,
-    /// Where it is, as in `titer model info`, or `hf:datasets/owner/name@revision:path`.
-    pub reference: String,
+    /// What it is, wherever it lies.
+    pub content: Content,
 }
 
 /// Has the base model answer a policy's prompts. Input: the base model.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use titer_plan::spec::Experiment;
 use titer_plan::stage::AttackStage;
-use titer_plan::{Arm, Cell, Override, Plan, Probe, StageHash, StageSpec, stage_hash};
+use titer_plan::{
+    Arm, Cell, Found, MODEL_SOURCE, Override, Plan, PlannedSource, Probe, StageHash, StageSpec, stage_hash,
+};
 
 mod catalogue;
 
@@ -17,6 +19,7 @@ fn plan(text: &str, overrides: &[(&str, &str)]) -> Plan {
     let overrides: Vec<Override> = overrides.iter().map(set).collect();
     titer_plan::read("preset.toml", text, &overrides, &catalogue::catalogue())
         .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+        .plan(Vec::new())
 }
 
 fn by_kind(plan: &Plan) -> BTreeMap<&'static str, usize> {
@@ -313,4 +316,58 @@ fn other_measures_are_other_stages_with_the_same_answers() {
     assert_eq!(silent(&raised), silent(&before));
     assert!(raised.cells.iter().all(|cell| raised.stage(&cell.stage).is_some()));
     assert_eq!(before.rejudged(Clone::clone), before);
+}
+
+const POLICY: &str = include_str!("../../../data/presets/smollm2-policy.toml");
+
+/// The policy preset with a model of that content.
+fn plan_of(model: Option<&str>, location: &str) -> Plan {
+    let smaller = [
+        ("model.align.refusals", "32"),
+        ("model.align.permitted", "32"),
+        ("probe.items", "8"),
+        ("cross_domain.defence", "[\"baking\"]"),
+        ("cross_domain.attack", "[\"gardening\"]"),
+        ("attack.0.examples", "16"),
+        ("stability.items", "8"),
+        ("stability.choices", "8"),
+        ("stability.texts", "8"),
+    ];
+    let smaller = smaller.map(|(key, value)| Override { key: key.to_owned(), value: value.to_owned() });
+    let draft = titer_plan::read("p.toml", POLICY, &smaller, &catalogue::catalogue());
+    let draft = draft.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(draft.references(), [(MODEL_SOURCE, "smollm2-135m")]);
+    let found = model.map(|identity| Found {
+        location: location.to_owned(),
+        identity: identity.to_owned(),
+        files: BTreeMap::new(),
+    });
+    let (role, reference) = (MODEL_SOURCE.to_owned(), "smollm2-135m".to_owned());
+    draft.plan(vec![PlannedSource { role, reference, found }])
+}
+
+#[test]
+fn the_key_of_a_source_is_its_content_and_not_where_it_lies() {
+    let one = plan_of(Some("c0ffee"), "/here");
+    assert_eq!(hashes(&one), hashes(&plan_of(Some("c0ffee"), "/there")));
+    let other = plan_of(Some("decaf"), "/here");
+    assert!(hashes(&one).is_disjoint(&hashes(&other)), "every stage rests on the model");
+    let absent = plan_of(None, "/here");
+    assert!(hashes(&one).is_disjoint(&hashes(&absent)));
+    assert_eq!((one.not_here().count(), absent.not_here().count()), (0, 1));
+}
+
+#[test]
+fn a_plan_of_another_version_is_refused_with_the_reason() {
+    let mut json = serde_json::to_value(plan(SMOKE, &[])).expect("plain data");
+    let parse = |json: &serde_json::Value| titer_plan::parse_plan::<Plan>(&json.to_string());
+    assert!(parse(&json).is_ok());
+    json["version"] = 99.into();
+    let error = parse(&json).expect_err("another version").to_string();
+    assert!(error.contains("version 99") && error.contains("titer run"), "{error}");
+    json.as_object_mut().expect("an object").remove("version");
+    assert!(parse(&json).expect_err("the first version").to_string().contains("version 1 "));
+    json["version"] = titer_plan::PlanVersion::NUMBER.into();
+    json["cells"] = 1.into();
+    assert!(parse(&json).expect_err("damaged").to_string().contains("damaged"));
 }

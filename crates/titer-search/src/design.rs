@@ -173,7 +173,7 @@ impl<'a> Design<'a> {
         let mut experiment = plan.experiment.clone();
         experiment.name = self.name();
         experiment.defence.retain(|entry| labels.contains(&entry.label.as_str()));
-        Plan { experiment, data: plan.data.clone(), stages, cells }
+        Plan { experiment, stages, cells, ..plan.clone() }
     }
 }
 

@@ -12,6 +12,7 @@ use titer_view::score_tables::survey;
 use titer_view::style::Style;
 use titer_view::verdict_text;
 
+use super::staleness;
 use crate::cli::{CompareArgs, TextFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
@@ -30,6 +31,7 @@ pub(super) fn compare(store: &Path, arguments: &CompareArgs) -> anyhow::Result<E
     for name in &arguments.experiments {
         let results = Results::load(&store, name)?;
         let verdicts = results.verdicts()?;
+        staleness::say(&results.plan);
         rows.extend(comparison::rows(&verdicts, &results.defence_costs()));
         if !results.missing.is_empty() {
             let missing = results.missing.len();

@@ -8,7 +8,7 @@ use titer_lab::Results;
 use titer_metrics::{CURVES, Format, PROBES, RESPONSES, SCORES, TRAINING, VERDICTS};
 use titer_store::Store;
 
-use super::event_folders;
+use super::{event_folders, staleness};
 use crate::cli::{Export, ExportArgs, ExportFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
@@ -21,6 +21,7 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
         ExportFormat::Tensorboard => {
             event_folders::refuse_unless_fit(arguments)?;
             let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
+            staleness::say(&results.plan);
             let written = event_folders::write(&results, arguments)?;
             output::written(&arguments.experiment, &written, arguments.json)?;
             return Ok(Exit::Done);
@@ -31,6 +32,7 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
         return Err(Refusal::new(problem, "name a file by --out, or pipe the output").into());
     }
     let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
+    staleness::say(&results.plan);
     // Whole in memory first: an error leaves no half file behind.
     let bytes = bytes(&results, arguments.what, format)?;
     match &arguments.out {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
-use titer_plan::{Catalogue, Condition, Method, MethodKind, Parameter};
+use titer_plan::{Catalogue, Condition, Method, MethodKind, Parameter, PlanError};
 use titer_store::Store;
 use titer_view::style::Style;
 use titer_view::table::{Cell, Table, wrap};
@@ -113,9 +113,15 @@ fn experiments(store: &Path) -> anyhow::Result<Vec<Listed>> {
     let store = Store::open(store)?;
     let mut entries = Vec::new();
     for name in store.experiments()? {
-        let text = store.experiment(&name)?.plan_json()?;
-        let plan: titer_plan::Plan = serde_json::from_str(&text)
-            .map_err(|source| titer_lab::Error::Plan { experiment: name.clone(), source })?;
+        let plan = match titer_lab::stored_plan(&store, &name) {
+            // One of an earlier titer does not hide the others.
+            Err(error @ titer_lab::Error::Plan { source: PlanError::Version { .. }, .. }) => {
+                let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                entries.push(Listed::new(name, format!("cannot be read: {why}")));
+                continue;
+            }
+            plan => plan?,
+        };
         let sealed = plan.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed()).count();
         let progress = format!("{sealed} of {} done", wording::count(plan.stages.len(), "stage"));
         entries.push(Listed::new(name, format!("{}; {progress}", plan.experiment.summary)));

@@ -16,6 +16,7 @@ mod report;
 mod rescore;
 mod run;
 mod show;
+mod staleness;
 mod tune;
 mod watch;
 

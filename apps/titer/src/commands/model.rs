@@ -1,9 +1,6 @@
 //! `titer model`: info, generate, convert, pull.
 
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use titer_lab::models::{self, GenerateOptions};
@@ -11,14 +8,11 @@ use titer_store::Store;
 use titer_view::sanitise;
 use titer_view::table::{Cell, Table};
 
-use super::run::open_or_create;
+use super::run::{self, open_or_create};
 use crate::cli::{ModelConvertArgs, ModelGenerateArgs, ModelInfoArgs, ModelPullArgs, ModelVerb};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress::DownloadBars;
-
-/// Silence longer than this is explained.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn model(store: &Path, verb: &ModelVerb) -> anyhow::Result<Exit> {
     match verb {
@@ -45,21 +39,14 @@ fn info(store: &Store, arguments: &ModelInfoArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Does the work, and says why it takes long where it does.
+/// Does the work, and says why it takes long where it may.
 fn explaining_delay<T>(reference: &str, work: impl FnOnce() -> T) -> T {
-    let (working, waiting) = mpsc::channel::<()>();
-    if reference.starts_with("world:") {
-        thread::spawn(move || {
-            if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                output::message(
-                    "training the world's base model, which is kept for the next time (about a minute)",
-                );
-            }
-        });
+    if !reference.starts_with("world:") {
+        return work();
     }
-    let outcome = work();
-    drop(working);
-    outcome
+    const TRAINING: &str =
+        "training the world's base model, which is kept for the next time (about a minute)";
+    run::explaining_delay(TRAINING, work)
 }
 
 /// One row per leaf: `decoder.hidden  96`.

@@ -9,6 +9,7 @@ use titer_view::table::{Cell, Table};
 use titer_view::wording;
 
 use super::run::read_plan;
+use super::staleness;
 use crate::cli::PlanArgs;
 use crate::exit::Exit;
 use crate::output;
@@ -17,12 +18,23 @@ pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
     let (_, plan) = read_plan(&arguments.spec, &arguments.set)?;
     // A plan runs nothing, so it makes no store either.
     let store = if store.exists() { Some(Store::open(store)?) } else { None };
+    if let Some(store) = &store {
+        staleness::say_changes(store, &plan);
+    }
+    for source in plan.not_here() {
+        output::message(&format!(
+            "{} {} is not on this machine; the names of the stages that need it are provisional",
+            source.role, source.reference
+        ));
+    }
     let estimate = titer_lab::estimate(&plan, store.as_ref());
     if arguments.json {
         let stages: Vec<_> = estimate.stages.iter().map(stage_json).collect();
         output::json(&json!({
             "experiment": plan.experiment.name,
             "stages": stages,
+            "sources": plan.sources,
+            "provisional": plan.not_here().next().is_some(),
             "seconds_total": estimate.seconds_total,
             "memory_bytes_per_job": estimate.memory_bytes(1),
             "disk_bytes": estimate.disk_bytes,

@@ -8,6 +8,7 @@ use titer_lab::Results;
 use titer_report::ReportModel;
 use titer_store::{Experiment, Store};
 
+use super::staleness;
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::exit::Exit;
 use crate::output;
@@ -15,6 +16,7 @@ use crate::output;
 pub(super) fn report(store: &Path, arguments: &ReportArgs) -> anyhow::Result<Exit> {
     let store = Store::open(store)?;
     let results = Results::load(&store, &arguments.experiment)?;
+    staleness::say(&results.plan);
     let report = titer_report::gather(&results)?;
     let experiment = store.experiment(&arguments.experiment)?;
     let formats = match arguments.format.as_slice() {

@@ -2,6 +2,9 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 use titer_lab::{Interrupt, Results, RunOptions, RunSummary, Source};
@@ -11,7 +14,7 @@ use titer_view::verdict_text;
 use titer_view::wording;
 use titer_watch::Options;
 
-use super::{detach, store_flag, watch};
+use super::{detach, staleness, store_flag, watch};
 use crate::cli::{RunArgs, RunOn};
 use crate::exit::Exit;
 use crate::output;
@@ -20,9 +23,10 @@ use crate::progress;
 pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     // The only place that there is; named here so that a new one must be dealt with.
     let RunOn::Local = arguments.on;
-    let (store, source, plan) = if arguments.resume {
+    let (store, source, mut plan) = if arguments.resume {
         let store = Store::open(store)?;
         let (source, plan) = titer_lab::stored(&store, &arguments.spec)?;
+        staleness::say(&plan);
         (store, source, plan)
     } else {
         // A spec with mistakes makes no store.
@@ -39,10 +43,14 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
         }
         return detach::say(&store, &plan.experiment.name, &started, arguments.json);
     }
+    if !arguments.resume {
+        plan = with_all_here(&source, &arguments.set, plan)?;
+        staleness::say_changes(&store, &plan);
+    }
     let estimate = titer_lab::estimate(&plan, Some(&store));
     let estimate = if arguments.recompute { estimate.recomputing() } else { estimate };
     let jobs = titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get), &arguments.device)?;
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let recompute = arguments.recompute;
     let compute = arguments.device.clone();
     let options = RunOptions { compute, jobs, threads, judge_only: false, recompute };
@@ -61,11 +69,37 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     })
 }
 
-/// The plan of a spec or preset.
+/// The plan of a spec or preset, without a network.
 pub(super) fn read_plan(spec: &str, overrides: &[Override]) -> anyhow::Result<(Source, Plan)> {
     let source = titer_lab::source(spec)?;
-    let plan = titer_lab::plan(&source, overrides)?;
+    let plan = explaining_delay(READING, || titer_lab::plan(&source, overrides))?;
     Ok((source, plan))
+}
+
+/// The plan with everything that it names on this machine.
+pub(super) fn with_all_here(source: &Source, overrides: &[Override], plan: Plan) -> anyhow::Result<Plan> {
+    if plan.not_here().next().is_none() {
+        return Ok(plan);
+    }
+    titer_lab::fetch(&plan, &mut progress::DownloadBars::new())?;
+    Ok(explaining_delay(READING, || titer_lab::plan(source, overrides))?)
+}
+
+/// Silence longer than this is explained.
+const PATIENCE: Duration = Duration::from_secs(2);
+const READING: &str = "reading models and data through, once: they are known by their content";
+
+/// Does the work, and says why it takes long where it does.
+pub(super) fn explaining_delay<T>(why: &'static str, work: impl FnOnce() -> T) -> T {
+    let (working, waiting) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            output::message(why);
+        }
+    });
+    let outcome = work();
+    drop(working);
+    outcome
 }
 
 /// The store, made where there is none.

@@ -2,16 +2,27 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use titer_conditions::Verdicts;
-use titer_lab::Results;
+use titer_lab::{Results, Stale};
 use titer_search::Record;
 use titer_store::Store;
 use titer_view::tune_text;
 use titer_view::{sanitise, verdict_tables, verdict_text};
 
+use super::staleness;
 use crate::cli::{ShowArgs, TextFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
+
+/// `--json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    verdicts: &'a Verdicts,
+    /// What the verdicts rest on and that is not what it was.
+    stale: &'a [Stale],
+}
 
 pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
     let store = Store::open(store)?;
@@ -29,8 +40,9 @@ pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
     if let Some(name) = &arguments.defence {
         only(&mut verdicts, name)?;
     }
+    let stale = staleness::say(&results.plan);
     if arguments.json {
-        output::json(&verdicts)?;
+        output::json(&Document { verdicts: &verdicts, stale: &stale })?;
     } else {
         output::result(&match arguments.format {
             TextFormat::Text => verdict_text::full(&verdicts, output::style()),

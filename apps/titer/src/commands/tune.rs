@@ -14,7 +14,7 @@ use titer_view::tune_text;
 use titer_view::wording;
 
 use super::list::default;
-use super::run::{open_or_create, read_plan, set_flags, stop_on_ctrl_c};
+use super::run::{open_or_create, read_plan, set_flags, stop_on_ctrl_c, with_all_here};
 use super::store_flag;
 use crate::cli::TuneArgs;
 use crate::exit::{Exit, Refusal};
@@ -34,6 +34,7 @@ pub(super) fn tune(store: &Path, arguments: &TuneArgs) -> anyhow::Result<Exit> {
         trials: arguments.trials.map(NonZeroUsize::get),
         seed: arguments.seed,
     };
+    with_all_here(&source, &arguments.set, plan)?;
     let store = open_or_create(store)?;
     let options = TuneOptions {
         compute: arguments.device.clone(),

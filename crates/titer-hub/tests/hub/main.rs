@@ -5,6 +5,7 @@ mod access;
 mod caching;
 mod downloads;
 mod files;
+mod identity;
 mod local;
 mod references;
 mod server;
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use server::Fake;
-use titer_hub::{Error, Hub, Progress, Resolved, Settings, Token};
+use titer_hub::{Error, Hub, Identities, Progress, Resolved, Settings, Token};
 
 /// No error, message or `Debug` may hold it.
 pub(crate) const TOKEN: &str = "hf_topsecret0123";
@@ -47,6 +48,11 @@ pub(crate) fn resolve(hub: &Hub, reference: &str) -> Result<Resolved, Error> {
         assert!(!text.contains("topsecret") && !text.contains("secret-of-the-network"), "{text}");
     }
     outcome
+}
+
+/// The identity of what `resolved` leads to.
+pub(crate) fn identity(resolved: &Resolved) -> String {
+    Identities::default().identify(resolved).unwrap().whole
 }
 
 pub(crate) fn names(resolved: &Resolved) -> Vec<&str> {

@@ -10,10 +10,11 @@ use titer_plan::stage::{
     AlignStage, AttackStage, DataSpec, DecoderSpec, DistilStage, GuardSpec, MeasureStage, PolicySpec,
     PretrainStage, ProbeSpec, Side, TuneStage,
 };
-use titer_plan::{Mechanism, Plan, Probe, StageSpec};
+use titer_plan::{MODEL_SOURCE, Mechanism, Plan, Probe, StageSpec};
 
-use crate::checkpoints::{here, shape};
+use crate::checkpoints::shape;
 use crate::material::{WorldData, world_config};
+use crate::sources::here;
 
 /// Shapes of well-known models.
 const SHAPES: &str = include_str!("../../../../data/models/shapes.toml");
@@ -66,10 +67,10 @@ impl Workload {
         plan.stages.iter().find_map(|stage| match &stage.spec {
             StageSpec::Pretrain(spec) => Self::of_world(&WorldData::new(&spec.world).ok()?, &spec.decoder),
             StageSpec::Distil(DistilStage { data: DataSpec::Policy(policy), .. }) => {
-                Self::of_policy(&plan.experiment.model.reference(), policy)
+                Self::of_policy(model_shape(plan)?, policy)
             }
             StageSpec::Measure(MeasureStage { data: DataSpec::Dataset(dataset), .. }) => {
-                let config = known_shape(&plan.experiment.model.reference())?;
+                let config = model_shape(plan)?;
                 let (prompt, answer) = (DATASET_TOKENS, dataset.answer_tokens);
                 Some(Self { config, prompt, answer, distilled: [0; 2] })
             }
@@ -85,13 +86,12 @@ impl Workload {
         Some(Self { config: world_config(data, decoder), prompt, answer, distilled: [0; 2] })
     }
 
-    fn of_policy(reference: &str, spec: &PolicySpec) -> Option<Self> {
+    fn of_policy(config: Config, spec: &PolicySpec) -> Option<Self> {
         let definition: Definition = serde_json::from_value(spec.definition.clone()).ok()?;
         let policy = Policy::new(definition, spec.seed).ok()?;
         let count = |splits: [Split; 2]| splits.map(|split| policy.split(split).len()).iter().sum();
         let distilled =
             [count([Split::Defence, Split::Attack]), count([Split::PermittedTrain, Split::PermittedProbe])];
-        let config = known_shape(reference)?;
         Some(Self { config, prompt: PROMPT_TOKENS, answer: spec.answer_tokens, distilled })
     }
 
@@ -266,11 +266,15 @@ pub(crate) fn planned_models() -> Vec<(String, usize)> {
     counted.collect()
 }
 
-/// The shape of a model that is on this machine, or of a well-known one.
+/// The shape of a plan's model: of the one that is on this machine, or of a well-known one.
+fn model_shape(plan: &Plan) -> Option<Config> {
+    let model = plan.sources.iter().find(|source| source.role == MODEL_SOURCE)?;
+    let found = model.found.as_ref().and_then(|found| here(&found.location).ok());
+    found.and_then(|found| shape(&found.path).ok()).or_else(|| known_shape(&model.reference))
+}
+
+/// The shape of a well-known model.
 fn known_shape(reference: &str) -> Option<Config> {
-    if let Some(config) = here(reference).and_then(|path| shape(&path).ok()) {
-        return Some(config);
-    }
     let shapes: Shapes = toml::from_str(SHAPES).ok()?;
     let bare = reference.strip_prefix("hf:").map_or(reference, |rest| {
         let end = rest.find('@').unwrap_or(rest.len());

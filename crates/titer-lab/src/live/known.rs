@@ -100,7 +100,7 @@ impl Known {
             self.plan = stamp;
             let outline = self.experiment.plan_json().map_err(|error| error.to_string());
             self.outline = outline.and_then(|json| {
-                Outline::read(&json).map_err(|error| format!("its plan is damaged: {error}"))
+                Outline::read(&json).map_err(|error| format!("its plan cannot be read: {error}"))
             });
             let stages = self.outline.as_ref().map_or(0, |outline| outline.stages.len());
             let fresh = || Stage {

@@ -5,11 +5,14 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use titer_plan::spec::Experiment;
-use titer_plan::{Cell, DataKind, StageHash};
+use titer_plan::{Cell, DataKind, PlanError, PlanVersion, StageHash, parse_plan};
 
 /// A plan without what its stages are made of.
 #[derive(Debug, Deserialize)]
 pub(super) struct Outline {
+    /// One of another form is refused.
+    #[serde(rename = "version")]
+    _version: PlanVersion,
     pub(super) experiment: Experiment,
     pub(super) data: DataOutline,
     pub(super) stages: Vec<StageOutline>,
@@ -56,8 +59,8 @@ struct MethodSteps {
 }
 
 impl Outline {
-    pub(super) fn read(json: &str) -> serde_json::Result<Self> {
-        let mut outline: Self = serde_json::from_str(json)?;
+    pub(super) fn read(json: &str) -> Result<Self, PlanError> {
+        let mut outline: Self = parse_plan(json)?;
         let stages = outline.stages.iter().enumerate();
         outline.positions = stages.map(|(position, stage)| (stage.hash.clone(), position)).collect();
         Ok(outline)

@@ -33,7 +33,7 @@ fn basis(store: &Store, experiment: &str, plan: &str) -> Result<(String, usize)>
         hash: titer_plan::StageHash,
     }
     let stages: Stages = serde_json::from_str(plan)
-        .map_err(|source| crate::Error::Plan { experiment: experiment.to_owned(), source })?;
+        .map_err(|source| crate::Error::Plan { experiment: experiment.to_owned(), source: source.into() })?;
     let sealed: Vec<_> =
         stages.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed()).collect();
     let mut hashes = plan.to_owned();

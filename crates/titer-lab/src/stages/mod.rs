@@ -18,13 +18,14 @@ use candle_core::Device;
 use serde_json::{Value, json};
 use titer_model::Decoder;
 use titer_plan::stage::{DataSpec, DatasetSpec, PolicySpec, Source};
-use titer_plan::{PlannedStage, StageHash, StageSpec};
+use titer_plan::{Plan, PlannedStage, StageHash, StageSpec};
 use titer_store::{Artifact, Store, Writer};
 
 use crate::checkpoints::{ends, read_chat, shape};
 use crate::files::read;
 use crate::material::{Answers, DatasetData, Material, PolicyData, Sources, WorldData};
 use crate::progress::Progress;
+use crate::sources::Sources as Outside;
 use crate::{Error, Interrupt, Result};
 
 /// The folder of a stage's model in its artifact.
@@ -41,7 +42,11 @@ pub(crate) const RESPONSES: &str = "responses.parquet";
 /// What a stage works with.
 pub(crate) struct Work<'a> {
     pub(crate) stage: &'a PlannedStage,
+    /// The plan that the stage is of.
+    pub(crate) plan: &'a Plan,
     pub(crate) store: &'a Store,
+    /// What plans take in from outside.
+    pub(crate) sources: &'a Outside,
     /// What models are computed on.
     pub(crate) device: &'a Device,
     pub(crate) writer: &'a Writer,
@@ -74,8 +79,8 @@ impl Work<'_> {
     fn compute(&self) -> Result<Value> {
         match &self.stage.spec {
             StageSpec::Pretrain(spec) => train::pretrain(self, spec),
-            StageSpec::Checkpoint(spec) => checkpoint::take_in(self, &spec.reference),
-            StageSpec::Source(spec) => checkpoint::take_in_source(self, &spec.reference),
+            StageSpec::Checkpoint(spec) => checkpoint::take_in(self, &spec.content),
+            StageSpec::Source(spec) => checkpoint::take_in_source(self, &spec.content),
             StageSpec::Distil(spec) => distil::distil(self, spec),
             StageSpec::Align(spec) => train::align(self, spec),
             StageSpec::Immunize(spec) => train::immunize(self, spec),
@@ -117,10 +122,10 @@ impl Work<'_> {
         for (source, input) in
             Source::ALL.into_iter().zip(self.stage.inputs.iter().skip(self.stage.spec.models()))
         {
-            let artifact = self.sealed(input)?;
             let none =
                 || Error::MissingInput { stage: self.stage.label.clone(), input: source.name().to_owned() };
-            sources.insert(source.name(), checkpoint::taken_in(&artifact)?.ok_or_else(none)?);
+            let content = self.plan.stage(input).and_then(|stage| stage.spec.content()).ok_or_else(none)?;
+            sources.insert(source.name(), self.sources.unchanged(self.plan, content)?);
         }
         DatasetData::new(spec, chat, ends, config.longest_sequence(), &sources)
     }
@@ -133,7 +138,7 @@ impl Work<'_> {
         let stage = || self.stage.label.clone();
         let none = || Error::MissingInput { stage: stage(), input: "one model".to_owned() };
         let input = self.stage.inputs.first().ok_or_else(none)?;
-        let path = model_path(&self.sealed(input)?)?;
+        let path = self.path_of(input)?;
         Ok(self.model.get_or_init(|| path))
     }
 
@@ -147,9 +152,12 @@ impl Work<'_> {
     fn input(&self, number: usize) -> Result<(Artifact, Decoder)> {
         let (stage, input) = (self.stage.label.clone(), format!("model {number}"));
         let hash = self.stage.inputs.get(number).ok_or(Error::MissingInput { stage, input })?;
-        let artifact = self.sealed(hash)?;
-        let model = self.trainable(Decoder::open(&model_path(&artifact)?, self.device)?);
-        Ok((artifact, model))
+        let model = self.trainable(Decoder::open(&self.path_of(hash)?, self.device)?);
+        Ok((self.sealed(hash)?, model))
+    }
+
+    fn path_of(&self, input: &StageHash) -> Result<PathBuf> {
+        sealed_model(self.store, self.plan, self.sources, input, &self.stage.label)
     }
 
     fn sealed(&self, input: &StageHash) -> Result<Artifact> {
@@ -191,15 +199,17 @@ fn sealed(store: &Store, hash: &StageHash, wanted_by: &str) -> Result<Artifact> 
     Ok(artifact)
 }
 
-/// Where an artifact's model is: inside it, or elsewhere and unchanged since it was taken in.
-pub(crate) fn model_path(artifact: &Artifact) -> Result<PathBuf> {
-    match checkpoint::taken_in(artifact)? {
-        Some(path) => Ok(path),
+/// Where the model of a sealed stage is: inside its artifact, or elsewhere and still what it was.
+pub(crate) fn sealed_model(
+    store: &Store,
+    plan: &Plan,
+    sources: &Outside,
+    hash: &StageHash,
+    wanted_by: &str,
+) -> Result<PathBuf> {
+    let artifact = sealed(store, hash, wanted_by)?;
+    match plan.stage(hash).and_then(|stage| stage.spec.content()) {
+        Some(content) => sources.unchanged(plan, content),
         None => Ok(artifact.payload(MODEL)?),
     }
-}
-
-/// Where the model of a sealed artifact is.
-pub(crate) fn sealed_model(store: &Store, hash: &StageHash, wanted_by: &str) -> Result<PathBuf> {
-    model_path(&sealed(store, hash, wanted_by)?)
 }

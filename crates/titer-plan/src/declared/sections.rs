@@ -81,7 +81,7 @@ pub(crate) static MODEL: &[Form] = &[
 
 const CHECKPOINT: Key = one("checkpoint", Scalar::Text, "the chat model", "\"smollm2-135m\"").more(
     "A reference as in `titer model info`: a known name, a folder, a `.gguf` file, or `hf:owner/name@revision`. \
-     Relative paths count from the working directory. Its shape comes from its own files.",
+     Relative paths count from the spec's own folder. Its shape comes from its own files.",
 );
 const ANSWER_TOKENS: Key =
     one("answer_tokens", whole(1, 65_536), "most new tokens of an answer, distilled and probed alike", "32")

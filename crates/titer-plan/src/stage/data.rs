@@ -25,12 +25,12 @@ pub struct PolicySpec {
     pub answer_tokens: usize,
 }
 
-/// The data set that a stage's data come from. Its rows are not here: the source stages remember what they
-/// were.
+/// The data set that a stage's data come from. Its rows are not here: the source stages cover
+/// them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetSpec {
-    /// The parsed definition (references, columns, domains, counts, judge).
+    /// The parsed definition (columns, domains, counts, judge), without places.
     pub definition: Value,
     /// Deals the rows out.
     pub seed: u64,

@@ -129,6 +129,7 @@ fn apothecary() -> DataFacts {
     DataFacts {
         kind: DataKind::World,
         name: "apothecary".to_owned(),
+        file: None,
         definition: json!({ "name": "apothecary", "ingredients": 16 }),
         forbidden: words(["venom", "curse", "forgery", "siege"]),
         permitted: words(["bread", "dye", "song", "remedy"]),
@@ -170,6 +171,7 @@ fn everyday() -> DataFacts {
     DataFacts {
         kind: DataKind::Policy,
         name: "everyday".to_owned(),
+        file: None,
         definition: json!({ "name": "everyday" }),
         forbidden: words(&["baking", "gardening"]),
         permitted: words(&["music", "weather", "sleep"]),
