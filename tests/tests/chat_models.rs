@@ -86,6 +86,7 @@ fn tasks_of_the_users_own_are_probes_of_their_own() {
     // An edited task is asked anew, and nothing is trained.
     let edited = read(place.path("sums.toml")).replace("2 + 3?", "3 + 2?");
     fs::write(place.path("sums.toml"), edited).unwrap();
+    place.run(&["show", "tiny-chat"]).ends(0).says(&["stale", "sums.toml has changed"]);
     let stages = place.stages(&[SPEC, "--set", &tasks]);
     let new: Vec<&Value> = stages.iter().filter(|stage| stage["cached"] == false).collect();
     assert_eq!(new.len(), 2, "{new:?}");

@@ -269,9 +269,9 @@ pub fn stored(store: &Store, experiment: &str) -> Result<(Source, Plan)> {
 pub fn plan(source: &Source, overrides: &[Override]) -> Result<Plan, Mistakes> {
     let mut catalogue = catalogue();
     let mistakes = |mistakes| Mistakes { file: source.file.clone(), mistakes };
-    own_data(source, overrides, &mut catalogue).map_err(|mistake| mistakes(vec![mistake]))?;
+    let own = own_data(source, overrides, &mut catalogue).map_err(|mistake| mistakes(vec![mistake]))?;
     let draft = titer_plan::read(&source.file, &source.text, overrides, &catalogue)?;
-    let sources = sources(source, overrides, &draft).map_err(mistakes)?;
+    let sources = sources(source, overrides, &draft, &own).map_err(mistakes)?;
     Ok(draft.plan(sources))
 }
 
@@ -280,6 +280,7 @@ fn sources(
     source: &Source,
     overrides: &[Override],
     draft: &Draft,
+    own: &[Own],
 ) -> Result<Vec<PlannedSource>, Vec<Mistake>> {
     const CHECKPOINT: &str = "model.checkpoint";
     let sources = Sources::of_this_user();
@@ -295,7 +296,26 @@ fn sources(
             Err(error) => mistakes.push(Mistake { key, line: None, problem: error.chain(), remedy: None }),
         }
     }
+    for Own { key, file, place } in own {
+        match sources.look(key, file, place) {
+            Ok(source) => found.push(source),
+            Err(error) => {
+                let key = (*key).to_owned();
+                mistakes.push(Mistake { key, line: None, problem: error.chain(), remedy: None });
+            }
+        }
+    }
     if mistakes.is_empty() { Ok(found) } else { Err(mistakes) }
+}
+
+/// A user's file of tasks or phrases. What it says is in the measures; that it changed is seen by its content.
+struct Own {
+    /// The key that names it.
+    key: &'static str,
+    /// As it is named there.
+    file: String,
+    /// Where it is.
+    place: String,
 }
 
 /// The folder from which the path at that key counts: the spec's own, or the working folder for what was typed
@@ -311,15 +331,17 @@ fn folder_of(file: &Path) -> PathBuf {
 type ReadFacts = fn(&str) -> Result<DataFacts>;
 
 /// Adds what the spec names by a file: a world, policy or data set (what ends in `.toml`), tasks, phrases.
-fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) -> Result<(), Mistake> {
+fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) -> Result<Vec<Own>, Mistake> {
+    const TASKS: &str = "stability.tasks";
+    const PHRASES: &str = "probe.refusals";
+    let mut own = Vec::new();
     // A text that is no TOML is reported where it is read.
     let spec: toml::Table = source.text.parse().unwrap_or_default();
     for file in named(&spec, overrides, "stability", "tasks") {
-        let (_, facts) =
-            read_own(&base(source, overrides, "stability.tasks"), "stability.tasks", &file, |text| {
-                measures::task(&file, text)
-            })?;
+        let folder = base(source, overrides, TASKS);
+        let (place, facts) = read_own(&folder, TASKS, &file, |text| measures::task(&file, text))?;
         catalogue.tasks.push(facts);
+        own.push(Own { key: TASKS, file, place });
     }
     let kinds: [(&str, ReadFacts, &mut Vec<DataFacts>); 3] = [
         ("world", world_facts, &mut catalogue.worlds),
@@ -335,14 +357,15 @@ fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) 
         }
     }
     for file in named(&spec, overrides, "probe", "refusals") {
-        let folder = base(source, overrides, "probe.refusals");
-        let (_, phrases) = read_own(&folder, "probe.refusals", &file, measures::phrases)?;
+        let (place, phrases) =
+            read_own(&base(source, overrides, PHRASES), PHRASES, &file, measures::phrases)?;
         let facts = [&mut catalogue.worlds, &mut catalogue.policies, &mut catalogue.datasets];
         let of_data = facts.into_iter().flatten().flat_map(|facts| facts.measures.values_mut().flatten());
         let of_tasks = catalogue.tasks.iter_mut().map(|task| &mut task.measure);
         of_data.chain(of_tasks).for_each(|measure| measures::say_by(measure, &phrases));
+        own.push(Own { key: PHRASES, file, place });
     }
-    Ok(())
+    Ok(own)
 }
 
 /// What a key of the spec says: a text, or a list of them.
