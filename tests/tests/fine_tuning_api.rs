@@ -47,7 +47,9 @@ fn every_stage_acts_where_it_can() {
         let steps: &[&str] = if repaired { &["8"] } else { &["0", "1", "2", "4", "8"] };
         assert_eq!(asked(&rows, defence, "budget_steps"), steps, "{defence}");
         assert_eq!(asked(&rows, defence, "probe"), ["alias", "permitted", "seen", "unseen"]);
-        assert_eq!(asked(&rows, defence, "dose").len(), 4);
+        // Two shares of two attacks.
+        assert_eq!(asked(&rows, defence, "dose"), ["0.0", "0.25"], "{defence}");
+        assert_eq!(asked(&rows, defence, "settings").len(), 2, "{defence}");
     }
     // How fast the harmless task is learnt is seen on the way there, repaired in the end.
     let on_the_way = |defence: &str| {

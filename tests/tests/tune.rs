@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use titer_tests::{Place, TINY, read};
+use titer_store::Store;
+use titer_tests::{Place, TINY};
 
 /// Two parameters of a defence, under conditions that so few items can show to hold.
 const SEARCH: [&str; 25] = [
@@ -192,17 +193,19 @@ fn early_stops_and_budgets_are_counted_openly() {
     let immunize = stages.iter().find(|stage| stage["kind"] == "immunize").expect("a defence");
     let hash = immunize["hash"].as_str().expect("stages have hashes");
     std::fs::remove_dir_all(place.artifact(hash)).expect("the artifact of trial 1");
-    let kept = place.path("store/experiments/tiny-tune-adversarial-loss/search.json");
-    let mut record: Value = serde_json::from_str(&read(&kept)).expect("JSON");
+    let store = Store::open(place.path("store")).expect("the store");
+    let experiment = store.experiment("tiny-tune-adversarial-loss").expect("a name");
+    let kept = experiment.search_json().expect("whole").expect("a record");
+    let mut record: Value = serde_json::from_str(&kept).expect("JSON");
     record["diverged"] = serde_json::json!([{ "hash": hash, "label": "it", "error": "NaN", "seconds": 1.0 }]);
-    std::fs::write(&kept, record.to_string()).expect("the record can be written");
+    experiment.save_search(&record.to_string()).expect("the record can be written");
     let again = place.run(&search).ends(0).json();
     let lost = &trials(&again["search"])[1];
     assert_eq!((&lost["end"], &lost["rung"]), (&"diverged".into(), &Value::Null), "{lost:#}");
     assert_eq!(lost["reason"], "it: NaN");
     assert!(lost["spent"]["seconds"].as_f64() >= Some(1.0), "{lost:#}");
     assert!(!place.artifact(hash).exists(), "it was tried again");
-    std::fs::remove_file(&kept).expect("the record");
+    std::fs::remove_file(experiment.folder().join("search.json")).expect("the record");
 
     // A budget in operations: the same trials whatever is in the store.
     let within: Vec<&str> = search

@@ -142,7 +142,7 @@ pub enum Error {
         artifact: PathBuf,
     },
     /// A file that carries its own BLAKE3 is not what was written.
-    #[error("{}: {problem}; run the experiment again, which writes it anew", path.display())]
+    #[error("{}: damaged: {problem}; run the experiment again, which writes it anew", path.display())]
     Distrusted {
         /// The file.
         path: PathBuf,

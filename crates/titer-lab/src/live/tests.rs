@@ -176,7 +176,9 @@ fn a_stopped_run_stays_stopped_and_a_new_one_goes_on() {
 fn a_damaged_plan_is_a_line_with_its_problem() {
     let place = Place::new(20);
     let store = place.store();
-    store.experiment("broken").unwrap().save("", "{\"stages\": 3").unwrap();
+    let broken = store.experiment("broken").unwrap();
+    broken.save("", "{\"stages\": 3}").unwrap();
+    std::fs::write(broken.folder().join("plan.json"), "{\"stages\": 3").unwrap();
     store.experiment("whole").unwrap().save("", &serde_json::to_string(&place.plan).unwrap()).unwrap();
     let mut watcher = Watcher::new(store);
     let lines = watcher.overview().unwrap();
