@@ -3,6 +3,10 @@
 //! Everything comes from the regularised incomplete beta function `I_x(a, b)`, evaluated by its
 //! continued fraction (Lentz; Numerical Recipes, 3rd edition, section 6.4), and is inverted by bisection:
 //! a few hundred calls per decision, so that plainness beats speed.
+//!
+//! `statrs` 0.19.1 was weighed and not taken: its incomplete beta function stops after 140 terms, so that Student's t is
+//! off by 3e-9 at 1000 degrees of freedom, by 3e-6 at 1e5 and by 9e-4 at 1e6 (against scipy 1.17), without a word; pooled
+//! variances have as many. Up to 30 degrees the two agree to 1e-9.
 
 use std::f64::consts::PI;
 
