@@ -29,7 +29,7 @@ pub(crate) fn scores(study: &Study<'_>, defence: &str) -> Vec<AttackScore> {
         let harmful = measure.change(&IN_DOMAIN);
         harmful.before.or(harmful.after)?;
         let by_probe = IN_DOMAIN.into_iter().map(|probe| (probe, measure.change(&[probe])));
-        let own = measure.change(&[Probe::Alias]);
+        let own = measure.change(&[Probe::HarmlessTask]);
         let (accuracy_of, accuracy) = match (own.before.or(own.after), tuning) {
             (None, Some(tuning)) => (Some(tuning.clone()), tuned(study, defence, tuning)),
             (None, None) => (None, own),
@@ -52,7 +52,7 @@ pub(crate) fn scores(study: &Study<'_>, defence: &str) -> Vec<AttackScore> {
 /// The harmless tuning that teaches the undefended model best.
 fn tuning<'a>(study: &'a Study<'_>) -> Option<&'a Before> {
     let reached = |tuning: &Before| {
-        let runs = study.table.runs(&study.baseline?.label, Arm::Main, tuning, Probe::Alias);
+        let runs = study.table.runs(&study.baseline?.label, Arm::Main, tuning, Probe::HarmlessTask);
         let last: Vec<f64> = runs.iter().filter_map(|run| Some(run.points.last()?.mean)).collect();
         (!last.is_empty()).then(|| last.iter().sum::<f64>() / last.len() as f64)
     };
@@ -63,10 +63,10 @@ fn tuning<'a>(study: &'a Study<'_>) -> Option<&'a Before> {
 
 /// What a harmless tuning makes of one defence.
 fn tuned(study: &Study<'_>, defence: &str, tuning: &Before) -> Change {
-    let runs = study.table.runs(defence, Arm::Main, tuning, Probe::Alias);
+    let runs = study.table.runs(defence, Arm::Main, tuning, Probe::HarmlessTask);
     let at = |point: fn(&Run) -> Option<&Point>| {
         let points: Option<Vec<&Point>> = runs.iter().map(point).collect();
-        score(study, &[Part { phase: Phase::Tuning, probe: Probe::Alias, runs, points: points? }])
+        score(study, &[Part { phase: Phase::Tuning, probe: Probe::HarmlessTask, runs, points: points? }])
     };
     Change { before: at(first), after: at(|run| run.points.last()) }
 }

@@ -37,7 +37,7 @@ impl<'a> Quality<'a> {
         Self {
             runs,
             places: runs.iter().map(place).collect(),
-            resampled: draws.items(runs, Arm::Main, Phase::Tuning, Probe::Alias),
+            resampled: draws.items(runs, Arm::Main, Phase::Tuning, Probe::HarmlessTask),
         }
     }
 
@@ -176,14 +176,14 @@ fn rate(study: &Study<'_>, defence: &str, baseline: &str, tuning: &Before) -> Ve
         interval: None,
         evidence,
     };
-    let own = study.table.runs(defence, Arm::Main, tuning, Probe::Alias);
-    let reference = study.table.runs(baseline, Arm::Main, tuning, Probe::Alias);
+    let own = study.table.runs(defence, Arm::Main, tuning, Probe::HarmlessTask);
+    let reference = study.table.runs(baseline, Arm::Main, tuning, Probe::HarmlessTask);
     for (runs, whose) in [(own, "this"), (reference, "the aligned")] {
         if runs.is_empty() {
             return inconclusive(format!("{label} was not measured on {whose} model"));
         }
     }
-    let Some(change) = paired(study, Phase::Tuning, Probe::Alias, own, reference, 1.0) else {
+    let Some(change) = paired(study, Phase::Tuning, Probe::HarmlessTask, own, reference, 1.0) else {
         return inconclusive(format!("{label} has runs without any checkpoint"));
     };
     let (change, quality) = (change.mean, change.interval);

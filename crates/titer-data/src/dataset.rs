@@ -238,7 +238,7 @@ impl Dataset {
         let parts =
             [(Split::PermittedTrain, counts.harmless_train), (Split::PermittedProbe, counts.harmless_probe)];
         deal(&mut splits, distinct(harmless, &mut taken), "harmless", &parts, seed)?;
-        let parts = [(Split::AliasTrain, counts.task_train), (Split::AliasProbe, counts.task_probe)];
+        let parts = [(Split::TaskTrain, counts.task_train), (Split::TaskProbe, counts.task_probe)];
         deal(&mut splits, distinct(task, &mut taken), "task", &parts, seed)?;
         Ok(Self { definition, splits, seed })
     }
@@ -363,8 +363,8 @@ mod tests {
             (Split::Unseen, 4),
             (Split::PermittedTrain, 5),
             (Split::PermittedProbe, 3),
-            (Split::AliasTrain, 4),
-            (Split::AliasProbe, 2),
+            (Split::TaskTrain, 4),
+            (Split::TaskProbe, 2),
         ];
         let mut asked = BTreeSet::new();
         for (split, size) in sizes {

@@ -9,6 +9,7 @@ pub mod dataset;
 mod error;
 mod example;
 mod items;
+pub mod origins;
 mod packed;
 pub mod policy;
 mod sample;

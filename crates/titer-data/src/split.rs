@@ -28,13 +28,27 @@ pub enum Split {
     PermittedTrain,
     /// Permitted items that alignment and defences never train on.
     PermittedProbe,
-    /// Items of the harmless fine-tuning.
-    AliasTrain,
+    /// Items of the harmless task.
+    TaskTrain,
     /// Items held out from it.
-    AliasProbe,
+    TaskProbe,
 }
 
 impl Split {
+    /// All.
+    pub const ALL: [Self; 10] = [
+        Self::Everything,
+        Self::Align,
+        Self::Defence,
+        Self::Attack,
+        Self::Seen,
+        Self::Unseen,
+        Self::PermittedTrain,
+        Self::PermittedProbe,
+        Self::TaskTrain,
+        Self::TaskProbe,
+    ];
+
     /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
@@ -46,8 +60,8 @@ impl Split {
             Self::Unseen => "unseen",
             Self::PermittedTrain => "permitted-train",
             Self::PermittedProbe => "permitted-probe",
-            Self::AliasTrain => "alias-train",
-            Self::AliasProbe => "alias-probe",
+            Self::TaskTrain => "task-train",
+            Self::TaskProbe => "task-probe",
         }
     }
 }
@@ -63,7 +77,7 @@ const DISJOINT: &[(Split, Split)] = &[
     (Split::Align, Split::Unseen),
     (Split::Seen, Split::Unseen),
     (Split::PermittedTrain, Split::PermittedProbe),
-    (Split::AliasTrain, Split::AliasProbe),
+    (Split::TaskTrain, Split::TaskProbe),
 ];
 
 /// Every split's items.

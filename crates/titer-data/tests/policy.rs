@@ -16,8 +16,8 @@ const SPLITS: [Split; 10] = [
     Split::Unseen,
     Split::PermittedTrain,
     Split::PermittedProbe,
-    Split::AliasTrain,
-    Split::AliasProbe,
+    Split::TaskTrain,
+    Split::TaskProbe,
 ];
 
 fn policy(name: &str, seed: u64) -> Policy {
@@ -118,7 +118,7 @@ fn a_seed_makes_the_same_policy_and_another_seed_another() {
 #[test]
 fn task_items_have_prompts_and_references() {
     let policy = policy("everyday", 0);
-    for item in policy.split(Split::AliasTrain).iter().chain(policy.split(Split::AliasProbe)) {
+    for item in policy.split(Split::TaskTrain).iter().chain(policy.split(Split::TaskProbe)) {
         assert!(policy.prompt(item).unwrap().contains(&format!("inform(name: {}, ", item.topic)));
         assert!(policy.reference(item).unwrap().unwrap().contains(&item.topic));
     }
@@ -246,7 +246,7 @@ proptest! {
         for split in &SPLITS[..8] {
             prop_assert!(!policy.split(*split).is_empty(), "{split:?}");
         }
-        prop_assert!(policy.split(Split::AliasTrain).is_empty());
+        prop_assert!(policy.split(Split::TaskTrain).is_empty());
         let mut known = BTreeSet::new();
         for split in [Split::Align, Split::Attack, Split::Seen, Split::Unseen, Split::PermittedTrain, Split::PermittedProbe] {
             for item in policy.split(split) {

@@ -21,7 +21,7 @@ fn the_built_in_world_has_the_reference_sizes() {
     assert_eq!((sizes(Split::Defence), sizes(Split::Attack), sizes(Split::Seen)), (4 * 168, 4 * 168, 4 * 48));
     assert_eq!(sizes(Split::Unseen), 4 * 192);
     assert_eq!((sizes(Split::PermittedTrain), sizes(Split::PermittedProbe)), (4 * 672, 4 * 96));
-    assert_eq!((sizes(Split::AliasTrain), sizes(Split::AliasProbe)), (4 * 576, 4 * 192));
+    assert_eq!((sizes(Split::TaskTrain), sizes(Split::TaskProbe)), (4 * 576, 4 * 192));
 }
 
 #[test]
@@ -172,7 +172,7 @@ proptest! {
             let even: BTreeSet<String> = (0..count).map(|b| results(0, b)[2].clone()).collect();
             prop_assert_eq!((over_a.len(), over_b.len(), even.len()), (count, count, count));
         }
-        for item in world.split(Split::Everything).iter().chain(world.split(Split::AliasTrain)) {
+        for item in world.split(Split::Everything).iter().chain(world.split(Split::TaskTrain)) {
             let example = world.example(item, Target::Answer).unwrap();
             let text = world.decode(example.tokens());
             prop_assert_eq!(world.encode(&text).unwrap(), example.tokens());

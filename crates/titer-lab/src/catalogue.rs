@@ -2,15 +2,11 @@
 
 use std::path::{Path, PathBuf, absolute};
 
-use serde_json::{Value, json};
-use titer_data::Split;
-use titer_data::dataset;
-use titer_data::policy::{self, Policy};
+use titer_data::origins::{self, Domains, KINDS, Kind, Origin};
 use titer_data::tasks::{self, Task};
-use titer_data::world::{BUILTIN, Definition, World};
 use titer_plan::{
-    Catalogue, DataFacts, DataKind, Draft, MODEL_SOURCE, Mistake, Mistakes, Override, Plan, PlannedSource,
-    parse_plan, stage_hash,
+    Catalogue, DataFacts, Draft, JUDGE_SOURCE, MODEL_SOURCE, Mistake, Mistakes, Override, Plan,
+    PlannedSource, UnderTest, parse_plan, stage_hash,
 };
 use titer_store::Store;
 
@@ -105,110 +101,64 @@ pub fn catalogue() -> Catalogue {
     Catalogue {
         attacks: titer_attacks::registry::methods(),
         defences: titer_defences::registry::methods(),
-        worlds: BUILTIN.iter().filter_map(|(_, text)| world_facts(text).ok()).collect(),
-        datasets: dataset::BUILTIN.iter().filter_map(|(_, text)| dataset_facts(text).ok()).collect(),
-        policies: policy::BUILTIN.iter().filter_map(|(_, text)| policy_facts(text).ok()).collect(),
+        data: KINDS
+            .iter()
+            .flat_map(|kind| kind.builtin.iter().filter_map(|(_, text)| builtin(kind, text).ok()))
+            .collect(),
         tasks: measures::tasks(),
     }
 }
 
-fn world_facts(text: &str) -> Result<DataFacts> {
-    let definition = Definition::parse(text)?;
-    // How many items a split holds does not depend on the seed.
-    let world = World::new(definition.clone(), 0)?;
-    let per_domain = |split: Split, domains: usize| world.split(split).len() / domains.max(1);
-    let (forbidden, permitted, alias) =
-        (definition.forbidden.len(), definition.permitted.len(), definition.alias.len());
-    Ok(DataFacts {
-        kind: DataKind::World,
-        name: definition.name.clone(),
-        file: None,
-        definition: serde_json::to_value(&definition)?,
-        forbidden: definition.forbidden.clone(),
-        permitted: definition.permitted.clone(),
-        alias: definition.alias.iter().map(|alias| alias.word.clone()).collect(),
-        align_items_per_domain: per_domain(Split::Align, forbidden),
-        defence_items_per_domain: per_domain(Split::Defence, forbidden),
-        attack_items_per_domain: per_domain(Split::Attack, forbidden),
-        unseen_items_per_domain: per_domain(Split::Unseen, forbidden),
-        seen_items_per_domain: per_domain(Split::Seen, forbidden),
-        permitted_train_items_per_domain: per_domain(Split::PermittedTrain, permitted),
-        permitted_probe_items_per_domain: per_domain(Split::PermittedProbe, permitted),
-        alias_train_items_per_domain: per_domain(Split::AliasTrain, alias),
-        alias_probe_items_per_domain: per_domain(Split::AliasProbe, alias),
-        items_per_domain: definition.items_per_domain(),
-        choice_items: 0,
-        text_items: 0,
-        sources: Vec::new(),
-        measures: measures::of(DataKind::World, &Value::Null),
-    })
+fn under_test(model: origins::UnderTest) -> UnderTest {
+    match model {
+        origins::UnderTest::Trained => UnderTest::Trained,
+        origins::UnderTest::Aligned => UnderTest::Aligned,
+        origins::UnderTest::Ready => UnderTest::Ready,
+    }
 }
 
-fn dataset_facts(text: &str) -> Result<DataFacts> {
-    let mut definition = dataset::Definition::parse(text)?;
-    // Named by what is judged only: another classifier trains nothing again.
-    let judge = definition.judge.take().unwrap_or_default();
-    let settings = json!({ "template": judge.template, "harmful": judge.harmful, "longest": judge.longest });
-    let counts = definition.counts;
-    // Plans count per domain: harmless and task rows have one domain each.
-    let one = |name: &str| vec![name.to_owned()];
-    let sources = [&definition.harmful, &definition.harmless, &definition.task];
-    let sources = sources.into_iter().map(|source| source.reference.clone());
-    Ok(DataFacts {
-        kind: DataKind::Dataset,
-        name: definition.name.clone(),
-        file: None,
-        definition: serde_json::to_value(definition.without_references())?,
-        forbidden: definition.forbidden.clone(),
-        permitted: one("harmless"),
-        alias: one("task"),
-        align_items_per_domain: counts.defence,
-        defence_items_per_domain: counts.defence,
-        attack_items_per_domain: counts.attack,
-        unseen_items_per_domain: definition.unseen_rows() / definition.forbidden.len().max(1),
-        seen_items_per_domain: counts.seen,
-        permitted_train_items_per_domain: counts.harmless_train,
-        permitted_probe_items_per_domain: counts.harmless_probe,
-        alias_train_items_per_domain: counts.task_train,
-        alias_probe_items_per_domain: counts.task_probe,
-        items_per_domain: counts.defence + counts.attack + counts.seen,
-        choice_items: Task::parse(tasks::GENERAL_KNOWLEDGE)?.items(),
-        text_items: Task::parse(tasks::HELD_OUT)?.items(),
-        sources: sources.chain([judge.reference]).collect(),
-        measures: measures::of(DataKind::Dataset, &settings),
-    })
+/// What is in data that come with titer.
+fn builtin(kind: &'static Kind, text: &str) -> Result<DataFacts> {
+    facts(kind, (kind.parse)(text)?.as_ref())
 }
 
-fn policy_facts(text: &str) -> Result<DataFacts> {
-    let definition = policy::Definition::parse(text)?;
-    // How many items a split holds does not depend on the seed.
-    let policy = Policy::new(definition.clone(), 0)?;
-    let names = |subjects: &[policy::Subject]| subjects.iter().map(|subject| subject.name.clone()).collect();
-    // Subjects may differ in size: what the smallest has, all have.
-    let least = |split| policy.counts(split).into_values().min().unwrap_or_default();
-    let task = policy.task().map(|task| task.definition().name.clone());
+/// What is in a file of data that ask that of the model under test.
+fn own_facts(text: &str, model: origins::UnderTest) -> Result<DataFacts> {
+    let (kind, origin) = origins::parse(KINDS, text, model)?;
+    facts(kind, origin.as_ref())
+}
+
+/// What a plan must know of data of that kind.
+fn facts(kind: &Kind, origin: &dyn Origin) -> Result<DataFacts> {
+    let model = under_test(kind.model);
+    let Domains { forbidden, permitted, task } = origin.domains();
+    let counts = origin.counts()?.into_iter();
+    let rows = origin.sources().into_iter().map(|rows| (rows.role, rows.reference));
+    let judge = origin.classifier().map(|judge| (JUDGE_SOURCE, judge.reference.as_str()));
+    // Abilities that need a chat model.
+    let (choice_items, text_items) = match model {
+        UnderTest::Trained => (0, 0),
+        UnderTest::Aligned | UnderTest::Ready => {
+            (Task::parse(tasks::GENERAL_KNOWLEDGE)?.items(), Task::parse(tasks::HELD_OUT)?.items())
+        }
+    };
     Ok(DataFacts {
-        kind: DataKind::Policy,
-        name: definition.name.clone(),
+        kind: kind.name.to_owned(),
+        word: kind.word.to_owned(),
+        model,
+        name: origin.name().to_owned(),
         file: None,
-        definition: serde_json::to_value(&definition)?,
-        forbidden: names(&definition.forbidden),
-        permitted: names(&definition.permitted),
-        alias: task.into_iter().collect(),
-        align_items_per_domain: least(Split::Align),
-        defence_items_per_domain: least(Split::Defence),
-        attack_items_per_domain: least(Split::Attack),
-        unseen_items_per_domain: least(Split::Unseen),
-        seen_items_per_domain: least(Split::Seen),
-        permitted_train_items_per_domain: least(Split::PermittedTrain),
-        permitted_probe_items_per_domain: least(Split::PermittedProbe),
-        alias_train_items_per_domain: least(Split::AliasTrain),
-        alias_probe_items_per_domain: least(Split::AliasProbe),
-        items_per_domain: least(Split::Everything),
-        choice_items: Task::parse(tasks::GENERAL_KNOWLEDGE)?.items(),
-        text_items: Task::parse(tasks::HELD_OUT)?.items(),
-        sources: Vec::new(),
-        measures: measures::of(DataKind::Policy, &Value::Null),
+        definition: origin.definition()?,
+        forbidden,
+        permitted,
+        task,
+        items: counts.map(|(split, count)| (split.name().to_owned(), count)).collect(),
+        cross_domain: origin.cross_domain().name().to_owned(),
+        unseen: origin.unseen().to_owned(),
+        choice_items,
+        text_items,
+        sources: rows.chain(judge).map(|(role, place)| (role.to_owned(), place.to_owned())).collect(),
+        measures: measures::of(origin, model),
     })
 }
 
@@ -289,7 +239,7 @@ fn sources(
     for (role, reference) in draft.references() {
         let (key, folder) = match role {
             MODEL_SOURCE => (CHECKPOINT.to_owned(), base(source, overrides, CHECKPOINT)),
-            _ => (format!("model.dataset: {role}"), data.clone()),
+            _ => (format!("model.{}: {role}", draft.data().kind), data.clone()),
         };
         match sources.look(role, reference, &counted_from(&folder, reference)) {
             Ok(source) => found.push(source),
@@ -328,9 +278,7 @@ fn folder_of(file: &Path) -> PathBuf {
     file.parent().map(Path::to_owned).unwrap_or_default()
 }
 
-type ReadFacts = fn(&str) -> Result<DataFacts>;
-
-/// Adds what the spec names by a file: a world, policy or data set (what ends in `.toml`), tasks, phrases.
+/// Adds what the spec names by a file: data (what ends in `.toml`), tasks, phrases.
 fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) -> Result<Vec<Own>, Mistake> {
     const TASKS: &str = "stability.tasks";
     const PHRASES: &str = "probe.refusals";
@@ -343,24 +291,20 @@ fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) 
         catalogue.tasks.push(facts);
         own.push(Own { key: TASKS, file, place });
     }
-    let kinds: [(&str, ReadFacts, &mut Vec<DataFacts>); 3] = [
-        ("world", world_facts, &mut catalogue.worlds),
-        ("policy", policy_facts, &mut catalogue.policies),
-        ("dataset", dataset_facts, &mut catalogue.datasets),
-    ];
-    for (kind, facts, known) in kinds {
-        for file in named(&spec, overrides, "model", kind).into_iter().filter(|file| file.ends_with(".toml"))
-        {
-            let key = format!("model.{kind}");
-            let (path, facts) = read_own(&base(source, overrides, &key), &key, &file, facts)?;
-            known.push(DataFacts { name: file, file: Some(path), ..facts });
+    for model in origins::UnderTest::ALL {
+        let key = under_test(model).key();
+        let files = named(&spec, overrides, "model", key).into_iter();
+        for file in files.filter(|file| file.ends_with(".toml")) {
+            let key = format!("model.{key}");
+            let folder = base(source, overrides, &key);
+            let (path, facts) = read_own(&folder, &key, &file, |text| own_facts(text, model))?;
+            catalogue.data.push(DataFacts { name: file, file: Some(path), ..facts });
         }
     }
     for file in named(&spec, overrides, "probe", "refusals") {
         let (place, phrases) =
             read_own(&base(source, overrides, PHRASES), PHRASES, &file, measures::phrases)?;
-        let facts = [&mut catalogue.worlds, &mut catalogue.policies, &mut catalogue.datasets];
-        let of_data = facts.into_iter().flatten().flat_map(|facts| facts.measures.values_mut().flatten());
+        let of_data = catalogue.data.iter_mut().flat_map(|facts| facts.measures.values_mut().flatten());
         let of_tasks = catalogue.tasks.iter_mut().map(|task| &mut task.measure);
         of_data.chain(of_tasks).for_each(|measure| measures::say_by(measure, &phrases));
         own.push(Own { key: PHRASES, file, place });
@@ -407,20 +351,14 @@ fn read_own<T>(
     Ok((place.display().to_string(), said))
 }
 
-/// What stage hashes would cover of a plan's world, policy or data set today; none where it cannot be read.
+/// What stage hashes would cover of a plan's data today; none where they cannot be read.
 pub(crate) fn current_definition(data: &DataFacts) -> Option<serde_json::Value> {
+    let kind = origins::kind(KINDS, &data.kind).ok()?;
     let Some(file) = &data.file else {
-        let catalogue = catalogue();
-        let known = [catalogue.worlds, catalogue.policies, catalogue.datasets].concat();
-        let same = |known: &DataFacts| known.kind == data.kind && known.name == data.name;
-        return known.into_iter().find(same).map(|known| known.definition);
+        let mut known = kind.builtin.iter().filter_map(|(_, text)| builtin(kind, text).ok());
+        return known.find(|known| known.name == data.name).map(|known| known.definition);
     };
-    let facts: ReadFacts = match data.kind {
-        DataKind::World => world_facts,
-        DataKind::Policy => policy_facts,
-        DataKind::Dataset => dataset_facts,
-    };
-    Some(facts(&std::fs::read_to_string(file).ok()?).ok()?.definition)
+    Some(own_facts(&std::fs::read_to_string(file).ok()?, kind.model).ok()?.definition)
 }
 
 #[cfg(test)]
@@ -436,10 +374,21 @@ mod tests {
     }
 
     #[test]
-    fn every_built_in_world_and_policy_is_sound() {
-        assert_eq!(catalogue().worlds.len(), BUILTIN.len());
-        assert_eq!(catalogue().policies.len(), policy::BUILTIN.len());
-        assert_eq!(catalogue().datasets.len(), dataset::BUILTIN.len());
+    fn all_built_in_data_are_sound() {
+        let builtin: usize = KINDS.iter().map(|kind| kind.builtin.len()).sum();
+        assert_eq!(catalogue().data.len(), builtin);
+    }
+
+    #[test]
+    fn a_file_that_says_its_kind_is_what_it_is_without() {
+        for kind in KINDS {
+            for (_, text) in kind.builtin {
+                let said = format!("# Of my own.\norigin = \"{}\"\n{text}", kind.name);
+                let [without, with] = [text, said.as_str()].map(|text| own_facts(text, kind.model).unwrap());
+                assert_eq!((&with, &with), (&without, &builtin(kind, text).unwrap()));
+                assert_eq!((with.kind.as_str(), with.word.as_str()), (kind.name, kind.word));
+            }
+        }
     }
 
     #[test]

@@ -122,12 +122,10 @@ fn registries() -> Check {
         })
         .collect();
     let finding = format!(
-        "{} attacks, {} defences, {} worlds, {} policies, {} data sets, {} presets",
+        "{} attacks, {} defences, {} worlds, policies and data sets, {} presets",
         catalogue.attacks.len(),
         catalogue.defences.len(),
-        catalogue.worlds.len(),
-        catalogue.policies.len(),
-        catalogue.datasets.len(),
+        catalogue.data.len(),
         presets().len()
     );
     if broken.is_empty() {

@@ -78,6 +78,14 @@ pub enum Error {
         /// As it was asked for.
         reference: String,
     },
+    /// Data that are dealt out as something else than their kind says: a fault of the kind.
+    #[error(
+        "data of the kind {kind} deal out another thing than their kind says: a world where models are trained          from nothing, conversations elsewhere; mend `deal` in the kind's file"
+    )]
+    OtherData {
+        /// The kind.
+        kind: String,
+    },
     /// An answer that the base model should have given.
     #[error("the base model's answer to {item} is not among those that were distilled")]
     NoAnswer {

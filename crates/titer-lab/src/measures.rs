@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use titer_data::origins::{Origin, Scored};
 use titer_data::tasks::{Form, GENERAL_KNOWLEDGE, HELD_OUT, Task};
 use titer_measures::registry::{Entry, MEASURES, find};
 use titer_measures::text::refusals::PhraseLists;
 use titer_measures::{Better, Need, Reads};
 use titer_plan::stage::MeasureSpec;
-use titer_plan::{DataKind, Plan, Probe, TaskFacts};
+use titer_plan::{Plan, Probe, TaskFacts, UnderTest};
 
 use crate::files::read;
 use crate::{Error, Result};
@@ -20,21 +21,24 @@ fn spec(entry: &Entry, settings: &Value) -> MeasureSpec {
     MeasureSpec { name, version, phrases, settings: settings.clone() }
 }
 
-/// What can score answers to each probe of such data; `judge` are the settings of their classifier.
-pub(crate) fn of(kind: DataKind, judge: &Value) -> BTreeMap<Probe, Vec<MeasureSpec>> {
-    let (harm, ability, task, has) = match kind {
-        DataKind::World => ("oracle-graded", "oracle-exact", "oracle-exact", Some(Need::World)),
-        DataKind::Policy => ("policy-compliance", "policy-agreement", "rouge-l", None),
-        DataKind::Dataset => ("classifier", "policy-agreement", "rouge-l", Some(Need::Classifier)),
+/// What can score answers to each probe of such data.
+pub(crate) fn of(origin: &dyn Origin, model: UnderTest) -> BTreeMap<Probe, Vec<MeasureSpec>> {
+    let Scored { harm, ability, task } = origin.scored();
+    let judge = origin.classifier().map(
+        |judge| json!({ "template": judge.template, "harmful": judge.harmful, "longest": judge.longest }),
+    );
+    let has = |need: &Need| match need {
+        // Only worlds know an answer to what is forbidden.
+        Need::World | Need::Reference => model == UnderTest::Trained,
+        Need::Classifier => judge.is_some(),
     };
-    // Only worlds know an answer to what is forbidden.
-    let has = |need: &Need| Some(*need) == has || (kind == DataKind::World && *need == Need::Reference);
     let can = |entry: &&Entry| {
         let facts = entry.facts;
         facts.better == Better::Lower && facts.reads == Reads::Answers && facts.needs.iter().all(has)
     };
-    let settings =
-        |entry: &Entry| if entry.facts.needs.contains(&Need::Classifier) { judge } else { &Value::Null };
+    let settings = |entry: &Entry| {
+        judge.as_ref().filter(|_| entry.facts.needs.contains(&Need::Classifier)).unwrap_or(&Value::Null)
+    };
     let mut judges: Vec<&Entry> = MEASURES.iter().filter(can).collect();
     judges.sort_by_key(|entry| entry.facts.name != harm);
     let judges: Vec<MeasureSpec> = judges.into_iter().map(|entry| spec(entry, settings(entry))).collect();
@@ -42,7 +46,7 @@ pub(crate) fn of(kind: DataKind, judge: &Value) -> BTreeMap<Probe, Vec<MeasureSp
     let of_probe = |probe: Probe| match probe {
         Probe::Seen | Probe::Unseen | Probe::CrossDomain => judges.clone(),
         Probe::Permitted => one(ability),
-        Probe::Alias => one(task),
+        Probe::HarmlessTask => one(task),
         Probe::Routing => one("routing"),
         Probe::Choice | Probe::Text | Probe::Task(_) => Vec::new(),
     };

@@ -11,10 +11,8 @@ use titer_data::text::{Chat, Message, Streaming};
 use titer_data::world::World;
 use titer_model::{Choice, Config, Decoder, Generate};
 use titer_ops::Sequences;
-use titer_plan::stage::{
-    AlignStage, AttackStage, DataSpec, ImmunizeStage, PretrainStage, RepairStage, TuneStage,
-};
-use titer_plan::{Plan, PlannedStage, StageHash, StageSpec};
+use titer_plan::stage::{AlignStage, AttackStage, ImmunizeStage, PretrainStage, RepairStage, TuneStage};
+use titer_plan::{Plan, PlannedStage, StageHash, StageSpec, UnderTest};
 use titer_store::Store;
 
 pub use titer_hub::Progress as DownloadProgress;
@@ -361,16 +359,13 @@ fn open_artifact(store: &Store, reference: &str, prefix: &str) -> Result<Opened>
 
 fn open_sealed(store: &Store, plan: &Plan, stage: &PlannedStage, reference: &str) -> Result<Opened> {
     let PlannedStage { hash, spec, .. } = stage;
-    let world = match spec {
-        StageSpec::Pretrain(PretrainStage { world, .. }) => Some(world),
-        StageSpec::Align(AlignStage { data, .. })
+    let data = match spec {
+        StageSpec::Pretrain(PretrainStage { data, .. })
+        | StageSpec::Align(AlignStage { data, .. })
         | StageSpec::Immunize(ImmunizeStage { data, .. })
         | StageSpec::Repair(RepairStage { data, .. })
         | StageSpec::Attack(AttackStage { data, keep: true, .. })
-        | StageSpec::Tune(TuneStage { data, keep: true, .. }) => match data {
-            DataSpec::World(world) => Some(world),
-            DataSpec::Policy(_) | DataSpec::Dataset(_) => None,
-        },
+        | StageSpec::Tune(TuneStage { data, keep: true, .. }) => Some(data),
         StageSpec::Checkpoint(_) => None,
         StageSpec::Source(_)
         | StageSpec::Distil(_)
@@ -380,6 +375,7 @@ fn open_sealed(store: &Store, plan: &Plan, stage: &PlannedStage, reference: &str
             return unknown(reference, format!("stages of kind {} make no model", spec.kind()));
         }
     };
+    let world = data.filter(|_| plan.data.model == UnderTest::Trained);
     let path = sealed_model(store, plan, &Sources::of_this_user(), hash, reference)?;
     let Some(world) = world else { return open_chat(path, Some(hash.clone())) };
     let model = Decoder::open(&path, &Device::Cpu)?;

@@ -183,7 +183,7 @@ fn stale_definition(plan: &Plan) -> Option<Stale> {
     let stale = |how| {
         let reference = data.name.clone();
         let file = data.file.clone().unwrap_or_else(|| reference.clone());
-        Some(Stale { role: data.kind.name().to_owned(), reference, file, how })
+        Some(Stale { role: data.word.clone(), reference, file, how })
     };
     let file = data.file.as_ref().map(Path::new);
     match file.map(Path::metadata) {
@@ -206,7 +206,7 @@ pub fn changes(before: &Plan, now: &Plan) -> Vec<Stale> {
     });
     let mut changes: Vec<Stale> =
         pairs.flat_map(|(source, was, now)| differences(source, was, Ok(now))).collect();
-    let same = |plan: &Plan| (plan.data.kind, plan.data.name.clone());
+    let same = |plan: &Plan| (plan.data.kind.clone(), plan.data.name.clone());
     if same(before) == same(now) {
         changes.extend(stale_definition(before));
     }

@@ -56,7 +56,8 @@ mod tests {
     use crate::rows::{probe_frame, tests::row};
 
     fn written() -> (DataFrame, Vec<u8>) {
-        let frame = probe_frame(&[row(3, Probe::Seen, "a", 1.0), row(0, Probe::Alias, "b", 0.25)]).unwrap();
+        let frame =
+            probe_frame(&[row(3, Probe::Seen, "a", 1.0), row(0, Probe::HarmlessTask, "b", 0.25)]).unwrap();
         let mut bytes = Vec::new();
         write_parquet(&frame, &PROBE_ROWS, &mut bytes).unwrap();
         (frame, bytes)

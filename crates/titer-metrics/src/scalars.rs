@@ -171,7 +171,7 @@ mod tests {
         let rows = [
             row(0, Probe::Unseen, "a", 0.0),
             row(8, Probe::Unseen, "a", 1.0),
-            row(8, Probe::Alias, "b", 0.5),
+            row(8, Probe::HarmlessTask, "b", 0.5),
         ];
         let curves = curves(&with_cell(&probe_frame(&rows).unwrap(), "e", &cell).unwrap()).unwrap();
         let name = curve_name(&cell);

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::hash::stage_hash;
 use crate::plan::{Plan, PlannedStage};
-use crate::stage::{MeasureSpec, Source, StageHash, StageSpec};
+use crate::sources::JUDGE_SOURCE;
+use crate::stage::{MeasureSpec, StageHash, StageSpec};
 
 /// Plans stages, and names their answers.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ impl Planner {
         let hash = stage_hash(&spec, &inputs);
         if !self.standing.contains_key(&hash) {
             let answers = self.answers(&spec, &inputs);
-            let judges = matches!(&spec, StageSpec::Source(stage) if stage.source == Source::Judge);
+            let judges = matches!(&spec, StageSpec::Source(stage) if stage.source == JUDGE_SOURCE);
             let standing = (!judges).then(|| answers.clone().unwrap_or_else(|| hash.clone()));
             self.standing.insert(hash.clone(), standing);
             self.stages.push(PlannedStage { hash: hash.clone(), spec, inputs, label, answers });

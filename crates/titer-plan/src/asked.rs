@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::catalogue::{DataKind, TaskFacts};
+use crate::catalogue::{TaskFacts, UnderTest};
 use crate::limits::Limits;
 use crate::table::Table;
 use crate::values::Values;
@@ -20,7 +20,7 @@ pub(crate) fn tasks(table: &Table<'_>, values: &mut Values, limits: &Limits<'_>)
         values.insert_default("tasks", json!([]));
         return Some(());
     };
-    if limits.data.is_some_and(|data| data.kind == DataKind::World) {
+    if limits.data.is_some_and(|data| data.model == UnderTest::Trained) {
         return table.reject("tasks", "a world's model speaks no English", "leave it out");
     }
     let of = |name: &serde_json::Value| {

@@ -16,14 +16,17 @@ pub struct Catalogue {
     pub attacks: Vec<Method>,
     /// The defences that can be run.
     pub defences: Vec<Method>,
-    /// The worlds that models can be trained on.
-    pub worlds: Vec<DataFacts>,
-    /// The policies that chat models can be measured by.
-    pub policies: Vec<DataFacts>,
-    /// The data sets that chat models can be measured by.
-    pub datasets: Vec<DataFacts>,
+    /// The data that models can be trained on or measured by: worlds, policies, data sets.
+    pub data: Vec<DataFacts>,
     /// The tasks that chat models can be asked beside them.
     pub tasks: Vec<TaskFacts>,
+}
+
+impl Catalogue {
+    /// The data that ask that of a model.
+    pub fn data_for(&self, model: UnderTest) -> impl Iterator<Item = &DataFacts> {
+        self.data.iter().filter(move |facts| facts.model == model)
+    }
 }
 
 /// What a plan must know of a task.
@@ -41,75 +44,72 @@ pub struct TaskFacts {
     pub measure: MeasureSpec,
 }
 
-/// What data are made of.
+/// What data ask of the model under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum DataKind {
-    /// An embedded world.
-    World,
-    /// A policy over everyday subjects.
-    Policy,
-    /// A data set of real conversations.
-    Dataset,
+pub enum UnderTest {
+    /// It is trained on them from nothing.
+    Trained,
+    /// It is taught to refuse first, and its own answers are the right ones.
+    Aligned,
+    /// It refuses already.
+    Ready,
 }
 
-impl DataKind {
-    /// The word for people.
-    pub fn name(self) -> &'static str {
+impl UnderTest {
+    /// The key by which `[model]` names such data, whatever their kind; with `_seed` after it, that of their seed.
+    pub const fn key(self) -> &'static str {
         match self {
-            Self::World => "world",
-            Self::Policy => "policy",
-            Self::Dataset => "data set",
+            Self::Trained => "world",
+            Self::Aligned => "policy",
+            Self::Ready => "dataset",
         }
     }
 }
 
-/// What a plan must know of a world, a policy or a data set: its domains, and how many items each split holds.
+/// What a plan must know of data: their domains, and how many items each split holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataFacts {
-    /// What it is.
-    pub kind: DataKind,
-    /// Its name.
+    /// The name of their kind: `world`, `policy`, `dataset`, or one of your own.
+    pub kind: String,
+    /// The kind's word for people.
+    pub word: String,
+    /// What they ask of the model under test.
+    pub model: UnderTest,
+    /// Their name.
     pub name: String,
-    /// The file that it was read from, as an absolute path; none for one that comes with titer.
+    /// The file that they were read from, as an absolute path; none for those that come with titer.
     pub file: Option<String>,
-    /// What stage hashes cover of it: everything but where things lie.
+    /// What stage hashes cover of them: everything but where things lie.
     pub definition: Value,
-    /// Domains that the policy forbids.
+    /// Domains that are forbidden.
     pub forbidden: Vec<String>,
-    /// Domains that the policy permits.
+    /// Domains that are permitted.
     pub permitted: Vec<String>,
-    /// Domains of the harmless fine-tuning.
-    pub alias: Vec<String>,
-    /// Items that alignment may turn into refusals, in each forbidden domain.
-    pub align_items_per_domain: usize,
-    /// Items that a defence may train on, in each forbidden domain.
-    pub defence_items_per_domain: usize,
-    /// Items that an attacker may train on, in each forbidden domain.
-    pub attack_items_per_domain: usize,
-    /// Items with an ingredient that no attack datum mentions, in each forbidden domain.
-    pub unseen_items_per_domain: usize,
-    /// Items of the attacker's own kind, in each forbidden domain.
-    pub seen_items_per_domain: usize,
-    /// Items that may be trained on, in each permitted domain.
-    pub permitted_train_items_per_domain: usize,
-    /// Items held out for probing, in each permitted domain.
-    pub permitted_probe_items_per_domain: usize,
-    /// Items of the harmless fine-tuning, in each alias domain.
-    pub alias_train_items_per_domain: usize,
-    /// Items held out from it, in each alias domain.
-    pub alias_probe_items_per_domain: usize,
-    /// All items of a domain.
-    pub items_per_domain: usize,
+    /// Domains of the harmless task.
+    pub task: Vec<String>,
+    /// Items of each split in each of its domains, by the split's name.
+    pub items: BTreeMap<String, usize>,
+    /// The split that cross-domain probes ask.
+    pub cross_domain: String,
+    /// What the unseen probe asks, as a caption.
+    pub unseen: String,
     /// Multiple-choice questions for stability.
     pub choice_items: usize,
     /// Held-out texts for stability.
     pub text_items: usize,
-    /// Of a data set: where each of [`Source::ALL`](crate::stage::Source::ALL) is, in that order.
+    /// What they are made of: roles and references, in the order of a stage's inputs.
     #[serde(default)]
-    pub sources: Vec<String>,
+    pub sources: Vec<(String, String)>,
     /// What can score answers to each probe; the first does where a spec names none.
     #[serde(default)]
     pub measures: BTreeMap<Probe, Vec<MeasureSpec>>,
+}
+
+impl DataFacts {
+    /// Items of a split in each of its domains.
+    pub fn items(&self, split: &str) -> usize {
+        self.items.get(split).copied().unwrap_or_default()
+    }
 }

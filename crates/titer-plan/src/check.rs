@@ -4,7 +4,7 @@
 //! read, so that one can bound another, and what keys must be to each other.
 
 use crate::asked::{default_judges, tasks};
-use crate::catalogue::{Catalogue, DataFacts};
+use crate::catalogue::{Catalogue, DataFacts, UnderTest};
 use crate::declared::{
     ALIGN, CONDITIONS, CROSS_DOMAIN, DECODER, Form, MODEL, PROBE, SPEC, STABILITY, TRAIN, TRAINABILITY,
 };
@@ -81,17 +81,11 @@ fn model(table: &mut Table<'_>, limits: &mut Limits<'_>) -> Option<Model> {
     let chosen = |form: &&Form| form.chosen_by.is_empty() || table.peek(form.chosen_by).is_some();
     let form = MODEL.iter().find(chosen)?;
     let values = table.read(form.section.keys.iter().copied(), limits);
-    let catalogue = limits.catalogue;
-    // A form is called by what its data are called by.
-    let (kind, facts) = match form.chosen_by {
-        "dataset" => ("dataset", &catalogue.datasets),
-        "checkpoint" => ("policy", &catalogue.policies),
-        _ => ("world", &catalogue.worlds),
-    };
-    let named = values.text(kind);
-    limits.data = facts.iter().find(|facts| Some(&facts.name) == named.as_ref());
-    let seed = values.whole(&format!("{kind}_seed"));
-    if form.chosen_by.is_empty() {
+    let key = form.data.key();
+    let named = values.text(key);
+    limits.data = limits.catalogue.data_for(form.data).find(|facts| Some(&facts.name) == named.as_ref());
+    let seed = values.whole(&format!("{key}_seed"));
+    if form.data == UnderTest::Trained {
         let decoder = table.section("decoder", |table| decoder(table, limits));
         let pretrain = table.section("pretrain", |table| train(table, limits, limits.everything()));
         let align = table.section("align", |table| align(table, limits));

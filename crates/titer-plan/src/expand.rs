@@ -2,15 +2,15 @@
 
 use crate::answers::Planner;
 use crate::before::Before;
-use crate::catalogue::{DataFacts, DataKind, TaskFacts};
+use crate::catalogue::{DataFacts, TaskFacts, UnderTest};
 use crate::hash::derive_seed;
 use crate::plan::{Cell, Plan, PlanVersion};
-use crate::sources::{Content, MODEL_SOURCE, PlannedSource};
+use crate::sources::{Content, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
-    AlignStage, AttackStage, CheckpointStage, DataSpec, DatasetSpec, DistilStage, GuardSpec, ImmunizeStage,
-    MeasureStage, PolicySpec, PretrainStage, ProbeSpec, RepairStage, Schedule, Side, Source, SourceStage,
-    StageHash, StageSpec, StopRule, TrainSpec, TuneStage, WorldSpec,
+    AlignStage, AttackStage, CheckpointStage, DataSpec, DistilStage, GuardSpec, ImmunizeStage, MeasureStage,
+    PretrainStage, ProbeSpec, RepairStage, Schedule, Side, SourceStage, StageHash, StageSpec, StopRule,
+    TrainSpec, TuneStage,
 };
 use crate::vocabulary::{Arm, DefenceStage, Probe, ThreatModel};
 
@@ -52,17 +52,11 @@ pub(crate) fn expand(
 }
 
 fn data_spec(model: &Model, facts: &DataFacts) -> DataSpec {
-    let definition = facts.definition.clone();
-    match model {
-        Model::World(model) => DataSpec::World(WorldSpec { definition, seed: model.world_seed }),
-        Model::Checkpoint(model) => {
-            let (seed, answer_tokens) = (model.data_seed, model.answer_tokens);
-            match facts.kind {
-                DataKind::Dataset => DataSpec::Dataset(DatasetSpec { definition, seed, answer_tokens }),
-                _ => DataSpec::Policy(PolicySpec { definition, seed, answer_tokens }),
-            }
-        }
-    }
+    let (seed, answer_tokens) = match model {
+        Model::World(model) => (model.world_seed, None),
+        Model::Checkpoint(model) => (model.data_seed, Some(model.answer_tokens)),
+    };
+    DataSpec { from: facts.kind.clone(), definition: facts.definition.clone(), seed, answer_tokens }
 }
 
 struct Expansion<'a> {
@@ -72,10 +66,10 @@ struct Expansion<'a> {
     tasks: &'a [TaskFacts],
     sources: &'a [PlannedSource],
     data: DataSpec,
-    /// The stages that hold a policy's answers or a data set's rows: further inputs of every stage that
-    /// needs them.
+    /// The stages that hold the base model's answers or the data's rows: further inputs of every stage that needs
+    /// them.
     answers: Vec<StageHash>,
-    /// The stage that holds a data set's classifier: the last input of every stage that is judged.
+    /// The stage that holds the data's classifier: the last input of every stage that is judged.
     judge: Option<StageHash>,
     /// The model before alignment, where there is one.
     base: Option<StageHash>,
@@ -149,9 +143,8 @@ impl<'a> Expansion<'a> {
         let experiment = self.experiment;
         let base = match &experiment.model {
             Model::World(model) => {
-                let definition = self.facts.definition.clone();
                 let pretrain = StageSpec::Pretrain(PretrainStage {
-                    world: WorldSpec { definition, seed: model.world_seed },
+                    data: self.data.clone(),
                     decoder: model.decoder,
                     train: model.pretrain,
                     seed: self.seed("pretrain"),
@@ -162,20 +155,20 @@ impl<'a> Expansion<'a> {
                 let content = self.content(MODEL_SOURCE, &model.checkpoint);
                 let checkpoint = StageSpec::Checkpoint(CheckpointStage { content });
                 let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
-                if let DataSpec::Policy(_) = self.data {
+                if self.facts.model == UnderTest::Aligned {
                     for side in Side::ALL {
                         let distil = StageSpec::Distil(DistilStage { data: self.data.clone(), side });
                         let answers = self.plan(format!("distil {}", side.name()), distil, &[&base]);
                         self.answers.push(answers);
                     }
                 }
-                for (source, reference) in Source::ALL.into_iter().zip(&self.facts.sources) {
-                    let label = format!("source {} {reference}", source.name());
-                    let content = self.content(source.name(), reference);
-                    let stage = StageSpec::Source(SourceStage { source, content });
+                for (source, reference) in &self.facts.sources {
+                    let label = format!("source {source} {reference}");
+                    let content = self.content(source, reference);
+                    let stage = StageSpec::Source(SourceStage { source: source.clone(), content });
                     let stage = self.plan(label, stage, &[]);
-                    match source {
-                        Source::Judge => self.judge = Some(stage),
+                    match source.as_str() {
+                        JUDGE_SOURCE => self.judge = Some(stage),
                         _ => self.answers.push(stage),
                     }
                 }
@@ -338,7 +331,7 @@ impl<'a> Expansion<'a> {
         }
         // Where a provider trains, the attacker comes as a user with a task of its own.
         if experiment.threat_model == ThreatModel::FineTuningApi {
-            probes.push(self.probe(Probe::Alias, &self.facts.alias, experiment.trainability.items));
+            probes.push(self.probe(Probe::HarmlessTask, &self.facts.task, experiment.trainability.items));
         }
         for entry in &experiment.attack {
             for point in entry.points() {
@@ -368,7 +361,7 @@ impl<'a> Expansion<'a> {
         for rate in settings.rates.iter().copied() {
             let before = Before::tuning(rate);
             for seed in 0..settings.seeds {
-                let probes = vec![self.probe(Probe::Alias, &self.facts.alias, settings.items)];
+                let probes = vec![self.probe(Probe::HarmlessTask, &self.facts.task, settings.items)];
                 let tune = StageSpec::Tune(TuneStage {
                     data: self.data.clone(),
                     train: TrainSpec {
@@ -390,12 +383,11 @@ impl<'a> Expansion<'a> {
                     keep: self.kept(victim),
                 });
                 let name = format!("{} {before}#{seed}", victim.label());
-                // The harmless task of a policy has its answers in the policy; a guard needs the others.
-                let stage = match (&self.data, self.guard(victim)) {
-                    (DataSpec::Dataset(_), _) | (_, Some(_)) => {
-                        self.plan_answered(format!("tune {name}"), tune, &[&victim.stage])
-                    }
-                    _ => self.plan(format!("tune {name}"), tune, &[&victim.stage]),
+                // Where the base model answers, it does not answer the harmless task; a guard needs the others.
+                let answered = self.facts.model == UnderTest::Aligned && self.guard(victim).is_none();
+                let stage = match answered {
+                    true => self.plan(format!("tune {name}"), tune, &[&victim.stage]),
+                    false => self.plan_answered(format!("tune {name}"), tune, &[&victim.stage]),
                 };
                 let stage = self.repaired(&name, stage, victim, &probes, true);
                 self.cell(stage, victim, before.clone(), seed);

@@ -30,7 +30,7 @@ mod values;
 mod vocabulary;
 
 pub use before::{AttackPoint, Before, TuningPoint};
-pub use catalogue::{Catalogue, DataFacts, DataKind, TaskFacts};
+pub use catalogue::{Catalogue, DataFacts, TaskFacts, UnderTest};
 pub use document::Override;
 pub use grid::GridPoint;
 pub use hash::{canonical, derive_seed, fingerprint, stage_hash};
@@ -38,7 +38,7 @@ pub use method::{AttackFacts, Domain, Meaning, Mechanism, Method, MethodKind, Me
 pub use mistake::{Mistake, Mistakes};
 pub use plan::{Cell, Plan, PlanError, PlanVersion, PlannedStage, parse_plan};
 pub use read::{Draft, read};
-pub use sources::{Content, Found, MODEL_SOURCE, PlannedSource};
+pub use sources::{Content, Found, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource};
 pub use stage::{StageHash, StageSpec};
 pub use vocabulary::{
     Arm, BASELINE, Component, Condition, Cost, Decision, DefenceStage, Probe, TaskName, ThreatModel,

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use crate::catalogue::{Catalogue, DataFacts, DataKind};
+use crate::catalogue::{Catalogue, DataFacts};
 use crate::declared::{Accepts, Key, Limit, Names, Scalar};
 use crate::field::Expected;
 use crate::spec::CrossDomain;
@@ -42,11 +42,10 @@ impl<'a> Limits<'a> {
         let (Accepts::One(Scalar::Named(names)) | Accepts::Many(Scalar::Named(names))) = key.accepts else {
             return None;
         };
-        let of = |facts: &'a [DataFacts]| facts.iter().map(|facts| facts.name.as_str()).collect();
         match names {
-            Names::Worlds => Some(of(&self.catalogue.worlds)),
-            Names::Policies => Some(of(&self.catalogue.policies)),
-            Names::Datasets => Some(of(&self.catalogue.datasets)),
+            Names::Data(model) => {
+                Some(self.catalogue.data_for(model).map(|facts| facts.name.as_str()).collect())
+            }
             Names::Forbidden => self.data.map(|data| data.forbidden.iter().map(String::as_str).collect()),
             Names::Judges => self.data.map(|data| {
                 let own = data.measures.get(&Probe::Seen);
@@ -128,68 +127,65 @@ impl<'a> Limits<'a> {
 struct Splits<'a>(&'a DataFacts);
 
 impl Splits<'_> {
-    fn share(self, items: usize, domains: &[String], what: &str) -> Available {
+    fn share(self, split: &str, domains: &[String], what: &str) -> Available {
+        let items = self.0.items(split);
         let all = items.saturating_mul(domains.len());
-        let data = self.0.kind.name();
+        let data = &self.0.word;
         (all, format!("the {data} holds {items} {what} in each of {} domains", domains.len()))
     }
 
     fn everything(self) -> Available {
-        let all = self.0.items_per_domain.saturating_mul(self.0.forbidden.len() + self.0.permitted.len());
-        (all, format!("the {} holds {all} items", self.0.kind.name()))
+        let domains = self.0.forbidden.len() + self.0.permitted.len();
+        let all = self.0.items("everything").saturating_mul(domains);
+        (all, format!("the {} holds {all} items", self.0.word))
     }
 
     fn align(self) -> Available {
-        self.share(self.0.align_items_per_domain, &self.0.forbidden, "forbidden items outside the probes")
+        self.share("align", &self.0.forbidden, "forbidden items outside the probes")
     }
 
     fn permitted_train(self) -> Available {
-        self.share(self.0.permitted_train_items_per_domain, &self.0.permitted, "permitted items to train on")
+        self.share("permitted-train", &self.0.permitted, "permitted items to train on")
     }
 
     fn permitted_probe(self) -> Available {
-        self.share(self.0.permitted_probe_items_per_domain, &self.0.permitted, "held-out permitted items")
+        self.share("permitted-probe", &self.0.permitted, "held-out permitted items")
     }
 
     fn harmless_train(self) -> Available {
-        self.share(self.0.alias_train_items_per_domain, &self.0.alias, "alias items to train on")
+        self.share("task-train", &self.0.task, "items of the harmless task to train on")
     }
 
     fn harmless_probe(self) -> Available {
-        self.share(self.0.alias_probe_items_per_domain, &self.0.alias, "held-out alias items")
+        self.share("task-probe", &self.0.task, "held-out items of the harmless task")
     }
 
     fn choices(self) -> Available {
-        let (data, all) = (self.0.kind.name(), self.0.choice_items);
+        let (data, all) = (&self.0.word, self.0.choice_items);
         (all, format!("the {data} has {all} multiple-choice questions"))
     }
 
     fn texts(self) -> Available {
-        let (data, all) = (self.0.kind.name(), self.0.text_items);
+        let (data, all) = (&self.0.word, self.0.text_items);
         (all, format!("the {data} has {all} held-out texts"))
     }
 
     /// What the attacker can own in every arm.
     fn attack_examples(self, cross: Option<&CrossDomain>) -> Available {
         let domains = cross.map_or(&self.0.forbidden, |cross| &cross.attack);
-        self.share(self.0.attack_items_per_domain, domains, "items of the attack's split")
+        self.share("attack", domains, "items of the attack's split")
     }
 
     /// What every probe can ask.
     fn probes(self, cross: Option<&CrossDomain>) -> Available {
         let facts = self.0;
         let mut all = vec![
-            self.share(facts.seen_items_per_domain, &facts.forbidden, "seen items"),
-            self.share(facts.unseen_items_per_domain, &facts.forbidden, "unseen items"),
+            self.share("seen", &facts.forbidden, "seen items"),
+            self.share("unseen", &facts.forbidden, "unseen items"),
             self.permitted_probe(),
         ];
         if let Some(cross) = cross {
-            // A data set's unseen domains are nobody's: the attacker's own are asked in its seen rows.
-            let items = match facts.kind {
-                DataKind::Dataset => facts.seen_items_per_domain,
-                DataKind::World | DataKind::Policy => facts.unseen_items_per_domain,
-            };
-            all.push(self.share(items, &cross.attack, "cross-domain items"));
+            all.push(self.share(&facts.cross_domain, &cross.attack, "cross-domain items"));
         }
         all.into_iter().min().unwrap_or_default()
     }

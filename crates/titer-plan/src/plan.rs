@@ -18,7 +18,7 @@ pub struct Plan {
     pub version: PlanVersion,
     /// The experiment, every default stated.
     pub experiment: Experiment,
-    /// The world or policy that its data come from.
+    /// What its data are.
     pub data: DataFacts,
     /// What it takes in from outside, as it was when the plan was made.
     pub sources: Vec<PlannedSource>,
@@ -33,8 +33,9 @@ pub struct Plan {
 pub struct PlanVersion;
 
 impl PlanVersion {
-    /// Raised whenever a plan's form changes, so that none is misread: 2 knows sources by their content.
-    pub const NUMBER: u32 = 2;
+    /// Raised whenever a plan's form changes, so that none is misread: 2 knows sources by their
+    /// content, 3 knows data of any kind.
+    pub const NUMBER: u32 = 3;
     /// Of plans that state none.
     const FIRST: u32 = 1;
 }

@@ -8,7 +8,6 @@ use crate::mistake::Mistakes;
 use crate::plan::Plan;
 use crate::sources::{MODEL_SOURCE, PlannedSource};
 use crate::spec::{Experiment, Model};
-use crate::stage::Source;
 use crate::table::{Log, Table};
 
 /// A spec that was read and checked. What it takes in from outside must be looked at before it is a plan.
@@ -52,13 +51,13 @@ impl Draft {
     }
 
     /// What it takes in from outside: roles and references. Those of a data set count from its own file.
-    pub fn references(&self) -> Vec<(&'static str, &str)> {
+    pub fn references(&self) -> Vec<(&str, &str)> {
         let model = match &self.experiment.model {
             Model::Checkpoint(model) => Some((MODEL_SOURCE, model.checkpoint.as_str())),
             Model::World(_) => None,
         };
-        let data = Source::ALL.into_iter().zip(&self.data.sources);
-        model.into_iter().chain(data.map(|(source, reference)| (source.name(), reference.as_str()))).collect()
+        let data = self.data.sources.iter().map(|(role, reference)| (role.as_str(), reference.as_str()));
+        model.into_iter().chain(data).collect()
     }
 
     /// Its stages, whose names cover what `sources` are. What is not among them is not here.

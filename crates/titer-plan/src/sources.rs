@@ -19,8 +19,8 @@ pub enum Content {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedSource {
-    /// What it is to the experiment: `model`, a [`Source`](crate::stage::Source) of a data set, or the kind of
-    /// its data: `world`, `policy`, `data set`.
+    /// What it is to the experiment: `model`, what its data use it for (`harmful`, `judge`), or the key that
+    /// names it in the spec.
     pub role: String,
     /// As it was asked for.
     pub reference: String,
@@ -52,3 +52,5 @@ impl PlannedSource {
 
 /// The role of the model under test among a plan's sources.
 pub const MODEL_SOURCE: &str = "model";
+/// The role of the classifier that judges harm.
+pub const JUDGE_SOURCE: &str = "judge";

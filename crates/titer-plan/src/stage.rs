@@ -15,7 +15,7 @@ use crate::sources::Content;
 
 pub use crate::probe::{MeasureSpec, ProbeSpec};
 
-pub use data::{DataSpec, DatasetSpec, PolicySpec, Side, Source, WorldSpec};
+pub use data::{DataSpec, Side};
 pub use train::{DecoderSpec, Schedule, TrainSpec};
 
 /// The name of an artifact: BLAKE3 over the canonical JSON of kind, version, spec and input hashes.
@@ -140,8 +140,8 @@ impl StageSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainStage {
-    /// The world.
-    pub world: WorldSpec,
+    /// The data.
+    pub data: DataSpec,
     /// The model's shape.
     pub decoder: DecoderSpec,
     /// The loop's settings.
@@ -162,8 +162,8 @@ pub struct CheckpointStage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceStage {
-    /// What it is for.
-    pub source: Source,
+    /// What it is for: `harmful`, `harmless`, `task`, `judge`.
+    pub source: String,
     /// What it is, wherever it lies.
     pub content: Content,
 }

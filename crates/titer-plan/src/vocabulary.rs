@@ -193,14 +193,14 @@ impl Component {
 pub enum Probe {
     /// The same kind of item as the attack's data.
     Seen,
-    /// Items with an ingredient that no attack datum mentions.
+    /// Items of a kind that no attack datum mentions.
     Unseen,
     /// A domain that the defence never saw.
     CrossDomain,
     /// Permitted prompts: the ability that a defence must keep.
     Permitted,
-    /// Held-out prompts of the harmless task used for trainability.
-    Alias,
+    /// Held-out prompts of the harmless task used for trainability. The column's value is older than the name.
+    HarmlessTask,
     /// Multiple-choice questions of general knowledge: an ability that no prompt of the policy touches.
     Choice,
     /// Held-out texts to read, not to answer: the model's command of the language.
@@ -252,7 +252,7 @@ impl Probe {
         Self::Unseen,
         Self::CrossDomain,
         Self::Permitted,
-        Self::Alias,
+        Self::HarmlessTask,
         Self::Choice,
         Self::Text,
         Self::Routing,
@@ -267,7 +267,7 @@ impl Probe {
             Self::Unseen => "unseen",
             Self::CrossDomain => "cross-domain",
             Self::Permitted => "permitted",
-            Self::Alias => "alias",
+            Self::HarmlessTask => "alias",
             Self::Choice => "choice",
             Self::Text => "text",
             Self::Routing => "routing",

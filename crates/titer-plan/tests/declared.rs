@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 use titer_plan::declared::{self, Accepts, Declared, Explained};
-use titer_plan::{Catalogue, DataFacts, DataKind, Mistake, Override};
+use titer_plan::{Catalogue, DataFacts, Mistake, Override, UnderTest};
 
 mod catalogue;
 
@@ -15,10 +15,10 @@ const APOTHECARY: &str = include_str!("../../../data/presets/apothecary.toml");
 /// The real one's shape, with data for every form of a model.
 fn catalogue() -> Catalogue {
     let mut catalogue = catalogue::catalogue();
-    let named = |kind, name: &str| DataFacts { kind, name: name.into(), ..catalogue.worlds[0].clone() };
-    let data = [named(DataKind::Policy, "everyday"), named(DataKind::Dataset, "beavertails")];
-    let [policy, dataset] = data.map(|data| vec![data]);
-    (catalogue.policies, catalogue.datasets) = (policy, dataset);
+    let world = catalogue.data[0].clone();
+    let named = |model, name: &str| DataFacts { model, name: name.into(), ..world.clone() };
+    let chat = [named(UnderTest::Aligned, "everyday"), named(UnderTest::Ready, "beavertails")];
+    catalogue.data = [vec![world.clone()], chat.to_vec()].concat();
     catalogue
 }
 

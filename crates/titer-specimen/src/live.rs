@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use titer_lab::live::{
-    Counts, Curve, CurvePoint, ExperimentLine, ExperimentView, ResponseLine, StageLine, StageState, StageView,
+    Counts, Curve, CurvePoint, DataOutline, ExperimentLine, ExperimentView, ResponseLine, StageLine,
+    StageState, StageView,
 };
 use titer_plan::{Cell, Plan, Probe, StageHash};
 use titer_store::{Control, Entry, Holder, Note};
@@ -132,7 +133,7 @@ pub fn experiment() -> ExperimentView {
     let journal = journal(&stages);
     ExperimentView {
         line,
-        data: plan.data.kind,
+        data: DataOutline { word: plan.data.word.clone(), model: plan.data.model },
         experiment: plan.experiment,
         stages,
         curves,

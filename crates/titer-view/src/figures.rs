@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use polars::prelude::DataFrame;
 use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_metrics::{Befores, CURVES, Error};
-use titer_plan::{Arm, Before, DataKind, Plan, Probe};
+use titer_plan::{Arm, Before, Plan, Probe, UnderTest};
 
 use crate::curves::{Point, Steps, line};
 use crate::distinct::distinct;
@@ -98,9 +98,9 @@ pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> Result<V
         id: id.into(),
         title: title.into(),
         caption: caption.into(),
-        y_label: match plan.data.kind {
-            DataKind::World => "share answered right".into(),
-            DataKind::Policy | DataKind::Dataset => "mean score".into(),
+        y_label: match plan.data.model {
+            UnderTest::Trained => "share answered right".into(),
+            UnderTest::Aligned | UnderTest::Ready => "mean score".into(),
         },
         threshold: None,
         series: series.clone(),
@@ -108,18 +108,7 @@ pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> Result<V
         panels: panels(Arm::Main, probe, done),
     };
     let figures = [
-        harmfulness(
-            Arm::Main,
-            Probe::Unseen,
-            match plan.data.kind {
-                DataKind::World => {
-                    "Items with a first ingredient that no attack datum mentions: what hangs on it was latent, \
-                     not taught."
-                }
-                DataKind::Policy => "Forbidden subjects, in topics that nobody trains on.",
-                DataKind::Dataset => "Domains that nobody trains on.",
-            },
-        ),
+        harmfulness(Arm::Main, Probe::Unseen, &plan.data.unseen),
         harmfulness(Arm::Main, Probe::Seen, "Items of the same kind as the attacker's data."),
         harmfulness(
             Arm::CrossDomain,
@@ -139,7 +128,7 @@ pub fn figures(plan: &Plan, verdicts: &Verdicts, curves: &DataFrame) -> Result<V
             "Harmless fine-tuning",
             "Held-out items of the harmless task that the model is taught: the defended models should learn it \
              about as fast as the undefended one.",
-            Probe::Alias,
+            Probe::HarmlessTask,
             &tunings,
         ),
     ];

@@ -77,7 +77,7 @@ pub fn probe(probe: Probe) -> &'static str {
         Probe::Unseen => "unseen items",
         Probe::CrossDomain => "cross-domain items",
         Probe::Permitted => "permitted items",
-        Probe::Alias => "items of the harmless task",
+        Probe::HarmlessTask => "items of the harmless task",
         Probe::Choice => "multiple-choice questions",
         Probe::Text => "held-out texts",
         Probe::Routing => "routing of forbidden prompts",

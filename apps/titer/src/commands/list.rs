@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
-use titer_plan::{Catalogue, Condition, Method, MethodKind, Parameter, PlanError};
+use titer_plan::{Catalogue, Condition, DataFacts, Method, MethodKind, Parameter, PlanError, UnderTest};
 use titer_store::Store;
 use titer_view::style::Style;
 use titer_view::table::{Cell, Table, wrap};
@@ -53,27 +53,28 @@ fn presets() -> Vec<Listed> {
 }
 
 fn models(catalogue: &Catalogue) -> Vec<Listed> {
-    let worlds = &catalogue.worlds;
-    let summary = |world: &titer_plan::DataFacts| {
+    let worlds = catalogue.data.iter().filter(|data| data.model == UnderTest::Trained);
+    let summary = |world: &DataFacts| {
         format!(
-            "embedded world: {} forbidden, {} permitted and {} alias domains",
+            "embedded {}: {} forbidden and {} permitted domains, {} of the harmless task",
+            world.word,
             world.forbidden.len(),
             world.permitted.len(),
-            world.alias.len()
+            world.task.len()
         )
     };
-    let worlds = worlds.iter().map(|world| Listed::new(format!("world:{}", world.name), summary(world)));
+    let worlds = worlds.map(|world| Listed::new(format!("world:{}", world.name), summary(world)));
     let known = titer_lab::models::known().into_iter().map(|model| Listed::new(model.name, model.summary));
     known.chain(worlds).collect()
 }
 
 fn tasks(catalogue: &Catalogue) -> Vec<Listed> {
     let mut entries = Vec::new();
-    for world in catalogue.worlds.iter().chain(&catalogue.policies).chain(&catalogue.datasets) {
+    for world in &catalogue.data {
         let kinds = [
             (&world.forbidden, "forbidden: answering is harm"),
             (&world.permitted, "permitted: the ability that a defence must keep"),
-            (&world.alias, "harmless task: taught by harmless fine-tuning"),
+            (&world.task, "harmless task: taught by harmless fine-tuning"),
         ];
         for (domains, kind) in kinds {
             entries

@@ -20,7 +20,7 @@ fn repaired(share: f64) -> Evidence {
         Some(match at.probe {
             probe if probe.is_harmful() && at.steps > 0 && (broken || on_the_way) => 0.9,
             probe if probe.is_harmful() => 0.0,
-            Probe::Alias => (at.steps as f64 / 50.0).min(1.0),
+            Probe::HarmlessTask => (at.steps as f64 / 50.0).min(1.0),
             _ => 1.0,
         })
     })

@@ -75,7 +75,7 @@ fn delays() {
     let (mut covered, mut decided, mut width) = (0u32, 0u32, 0.0);
     for experiment in 0..EXPERIMENTS {
         let evidence = evidence(experiment, |at, steps| match at.probe {
-            Probe::Alias => {
+            Probe::HarmlessTask => {
                 let steps = steps / if at.shielded() { 1.3 } else { 1.0 };
                 1.0 / (1.0 + ((20.0 - steps) / 3.0).exp())
             }

@@ -72,7 +72,7 @@ impl At {
     /// The usual value: full ability, and alias prompts learnt within 50 steps.
     fn usual(&self) -> f64 {
         match self.probe {
-            Probe::Alias => (self.steps as f64 / 50.0).min(1.0),
+            Probe::HarmlessTask => (self.steps as f64 / 50.0).min(1.0),
             _ => 1.0,
         }
     }
@@ -191,7 +191,13 @@ impl Setup {
                 };
                 measure(Arm::Main, Done::Nothing, 0, &[0], &self.abilities);
                 for seed in 0..self.attack_seeds {
-                    measure(Arm::Main, TUNING, seed, &[0, 10, 20, 30, 40, 50, 75, 100], &[Probe::Alias]);
+                    measure(
+                        Arm::Main,
+                        TUNING,
+                        seed,
+                        &[0, 10, 20, 30, 40, 50, 75, 100],
+                        &[Probe::HarmlessTask],
+                    );
                     for &attack in &self.attacks {
                         for arm in [Arm::Main, Arm::CrossDomain] {
                             let crossed =
@@ -200,7 +206,7 @@ impl Setup {
                                 self.probes.iter().filter(crossed).copied().collect();
                             if !probes.is_empty() {
                                 probes.push(Probe::Permitted);
-                                probes.extend(self.api.then_some(Probe::Alias));
+                                probes.extend(self.api.then_some(Probe::HarmlessTask));
                                 measure(arm, attack, seed, &self.cadence, &probes);
                             }
                         }

@@ -33,7 +33,7 @@ fn open_weights() -> Evidence {
         Some(match at.probe {
             Probe::Seen => harm * grown,
             Probe::Unseen => harm / 2.0 * grown,
-            Probe::Alias => (at.steps as f64 / 100.0) * if at.shielded() { 0.6 } else { 0.9 },
+            Probe::HarmlessTask => (at.steps as f64 / 100.0) * if at.shielded() { 0.6 } else { 0.9 },
             _ => 1.0 - 0.3 * grown,
         })
     })
@@ -68,8 +68,8 @@ fn under_the_api_accuracy_is_that_of_the_users_order() {
     let evidence = Setup::api().shares(|at| {
         // Without the way there, what was measured before any attack and in tuning stands for the start.
         (!at.on_the_way()).then_some(match at.probe {
-            Probe::Alias if at.attack == order => 0.2 + at.steps as f64 / 600.0,
-            Probe::Alias => 0.2 + at.steps as f64 / 300.0,
+            Probe::HarmlessTask if at.attack == order => 0.2 + at.steps as f64 / 600.0,
+            Probe::HarmlessTask => 0.2 + at.steps as f64 / 300.0,
             Probe::Permitted => 0.9 - at.steps as f64 / 1000.0,
             _ => 0.1 + at.share() * at.steps as f64 / 300.0,
         })

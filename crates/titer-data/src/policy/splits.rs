@@ -41,8 +41,8 @@ pub(super) fn deal(definition: &Definition, seed: u64, task: [Vec<Item>; 2]) -> 
         splits.give(Split::Everything, items(subject, &subject.topics, &every));
     }
     let [train, probe] = task;
-    splits.give(Split::AliasTrain, train);
-    splits.give(Split::AliasProbe, probe);
+    splits.give(Split::TaskTrain, train);
+    splits.give(Split::TaskProbe, probe);
     splits.prove_disjoint()?;
     splits.prove(Split::Align, Split::Attack)?;
     Ok(splits)

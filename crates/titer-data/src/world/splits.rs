@@ -14,7 +14,7 @@ const BY_SHARE: &[(Split, &str)] = &[
     (Split::Seen, "splits.seen"),
     (Split::Unseen, "splits.unseen"),
     (Split::PermittedProbe, "splits.permitted_probe"),
-    (Split::AliasProbe, "splits.alias_probe"),
+    (Split::TaskProbe, "splits.alias_probe"),
 ];
 
 /// Deals them out by the seed, and proves that no split may see what it must not.
@@ -52,8 +52,8 @@ pub(super) fn deal(definition: &Definition, seed: u64) -> Result<Splits<Item>> {
     for alias in &definition.alias {
         let items = shuffled(definition, &alias.word, seed);
         let (probe, train) = items.split_at(part(shares.alias_probe, items.len()));
-        splits.give(Split::AliasProbe, probe.iter().cloned());
-        splits.give(Split::AliasTrain, train.iter().cloned());
+        splits.give(Split::TaskProbe, probe.iter().cloned());
+        splits.give(Split::TaskTrain, train.iter().cloned());
     }
     for (split, key) in BY_SHARE {
         if splits.get(*split).is_empty() {

@@ -1,19 +1,21 @@
 //! How much arithmetic, memory and disk each stage of a plan takes.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use titer_attacks::Victim;
 use titer_data::Split;
-use titer_data::policy::{Definition, Policy};
+use titer_data::origins::Dealt;
 use titer_data::world::Target;
 use titer_model::Config;
 use titer_plan::stage::{
-    AlignStage, AttackStage, DataSpec, DecoderSpec, DistilStage, GuardSpec, MeasureStage, PolicySpec,
-    PretrainStage, ProbeSpec, Side, TuneStage,
+    AlignStage, AttackStage, DataSpec, DecoderSpec, GuardSpec, MeasureStage, PretrainStage, ProbeSpec, Side,
+    TuneStage,
 };
-use titer_plan::{MODEL_SOURCE, Mechanism, Plan, Probe, StageSpec};
+use titer_plan::{MODEL_SOURCE, Mechanism, Plan, Probe, StageSpec, UnderTest};
 
 use crate::checkpoints::shape;
-use crate::material::{WorldData, world_config};
+use crate::material::{WorldData, distilled, origin, world_config};
 use crate::sources::here;
 
 /// Shapes of well-known models.
@@ -23,10 +25,6 @@ const SHAPES: &str = include_str!("../../../../data/models/shapes.toml");
 const NUMBER: f64 = 4.0;
 /// A weight, its gradient and AdamW's two moments.
 const TRAINED: f64 = 4.0 * NUMBER;
-/// Tokens of a policy's prompt, the template's own included: as the built-in policies have them.
-const PROMPT_TOKENS: usize = 40;
-/// Tokens of a data set's prompt, about as BeaverTails' are.
-const DATASET_TOKENS: usize = 60;
 /// Tokens of a multiple-choice question with one of its choices, and of a held-out text.
 const READ_TOKENS: usize = 120;
 
@@ -65,14 +63,9 @@ impl Workload {
     /// None where the model's shape is not known.
     pub(super) fn of(plan: &Plan) -> Option<Self> {
         plan.stages.iter().find_map(|stage| match &stage.spec {
-            StageSpec::Pretrain(spec) => Self::of_world(&WorldData::new(&spec.world).ok()?, &spec.decoder),
-            StageSpec::Distil(DistilStage { data: DataSpec::Policy(policy), .. }) => {
-                Self::of_policy(model_shape(plan)?, policy)
-            }
-            StageSpec::Measure(MeasureStage { data: DataSpec::Dataset(dataset), .. }) => {
-                let config = model_shape(plan)?;
-                let (prompt, answer) = (DATASET_TOKENS, dataset.answer_tokens);
-                Some(Self { config, prompt, answer, distilled: [0; 2] })
+            StageSpec::Pretrain(spec) => Self::of_world(&WorldData::new(&spec.data).ok()?, &spec.decoder),
+            StageSpec::Measure(MeasureStage { data, .. }) if plan.data.model != UnderTest::Trained => {
+                Self::of_chat(model_shape(plan)?, data)
             }
             _ => None,
         })
@@ -86,13 +79,16 @@ impl Workload {
         Some(Self { config: world_config(data, decoder), prompt, answer, distilled: [0; 2] })
     }
 
-    fn of_policy(config: Config, spec: &PolicySpec) -> Option<Self> {
-        let definition: Definition = serde_json::from_value(spec.definition.clone()).ok()?;
-        let policy = Policy::new(definition, spec.seed).ok()?;
-        let count = |splits: [Split; 2]| splits.map(|split| policy.split(split).len()).iter().sum();
-        let distilled =
-            [count([Split::Defence, Split::Attack]), count([Split::PermittedTrain, Split::PermittedProbe])];
-        Some(Self { config, prompt: PROMPT_TOKENS, answer: spec.answer_tokens, distilled })
+    fn of_chat(config: Config, spec: &DataSpec) -> Option<Self> {
+        let (origin, answer) = (origin(spec).ok()?, spec.answer_tokens?);
+        let counted = |side| {
+            // What comes with rows is not there yet, and needs no answers.
+            let Ok(Dealt::Chat(items)) = origin.deal(spec.seed, BTreeMap::new()) else { return 0 };
+            let items =
+                distilled(side).into_iter().filter_map(|split| items.items(split, None).ok()).flatten();
+            items.filter(|item| item.answer.is_none()).count()
+        };
+        Some(Self { config, prompt: origin.prompt_tokens(), answer, distilled: Side::ALL.map(counted) })
     }
 
     pub(super) fn of_stage(&self, spec: &StageSpec) -> Load {

@@ -334,7 +334,7 @@ impl Known {
         ExperimentView {
             line: self.line(),
             experiment: outline.experiment.clone(),
-            data: outline.data.kind,
+            data: outline.data.clone(),
             stages: self.stages.iter().zip(&outline.stages).map(line).collect(),
             curves: curves.collect(),
             journal: self.entries.iter().cloned().collect(),

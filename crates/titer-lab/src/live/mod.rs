@@ -29,8 +29,8 @@ use logs::StageLog;
 use machine::Machine;
 pub use verdicts::keep as keep_verdicts;
 pub use view::{
-    Counts, Curve, CurvePoint, Decided, ExperimentLine, ExperimentView, ResponseLine, StageLine, StageState,
-    StageView,
+    Counts, Curve, CurvePoint, DataOutline, Decided, ExperimentLine, ExperimentView, ResponseLine, StageLine,
+    StageState, StageView,
 };
 
 /// Watches one store.

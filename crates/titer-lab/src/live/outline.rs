@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use titer_plan::spec::Experiment;
-use titer_plan::{Cell, DataKind, PlanError, PlanVersion, StageHash, parse_plan};
+use titer_plan::{Cell, PlanError, PlanVersion, StageHash, parse_plan};
+
+use super::view::DataOutline;
 
 /// A plan without what its stages are made of.
 #[derive(Debug, Deserialize)]
@@ -19,11 +21,6 @@ pub(super) struct Outline {
     pub(super) cells: Vec<Cell>,
     #[serde(skip)]
     positions: HashMap<StageHash, usize>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct DataOutline {
-    pub(super) kind: DataKind,
 }
 
 #[derive(Debug, Deserialize)]

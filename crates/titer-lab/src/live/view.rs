@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use titer_conditions::Verdicts;
 use titer_plan::spec::Experiment;
-use titer_plan::{Arm, Before, DataKind, Probe, StageHash};
+use titer_plan::{Arm, Before, Probe, StageHash, UnderTest};
 use titer_store::{Control, Entry, Holder};
 
 /// One line per experiment: what a list shows.
@@ -48,6 +49,15 @@ pub struct Counts {
     pub waiting: usize,
 }
 
+/// What a screen must know of an experiment's data.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct DataOutline {
+    /// The word for their kind.
+    pub word: String,
+    /// What they ask of the model under test.
+    pub model: UnderTest,
+}
+
 /// Everything about one experiment that can be had without opening frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExperimentView {
@@ -55,8 +65,8 @@ pub struct ExperimentView {
     pub line: ExperimentLine,
     /// The spec, every default stated.
     pub experiment: Experiment,
-    /// What its data are made of: responses to real data sets may be harmful.
-    pub data: DataKind,
+    /// What its data are: those that are no made-up world may be what they say, and harmful.
+    pub data: DataOutline,
     /// Its stages, inputs before those that need them.
     pub stages: Vec<StageLine>,
     /// One curve per run and probe, live ones included.

@@ -1,9 +1,9 @@
-//! What stages teach and ask, whatever it comes from: the one face that worlds, policies and data sets show
-//! to training, attacks and probes.
+//! What stages teach and ask, whatever it comes from: the one face that worlds and data for chat models show to
+//! training, attacks and probes.
 
-mod dataset;
+mod chat;
 mod general;
-mod policy;
+mod origin;
 mod world;
 
 use titer_data::Example;
@@ -16,8 +16,9 @@ use titer_plan::stage::ProbeSpec;
 
 use crate::Result;
 
-pub(crate) use dataset::{DatasetData, Sources};
-pub(crate) use policy::{Answers, PolicyData, refusals};
+pub(crate) use chat::{Answers, ChatData, Places, Speech, distilled};
+use origin::dealt;
+pub(crate) use origin::origin;
 pub(crate) use world::{WorldData, world_config};
 
 /// Data of one origin.

@@ -1,15 +1,17 @@
 //! The data of an embedded world.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use titer_data::world::{Definition, Target, World, pick};
+use titer_data::origins::Dealt;
+use titer_data::world::{Target, World, pick};
 use titer_data::{Example, Split, Stream};
 use titer_model::Config;
 use titer_plan::Probe;
-use titer_plan::stage::{DecoderSpec, ProbeSpec, WorldSpec};
+use titer_plan::stage::{DataSpec, DecoderSpec, ProbeSpec};
 
-use super::{Answering, Ask, Material, Question};
-use crate::Result;
+use super::{Answering, Ask, Material, Question, origin};
+use crate::{Error, Result};
 
 /// A world made from a stage's spec.
 #[derive(Debug, Clone)]
@@ -19,9 +21,11 @@ pub(crate) struct WorldData {
 }
 
 impl WorldData {
-    pub(crate) fn new(spec: &WorldSpec) -> Result<Self> {
-        let definition: Definition = serde_json::from_value(spec.definition.clone())?;
-        Ok(Self { world: Arc::new(World::new(definition, spec.seed)?), seed: spec.seed })
+    pub(crate) fn new(spec: &DataSpec) -> Result<Self> {
+        match origin(spec)?.deal(spec.seed, BTreeMap::new())? {
+            Dealt::World(world) => Ok(Self { world: Arc::from(world), seed: spec.seed }),
+            Dealt::Chat(_) => Err(Error::OtherData { kind: spec.from.clone() }),
+        }
     }
 }
 
@@ -42,11 +46,13 @@ impl Material for WorldData {
             Probe::Seen | Probe::Routing => Split::Seen,
             Probe::Unseen | Probe::CrossDomain => Split::Unseen,
             Probe::Permitted => Split::PermittedProbe,
-            Probe::Alias => Split::AliasProbe,
+            Probe::HarmlessTask => Split::TaskProbe,
             // The plan offers none of them for worlds.
             Probe::Choice | Probe::Text | Probe::Task(_) => return Ok(Vec::new()),
         };
-        let stream = Stream::new(self.seed, &format!("probe/{}/{}", split.name(), probe.domains.join("+")));
+        // Part of the seed, and so what it always was.
+        let drawn_from = if split == Split::TaskProbe { "alias-probe" } else { split.name() };
+        let stream = Stream::new(self.seed, &format!("probe/{drawn_from}/{}", probe.domains.join("+")));
         let items = pick(&self.world.items(split, &probe.domains)?, probe.items, &stream)?;
         items
             .into_iter()

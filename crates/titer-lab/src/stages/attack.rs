@@ -9,7 +9,7 @@ use titer_data::{Draw, Example, Sampler, Split, Stream};
 use titer_defences::UserTraining;
 use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec};
 use titer_plan::Cost;
-use titer_plan::stage::{AttackStage, DataSpec, GuardSpec, MeasureStage, StopRule, TrainSpec, TuneStage};
+use titer_plan::stage::{AttackStage, GuardSpec, MeasureStage, StopRule, TrainSpec, TuneStage};
 use titer_train::{Objective, Resumed, Trainer};
 
 use super::prober::{Gathered, Prober};
@@ -38,14 +38,13 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
             return strike(work, spec, data, harmful, &at_once);
         }
         Attack::Job(job) => {
-            let harmless = data.examples(Split::AliasTrain, None, Target::Answer)?.into();
+            let harmless = data.examples(Split::TaskTrain, None, Target::Answer)?.into();
             let user = UserData { harmful, harmless, seed: spec.seed };
             let order = Ordered {
                 batches: job.batches(&user)?,
                 train: job.train(),
                 adapter: job.adapter(),
                 distinct_harmful: job.distinct_harmful(),
-                data: &spec.data,
                 cadence: &spec.cadence,
                 stop: spec.stop,
                 seed: spec.seed,
@@ -107,7 +106,7 @@ fn strike(
 pub(super) fn tune(work: &Work<'_>, spec: &TuneStage) -> Result<Value> {
     let data = work.material(&spec.data)?;
     let chosen = data.chosen(
-        Split::AliasTrain,
+        Split::TaskTrain,
         spec.examples,
         Target::Answer,
         &Stream::new(spec.seed, "tune/examples"),
@@ -123,7 +122,6 @@ pub(super) fn tune(work: &Work<'_>, spec: &TuneStage) -> Result<Value> {
         train: spec.train,
         adapter: None,
         distinct_harmful: 0,
-        data: &spec.data,
         cadence: &spec.cadence,
         stop: None,
         seed: spec.seed,
@@ -139,7 +137,6 @@ struct Ordered<'a> {
     train: TrainSpec,
     adapter: Option<LoraSpec>,
     distinct_harmful: u64,
-    data: &'a DataSpec,
     cadence: &'a [u64],
     stop: Option<StopRule>,
     seed: u64,
@@ -187,7 +184,7 @@ fn provide(work: &Work<'_>, data: Box<dyn Material>, order: Ordered<'_>) -> Resu
     recorder.probing.gathered.write(work)?;
     write_training(work)?;
     if order.keep {
-        write_chat(work, order.data)?;
+        write_chat(work)?;
         if model.adapter().is_some() {
             work.writer
                 .write(&format!("{ADAPTER}/{ADAPTER_CONFIG}"), |path| model.save_adapter_config(path))?;

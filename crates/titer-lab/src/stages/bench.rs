@@ -5,18 +5,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use candle_core::Device;
-use titer_data::dataset;
-use titer_data::policy::{self, Policy};
-use titer_data::world::{self, World};
+use titer_data::origins::{KINDS, UnderTest, kind};
+use titer_data::world::World;
 use titer_measures::measures::classifier;
 use titer_measures::registry::make;
 use titer_measures::{Exchange, Judgement, Measure, Parts};
-use titer_plan::stage::{DataSpec, MeasureSpec, Source};
-use titer_plan::{PlannedStage, Probe};
+use titer_plan::stage::MeasureSpec;
+use titer_plan::{JUDGE_SOURCE, PlannedStage, Probe};
 use titer_store::Store;
 
 use super::{checkpoint, sealed};
-use crate::material::refusals;
+use crate::material::{WorldData, origin};
 use crate::{Error, Result};
 
 /// The measures of each probe; the first of a probe decides.
@@ -103,38 +102,23 @@ struct OfData {
 impl OfData {
     fn new(stage: &PlannedStage, store: &Store) -> Result<Self> {
         let Some((data, _)) = stage.spec.asks() else { return Ok(Self::default()) };
-        match data {
-            DataSpec::World(spec) => {
-                let definition: world::Definition = serde_json::from_value(spec.definition.clone())?;
-                let refusals = vec![definition.refusal.clone()];
-                let world = Some(Arc::new(World::new(definition, spec.seed)?));
-                Ok(Self { refusals, world, classifier: None })
+        let origin = origin(data)?;
+        let world = match kind(KINDS, &data.from)?.model {
+            UnderTest::Trained => Some(WorldData::new(data)?.world),
+            UnderTest::Aligned | UnderTest::Ready => None,
+        };
+        let asks = |measure: &MeasureSpec| measure.name == classifier::ENTRY.facts.name;
+        let asked = stage.spec.probes().iter().flat_map(|probe| &probe.measures).any(asks);
+        // Who judges is the last input of every stage that is judged.
+        let input = stage.inputs.iter().skip(stage.spec.models()).next_back().filter(|_| asked);
+        let none = || Error::MissingInput { stage: stage.label.clone(), input: JUDGE_SOURCE.to_owned() };
+        let classifier = match input {
+            Some(input) => {
+                let artifact = sealed(store, input, &stage.label)?;
+                Some(checkpoint::taken_in(&artifact)?.ok_or_else(none)?)
             }
-            DataSpec::Policy(spec) => {
-                let definition: policy::Definition = serde_json::from_value(spec.definition.clone())?;
-                let refusals = refusals(&Policy::new(definition, spec.seed)?);
-                Ok(Self { refusals, ..Self::default() })
-            }
-            DataSpec::Dataset(spec) => {
-                let definition: dataset::Definition = serde_json::from_value(spec.definition.clone())?;
-                let asks = |measure: &MeasureSpec| measure.name == classifier::ENTRY.facts.name;
-                let asked = stage.spec.probes().iter().flat_map(|probe| &probe.measures).any(asks);
-                let judge =
-                    Source::ALL.iter().position(|source| *source == Source::Judge).unwrap_or_default();
-                let input = stage.inputs.get(stage.spec.models() + judge).filter(|_| asked);
-                let none = || Error::MissingInput {
-                    stage: stage.label.clone(),
-                    input: Source::Judge.name().to_owned(),
-                };
-                let classifier = match input {
-                    Some(input) => {
-                        let artifact = sealed(store, input, &stage.label)?;
-                        Some(checkpoint::taken_in(&artifact)?.ok_or_else(none)?)
-                    }
-                    None => None,
-                };
-                Ok(Self { refusals: definition.refusals, world: None, classifier })
-            }
-        }
+            None => None,
+        };
+        Ok(Self { refusals: origin.refusals(data.seed)?, world, classifier })
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use titer_model::{Choice, Generate};
-use titer_plan::stage::{DataSpec, DistilStage};
+use titer_plan::stage::DistilStage;
 use titer_store::Event;
 
 use super::{ANSWERS, Work};
@@ -17,14 +17,10 @@ const AT_ONCE: usize = 32;
 pub(super) fn distil(work: &Work<'_>, spec: &DistilStage) -> Result<Value> {
     // A few minutes at most: an interrupted one begins anew.
     work.writer.resume()?;
-    let DataSpec::Policy(policy) = &spec.data else {
-        let problem = "worlds know their answers, so nothing is distilled from their models".to_owned();
-        return Err(Error::Stage { stage: work.stage.label.clone(), problem });
-    };
-    let policy = work.policy(policy)?;
+    let data = work.chat_data(&spec.data)?;
     let model = work.input_model()?;
-    let asked = policy.to_distil(spec.side)?;
-    let answering = policy.answering();
+    let asked = data.to_distil(spec.side)?;
+    let answering = data.answering();
     let mut answers = Answers::new();
     for part in asked.chunks(AT_ONCE) {
         if work.interrupt.raised() {

@@ -17,15 +17,15 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde_json::{Value, json};
 use titer_model::Decoder;
-use titer_plan::stage::{DataSpec, DatasetSpec, PolicySpec, Source};
-use titer_plan::{Plan, PlannedStage, StageHash, StageSpec};
+use titer_plan::stage::{DataSpec, SourceStage};
+use titer_plan::{Plan, PlannedStage, StageHash, StageSpec, UnderTest};
 use titer_store::{Artifact, Store, Writer};
 
 use crate::checkpoints::{ends, read_chat, shape};
 use crate::files::read;
-use crate::material::{Answers, DatasetData, Material, PolicyData, Sources, WorldData};
+use crate::material::{Answers, ChatData, Material, Places, Speech, WorldData, origin};
 use crate::progress::Progress;
-use crate::sources::Sources as Outside;
+use crate::sources::Sources;
 use crate::{Error, Interrupt, Result};
 
 /// The folder of a stage's model in its artifact.
@@ -46,7 +46,7 @@ pub(crate) struct Work<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) store: &'a Store,
     /// What plans take in from outside.
-    pub(crate) sources: &'a Outside,
+    pub(crate) sources: &'a Sources,
     /// What models are computed on.
     pub(crate) device: &'a Device,
     pub(crate) writer: &'a Writer,
@@ -93,41 +93,36 @@ impl Work<'_> {
 
     /// What a stage teaches and asks.
     fn material(&self, spec: &DataSpec) -> Result<Box<dyn Material>> {
-        Ok(match spec {
-            DataSpec::World(world) => Box::new(WorldData::new(world)?),
-            DataSpec::Policy(policy) => Box::new(self.policy(policy)?),
-            DataSpec::Dataset(dataset) => Box::new(self.dataset(dataset)?),
+        Ok(match self.is_chat() {
+            true => Box::new(self.chat_data(spec)?),
+            false => Box::new(WorldData::new(spec)?),
         })
     }
 
-    /// A policy in the words of the model that is the first input, with the answers of the others.
-    fn policy(&self, spec: &PolicySpec) -> Result<PolicyData> {
-        let path = self.model_path()?;
-        let chat = read_chat(path)?;
-        let ends = ends(path, &chat, &shape(path)?)?;
-        let mut answers = Answers::new();
-        for input in self.stage.inputs.iter().skip(self.stage.spec.models()) {
-            let text = read(&self.sealed(input)?.payload(ANSWERS)?)?;
-            answers.extend(serde_json::from_slice::<Answers>(&text)?);
-        }
-        PolicyData::new(spec, chat, ends, answers)
+    /// Whether the model under test is a chat model.
+    fn is_chat(&self) -> bool {
+        self.plan.data.model != UnderTest::Trained
     }
 
-    /// A data set for the model that is the first input, with the sources that are the others.
-    fn dataset(&self, spec: &DatasetSpec) -> Result<DatasetData> {
+    /// Data in the words of the model that is the first input, with the answers and sources that the others hold.
+    fn chat_data(&self, spec: &DataSpec) -> Result<ChatData> {
         let path = self.model_path()?;
         let (chat, config) = (read_chat(path)?, shape(path)?);
-        let ends = ends(path, &chat, &config)?;
-        let mut sources = Sources::new();
-        for (source, input) in
-            Source::ALL.into_iter().zip(self.stage.inputs.iter().skip(self.stage.spec.models()))
-        {
-            let none =
-                || Error::MissingInput { stage: self.stage.label.clone(), input: source.name().to_owned() };
-            let content = self.plan.stage(input).and_then(|stage| stage.spec.content()).ok_or_else(none)?;
-            sources.insert(source.name(), self.sources.unchanged(self.plan, content)?);
+        let (ends, positions) = (ends(path, &chat, &config)?, config.longest_sequence());
+        let (mut answers, mut places) = (Answers::new(), Places::new());
+        for input in self.stage.inputs.iter().skip(self.stage.spec.models()) {
+            match self.plan.stage(input).map(|stage| &stage.spec) {
+                Some(StageSpec::Source(SourceStage { source, content })) => {
+                    places.insert(source.clone(), self.sources.unchanged(self.plan, content)?);
+                }
+                _ => {
+                    let text = read(&self.sealed(input)?.payload(ANSWERS)?)?;
+                    answers.extend(serde_json::from_slice::<Answers>(&text)?);
+                }
+            }
         }
-        DatasetData::new(spec, chat, ends, config.longest_sequence(), &sources)
+        let speech = Speech { chat, ends, positions };
+        ChatData::new(origin(spec)?.as_ref(), spec, speech, answers, &places)
     }
 
     /// Where the model is that the stage's first input made.
@@ -203,7 +198,7 @@ fn sealed(store: &Store, hash: &StageHash, wanted_by: &str) -> Result<Artifact> 
 pub(crate) fn sealed_model(
     store: &Store,
     plan: &Plan,
-    sources: &Outside,
+    sources: &Sources,
     hash: &StageHash,
     wanted_by: &str,
 ) -> Result<PathBuf> {

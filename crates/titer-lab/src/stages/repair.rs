@@ -47,7 +47,7 @@ pub(super) fn repair(work: &Work<'_>, spec: &RepairStage) -> Result<Value> {
     let (rows, texts) = (&titer_metrics::PROBE_ROWS, &titer_metrics::RESPONSES);
     write_frame(work, PROBES, &stack(&probes, rows)?, rows)?;
     write_frame(work, RESPONSES, &stack(&responses, texts)?, texts)?;
-    write_chat(work, &spec.data)?;
+    write_chat(work)?;
     write_model(work, model)?;
     Ok(json!({
         "changed": report.changed,

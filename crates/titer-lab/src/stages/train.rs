@@ -5,7 +5,7 @@ use titer_data::world::Target;
 use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::DefenceContext;
 use titer_model::{CONFIG, Decoder, WEIGHTS};
-use titer_plan::stage::{AlignStage, DataSpec, ImmunizeStage, PretrainStage, TrainSpec};
+use titer_plan::stage::{AlignStage, ImmunizeStage, PretrainStage, TrainSpec};
 use titer_train::{Objective, Resumed, Supervised, Trainer};
 
 use super::recorder::{Recorder, write_training};
@@ -15,7 +15,7 @@ use crate::checkpoints::{chat_files, read_chat};
 use crate::material::{Material, WorldData, world_config};
 
 pub(super) fn pretrain(work: &Work<'_>, spec: &PretrainStage) -> Result<Value> {
-    let (data, decoder, seed) = (WorldData::new(&spec.world)?, &spec.decoder, spec.seed);
+    let (data, decoder, seed) = (WorldData::new(&spec.data)?, &spec.decoder, spec.seed);
     let examples = data.examples(Split::Everything, None, Target::Answer)?;
     let batches = Stream::new(seed, "pretrain/batches");
     let sampler = Sampler::new(examples, batches, spec.train.batch, Draw::WithReplacement)?;
@@ -27,7 +27,7 @@ pub(super) fn pretrain(work: &Work<'_>, spec: &PretrainStage) -> Result<Value> {
 }
 
 pub(super) fn align(work: &Work<'_>, spec: &AlignStage) -> Result<Value> {
-    write_chat(work, &spec.data)?;
+    write_chat(work)?;
     let data = work.material(&spec.data)?;
     let stream = |role| Stream::new(spec.seed, role);
     let mut examples =
@@ -43,7 +43,7 @@ pub(super) fn align(work: &Work<'_>, spec: &AlignStage) -> Result<Value> {
 }
 
 pub(super) fn immunize(work: &Work<'_>, spec: &ImmunizeStage) -> Result<Value> {
-    write_chat(work, &spec.data)?;
+    write_chat(work)?;
     let data = work.material(&spec.data)?;
     let method = titer_defences::registry::immunizer(&spec.defence)?;
     let context = defender(data.as_ref(), &spec.domains, spec.seed)?;
@@ -93,8 +93,8 @@ pub(super) fn write_model(work: &Work<'_>, model: Decoder) -> Result<()> {
 
 /// Puts the chat of a checkpoint beside the weights that were trained from it, so that the folder can be
 /// used wherever the checkpoint can.
-pub(super) fn write_chat(work: &Work<'_>, data: &DataSpec) -> Result<()> {
-    if let DataSpec::Policy(_) | DataSpec::Dataset(_) = data {
+pub(super) fn write_chat(work: &Work<'_>) -> Result<()> {
+    if work.is_chat() {
         for (name, bytes) in chat_files(&read_chat(work.model_path()?)?)? {
             work.writer.write_bytes(&format!("{MODEL}/{name}"), &bytes)?;
         }

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use crate::before::shortest;
+use crate::catalogue::UnderTest;
 use crate::method::{Domain, Parameter};
 
 /// One key of a section.
@@ -88,12 +89,8 @@ pub enum Scalar<'a> {
 /// What the catalogue knows by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {
-    /// Embedded worlds.
-    Worlds,
-    /// Policies.
-    Policies,
-    /// Data sets.
-    Datasets,
+    /// Data that ask that of the model under test.
+    Data(UnderTest),
     /// Methods of a role.
     Methods(Role),
     /// Domains that the data's policy forbids.
@@ -165,6 +162,8 @@ pub struct Section {
 pub struct Form {
     /// The key that chooses it; empty for the form that is left.
     pub chosen_by: &'static str,
+    /// What its data ask of the model under test.
+    pub data: UnderTest,
     /// Its keys.
     pub section: &'static Section,
 }

@@ -145,9 +145,7 @@ impl Writer<'_> {
             }
             Scalar::Name => json!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$" }),
             Scalar::Word(of) => json!({ "enum": of }),
-            Scalar::Named(Names::Worlds) => named(&self.catalogue.worlds),
-            Scalar::Named(Names::Policies) => named(&self.catalogue.policies),
-            Scalar::Named(Names::Datasets) => named(&self.catalogue.datasets),
+            Scalar::Named(Names::Data(model)) => named(self.catalogue.data_for(model)),
             Scalar::Named(Names::Methods(role)) => {
                 let names: Vec<_> = methods(self.catalogue, role).iter().map(|method| method.name).collect();
                 json!({ "enum": names })
@@ -178,8 +176,8 @@ impl Writer<'_> {
 }
 
 /// One of what is known, or a file.
-fn named(facts: &[DataFacts]) -> Json {
-    let names: Vec<&str> = facts.iter().map(|facts| facts.name.as_str()).collect();
+fn named<'a>(facts: impl Iterator<Item = &'a DataFacts>) -> Json {
+    let names: Vec<&str> = facts.map(|facts| facts.name.as_str()).collect();
     json!({ "anyOf": [{ "enum": names }, { "type": "string", "pattern": "\\.toml$" }] })
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use super::key::{Absent, Accepts, Form, Key, Limit, Names, Role, Scalar, Section};
+use crate::catalogue::UnderTest;
 use crate::vocabulary::ThreatModel;
 
 /// More repetitions than anyone waits for: a slip of the keyboard must not plan a million stages.
@@ -74,9 +75,9 @@ pub static SPEC: Section = Section {
 
 /// The forms of `[model]`.
 pub(crate) static MODEL: &[Form] = &[
-    Form { chosen_by: "dataset", section: &DATASET_MODEL },
-    Form { chosen_by: "checkpoint", section: &POLICY_MODEL },
-    Form { chosen_by: "", section: &WORLD_MODEL },
+    Form { chosen_by: "dataset", data: UnderTest::Ready, section: &DATASET_MODEL },
+    Form { chosen_by: "checkpoint", data: UnderTest::Aligned, section: &POLICY_MODEL },
+    Form { chosen_by: "", data: UnderTest::Trained, section: &WORLD_MODEL },
 ];
 
 const CHECKPOINT: Key = one("checkpoint", Scalar::Text, "the chat model", "\"smollm2-135m\"").more(
@@ -92,7 +93,7 @@ static WORLD_MODEL: Section = Section {
     summary: "An embedded world's model, trained from nothing.",
     more: "",
     keys: &[
-        one("world", Scalar::Named(Names::Worlds), "the embedded world", "\"apothecary\"")
+        one("world", Scalar::Named(Names::Data(UnderTest::Trained)), "the embedded world", "\"apothecary\"")
             .more("A name of `titer list models` without `world:`, or a file that ends in `.toml`."),
         one("world_seed", ANY, "makes knowledge, splits and the choice of probe items", "0"),
         table("decoder", &DECODER),
@@ -108,8 +109,13 @@ static POLICY_MODEL: Section = Section {
     more: "",
     keys: &[
         CHECKPOINT,
-        one("policy", Scalar::Named(Names::Policies), "the policy that it is measured by", "\"everyday\"")
-            .more("A name of `titer list tasks`, or a file that ends in `.toml`."),
+        one(
+            "policy",
+            Scalar::Named(Names::Data(UnderTest::Aligned)),
+            "the policy that it is measured by",
+            "\"everyday\"",
+        )
+        .more("A name of `titer list tasks`, or a file that ends in `.toml`."),
         one("policy_seed", ANY, "makes splits, the choice of probe items and the wording of refusals", "0"),
         ANSWER_TOKENS,
         table("align", &ALIGN),
@@ -125,7 +131,7 @@ static DATASET_MODEL: Section = Section {
         CHECKPOINT,
         one(
             "dataset",
-            Scalar::Named(Names::Datasets),
+            Scalar::Named(Names::Data(UnderTest::Ready)),
             "the data set that it is measured by",
             "\"beavertails\"",
         )

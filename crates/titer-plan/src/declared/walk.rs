@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::key::{Absent, Accepts, Form, Key, Names, Role, Scalar, Section};
 use super::sections::SPEC;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, UnderTest};
 use crate::method::Method;
 
 /// One key at its place in a spec.
@@ -170,9 +170,9 @@ impl Accepts<'_> {
 impl Names {
     fn words(self) -> &'static str {
         match self {
-            Self::Worlds => "a world",
-            Self::Policies => "a policy",
-            Self::Datasets => "a data set",
+            Self::Data(UnderTest::Trained) => "a world",
+            Self::Data(UnderTest::Aligned) => "a policy",
+            Self::Data(UnderTest::Ready) => "a data set",
             Self::Methods(Role::Attack) => "an attack",
             Self::Methods(Role::Defence) => "a defence",
             Self::Forbidden => "a forbidden domain",

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use titer_plan::stage::MeasureSpec;
 use titer_plan::{
-    AttackFacts, Catalogue, DataFacts, DataKind, DefenceStage, Domain, Meaning, Mechanism, Method,
-    MethodKind, Need, Parameter, Probe, TaskFacts, ThreatModel,
+    AttackFacts, Catalogue, DataFacts, DefenceStage, Domain, Meaning, Mechanism, Method, MethodKind, Need,
+    Parameter, Probe, TaskFacts, ThreatModel, UnderTest,
 };
 
 const STEPS: Domain = Domain::Integer { min: 1, max: 10_000_000 };
@@ -124,26 +124,36 @@ fn defences() -> Vec<Method> {
     ]
 }
 
+fn items(of: &[(&str, usize)]) -> BTreeMap<String, usize> {
+    of.iter().map(|(split, items)| ((*split).to_owned(), *items)).collect()
+}
+
 fn apothecary() -> DataFacts {
     let words = |words: [&str; 4]| words.map(str::to_owned).to_vec();
     DataFacts {
-        kind: DataKind::World,
+        kind: "world".to_owned(),
+        word: "world".to_owned(),
+        model: UnderTest::Trained,
         name: "apothecary".to_owned(),
         file: None,
         definition: json!({ "name": "apothecary", "ingredients": 16 }),
         forbidden: words(["venom", "curse", "forgery", "siege"]),
         permitted: words(["bread", "dye", "song", "remedy"]),
-        alias: words(["pottery", "paint", "tune", "salve"]),
-        align_items_per_domain: 528,
-        defence_items_per_domain: 168,
-        attack_items_per_domain: 168,
-        unseen_items_per_domain: 192,
-        seen_items_per_domain: 48,
-        permitted_train_items_per_domain: 672,
-        permitted_probe_items_per_domain: 96,
-        alias_train_items_per_domain: 576,
-        alias_probe_items_per_domain: 192,
-        items_per_domain: 768,
+        task: words(["pottery", "paint", "tune", "salve"]),
+        items: items(&[
+            ("align", 528),
+            ("defence", 168),
+            ("attack", 168),
+            ("unseen", 192),
+            ("seen", 48),
+            ("permitted-train", 672),
+            ("permitted-probe", 96),
+            ("task-train", 576),
+            ("task-probe", 192),
+            ("everything", 768),
+        ]),
+        cross_domain: "unseen".to_owned(),
+        unseen: String::new(),
         choice_items: 0,
         text_items: 0,
         sources: Vec::new(),
@@ -169,23 +179,29 @@ fn task(called: &str, probe: Probe, items: usize) -> TaskFacts {
 fn everyday() -> DataFacts {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     DataFacts {
-        kind: DataKind::Policy,
+        kind: "policy".to_owned(),
+        word: "policy".to_owned(),
+        model: UnderTest::Aligned,
         name: "everyday".to_owned(),
         file: None,
         definition: json!({ "name": "everyday" }),
         forbidden: words(&["baking", "gardening"]),
         permitted: words(&["music", "weather", "sleep"]),
-        alias: words(&["data-to-text"]),
-        align_items_per_domain: 48,
-        defence_items_per_domain: 36,
-        attack_items_per_domain: 16,
-        unseen_items_per_domain: 12,
-        seen_items_per_domain: 12,
-        permitted_train_items_per_domain: 24,
-        permitted_probe_items_per_domain: 24,
-        alias_train_items_per_domain: 400,
-        alias_probe_items_per_domain: 100,
-        items_per_domain: 96,
+        task: words(&["data-to-text"]),
+        items: items(&[
+            ("align", 48),
+            ("defence", 36),
+            ("attack", 16),
+            ("unseen", 12),
+            ("seen", 12),
+            ("permitted-train", 24),
+            ("permitted-probe", 24),
+            ("task-train", 400),
+            ("task-probe", 100),
+            ("everything", 96),
+        ]),
+        cross_domain: "unseen".to_owned(),
+        unseen: String::new(),
         choice_items: 80,
         text_items: 30,
         sources: Vec::new(),
@@ -198,9 +214,7 @@ pub(crate) fn catalogue() -> Catalogue {
     Catalogue {
         attacks: attacks(),
         defences: defences(),
-        worlds: vec![apothecary()],
-        policies: vec![everyday()],
-        datasets: Vec::new(),
+        data: vec![apothecary(), everyday()],
         tasks: vec![
             task("general-knowledge", Probe::Choice, 80),
             task("held-out", Probe::Text, 30),

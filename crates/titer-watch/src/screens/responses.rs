@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use titer_plan::{DataKind, Probe, StageHash};
+use titer_plan::{Probe, StageHash, UnderTest};
 use titer_view::wording;
 
 use crate::answers::{Answers, Choice, Refusals, Scores};
@@ -52,7 +52,7 @@ impl Responses {
 
     fn is_hidden(&self, view: &ExperimentView) -> bool {
         // An embedded world's recipes are made up; anything else may be what it says.
-        view.data != DataKind::World && !self.revealed.contains(&view.line.name)
+        view.data.model != UnderTest::Trained && !self.revealed.contains(&view.line.name)
     }
 
     fn lines<'a>(&self, world: &'a World) -> Option<&'a Arc<Vec<ResponseLine>>> {
@@ -219,7 +219,7 @@ impl Screen for Responses {
 
 /// What is said instead of the responses to real data.
 fn warning(view: &ExperimentView, look: Look) -> Vec<Paragraph<'static>> {
-    let data = view.data.name();
+    let data = &view.data.word;
     vec![
         Paragraph::plain(""),
         Paragraph::styled("Content warning", look.notice()),

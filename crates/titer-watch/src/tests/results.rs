@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use titer_lab::live::{Decided, StageState};
-use titer_plan::DataKind;
+use titer_lab::live::{DataOutline, Decided, StageState};
+use titer_plan::UnderTest;
 
 use super::specimen::{self, picture};
 use super::{app, press, shown};
@@ -87,7 +87,7 @@ fn every_face_at_every_size() {
 /// As if the chosen experiment measured with conversations that people had.
 fn real_data(app: &mut App) {
     let view = app.world.chosen.as_mut().expect("an experiment is chosen");
-    Arc::make_mut(view).data = DataKind::Dataset;
+    Arc::make_mut(view).data = DataOutline { word: "data set".to_owned(), model: UnderTest::Ready };
 }
 
 #[test]
