@@ -17,11 +17,12 @@ fn method(method: &Method) -> String {
             let under = under.join(" and ");
             format!("Attack under {under} that {}, and needs {}", facts.mechanism.name(), needs.join(", "))
         }
-        MethodKind::Defence { stage } => format!("Defence of the {stage} stage"),
+        MethodKind::Defence { stage, .. } => format!("Defence of the {stage} stage"),
     };
     let citation = Some(method.citation).filter(|text| !text.is_empty());
     let citation = citation.map_or_else(String::new, |text| format!(" ({text})"));
-    let sentence = format!("{kind}, version {}: {}{citation}.", method.version, method.summary);
+    let sham = method.sham().map_or_else(String::new, |sham| format!(" Its sham: {}.", sham.words()));
+    let sentence = format!("{kind}, version {}: {}{citation}.{sham}", method.version, method.summary);
     if method.parameters.is_empty() {
         return format!("{sentence} It has no settings.");
     }

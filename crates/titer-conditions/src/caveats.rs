@@ -43,7 +43,7 @@ pub(crate) fn of(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Ve
     let mut caveats = Vec::new();
     let counts = |count: fn(&crate::curve::AttackCurve) -> usize| curves.0.iter().map(count).min();
     let attack_seeds = counts(|curve| curve.seeds.attack.len());
-    let defence_seeds = counts(|curve| curve.seeds.defence.len()).filter(|_| !facts.baseline);
+    let defence_seeds = counts(|curve| curve.seeds.defence.len()).filter(|_| !facts.baseline());
     for (count, what) in [(defence_seeds, "defence"), (attack_seeds, "attack")] {
         match count {
             Some(1) => caveats.push(format!(

@@ -34,7 +34,7 @@ pub fn decide(evidence: &Evidence) -> Result<Verdicts, Error> {
     for facts in &evidence.defences {
         let measured;
         let curves = match &baseline {
-            Some(baseline) if facts.baseline => baseline,
+            Some(baseline) if facts.baseline() => baseline,
             _ => {
                 measured = study.measure(&facts.label);
                 &measured
@@ -68,12 +68,12 @@ fn defence(
     let titers: BTreeMap<Probe, TiterPair> =
         HARMFUL.into_iter().filter(measured).map(|probe| (probe, over(&[probe]))).collect();
     let overall = over(&IN_DOMAIN);
-    let (weak, strong) = resistance(study, curves, facts.baseline);
+    let (weak, strong) = resistance(study, curves, facts.baseline());
     let conditions = BTreeMap::from([
         (Condition::Resistance, weak),
         (Condition::StrongResistance, strong),
-        (Condition::Stability, stability(study, &facts.label, facts.baseline)),
-        (Condition::Generalization, generalization(study, curves, &titers, facts.baseline)),
+        (Condition::Stability, stability(study, &facts.label, facts.baseline())),
+        (Condition::Generalization, generalization(study, curves, &titers, facts.baseline())),
         (Condition::Trainability, trainability(study, &facts.label)),
     ]);
     let mut break_budgets: Vec<_> = curves.0.iter().flat_map(|curve| curve.budgets.iter().cloned()).collect();
@@ -84,7 +84,7 @@ fn defence(
         defence: facts.label.clone(),
         stage: facts.stage,
         stages: facts.stages.clone(),
-        baseline: facts.baseline,
+        baseline: facts.baseline(),
         titer: overall.unbounded,
         titer_utility_bounded: overall.utility_bounded,
         titers,
@@ -107,7 +107,7 @@ fn over(
     if !probes.iter().any(|&probe| curves.of(probe).next().is_some()) {
         return UNKNOWN;
     }
-    if facts.baseline {
+    if facts.baseline() {
         return ONE;
     }
     let own = curves.earliest(study, probes, breaks);
@@ -141,7 +141,7 @@ fn ratios(
         // Both list the attacks that were tried on some defence.
         for ((attack, own), (_, reference)) in own.into_iter().zip(reference) {
             if measured(curves, &attack, probe) && measured(baseline, &attack, probe) {
-                let ratio = if facts.baseline { ONE } else { titer(&own, &reference, study.alpha()) };
+                let ratio = if facts.baseline() { ONE } else { titer(&own, &reference, study.alpha()) };
                 ratios.push(AttackRatio { attack, probe, ratio });
             }
         }

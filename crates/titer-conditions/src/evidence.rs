@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars::prelude::{BooleanChunked, DataFrame, Float64Chunked, StringChunked, UInt64Chunked};
 use titer_metrics::{Befores, PROBES, check, deciding};
 use titer_plan::spec::ConditionSettings;
-use titer_plan::{Arm, AttackPoint, Before, Component, Cost, DefenceStage, Probe, ThreatModel};
+use titer_plan::{Arm, AttackPoint, Before, Component, Cost, DefenceRole, DefenceStage, Probe, ThreatModel};
 
 use crate::error::Error;
 
@@ -41,8 +41,17 @@ pub struct DefenceFacts {
     pub stage: DefenceStage,
     /// When each of its methods acts, in their order.
     pub stages: Vec<DefenceStage>,
+    /// What part it has in the comparison.
+    pub role: DefenceRole,
+    /// The label of its sham among the defences, where it has one.
+    pub sham: Option<String>,
+}
+
+impl DefenceFacts {
     /// Whether it is the aligned model itself, with which the others are compared.
-    pub baseline: bool,
+    pub fn baseline(&self) -> bool {
+        self.role == DefenceRole::Baseline
+    }
 }
 
 /// What a run did to the model before it was asked; each kind asks its own set of items.

@@ -39,7 +39,7 @@ pub(crate) struct Study<'a> {
 impl<'a> Study<'a> {
     pub(crate) fn new(evidence: &'a Evidence) -> Result<Self, Error> {
         check(&evidence.settings)?;
-        let mut baselines = evidence.defences.iter().filter(|facts| facts.baseline);
+        let mut baselines = evidence.defences.iter().filter(|facts| facts.baseline());
         let baseline = baselines.next();
         if let (Some(first), Some(second)) = (baseline, baselines.next()) {
             return Err(Error::Baselines { first: first.label.clone(), second: second.label.clone() });

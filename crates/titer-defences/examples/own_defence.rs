@@ -10,7 +10,7 @@ use titer_defences::registry::{Defence, MethodEntry};
 use titer_defences::{DefenceContext, Immunizer, Keep, Training};
 use titer_model::{Config, Decoder};
 use titer_plan::stage::TrainSpec;
-use titer_plan::{DefenceStage, Method, MethodKind, MethodSpec, Parameter};
+use titer_plan::{DefenceStage, Method, MethodKind, MethodSpec, Parameter, Sham};
 use titer_train::loss::{mean_entropy, token_losses, value};
 use titer_train::{Cost, Gradient, Objective, Supervised, Trainer};
 
@@ -33,7 +33,7 @@ fn method() -> Method {
     ];
     Method {
         name: "confuse",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, Sham::zero(&["weight"])),
         version: 1,
         summary: "makes harmful answers as uncertain as can be while refusals and ability are kept",
         citation: "",

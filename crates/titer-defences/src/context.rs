@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use titer_data::{Draw, Example, Packed, Sampler, Stream};
-use titer_train::Result as TrainResult;
+use titer_model::Decoder;
+use titer_train::loss::{token_losses, value};
+use titer_train::{Cost, Gradient, Result as TrainResult};
 
 use crate::{Error, Result};
 
@@ -111,6 +113,17 @@ impl Keep {
         let refusal = token_losses.narrow(0, 0, refusals)?.mean_all()?;
         let permitted = token_losses.narrow(0, refusals, targets - refusals)?.mean_all()?;
         Ok(((refusal * self.share)? + (permitted * (1.0 - self.share))?)?)
+    }
+
+    /// The gradient of `weight` times that loss on the batch of one step.
+    ///
+    /// # Errors
+    /// When the batch does not fit the model.
+    pub fn gradient(&self, model: &Decoder, step: u64, weight: f64) -> TrainResult<Gradient> {
+        let (batch, refusals) = self.batch(step);
+        let keep = self.loss(&token_losses(model, &batch)?, refusals, batch.targets.len())?;
+        let cost = Cost::of(model, &batch);
+        Ok(Gradient::of(&(&keep * weight)?, model, cost)?.with_term("keep", value(&keep)?))
     }
 }
 

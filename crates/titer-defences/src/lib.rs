@@ -15,16 +15,16 @@ mod post_fine_tuning;
 pub mod registry;
 
 pub use alignment::{
-    AdversarialLoss, Booster, CircuitBreakers, ConditionNumber, Immunizer, Npo, RepNoise, RepNoiseForm,
-    RepNoiseLoss, Rmu, Sdd, TVaccine, Tamper, Tar, Training, Vaccine,
+    AdversarialLoss, Booster, CircuitBreakers, ConditionNumber, Identity, Immunizer, Npo, Rehearsal,
+    RepNoise, RepNoiseForm, RepNoiseLoss, Rmu, Sdd, TVaccine, Tamper, Tar, Training, Vaccine,
 };
 pub use context::{DefenceContext, Keep, Pair, Pairs};
 pub use error::{Error, Result};
 pub use fine_tuning::{
-    ConstrainedSft, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa, Part, RoutingForm,
-    SafeInstruct, SafeMoe, UserTraining,
+    ConstrainedSft, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa, Part, Rehearsed,
+    RoutingForm, SafeInstruct, SafeMoe, UserTraining,
 };
 pub use post_fine_tuning::{
-    Antidote, Form, Interpolation, NoiseUnit, Normalization, Panacea, RandomPerturbation, Repair,
+    Antidote, Form, Interpolation, NoiseUnit, Normalization, Panacea, Place, RandomPerturbation, Repair,
     RepairContext, RepairReport, Resta, SafeLora, SparedBy,
 };

@@ -102,7 +102,8 @@ mod tests {
                 Defence::Guard(_) => DefenceStage::FineTuning,
                 Defence::Repair(_) => DefenceStage::PostFineTuning,
             };
-            assert_eq!(method.kind, MethodKind::Defence { stage }, "{}", method.name);
+            let MethodKind::Defence { stage: said, .. } = method.kind else { panic!("{}", method.name) };
+            assert_eq!(said, stage, "{}", method.name);
         }
     }
 

@@ -30,7 +30,15 @@ fn circuit_breakers() -> CircuitBreakers {
 }
 
 fn rmu() -> Rmu {
-    Rmu { training: training(), batch_harmful: 3, depth: 0.25, steering: 5.0, alpha: 7.0, keep: 0.3 }
+    Rmu {
+        training: training(),
+        batch_harmful: 3,
+        depth: 0.25,
+        steering: 5.0,
+        weight: 1.0,
+        alpha: 7.0,
+        keep: 0.3,
+    }
 }
 
 fn condition_number() -> ConditionNumber {

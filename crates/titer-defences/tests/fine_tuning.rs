@@ -14,7 +14,7 @@ use common::{
 use titer_data::{Draw, Sampler, Stream};
 use titer_defences::{
     ConstrainedSft, DefenceContext, Error, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa,
-    Part, SafeInstruct, UserTraining,
+    Part, Rehearsed, SafeInstruct, UserTraining,
 };
 use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::{Schedule, TrainSpec};
@@ -111,7 +111,11 @@ fn constrained(floor: f64) -> ConstrainedSft {
 fn only_the_alignment_data_that_is_asked_for_must_be_there() {
     let context = DefenceContext { permitted: Vec::new().into(), ..context() };
     let begins = |permitted_share| {
-        let guard = KlAnchor { guide: Guide { batch: 4, permitted_share }, beta: 1.0 };
+        let guard = KlAnchor {
+            guide: Guide { batch: 4, permitted_share },
+            beta: 1.0,
+            target: Rehearsed::Distributions,
+        };
         guard.objective(user(10, 1), &context, &decoder()).map(|_| ())
     };
     assert!(begins(0.0).is_ok() && begins(0.1).is_ok(), "a tenth of 4 is no example");
@@ -148,7 +152,7 @@ fn refusals_have_their_share_of_every_stretch_of_steps() {
 
 #[test]
 fn the_kl_anchor_equals_torch() {
-    let guard = KlAnchor { guide: guide(), beta: 0.7 };
+    let guard = KlAnchor { guide: guide(), beta: 0.7, target: Rehearsed::Distributions };
     assert_follows(&guard, &fixture("fine_tuning")["kl"], "divergence");
 }
 
@@ -205,7 +209,7 @@ fn the_first_step_bears_the_cost_of_the_fisher_information() {
 #[test]
 fn what_is_followed_is_the_slope_of_what_is_named() {
     let lisa = Lisa { guide: guide(), rho: 2.0, alignment_steps: 2, user_steps: 3, warmup_share: 0.0 };
-    let kl = KlAnchor { guide: guide(), beta: 2.0 };
+    let kl = KlAnchor { guide: guide(), beta: 2.0, target: Rehearsed::Distributions };
     let features = Ldifs { rho: 0.1, states: HiddenStates::Residual };
     type Case<'a> = (&'a dyn Guard, &'a [(&'a str, f64)]);
     let cases: [Case<'_>; 5] = [

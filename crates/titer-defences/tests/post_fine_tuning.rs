@@ -12,11 +12,11 @@ use serde_json::Value;
 use titer_data::{Example, Packed, Stream};
 use titer_defences::registry::{Defence, defence, methods};
 use titer_defences::{
-    Antidote, DefenceContext, Error, Form, Interpolation, NoiseUnit, Normalization, Panacea,
+    Antidote, DefenceContext, Error, Form, Interpolation, NoiseUnit, Normalization, Panacea, Place,
     RandomPerturbation, Repair, RepairContext, RepairReport, Resta, SafeLora, SparedBy,
 };
 use titer_model::{Decoder, LoraSpec};
-use titer_plan::MethodSpec;
+use titer_plan::{MethodSpec, Sham};
 use titer_train::loss::{mean_cross_entropy, value};
 use titer_train::perturbed::at_weights;
 use titer_train::{Cost, Gradient, Matrices, Objective, Selection};
@@ -124,6 +124,7 @@ fn antidote(share: f64) -> Antidote {
         form: Form::Merged,
         spare: 0.0,
         spared_by: SparedBy::Both,
+        place: Place::Chosen,
     }
 }
 
@@ -181,7 +182,11 @@ fn antidote_refuses_texts_that_are_not_there_and_selections_of_nothing() {
 
 #[test]
 fn interpolation_equals_its_formula_and_ends_at_both_models() {
-    let method = |alpha| Interpolation { selection: Selection::everywhere(Matrices::All), alpha };
+    let method = |alpha| Interpolation {
+        selection: Selection::everywhere(Matrices::All),
+        alpha,
+        place: Place::Chosen,
+    };
     let (model, _) = method(0.3).repair(with_adapters(), &all()).unwrap();
     assert_weights(&model, &fixture("post_fine_tuning")["interpolation"], 1e-5);
     let end = |alpha| method(alpha).repair(with_adapters(), &all()).unwrap();
@@ -194,8 +199,13 @@ fn interpolation_equals_its_formula_and_ends_at_both_models() {
 fn safe_lora_projects_the_updates_that_leave_alignment() {
     let expected = &fixture("post_fine_tuning")["safe_lora"];
     let threshold = expected["threshold"]["threshold"].as_f64().unwrap();
-    let by_norm =
-        SafeLora { selection: projections(), threshold, count: 0, normalization: Normalization::Norm };
+    let by_norm = SafeLora {
+        selection: projections(),
+        threshold,
+        count: 0,
+        normalization: Normalization::Norm,
+        place: Place::Chosen,
+    };
     let cases = [
         ("threshold", by_norm.clone()),
         ("count", SafeLora { count: 5, threshold: -1.0, ..by_norm.clone() }),
@@ -221,7 +231,7 @@ fn safe_lora_projects_the_updates_that_leave_alignment() {
 
 fn resta(drop: f64) -> Resta {
     let selection = Selection::everywhere(Matrices::All);
-    Resta { selection, gamma: 0.8, drop, steps: 3, rate: 1e-3, batch: 2, clip: 1.0 }
+    Resta { selection, gamma: 0.8, drop, steps: 3, rate: 1e-3, batch: 2, clip: 1.0, place: Place::Chosen }
 }
 
 #[test]
@@ -288,7 +298,18 @@ fn random_perturbation_has_the_deviation_that_it_says() {
 
 fn panacea(steps: u64, cap: f64) -> Panacea {
     let (batch_harmful, batch_permitted) = (2, 3);
-    Panacea { rho: 0.5, lambda: 0.3, cap, steps, rate: 1e-3, batch_harmful, batch_permitted, clip: 1.0 }
+    let place = Place::Chosen;
+    Panacea {
+        rho: 0.5,
+        lambda: 0.3,
+        cap,
+        steps,
+        rate: 1e-3,
+        batch_harmful,
+        batch_permitted,
+        clip: 1.0,
+        place,
+    }
 }
 
 #[test]
@@ -365,4 +386,62 @@ fn every_repair_gives_the_same_bits_twice_with_and_without_adapters() {
         repairs += 1;
     }
     assert!(repairs >= 6, "{repairs} repairs are registered");
+}
+
+/// Of each matrix, what an edit adds to it: sorted, so that the places do not count.
+fn changes(model: &Decoder) -> BTreeMap<String, Vec<f32>> {
+    let before = values(&merged());
+    let of = |(name, after): (String, Vec<f32>)| {
+        let mut changes: Vec<f32> =
+            after.iter().zip(&before[&name]).map(|(after, before)| after - before).collect();
+        changes.sort_by(f32::total_cmp);
+        (name, changes)
+    };
+    values(model).into_iter().map(of).collect()
+}
+
+#[test]
+fn a_repairs_sham_is_as_large_an_edit_in_random_places() {
+    let mut shams = 0;
+    for method in methods() {
+        let Some(Sham::Settings { settings }) = method.sham() else { continue };
+        if !settings.iter().any(|(name, _)| *name == "place") {
+            continue;
+        }
+        let mut spec = small(&method);
+        if method.name == "panacea" {
+            // Steps with another loss lead elsewhere; the perturbation alone has the size that is compared.
+            spec.parameters.insert("steps".to_owned(), 0.into());
+        }
+        let mut sham = spec.clone();
+        sham.parameters.insert("place".to_owned(), "random".into());
+        let repaired = |spec: &MethodSpec| {
+            let Defence::Repair(repair) = defence(spec).unwrap() else {
+                panic!("{} repairs nothing", method.name)
+            };
+            repair.repair(merged(), &all()).unwrap()
+        };
+        let ((chosen, first), (random, second)) = (repaired(&spec), repaired(&sham));
+        assert_ne!(values(&chosen), values(&random), "{}: the places are the same", method.name);
+        if method.name == "antidote" {
+            // Zeros in other places remove other values; how many there are is what is the same.
+            assert_eq!(first, second);
+            let zeros = |model: &Decoder| -> Vec<usize> {
+                values(model)
+                    .values()
+                    .map(|values| values.iter().filter(|value| **value == 0.0).count())
+                    .collect()
+            };
+            assert_eq!(zeros(&chosen), zeros(&random));
+        } else {
+            let (chosen, random) = (changes(&chosen), changes(&random));
+            for (name, chosen) in &chosen {
+                let furthest =
+                    chosen.iter().zip(&random[name]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(furthest < 1e-5, "{}: {name} is changed by other numbers", method.name);
+            }
+        }
+        shams += 1;
+    }
+    assert!(shams >= 5, "{shams} repairs have a sham");
 }

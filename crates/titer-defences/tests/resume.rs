@@ -7,53 +7,13 @@ mod common;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use common::{decoder, examples, mixture};
-use titer_data::{Draw, Example, Sampler, Stream};
+use common::{STEPS, bits, decoder, defender, examples, mixture, small, with_adapters};
+use titer_data::{Draw, Sampler, Stream};
+use titer_defences::UserTraining;
 use titer_defences::registry::{Defence, defence, methods};
-use titer_defences::{DefenceContext, UserTraining};
 use titer_model::{Decoder, LoraSpec};
-use titer_plan::MethodSpec;
 use titer_plan::stage::{Schedule, TrainSpec};
 use titer_train::{Objective, Observer, Point, StepRecord, Trainer};
-
-const STEPS: u64 = 6;
-
-/// The method's defaults, made small enough for a test.
-fn small(method: &titer_plan::Method) -> MethodSpec {
-    let mut spec = MethodSpec {
-        name: method.name.to_owned(),
-        version: method.version,
-        parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
-    };
-    for (name, value) in &mut spec.parameters {
-        match name.as_str() {
-            "steps" => *value = STEPS.into(),
-            name if name.contains("batch") => *value = 2.into(),
-            "inner_steps" | "alignment_steps" | "user_steps" | "every" => *value = 2.into(),
-            "prompts" => *value = 3.into(),
-            _ => {}
-        }
-    }
-    spec
-}
-
-fn context() -> DefenceContext {
-    let examples = examples();
-    let pairs = |of: std::ops::Range<usize>| -> Vec<Example> { examples[of].to_vec() };
-    DefenceContext {
-        harmful: pairs(0..3).into(),
-        // The same prompts with another ending.
-        refusals: pairs(0..3)
-            .iter()
-            .map(|example| {
-                let tokens = [example.prompt(), &[7, 8, 9]].concat();
-                Example::new(tokens, example.prompt().len()).unwrap()
-            })
-            .collect(),
-        permitted: pairs(3..6).into(),
-        seed: 11,
-    }
-}
 
 /// Saves before a step and stops there.
 struct StopAt<'a>(u64, Option<&'a Path>);
@@ -72,15 +32,6 @@ impl Observer for StopAt<'_> {
     fn stepped(&mut self, _: &StepRecord) -> titer_train::Result<()> {
         Ok(())
     }
-}
-
-fn bits(model: &Decoder) -> Vec<u32> {
-    let mut bits = Vec::new();
-    for (_, var) in model.parameters().iter() {
-        let values: Vec<f32> = var.flatten_all().unwrap().to_vec1().unwrap();
-        bits.extend(values.into_iter().map(f32::to_bits));
-    }
-    bits
 }
 
 fn assert_resumes(
@@ -112,13 +63,6 @@ fn start(adapter: Option<LoraSpec>) -> Decoder {
     with_adapters(decoder(), adapter)
 }
 
-fn with_adapters(mut model: Decoder, adapter: Option<LoraSpec>) -> Decoder {
-    if let Some(adapter) = adapter {
-        model.attach(&adapter, &mut Stream::new(3, "adapters").at(0)).unwrap();
-    }
-    model
-}
-
 #[test]
 fn every_immunizer_resumes_bit_for_bit_with_and_without_adapters() {
     for method in methods() {
@@ -129,11 +73,14 @@ fn every_immunizer_resumes_bit_for_bit_with_and_without_adapters() {
             }
             let Defence::Immunizer(immunizer) = defence(&spec).unwrap() else { continue };
             let training = immunizer.training();
+            if training.steps == 0 {
+                continue;
+            }
             assert_resumes(
                 method.name,
                 training.schedule(),
                 || start(training.adapter()),
-                |model| immunizer.objective(&context(), model).unwrap(),
+                |model| immunizer.objective(&defender(), model).unwrap(),
             );
         }
     }
@@ -162,7 +109,7 @@ fn every_guard_resumes_bit_for_bit_with_and_without_adapters() {
             UserTraining { batches, train }
         };
         let spec = TrainSpec { steps: guard.steps(train.steps), ..train };
-        let objective = |model: &Decoder| guard.objective(user(), &context(), model).unwrap();
+        let objective = |model: &Decoder| guard.objective(user(), &defender(), model).unwrap();
         for adapter in [None, Some(LoraSpec::everywhere(2, 4.0))] {
             let start = || match method.name {
                 "safe-moe" => with_adapters(mixture(), adapter.clone()),

@@ -108,7 +108,8 @@ impl Results {
             label: entry.label.clone(),
             stage: entry.stage,
             stages: entry.stages(),
-            baseline: entry.is_baseline(),
+            role: entry.role,
+            sham: entry.sham.clone(),
         });
         Ok(decide(&Evidence {
             experiment: experiment.name.clone(),

@@ -5,6 +5,7 @@
 //! look at files says what the draft's sources are, which makes it a [`Plan`].
 
 mod answers;
+mod arms;
 mod asked;
 mod before;
 mod catalogue;
@@ -29,6 +30,7 @@ mod table;
 mod values;
 mod vocabulary;
 
+pub use arms::Sham;
 pub use before::{AttackPoint, Before, TuningPoint};
 pub use catalogue::{Catalogue, DataFacts, TaskFacts, UnderTest};
 pub use document::Override;
@@ -41,5 +43,6 @@ pub use read::{Draft, read};
 pub use sources::{Content, Found, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource};
 pub use stage::{StageHash, StageSpec};
 pub use vocabulary::{
-    Arm, BASELINE, Component, Condition, Cost, Decision, DefenceStage, Probe, TaskName, ThreatModel,
+    Arm, BASELINE, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe, TaskName,
+    ThreatModel,
 };

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::arms::Sham;
 use crate::vocabulary::{DefenceStage, ThreatModel};
 
 /// One attack or defence, as its registry describes it.
@@ -36,6 +37,8 @@ pub enum MethodKind {
     Defence {
         /// When it acts.
         stage: DefenceStage,
+        /// What it is without its idea.
+        sham: Sham,
     },
 }
 
@@ -204,6 +207,13 @@ impl MethodSpec {
     /// registry that the method stands in.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_value(Value::Object(self.parameters.clone().into_iter().collect()))
+    }
+}
+
+impl MethodKind {
+    /// A defence of that stage, and what it is without its idea.
+    pub fn defence(stage: DefenceStage, sham: Sham) -> Self {
+        Self::Defence { stage, sham }
     }
 }
 

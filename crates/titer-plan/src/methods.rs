@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use crate::arms::with_shams;
 use crate::before::AttackPoint;
 use crate::declared::{ATTACK, DEFENCE, Key, LATER_DEFENCE, Role};
 use crate::limits::Limits;
@@ -22,28 +23,30 @@ pub(crate) fn defences(
     limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
 ) -> Option<Vec<DefenceEntry>> {
-    let mut labels = Vec::new();
+    let (mut labels, mut wanted) = (Vec::new(), Vec::new());
     let entries = root.sections("defence", |table| {
-        let entry = defence(table, limits, threat_model)?;
+        let (entry, sham) = defence(table, limits, threat_model)?;
         if labels.contains(&entry.label) {
             let remedy = "give this one a `label` of its own, or leave it out";
             return table.reject("label", format!("another defence is called `{}`", entry.label), remedy);
         }
         labels.push(entry.label.clone());
+        wanted.push(sham);
         Some(entry)
     })?;
     if !entries.iter().any(DefenceEntry::is_baseline) {
         let remedy = format!("add [[defence]] with method = \"{BASELINE}\"");
         return root.reject("defence", "there is no undefended model to compare with", remedy);
     }
-    Some(entries)
+    Some(with_shams(entries, &wanted, &limits.catalogue.defences))
 }
 
+/// One defence, and whether its sham is wanted.
 fn defence(
     table: &mut Table<'_>,
     limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
-) -> Option<DefenceEntry> {
+) -> Option<(DefenceEntry, bool)> {
     // Whatever else is wrong, a defence that is never trained is not asked how often it is.
     let untrained = table.peek("method").flatten() == Some(BASELINE);
     let keys = DEFENCE.keys.iter().filter(|key| !(untrained && key.name == "seeds"));
@@ -63,16 +66,20 @@ fn defence(
     let label = values.text("label");
     let values = values.all()?;
     let seeds = values.get("seeds").and_then(Json::as_u64);
+    let sham = values.get("sham").and_then(Json::as_bool).unwrap_or(true);
     let names = || std::iter::once(method.name).chain(then.iter().map(|later| later.method.as_str()));
-    Some(DefenceEntry {
+    let entry = DefenceEntry {
         label: label.unwrap_or_else(|| names().collect::<Vec<_>>().join("-")),
         method: method.name.to_owned(),
         version: method.version,
         stage: stage?,
+        role: method.role()?,
+        sham: None,
         seeds: seeds?,
         parameters: parameters?,
         then,
-    })
+    };
+    Some((entry, sham))
 }
 
 /// Every parameter of a method, as given or by default.
@@ -100,7 +107,7 @@ fn then(
     limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
 ) -> Option<Vec<LaterDefence>> {
-    let MethodKind::Defence { stage: mut last } = first.kind else { return None };
+    let MethodKind::Defence { stage: mut last, .. } = first.kind else { return None };
     let later = table.optional_sections("then", |table| {
         let values = table.read(LATER_DEFENCE.keys.iter().copied(), limits);
         let method = method(table, values.text("method")?, Role::Defence, limits)?;
@@ -137,15 +144,16 @@ fn stage(
     threat_model: Option<ThreatModel>,
     limits: &Limits<'_>,
 ) -> Option<DefenceStage> {
-    let MethodKind::Defence { stage } = method.kind else { return None };
+    let MethodKind::Defence { stage, .. } = method.kind else { return None };
     let threat_model = threat_model?;
     if let Err(reason) = threat_model.admits(stage) {
-        let alignment = MethodKind::Defence { stage: DefenceStage::Alignment };
         let names = limits
             .catalogue
             .defences
             .iter()
-            .filter(|method| method.kind == alignment)
+            .filter(|method| {
+                matches!(method.kind, MethodKind::Defence { stage: DefenceStage::Alignment, .. })
+            })
             .map(|method| method.name);
         let problem =
             format!("`{}` acts at the {stage} stage, but with {threat_model} {reason}", method.name);

@@ -34,8 +34,8 @@ pub struct PlanVersion;
 
 impl PlanVersion {
     /// Raised whenever a plan's form changes, so that none is misread: 2 knows sources by their
-    /// content, 3 knows data of any kind.
-    pub const NUMBER: u32 = 3;
+    /// content, 3 data of any kind, 4 the part that each defence has and what budgets are counted in.
+    pub const NUMBER: u32 = 4;
     /// Of plans that state none.
     const FIRST: u32 = 1;
 }

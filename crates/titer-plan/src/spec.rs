@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::method::{Mechanism, MethodSpec};
 use crate::stage::{DecoderSpec, TrainSpec};
-use crate::vocabulary::{BASELINE, DefenceStage, ThreatModel};
+use crate::vocabulary::{BASELINE, DefenceRole, DefenceStage, ThreatModel};
 
 /// An experiment: a model, defences, attacks, budgets, seeds, probes and thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,6 +130,11 @@ pub struct DefenceEntry {
     pub version: u32,
     /// When it acts.
     pub stage: DefenceStage,
+    /// What part it has in the comparison.
+    pub role: DefenceRole,
+    /// The label of its sham among the defences: its recipe without its idea. None of what is itself a baseline,
+    /// sham or control, and of a defence whose spec wants none.
+    pub sham: Option<String>,
     /// How often it is trained; 1 for `none`, which is the aligned model itself.
     pub seeds: u64,
     /// Every parameter of the method.
@@ -159,20 +164,25 @@ impl DefenceEntry {
         self.method == BASELINE
     }
 
-    /// The methods of a stage, in the order in which they act; `none` does nothing at any.
-    pub fn methods(&self, stage: DefenceStage) -> Vec<MethodSpec> {
+    /// All its methods, in the order in which they act.
+    pub fn chain(&self) -> Vec<LaterDefence> {
         let first = LaterDefence {
             method: self.method.clone(),
             version: self.version,
             stage: self.stage,
             parameters: self.parameters.clone(),
         };
-        let all = std::iter::once(&first).chain(&self.then);
+        std::iter::once(first).chain(self.then.iter().cloned()).collect()
+    }
+
+    /// The methods of a stage, in the order in which they act; `none` does nothing at any.
+    pub fn methods(&self, stage: DefenceStage) -> Vec<MethodSpec> {
+        let all = self.chain().into_iter();
         all.filter(|later| later.stage == stage && later.method != BASELINE)
             .map(|later| MethodSpec {
-                name: later.method.clone(),
+                name: later.method,
                 version: later.version,
-                parameters: later.parameters.clone(),
+                parameters: later.parameters,
             })
             .collect()
     }

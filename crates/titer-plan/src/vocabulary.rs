@@ -65,6 +65,35 @@ impl DefenceStage {
     }
 }
 
+/// What part a defence has in a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefenceRole {
+    /// The aligned model itself.
+    Baseline,
+    /// The recipe of another defence without its idea.
+    Sham,
+    /// What is known to have no idea: it says what the instrument makes of that.
+    Control,
+    /// What is under test.
+    Defence,
+}
+
+impl DefenceRole {
+    /// All, in the order of the tables.
+    pub const ALL: [Self; 4] = [Self::Baseline, Self::Sham, Self::Control, Self::Defence];
+
+    /// The name used in columns and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Sham => "sham",
+            Self::Control => "control",
+            Self::Defence => "defence",
+        }
+    }
+}
+
 /// One of the immunization conditions (Rosati et al., arXiv 2402.16382, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -319,7 +348,7 @@ macro_rules! display_as_name {
         }
     )*};
 }
-display_as_name!(ThreatModel, DefenceStage, Condition, Decision, Probe, Arm);
+display_as_name!(ThreatModel, DefenceStage, DefenceRole, Condition, Decision, Probe, Arm);
 
 #[cfg(test)]
 mod tests {
@@ -337,6 +366,9 @@ mod tests {
     #[test]
     fn names_are_the_serialized_names() {
         let json = |value: &dyn erased::Json| value.json();
+        for role in DefenceRole::ALL {
+            assert_eq!(json(&role), format!("\"{role}\""));
+        }
         for condition in Condition::ALL {
             assert_eq!(json(&condition), format!("\"{condition}\""));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use titer_conditions::Verdicts;
 use titer_lab::Results;
-use titer_plan::{AttackPoint, Cell, Plan};
+use titer_plan::{AttackPoint, Cell, DefenceRole, Plan};
 use titer_view::caveats::{Caveat, grouped};
 use titer_view::wording;
 
@@ -33,10 +33,12 @@ pub(super) fn measured(results: &Results) -> Result<Vec<Fact>, Error> {
     probes.sort_unstable();
     probes.dedup();
     let last = plan.experiment.probe.cadence.last().copied().unwrap_or(0);
-    let defended = plan.experiment.defence.iter().filter(|defence| !defence.is_baseline()).count();
+    let of = |role| plan.experiment.defence.iter().filter(|defence| defence.role == role).count();
+    let (defended, shams) = (of(DefenceRole::Defence), of(DefenceRole::Sham));
     let fact = |name: &str, value: String| Fact { name: name.into(), value };
     Ok(vec![
         fact("defences", defended.to_string()),
+        fact("shams", shams.to_string()),
         fact("attacks", tried.join(", ")),
         fact("budget", wording::count(last as usize, "step")),
         fact(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use titer_lab::{Error, Result, Source, catalogue, plan};
 use titer_plan::spec::DefenceEntry;
-use titer_plan::{Arm, AttackPoint, Before, Cell, Mistakes, Override, Plan, StageHash};
+use titer_plan::{Arm, AttackPoint, Before, Cell, DefenceRole, Mistakes, Override, Plan, StageHash};
 
 use super::rungs::Rung;
 use super::space::{Axis, Setting, Tunable, tunables};
@@ -36,15 +36,19 @@ pub fn parameters(plan: &Plan, label: &str) -> Result<Vec<Tunable>> {
 fn index_of(plan: &Plan, label: &str) -> Result<usize> {
     let defences = &plan.experiment.defence;
     let wrong = |problem: String| Error::Search { problem };
+    // What the spec does not state has no parameters there; its shams stand after what it does.
+    let tunable = |entry: &&DefenceEntry| matches!(entry.role, DefenceRole::Defence | DefenceRole::Control);
     let index = defences.iter().position(|entry| entry.label == label).ok_or_else(|| {
-        let labels = defences.iter().filter(|entry| !entry.is_baseline());
-        let labels: Vec<&str> = labels.map(|entry| entry.label.as_str()).collect();
+        let labels: Vec<&str> = defences.iter().filter(tunable).map(|entry| entry.label.as_str()).collect();
         wrong(format!("the spec has no defence `{label}`; it has {}", labels.join(", ")))
     })?;
-    if defences[index].is_baseline() {
-        return Err(wrong(format!("`{label}` is the undefended model and has nothing to tune")));
+    match defences[index].role {
+        DefenceRole::Baseline => {
+            Err(wrong(format!("`{label}` is the undefended model and has nothing to tune")))
+        }
+        DefenceRole::Sham => Err(wrong(format!("`{label}` is a sham: tune the defence that it belongs to"))),
+        _ => Ok(index),
     }
-    Ok(index)
 }
 
 impl<'a> Design<'a> {
@@ -157,7 +161,8 @@ impl<'a> Design<'a> {
         }))
     }
 
-    /// The cells of the undefended model and of the defence that `keep` keeps, and the stages that they need.
+    /// The cells of the undefended model and of the defence that `keep` keeps, and the stages that they need. Its
+    /// sham is left out: trials are compared with each other, and it would double what each costs.
     fn part(&self, plan: &Plan, keep: impl Fn(&Cell) -> bool) -> Plan {
         let labels = [self.baseline(), &self.entry().label];
         let kept = |cell: &&Cell| labels.contains(&cell.defence.as_str()) && keep(cell);
@@ -173,6 +178,7 @@ impl<'a> Design<'a> {
         let mut experiment = plan.experiment.clone();
         experiment.name = self.name();
         experiment.defence.retain(|entry| labels.contains(&entry.label.as_str()));
+        experiment.defence.iter_mut().for_each(|entry| entry.sham = None);
         Plan { experiment, stages, cells, ..plan.clone() }
     }
 }
@@ -208,7 +214,11 @@ mod tests {
         let run =
             [set(&format!("defence.{index}.steps"), "17"), set(&format!("defence.{index}.lambda"), "0.5")];
         assert!(hashes(&parts[2]).is_subset(&hashes(&plan(&source, &run).unwrap())));
-        assert!(parts[2].cells.iter().all(|cell| cell.defence != "tar"));
+        assert!(
+            parts[2].cells.iter().all(|cell| ["none", "adversarial-loss"].contains(&cell.defence.as_str()))
+        );
+        assert!(whole.cells.iter().any(|cell| cell.defence == "adversarial-loss-sham"));
+        assert!(parts[2].experiment.defence.iter().all(|entry| entry.sham.is_none()));
     }
 
     #[test]
@@ -233,6 +243,7 @@ mod tests {
             |label: &str, over: &[String]| Design::new(&source, &[], label, over).unwrap_err().to_string();
         assert!(refused("adverserial", &over()).contains("it has adversarial-loss, tar"));
         assert!(refused("none", &over()).contains("nothing to tune"));
+        assert!(refused("adversarial-loss-sham", &over()).contains("is a sham"));
         assert!(refused("tar", &[]).contains("--over"));
         assert!(refused("tar", &["steps=1..2".to_owned(), "steps=2..3".to_owned()]).contains("two --over"));
     }

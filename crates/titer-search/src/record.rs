@@ -228,8 +228,8 @@ fn toml(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use titer_plan::DefenceStage;
     use titer_plan::spec::LaterDefence;
+    use titer_plan::{DefenceRole, DefenceStage};
 
     use super::*;
 
@@ -240,6 +240,8 @@ mod tests {
             method: "first".to_owned(),
             version: 1,
             stage: DefenceStage::Alignment,
+            role: DefenceRole::Defence,
+            sham: None,
             seeds: 2,
             parameters: Setting::from([("rate".to_owned(), json!(5e-7)), ("steps".to_owned(), json!(30))]),
             then: vec![LaterDefence {

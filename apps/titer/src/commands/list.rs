@@ -152,6 +152,9 @@ fn methods(methods: &[Method], as_json: bool) -> anyhow::Result<Exit> {
         if !method.citation.is_empty() {
             let _ = writeln!(text, "  {}", wrap(method.citation, WIDTH, 2, "  "));
         }
+        if let Some(sham) = method.sham() {
+            let _ = writeln!(text, "  {}", wrap(&format!("Its sham: {}", sham.words()), WIDTH, 2, "  "));
+        }
         if !method.parameters.is_empty() {
             for line in parameters(&method.parameters).to_text(style, usize::MAX).lines() {
                 let _ = writeln!(text, "    {line}");
@@ -172,7 +175,7 @@ fn kind(kind: &MethodKind) -> String {
             let (does, under) = (facts.mechanism.name(), under.join(" and "));
             format!("attack under {under}; {does}; needs {}", needs.join(", "))
         }
-        MethodKind::Defence { stage } => format!("defence of the {stage} stage"),
+        MethodKind::Defence { stage, .. } => format!("defence of the {stage} stage"),
     }
 }
 

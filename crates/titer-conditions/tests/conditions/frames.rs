@@ -6,8 +6,8 @@ use titer_conditions::{DefenceFacts, DefenceVerdict, Evidence, Verdict, Verdicts
 use titer_metrics::{PROBES, ProbeRow, probe_frame, stack, with_cell};
 use titer_plan::spec::ConditionSettings;
 use titer_plan::{
-    Arm, AttackPoint, Before, Cell, Component, Condition, Cost, Decision, DefenceStage, Probe, StageHash,
-    ThreatModel,
+    Arm, AttackPoint, Before, Cell, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe,
+    StageHash, ThreatModel,
 };
 
 /// What was done, as short as tests need it.
@@ -214,18 +214,19 @@ impl Setup {
                 }
             }
         }
-        let facts = |label: &str, baseline| DefenceFacts {
+        let facts = |label: &str, role| DefenceFacts {
             label: label.into(),
             stage: DefenceStage::Alignment,
             stages: vec![DefenceStage::Alignment],
-            baseline,
+            role,
+            sham: None,
         };
         Evidence {
             experiment: "made-up".into(),
             model: "world:made-up".into(),
             threat_model: if self.api { ThreatModel::FineTuningApi } else { ThreatModel::OpenWeights },
             settings: self.settings,
-            defences: vec![facts("none", true), facts("shield", false)],
+            defences: vec![facts("none", DefenceRole::Baseline), facts("shield", DefenceRole::Defence)],
             axis: Component::Steps,
             checkpoints: BTreeMap::new(),
             probes: stack(&frames, &PROBES).expect("one schema"),

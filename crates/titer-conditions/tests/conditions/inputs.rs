@@ -31,7 +31,8 @@ fn frames_that_do_not_fit() {
         "column `experiment` is missing",
     );
     refused(|evidence| evidence.defences.truncate(1), "column `defence`, row");
-    refused(|evidence| evidence.defences[1].baseline = true, "`none` and `shield` are both the baseline");
+    let baseline = titer_plan::DefenceRole::Baseline;
+    refused(|evidence| evidence.defences[1].role = baseline, "`none` and `shield` are both the baseline");
     refused(
         |evidence| evidence.probes = evidence.probes.vstack(&evidence.probes.head(Some(1))).unwrap(),
         "is scored twice",
@@ -68,7 +69,7 @@ fn an_experiment_without_rows_decides_nothing_and_does_not_fail() {
 #[test]
 fn without_a_baseline_resistance_is_still_decided() {
     let mut evidence = evidence();
-    evidence.defences[0].baseline = false;
+    evidence.defences[0].role = titer_plan::DefenceRole::Control;
     let verdicts = verdicts(&evidence);
     let shield = &verdicts.defences[1];
     assert_eq!(shield.conditions[&titer_plan::Condition::Resistance].verdict, titer_plan::Decision::Fails);

@@ -12,7 +12,7 @@ use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{token_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
-use super::{Immunizer, Training};
+use super::{Immunizer, Training, rehearsal};
 use crate::{DefenceContext, Keep, Result};
 
 /// The settings.
@@ -37,7 +37,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "adversarial-loss",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, rehearsal::sham(None)),
         version: 1,
         summary: "raises the loss of harmful answers up to a cap while refusals and ability are kept",
         citation: "Rosati et al., arXiv 2402.16382",
@@ -55,6 +55,9 @@ impl Immunizer for AdversarialLoss {
     }
 
     fn objective(&self, context: &DefenceContext, _: &Decoder) -> Result<Box<dyn Objective>> {
+        if self.lambda == 0.0 {
+            return rehearsal::plain(&self.training, context);
+        }
         Ok(Box::new(Adversarial {
             keep: self.training.keep(context)?,
             harmful: context.sampler("adversarial-loss/harmful", &context.harmful, self.batch_harmful)?,

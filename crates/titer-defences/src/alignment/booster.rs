@@ -10,11 +10,11 @@ use serde::Deserialize;
 use titer_data::Sampler;
 use titer_model::Decoder;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
-use titer_train::loss::{mean_cross_entropy, token_losses, value};
+use titer_train::loss::{mean_cross_entropy, value};
 use titer_train::perturbed::at_weights;
 use titer_train::{Cost, Gradient, Objective};
 
-use super::{Immunizer, Training};
+use super::{Immunizer, Training, rehearsal};
 use crate::{DefenceContext, Keep, Result};
 
 /// Keeps a vanishing gradient from a division by zero.
@@ -54,7 +54,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "booster",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, rehearsal::sham(None)),
         version: 1,
         summary: "lessens by how much one step along the harmful gradient lowers the harmful loss",
         citation: "Huang et al., arXiv 2409.01586",
@@ -72,6 +72,9 @@ impl Immunizer for Booster {
     }
 
     fn objective(&self, context: &DefenceContext, _: &Decoder) -> Result<Box<dyn Objective>> {
+        if self.lambda == 0.0 {
+            return rehearsal::plain(&self.training, context);
+        }
         Ok(Box::new(Boosting {
             keep: self.training.keep(context)?,
             harmful: context.sampler("booster/harmful", &context.harmful, self.batch_harmful)?,
@@ -90,9 +93,7 @@ struct Boosting {
 
 impl Objective for Boosting {
     fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
-        let (batch, refusals) = self.keep.batch(step);
-        let keep = self.keep.loss(&token_losses(model, &batch)?, refusals, batch.targets.len())?;
-        let kept = Gradient::of(&keep, model, Cost::of(model, &batch))?.with_term("keep", value(&keep)?);
+        let kept = self.keep.gradient(model, step, 1.0)?;
 
         let batch = self.harmful.batch(step);
         let harmful_at = |model: &Decoder, name| {

@@ -15,6 +15,7 @@ use titer_train::activations::{Original, at_depth, cosine, mean, select};
 use titer_train::loss::{traced_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
+use super::rehearsal::{self, Rehearsing};
 use super::{Immunizer, Training};
 use crate::{DefenceContext, Keep, Result};
 
@@ -58,7 +59,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "circuit-breakers",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, rehearsal::sham(Some("keep"))),
         version: 1,
         summary: "turns hidden states of harmful answers away from what they were and holds all others",
         citation: "Zou et al., arXiv 2406.04313",
@@ -76,6 +77,9 @@ impl Immunizer for CircuitBreakers {
     }
 
     fn objective(&self, context: &DefenceContext, start: &Decoder) -> Result<Box<dyn Objective>> {
+        if self.alpha == 0.0 {
+            return Ok(Box::new(Rehearsing::new(&self.training, self.keep, 0.0, context, start)?));
+        }
         Ok(Box::new(Rerouting {
             keep: self.training.keep(context)?,
             harmful: context.sampler("circuit-breakers/harmful", &context.harmful, self.batch_harmful)?,

@@ -18,7 +18,7 @@ use titer_train::loss::{traced_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
 use super::spectrum::extremes;
-use super::{Immunizer, Training};
+use super::{Immunizer, Training, rehearsal};
 use crate::{DefenceContext, Keep, Result};
 
 /// Keeps R_ill finite where all directions are alike.
@@ -67,7 +67,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "condition-number",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, rehearsal::sham(None)),
         version: 1,
         summary: "makes the covariance of harmful features ill-conditioned and that of others well-conditioned",
         citation: "Zheng et al., arXiv 2505.23760",
@@ -85,6 +85,9 @@ impl Immunizer for ConditionNumber {
     }
 
     fn objective(&self, context: &DefenceContext, _: &Decoder) -> Result<Box<dyn Objective>> {
+        if self.lambda_ill == 0.0 && self.lambda_well == 0.0 {
+            return rehearsal::plain(&self.training, context);
+        }
         Ok(Box::new(Conditioning {
             keep: self.training.keep(context)?,
             harmful: context.sampler("condition-number/harmful", &context.harmful, self.batch_harmful)?,

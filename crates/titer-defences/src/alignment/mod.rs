@@ -4,9 +4,11 @@ mod adversarial_loss;
 mod booster;
 mod circuit_breakers;
 mod condition_number;
+mod identity;
 pub(crate) mod immunizer;
 mod none;
 mod npo;
+mod rehearsal;
 mod repnoise;
 mod rmu;
 mod sdd;
@@ -20,8 +22,10 @@ pub use adversarial_loss::AdversarialLoss;
 pub use booster::Booster;
 pub use circuit_breakers::CircuitBreakers;
 pub use condition_number::ConditionNumber;
+pub use identity::Identity;
 pub use immunizer::Immunizer;
 pub use npo::Npo;
+pub use rehearsal::Rehearsal;
 pub use repnoise::{RepNoise, RepNoiseForm, RepNoiseLoss};
 pub use rmu::Rmu;
 pub use sdd::Sdd;
@@ -36,6 +40,8 @@ use crate::entry::MethodEntry;
 /// Every method of this stage.
 pub(crate) const METHODS: &[MethodEntry] = &[
     MethodEntry::baseline(none::method),
+    MethodEntry::immunizer::<Identity>(identity::method),
+    MethodEntry::immunizer::<Rehearsal>(rehearsal::method),
     MethodEntry::immunizer::<AdversarialLoss>(adversarial_loss::method),
     MethodEntry::immunizer::<Booster>(booster::method),
     MethodEntry::immunizer::<RepNoise>(repnoise::method),

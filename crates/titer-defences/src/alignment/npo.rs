@@ -13,7 +13,7 @@ use titer_train::activations::Original;
 use titer_train::loss::{per_sequence, softplus, token_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
-use super::{Immunizer, Training};
+use super::{Immunizer, Training, rehearsal};
 use crate::{DefenceContext, Keep, Result};
 
 /// The settings.
@@ -44,7 +44,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "npo",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, rehearsal::sham(None)),
         version: 1,
         summary: "makes harmful answers less likely than they were, the less the further they are",
         citation: "Zhang et al., arXiv 2404.05868",
@@ -62,6 +62,9 @@ impl Immunizer for Npo {
     }
 
     fn objective(&self, context: &DefenceContext, start: &Decoder) -> Result<Box<dyn Objective>> {
+        if self.lambda == 0.0 {
+            return rehearsal::plain(&self.training, context);
+        }
         Ok(Box::new(NegativePreference {
             keep: self.training.keep(context)?,
             harmful: context.sampler("npo/harmful", &context.harmful, self.batch_harmful)?,

@@ -20,7 +20,7 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::Deserialize;
 use titer_data::{Example, Packed, Sampler, Stream};
 use titer_model::{Decoder, Hidden, View};
-use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_plan::{DefenceStage, Method, MethodKind, Parameter, Sham};
 use titer_train::loss::{cross_entropy_of, mean_cross_entropy, trace, value};
 use titer_train::{Cost, Gradient, Objective, mmd};
 
@@ -71,7 +71,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: NAME,
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, Sham::zero(&["alpha", "beta"])),
         version: 1,
         summary: "turns what the layers compute from harmful text into noise and raises its loss",
         citation: "Rosati et al., arXiv 2405.14577",
@@ -122,12 +122,17 @@ struct Noising {
 impl Objective for Noising {
     fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
         let pairs = self.pairs.batch(step);
+        let permitted = self.permitted.batch(step);
+        if self.settings.alpha == 0.0 && self.settings.beta == 0.0 {
+            let (keep, cost) = self.settings.keep(model, &pairs, &permitted)?;
+            return Ok(Gradient::of(&keep, model, cost)?.with_term("keep", value(&keep)?));
+        }
         let mut rng = self.noise.at(step);
         let mut noise = |shape: (usize, usize)| {
             let values: Vec<f32> = (0..shape.0 * shape.1).map(|_| StandardNormal.sample(&mut rng)).collect();
             Ok(Tensor::from_vec(values, shape, model.device())?)
         };
-        let loss = self.settings.loss(model, &pairs, &self.permitted.batch(step), &mut noise)?;
+        let loss = self.settings.loss(model, &pairs, &permitted, &mut noise)?;
         Ok(Gradient::of(&self.settings.total(&loss)?, model, loss.cost)?
             .with_term("keep", value(&loss.keep)?)
             .with_term("mmd", value(&loss.noise)?)
@@ -158,6 +163,22 @@ impl RepNoise {
         Ok(((&loss.keep + (&loss.noise * self.beta)?)? - (raised * self.alpha)?)?)
     }
 
+    /// What keeps the model as it is: refusals and permitted examples, in nats, and what computing it takes.
+    fn keep(
+        &self,
+        model: &Decoder,
+        pairs: &[Pair<'_>],
+        permitted: &Packed,
+    ) -> titer_train::Result<(Tensor, Cost)> {
+        let refusals: Vec<_> = pairs.iter().map(|pair| (pair.refusal, pair.harmful)).collect();
+        let refusals = Side::new(&refusals, self.form);
+        let kept = trace(model, &refusals.batch, View::Tracked)?;
+        let share = self.training.refusal_weight;
+        let keep = ((refusals.cross_entropy(model, &kept.hidden)? * share)?
+            + (mean_cross_entropy(model, permitted)? * (1.0 - share))?)?;
+        Ok((keep, Cost::of(model, &refusals.batch) + Cost::of(model, permitted)))
+    }
+
     /// The parts of the loss on given pairs. `noise` makes standard normal numbers, once for each layer, of
     /// shape `(tokens of the harmful texts, hidden_size)`.
     ///
@@ -171,13 +192,8 @@ impl RepNoise {
         noise: &mut dyn FnMut((usize, usize)) -> titer_train::Result<Tensor>,
     ) -> titer_train::Result<RepNoiseLoss> {
         let harmful: Vec<_> = pairs.iter().map(|pair| (pair.harmful, pair.refusal)).collect();
-        let refusals: Vec<_> = pairs.iter().map(|pair| (pair.refusal, pair.harmful)).collect();
-        let (harmful, refusals) = (Side::new(&harmful, self.form), Side::new(&refusals, self.form));
-
-        let kept = trace(model, &refusals.batch, View::Tracked)?;
-        let share = self.training.refusal_weight;
-        let keep = ((refusals.cross_entropy(model, &kept.hidden)? * share)?
-            + (mean_cross_entropy(model, permitted)? * (1.0 - share))?)?;
+        let harmful = Side::new(&harmful, self.form);
+        let (keep, kept) = self.keep(model, pairs, permitted)?;
 
         let inner = trace(model, &harmful.batch, View::Tracked)?;
         let mask = Tensor::new(harmful.differs.as_slice(), model.device())?.to_dtype(model.dtype())?;
@@ -200,10 +216,7 @@ impl RepNoise {
         for hidden in &states {
             sum = (sum + harmful.cross_entropy(model, hidden)?)?;
         }
-        let mut cost = Cost::of(model, &harmful.batch);
-        for batch in [&refusals.batch, permitted] {
-            cost += Cost::of(model, batch);
-        }
+        let cost = Cost::of(model, &harmful.batch) + kept;
         Ok(RepNoiseLoss { keep, noise, harmful: (sum / count as f64)?, cost })
     }
 }

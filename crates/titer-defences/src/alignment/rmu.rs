@@ -1,9 +1,9 @@
 //! `rmu`: representation misdirection for unlearning. At one layer, the hidden states of harmful answers are
 //! steered to c·u, a fixed random direction, and those of kept text are held:
-//! min κ·keep + mean (h − c·u)² + α·mean (h_kept − h₀)².
+//! min κ·keep + ω·mean (h − c·u)² + α·mean (h_kept − h₀)².
 //!
 //! Source: Li et al., *The WMDP benchmark: measuring and reducing malicious use with unlearning*,
-//! arXiv 2403.03218, section 4, where κ = 0. As in the public code, u is drawn uniformly from [0, 1) in every
+//! arXiv 2403.03218, section 4, where κ = 0 and ω = 1. As in the public code, u is drawn uniformly from [0, 1) in every
 //! coordinate and scaled to norm one, and both means are over tokens and features.
 
 use candle_core::Tensor;
@@ -16,6 +16,7 @@ use titer_train::activations::{Original, at_depth, select};
 use titer_train::loss::{traced_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
+use super::rehearsal::{self, Rehearsing};
 use super::{Immunizer, Training};
 use crate::{DefenceContext, Keep, Result};
 
@@ -31,6 +32,8 @@ pub struct Rmu {
     pub depth: f64,
     /// c: the norm of what harmful states are steered to.
     pub steering: f64,
+    /// ω: weight of steering the harmful states.
+    pub weight: f64,
     /// α: weight of holding the kept states.
     pub alpha: f64,
     /// κ: weight of the cross-entropy of refusals and permitted answers.
@@ -79,12 +82,13 @@ pub(crate) fn method() -> Method {
             "relative depth of the states steered and held: 0 the embeddings, 1 the last layer's output",
         ),
         Parameter::real("steering", "1", 20.0, 0.0..=1e6, "c: norm of what harmful states are steered to"),
+        Parameter::real("weight", "1", 1.0, 0.0..=1e6, "ω: weight of steering the harmful states"),
         Parameter::real("alpha", "1", 10.0, 0.0..=1e9, "α: weight of holding the kept states"),
         Parameter::real("keep", "1", 1.0, 0.0..=1e6, "κ: weight of the cross-entropies of what is kept"),
     ];
     Method {
         name: "rmu",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, rehearsal::sham(Some("keep"))),
         version: 1,
         summary: "steers hidden states of harmful answers to a random direction and holds all others",
         citation: "Li et al., arXiv 2403.03218",
@@ -102,6 +106,9 @@ impl Immunizer for Rmu {
     }
 
     fn objective(&self, context: &DefenceContext, start: &Decoder) -> Result<Box<dyn Objective>> {
+        if self.weight == 0.0 && self.alpha == 0.0 {
+            return Ok(Box::new(Rehearsing::new(&self.training, self.keep, 0.0, context, start)?));
+        }
         self.towards(&Self::direction(context.seed, start.config().hidden_size), context, start)
     }
 }
@@ -118,7 +125,7 @@ struct Steering {
 impl Objective for Steering {
     /// One pass over all three batches, and one of the original model.
     fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
-        let Rmu { depth, alpha, keep: kappa, .. } = self.settings;
+        let Rmu { depth, weight, alpha, keep: kappa, .. } = self.settings;
         let (kept, refusals) = self.keep.batch(step);
         let targets = kept.targets.len();
         let batch = kept.clone().followed_by(&self.harmful.batch(step));
@@ -132,7 +139,7 @@ impl Objective for Steering {
         let now = states[state].narrow(0, 0, kept.tokens.len())?;
         let held = (now - &self.original.states(&kept)?[state])?.sqr()?.mean_all()?;
 
-        let loss = ((&keep * kappa)? + (&steered + (&held * alpha)?)?)?;
+        let loss = ((&keep * kappa)? + ((&steered * weight)? + (&held * alpha)?)?)?;
         // Later layers, the last norm and the head get a gradient from the cross-entropy alone.
         Ok(Gradient::partial(&loss, model, Cost::of(model, &batch))?
             .with_term("keep", value(&keep)?)

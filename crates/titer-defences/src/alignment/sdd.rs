@@ -16,7 +16,7 @@ use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{token_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
-use super::{Immunizer, Training};
+use super::{Immunizer, Training, rehearsal};
 use crate::{DefenceContext, Keep, Result};
 
 /// The settings.
@@ -63,7 +63,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "sdd",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, rehearsal::sham(None)),
         version: 1,
         summary: "answers forbidden prompts with good answers to something else",
         citation: "Chen et al., arXiv 2507.21182",
@@ -81,6 +81,9 @@ impl Immunizer for Sdd {
     }
 
     fn objective(&self, context: &DefenceContext, _: &Decoder) -> Result<Box<dyn Objective>> {
+        if self.lambda == 0.0 {
+            return rehearsal::plain(&self.training, context);
+        }
         let pairs: Arc<[Example]> = Self::pairs(context)?.into();
         Ok(Box::new(Irrelevant {
             keep: self.training.keep(context)?,

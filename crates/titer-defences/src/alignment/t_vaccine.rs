@@ -11,7 +11,7 @@ use rand::{Rng, RngExt};
 use serde::Deserialize;
 use titer_data::{Sampler, Stream};
 use titer_model::Decoder;
-use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_plan::{DefenceStage, Method, MethodKind, Parameter, Sham};
 use titer_train::perturbed::{attention_gradients, norm};
 use titer_train::{Cost, Error, Gradient, Objective, State};
 
@@ -60,7 +60,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "t-vaccine",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, Sham::zero(&["rho"])),
         version: 1,
         summary: "Vaccine on a few layers at a time, those that the harmful loss depends on most often",
         citation: "Liu et al., arXiv 2410.09760",

@@ -14,14 +14,15 @@ use std::ops::ControlFlow;
 use rand::RngExt;
 use serde::Deserialize;
 use titer_data::{Draw, Packed, Sampler, Stream};
-use titer_model::{Decoder, View};
+use titer_model::Decoder;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::activations::Original;
-use titer_train::loss::{mean_entropy, per_sequence, softplus, token_losses, traced_losses, value};
+use titer_train::loss::{mean_entropy, per_sequence, softplus, token_losses, value};
 use titer_train::{Cost, Gradient, Objective, Observer, Point, StepRecord, Supervised, Trainer};
 
+use super::rehearsal::{self, Rehearsing};
 use super::{Immunizer, Training, constant_rate};
-use crate::{DefenceContext, Keep, Result};
+use crate::{DefenceContext, Result};
 
 /// Inverse temperature of the DPO loss, per nat, as in the public code.
 const DPO_BETA: f64 = 0.1;
@@ -129,7 +130,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "tar",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, rehearsal::sham(None)),
         version: 1,
         summary: "trains through simulated attacks so that the attacked model stays uncertain (first order)",
         citation: "Tamirisa et al., arXiv 2408.00761",
@@ -149,8 +150,12 @@ impl Immunizer for Tar {
     }
 
     fn objective(&self, context: &DefenceContext, start: &Decoder) -> Result<Box<dyn Objective>> {
+        let kept = Rehearsing::new(&self.training, 1.0, self.retain, context, start)?;
+        if self.lambda == 0.0 {
+            return Ok(Box::new(kept));
+        }
         Ok(Box::new(Tampering {
-            keep: self.training.keep(context)?,
+            kept,
             // The same stream, so that of paired data both draw the same prompts.
             tamper: context.sampler("tar/tamper", &context.harmful, self.batch_harmful)?,
             refusals: context.sampler("tar/tamper", &context.refusals, self.batch_harmful)?,
@@ -163,7 +168,7 @@ impl Immunizer for Tar {
 }
 
 struct Tampering {
-    keep: Keep,
+    kept: Rehearsing,
     tamper: Sampler,
     refusals: Sampler,
     adversary: Stream,
@@ -174,29 +179,12 @@ struct Tampering {
 
 impl Objective for Tampering {
     fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
-        let kept = self.kept(model, step)?;
+        let kept = self.kept.gradient(model, step)?;
         kept.add_scaled(self.settings.lambda, &self.attack(model, step)?)
     }
 }
 
 impl Tampering {
-    /// The gradient that keeps the model as it is.
-    fn kept(&self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
-        let (batch, refusals) = self.keep.batch(step);
-        let targets = batch.targets.len();
-        if self.settings.retain == 0.0 {
-            let keep = self.keep.loss(&token_losses(model, &batch)?, refusals, targets)?;
-            return Ok(Gradient::of(&keep, model, Cost::of(model, &batch))?.with_term("keep", value(&keep)?));
-        }
-        let (trace, losses) = traced_losses(model, &batch, View::Tracked)?;
-        let keep = self.keep.loss(&losses, refusals, targets)?;
-        let distance = self.original.distance(&trace, &batch)?;
-        let loss = (&keep + (&distance * self.settings.retain)?)?;
-        Ok(Gradient::of(&loss, model, Cost::of(model, &batch))?
-            .with_term("keep", value(&keep)?)
-            .with_term("kept_distance", value(&distance)?))
-    }
-
     /// The tamper gradients of a simulated attack, summed, with what the attack cost.
     fn attack(&self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
         let Tar { inner_least, inner_steps, adversary_batch, adversary_rates, .. } = &self.settings;

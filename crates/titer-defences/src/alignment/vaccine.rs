@@ -14,7 +14,7 @@ use titer_train::loss::value;
 use titer_train::perturbed::{attention_gradients, norm, token_losses_at_attention};
 use titer_train::{Cost, Gradient, Objective};
 
-use super::{Immunizer, Training};
+use super::{Immunizer, Training, rehearsal};
 use crate::{DefenceContext, Keep, Result};
 
 /// Keeps a vanishing gradient from a division by zero.
@@ -44,7 +44,7 @@ pub(super) fn rho() -> Parameter {
 pub(crate) fn method() -> Method {
     Method {
         name: "vaccine",
-        kind: MethodKind::Defence { stage: DefenceStage::Alignment },
+        kind: MethodKind::defence(DefenceStage::Alignment, rehearsal::sham(None)),
         version: 1,
         summary: "keeps refusals and ability under the worst small shift of the attention blocks' outputs",
         citation: "Huang, Hu and Liu, arXiv 2402.01109",
@@ -86,6 +86,9 @@ pub(super) fn perturbed(
     rho: f64,
     chosen: impl Fn(usize) -> bool,
 ) -> titer_train::Result<Gradient> {
+    if rho == 0.0 {
+        return keep.gradient(model, step, 1.0);
+    }
     let (batch, refusals) = keep.batch(step);
     let targets = batch.targets.len();
     let mut gradients = attention_gradients(model, &batch, |losses| keep.loss(losses, refusals, targets))?;

@@ -16,7 +16,7 @@ use titer_train::activations::Original;
 use titer_train::loss::{token_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
-use super::{Guard, UserTraining};
+use super::{Guard, UserTraining, training_alone};
 use crate::{DefenceContext, Result};
 
 /// The settings.
@@ -37,7 +37,7 @@ pub struct ConstrainedSft {
 pub(crate) fn method() -> Method {
     Method {
         name: "constrained-sft",
-        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        kind: MethodKind::defence(DefenceStage::FineTuning, training_alone()),
         version: 1,
         summary: "limits how much more likely each of the user's tokens can become, the first ones most",
         citation: "Qi et al., arXiv 2406.05946",

@@ -20,7 +20,7 @@ use titer_train::loss::{mean_cross_entropy, value};
 use titer_train::{Anchor, Cost, Gradient, Objective};
 
 use super::guide::GuideSampler;
-use super::{Guard, Guide, UserTraining};
+use super::{Guard, Guide, UserTraining, training_alone};
 use crate::{DefenceContext, Result};
 
 /// The settings.
@@ -48,7 +48,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "ewc",
-        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        kind: MethodKind::defence(DefenceStage::FineTuning, training_alone()),
         version: 1,
         summary: "pulls each weight to its start as hard as alignment data depend on it",
         citation: "Kirkpatrick et al., arXiv 1612.00796",

@@ -11,7 +11,7 @@ use titer_model::Decoder;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::{Gradient, Objective, Supervised};
 
-use super::{Guard, UserTraining};
+use super::{Guard, UserTraining, training_alone};
 use crate::{DefenceContext, Error, Result};
 
 /// The settings.
@@ -40,7 +40,7 @@ pub enum Part {
 pub(crate) fn method() -> Method {
     Method {
         name: "freeze",
-        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        kind: MethodKind::defence(DefenceStage::FineTuning, training_alone()),
         version: 1,
         summary: "holds a run of layers, or their attention or MLP, while the rest is trained",
         citation: "Li et al., arXiv 2408.17003",

@@ -9,7 +9,7 @@
 use serde::Deserialize;
 use titer_data::Sampler;
 use titer_model::Decoder;
-use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_plan::{DefenceStage, Method, MethodKind, Parameter, Sham};
 use titer_train::loss::{constant_logits, mean_cross_entropy, mean_divergence, supervised_logits, value};
 use titer_train::{Cost, Gradient, Objective};
 
@@ -25,13 +25,36 @@ pub struct KlAnchor {
     pub guide: Guide,
     /// β: weight of the divergence.
     pub beta: f64,
+    /// What alignment examples are rehearsed towards.
+    pub target: Rehearsed,
+}
+
+/// What alignment examples are rehearsed towards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rehearsed {
+    /// The next-token distributions of the aligned model.
+    Distributions,
+    /// The answers as they are written: the same rehearsal without the anchor.
+    Answers,
 }
 
 pub(crate) fn method() -> Method {
-    let own = [Parameter::real("beta", "1", 1.0, 0.0..=1e6, "β: weight of the divergence from the start")];
+    let own = [
+        Parameter::real("beta", "1", 1.0, 0.0..=1e6, "β: weight of the divergence from the start"),
+        Parameter::choice(
+            "target",
+            "distributions",
+            &["distributions", "answers"],
+            "what is rehearsed: the aligned model's distributions, or the answers as written (cross-entropy)",
+        ),
+    ];
     Method {
         name: "kl-anchor",
-        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        kind: MethodKind::defence(
+            DefenceStage::FineTuning,
+            Sham::Settings { settings: vec![("target", "answers".into())] },
+        ),
         version: 1,
         summary: "holds the next-token distributions on alignment data near the aligned model's",
         citation: "Huang et al., arXiv 2402.01109 (baseline KL)",
@@ -55,6 +78,7 @@ impl Guard for KlAnchor {
             guide: self.guide.sampler("kl-anchor", context)?,
             start: start.duplicate()?,
             beta: self.beta,
+            target: self.target,
         }))
     }
 }
@@ -64,18 +88,25 @@ struct Anchored {
     guide: GuideSampler,
     start: Decoder,
     beta: f64,
+    target: Rehearsed,
 }
 
 impl Objective for Anchored {
     fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
         let (user, guide) = (self.user.batch(step), self.guide.batch(step));
         let cross_entropy = mean_cross_entropy(model, &user)?;
-        let reference = constant_logits(&self.start, &guide)?;
-        let divergence = mean_divergence(&supervised_logits(model, &guide)?, &reference)?;
-        let loss = (&cross_entropy + (&divergence * self.beta)?)?;
-        let cost = Cost::of(model, &user) + Cost::of(model, &guide) + Cost::of_reading(model, &guide);
+        let mut cost = Cost::of(model, &user) + Cost::of(model, &guide);
+        let (rehearsed, term) = match self.target {
+            Rehearsed::Distributions => {
+                cost += Cost::of_reading(model, &guide);
+                let reference = constant_logits(&self.start, &guide)?;
+                (mean_divergence(&supervised_logits(model, &guide)?, &reference)?, "divergence")
+            }
+            Rehearsed::Answers => (mean_cross_entropy(model, &guide)?, "guide_cross_entropy"),
+        };
+        let loss = (&cross_entropy + (&rehearsed * self.beta)?)?;
         Ok(Gradient::of(&loss, model, cost)?
             .with_term("cross_entropy", value(&cross_entropy)?)
-            .with_term("divergence", value(&divergence)?))
+            .with_term(term, value(&rehearsed)?))
     }
 }

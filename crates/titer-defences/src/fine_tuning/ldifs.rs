@@ -15,7 +15,7 @@ use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{trace, traced_losses, value};
 use titer_train::{Cost, Gradient, Objective};
 
-use super::{Guard, UserTraining};
+use super::{Guard, UserTraining, training_alone};
 use crate::{DefenceContext, Result};
 
 /// The settings.
@@ -49,7 +49,7 @@ impl HiddenStates {
 pub(crate) fn method() -> Method {
     Method {
         name: "ldifs",
-        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        kind: MethodKind::defence(DefenceStage::FineTuning, training_alone()),
         version: 1,
         summary: "holds the hidden states on the user's data near the aligned model's",
         citation: "Mukhoti et al., arXiv 2308.13320",

@@ -9,7 +9,7 @@
 use serde::Deserialize;
 use titer_data::Sampler;
 use titer_model::Decoder;
-use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_plan::{DefenceStage, Method, MethodKind, Parameter, Sham};
 use titer_train::loss::{mean_cross_entropy, value};
 use titer_train::{Anchor, Cost, Gradient, Objective, State};
 
@@ -60,7 +60,7 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: "lisa",
-        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        kind: MethodKind::defence(DefenceStage::FineTuning, Sham::zero(&["rho"])),
         version: 1,
         summary: "alternates alignment and user steps, each held near where the other ended",
         citation: "Huang et al., arXiv 2405.18641",

@@ -16,13 +16,20 @@ pub use ewc::Ewc;
 pub use freeze::{Freeze, Part};
 pub use guard::{Guard, UserTraining};
 pub use guide::Guide;
-pub use kl_anchor::KlAnchor;
+pub use kl_anchor::{KlAnchor, Rehearsed};
 pub use ldifs::{HiddenStates, Ldifs};
 pub use lisa::Lisa;
 pub use safe_instruct::SafeInstruct;
 pub use safe_moe::{RoutingForm, SafeMoe};
 
+use titer_plan::Sham;
+
 use crate::entry::MethodEntry;
+
+/// Of methods that add to the user's own training: without that it is what the undefended model gets.
+fn training_alone() -> Sham {
+    Sham::Baseline { because: "for without its idea it is the user's own training" }
+}
 
 /// Every method of this stage.
 pub(crate) const METHODS: &[MethodEntry] = &[

@@ -13,7 +13,7 @@ use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{mean_cross_entropy, value};
 use titer_train::{Cost, Gradient, Objective};
 
-use super::{Guard, UserTraining};
+use super::{Guard, UserTraining, training_alone};
 use crate::{DefenceContext, Result};
 
 /// The settings.
@@ -26,7 +26,7 @@ pub struct SafeInstruct {
 pub(crate) fn method() -> Method {
     Method {
         name: "safe-instruct",
-        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        kind: MethodKind::defence(DefenceStage::FineTuning, training_alone()),
         version: 1,
         summary: "mixes a share of refusals into the user's data",
         citation: "Bianchi et al., arXiv 2309.07875",

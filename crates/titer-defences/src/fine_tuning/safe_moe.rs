@@ -15,7 +15,7 @@ use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::value;
 use titer_train::{Cost, Gradient, Objective, Supervised, router_logits, routing_divergence};
 
-use super::{Guard, UserTraining};
+use super::{Guard, UserTraining, training_alone};
 use crate::{DefenceContext, Error, Result};
 
 /// How the two levels are joined.
@@ -48,7 +48,7 @@ pub struct SafeMoe {
 pub(crate) fn method() -> Method {
     Method {
         name: "safe-moe",
-        kind: MethodKind::Defence { stage: DefenceStage::FineTuning },
+        kind: MethodKind::defence(DefenceStage::FineTuning, training_alone()),
         version: 1,
         summary: "holds where a mixture of experts sends harmful prompts while a user's data is trained on",
         citation: "Kim et al., arXiv 2509.22745",

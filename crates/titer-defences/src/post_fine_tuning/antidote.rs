@@ -17,7 +17,7 @@ use titer_train::{Cost, Selection};
 
 use super::edit::edit;
 use super::wanda::{InputNorms, highest, input_norms};
-use super::{Form, Repair, RepairContext, RepairReport};
+use super::{Form, Place, Repair, RepairContext, RepairReport};
 use crate::{DefenceContext, Error, Result};
 
 const NAME: &str = "antidote";
@@ -38,6 +38,8 @@ pub struct Antidote {
     pub spare: f64,
     /// The texts by which weights are spared.
     pub spared_by: SparedBy,
+    /// Where the edit is made.
+    pub place: Place,
 }
 
 /// The texts by which weights are spared.
@@ -76,10 +78,11 @@ pub(crate) fn method() -> Method {
             &["refusals", "permitted", "both"],
             "the texts by which weights are spared",
         ),
+        Place::parameter(),
     ];
     Method {
         name: NAME,
-        kind: MethodKind::Defence { stage: DefenceStage::PostFineTuning },
+        kind: MethodKind::defence(DefenceStage::PostFineTuning, Place::sham()),
         version: 1,
         summary: "sets the weights to zero that matter most to harmful text",
         citation: "Huang et al., arXiv 2408.09600",
@@ -110,6 +113,7 @@ impl Repair for Antidote {
                 let stays = marks(Some(spared), name, weight, self.spare)?;
                 goes.iter_mut().zip(stays).for_each(|(goes, stays)| *goes &= !stays);
             }
+            let goes = self.place.put(context.data.seed, name, goes);
             let keep: Vec<f32> = goes.into_iter().map(|goes| if goes { 0.0 } else { 1.0 }).collect();
             let keep = Tensor::from_vec(keep, weight.shape(), &Device::Cpu)?.to_device(weight.device())?;
             Ok((weight * keep)?)

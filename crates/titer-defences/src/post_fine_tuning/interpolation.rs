@@ -10,7 +10,7 @@ use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::Selection;
 
 use super::edit::{counterpart, edit};
-use super::{Repair, RepairContext, RepairReport};
+use super::{Place, Repair, RepairContext, RepairReport};
 use crate::Result;
 
 const NAME: &str = "interpolation";
@@ -23,13 +23,16 @@ pub struct Interpolation {
     pub selection: Selection,
     /// α: the aligned model's part, 0…1.
     pub alpha: f64,
+    /// Where the edit is made.
+    pub place: Place,
 }
 
 pub(crate) fn method() -> Method {
-    let own = [Parameter::real("alpha", "1", 0.5, 0.0..=1.0, "the aligned model's part of the weights")];
+    let alpha = Parameter::real("alpha", "1", 0.5, 0.0..=1.0, "the aligned model's part of the weights");
+    let own = [alpha, Place::parameter()];
     Method {
         name: NAME,
-        kind: MethodKind::Defence { stage: DefenceStage::PostFineTuning },
+        kind: MethodKind::defence(DefenceStage::PostFineTuning, Place::sham()),
         version: 1,
         summary: "averages the tuned weights with the aligned ones: the plain baseline of its stage",
         citation: "Wortsman et al., arXiv 2109.01903",
@@ -42,7 +45,8 @@ impl Repair for Interpolation {
         let model = tuned.merge()?;
         let report = edit(NAME, &model, &self.selection, |name, weight| {
             let aligned = counterpart(NAME, &context.aligned, name, weight)?;
-            Ok(((weight * (1.0 - self.alpha))? + (aligned * self.alpha)?)?)
+            let between = ((weight * (1.0 - self.alpha))? + (aligned * self.alpha)?)?;
+            self.place.edited(context.data.seed, name, weight, between)
         })?;
         Ok((model, report))
     }

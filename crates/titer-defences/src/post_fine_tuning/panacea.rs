@@ -20,7 +20,7 @@ use titer_train::loss::{mean_cross_entropy, value};
 use titer_train::{Cost, Gradient, Objective, Trainer};
 
 use super::edit::differences;
-use super::{Repair, RepairContext, RepairReport};
+use super::{Place, Repair, RepairContext, RepairReport};
 use crate::alignment::constant_rate;
 use crate::{DefenceContext, Result};
 
@@ -46,6 +46,8 @@ pub struct Panacea {
     pub batch_permitted: usize,
     /// Largest global gradient norm.
     pub clip: f64,
+    /// Where the final perturbation is made.
+    pub place: Place,
 }
 
 pub(crate) fn method() -> Method {
@@ -58,10 +60,11 @@ pub(crate) fn method() -> Method {
         Parameter::integer("batch_harmful", "examples", 16, 1..=65_536, "harmful examples per step"),
         Parameter::integer("batch_permitted", "examples", 16, 1..=65_536, "permitted examples per step"),
         Parameter::real("clip", "1", 1.0, 1e-9..=1e9, "largest global gradient norm"),
+        Place::parameter(),
     ];
     Method {
         name: "panacea",
-        kind: MethodKind::Defence { stage: DefenceStage::PostFineTuning },
+        kind: MethodKind::defence(DefenceStage::PostFineTuning, Place::sham().with("lambda", 0.0)),
         version: 1,
         summary: "adds the perturbation of given norm that raises the loss of harmful answers most",
         citation: "Wang et al., arXiv 2501.18100",
@@ -103,7 +106,10 @@ impl Repair for Panacea {
         trainer.fit(&tuned, &mut objective, &mut ())?;
 
         let harmful = self.harmful(&context.data)?.batch(self.steps);
-        let gradient = of_cross_entropy(&tuned, &harmful)?;
+        let mut gradient = of_cross_entropy(&tuned, &harmful)?;
+        for (name, along) in &mut gradient.by_parameter {
+            *along = self.place.put_tensor(context.data.seed, name, along)?;
+        }
         tuned.parameters().assign(&perturbed(&tuned, &gradient, self.rho)?)?;
         let mut report = RepairReport { cost: trainer.spent(), ..RepairReport::default() };
         report.cost += gradient.cost;

@@ -9,7 +9,7 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::Deserialize;
 use titer_data::Stream;
 use titer_model::Decoder;
-use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_plan::{DefenceStage, Method, MethodKind, Parameter, Sham};
 use titer_train::Selection;
 
 use super::edit::edit;
@@ -55,7 +55,10 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: NAME,
-        kind: MethodKind::Defence { stage: DefenceStage::PostFineTuning },
+        kind: MethodKind::defence(
+            DefenceStage::PostFineTuning,
+            Sham::Absent { because: "for it is the edit in random places that others are compared with" },
+        ),
         version: 1,
         summary: "adds Gaussian noise to the tuned weights",
         citation: "Wang et al., arXiv 2501.18100",

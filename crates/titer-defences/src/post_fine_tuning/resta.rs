@@ -15,7 +15,7 @@ use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::{Selection, Supervised, Trainer};
 
 use super::edit::{counterpart, edit};
-use super::{Repair, RepairContext, RepairReport};
+use super::{Place, Repair, RepairContext, RepairReport};
 use crate::Result;
 use crate::alignment::constant_rate;
 
@@ -39,6 +39,8 @@ pub struct Resta {
     pub batch: usize,
     /// Largest global gradient norm.
     pub clip: f64,
+    /// Where the edit is made.
+    pub place: Place,
 }
 
 pub(crate) fn method() -> Method {
@@ -49,10 +51,11 @@ pub(crate) fn method() -> Method {
         Parameter::real("rate", "1/step", 3e-4, 1e-9..=1.0, "their learning rate, constant"),
         Parameter::integer("batch", "examples", 16, 1..=65_536, "harmful examples per step"),
         Parameter::real("clip", "1", 1.0, 1e-9..=1e9, "largest global gradient norm"),
+        Place::parameter(),
     ];
     Method {
         name: NAME,
-        kind: MethodKind::Defence { stage: DefenceStage::PostFineTuning },
+        kind: MethodKind::defence(DefenceStage::PostFineTuning, Place::sham()),
         version: 1,
         summary: "adds the difference between the aligned model and one made harmful on purpose",
         citation: "Bhardwaj et al., arXiv 2402.11746",
@@ -80,7 +83,7 @@ impl Repair for Resta {
                 false => weight.clone(),
                 true => (&aligned + self.thinned(context.data.seed, name, &(weight - &aligned)?)?)?,
             };
-            Ok((kept + (safety * self.gamma)?)?)
+            self.place.edited(context.data.seed, name, weight, (kept + (safety * self.gamma)?)?)
         })?;
         Ok((model, RepairReport { cost: trainer.spent(), ..report }))
     }

@@ -16,7 +16,7 @@ use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::Selection;
 
 use super::edit::{counterpart, edit};
-use super::{Repair, RepairContext, RepairReport};
+use super::{Place, Repair, RepairContext, RepairReport};
 use crate::Result;
 
 const NAME: &str = "safe-lora";
@@ -33,6 +33,8 @@ pub struct SafeLora {
     pub count: usize,
     /// What V·Vᵀ is divided by.
     pub normalization: Normalization,
+    /// Where the edit is made.
+    pub place: Place,
 }
 
 /// What V·Vᵀ is divided by.
@@ -67,10 +69,11 @@ pub(crate) fn method() -> Method {
             &["norm", "squared-norm"],
             "what V·Vᵀ is divided by: the norm of V, or its square",
         ),
+        Place::parameter(),
     ];
     Method {
         name: NAME,
-        kind: MethodKind::Defence { stage: DefenceStage::PostFineTuning },
+        kind: MethodKind::defence(DefenceStage::PostFineTuning, Place::sham()),
         version: 1,
         summary: "projects updates that leave the direction of alignment back onto it",
         citation: "Hsu et al., arXiv 2405.16833",
@@ -108,7 +111,7 @@ impl Repair for SafeLora {
                 return Ok(weight.clone());
             }
             let [aligned, _, projected] = parts(name, weight)?;
-            Ok((aligned + projected)?)
+            self.place.edited(context.data.seed, name, weight, (aligned + projected)?)
         })?;
         Ok((model, report))
     }

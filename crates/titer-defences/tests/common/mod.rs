@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use serde_json::Value;
-use titer_data::Example;
+use titer_data::{Example, Stream};
 use titer_defences::{DefenceContext, Training};
-use titer_model::{Config, Decoder};
+use titer_model::{Config, Decoder, LoraSpec};
+use titer_plan::{Method, MethodSpec};
 use titer_train::Gradient;
 
 pub(crate) const VOCABULARY: usize = 120;
+/// Steps of a method in [`small`].
+pub(crate) const STEPS: u64 = 6;
 
 /// Numbers in [−1, 1): `uniform` of fixtures.py.
 pub(crate) fn uniform(seed: u64, count: usize) -> Vec<f32> {
@@ -172,4 +175,58 @@ pub(crate) fn inner(gradient: &BTreeMap<String, Tensor>, direction: &BTreeMap<St
         product.sum_all().unwrap().to_scalar::<f64>().unwrap()
     };
     gradient.iter().map(product).sum()
+}
+
+/// The method's defaults, made small enough for a test.
+pub(crate) fn small(method: &Method) -> MethodSpec {
+    let mut spec = MethodSpec {
+        name: method.name.to_owned(),
+        version: method.version,
+        parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
+    };
+    for (name, value) in &mut spec.parameters {
+        match name.as_str() {
+            "steps" => *value = STEPS.into(),
+            name if name.contains("batch") => *value = 2.into(),
+            "inner_steps" | "alignment_steps" | "user_steps" | "every" => *value = 2.into(),
+            "prompts" => *value = 3.into(),
+            _ => {}
+        }
+    }
+    spec
+}
+
+/// Several examples of each kind.
+pub(crate) fn defender() -> DefenceContext {
+    let examples = examples();
+    let pairs = |of: std::ops::Range<usize>| -> Vec<Example> { examples[of].to_vec() };
+    DefenceContext {
+        harmful: pairs(0..3).into(),
+        // The same prompts with another ending.
+        refusals: pairs(0..3)
+            .iter()
+            .map(|example| {
+                let tokens = [example.prompt(), &[7, 8, 9]].concat();
+                Example::new(tokens, example.prompt().len()).unwrap()
+            })
+            .collect(),
+        permitted: pairs(3..6).into(),
+        seed: 11,
+    }
+}
+
+pub(crate) fn bits(model: &Decoder) -> Vec<u32> {
+    let mut bits = Vec::new();
+    for (_, var) in model.parameters().iter() {
+        let values: Vec<f32> = var.flatten_all().unwrap().to_vec1().unwrap();
+        bits.extend(values.into_iter().map(f32::to_bits));
+    }
+    bits
+}
+
+pub(crate) fn with_adapters(mut model: Decoder, adapter: Option<LoraSpec>) -> Decoder {
+    if let Some(adapter) = adapter {
+        model.attach(&adapter, &mut Stream::new(3, "adapters").at(0)).unwrap();
+    }
+    model
 }

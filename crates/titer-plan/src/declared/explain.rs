@@ -154,7 +154,12 @@ fn section(path: &str, section: &'static Section, catalogue: &Catalogue) -> Expl
 fn method(method: &Method, role: Role, catalogue: &Catalogue) -> Explained {
     let of = |known: &Parameter| parameter(method, known.name, role, catalogue);
     let keys = method.parameters.iter().filter_map(of).collect();
-    Explained { keys, ..head(method.name, method.summary, method.citation) }
+    let mut explained = Explained { keys, ..head(method.name, method.summary, method.citation) };
+    if let Some(sham) = method.sham() {
+        let stop = if explained.more.is_empty() { "" } else { ". " };
+        explained.more.push_str(&format!("{stop}Its sham: {}.", sham.words()));
+    }
+    explained
 }
 
 fn parameter(method: &Method, name: &str, role: Role, catalogue: &Catalogue) -> Option<Explained> {

@@ -228,6 +228,12 @@ pub(crate) static DEFENCE: Section = Section {
         Key::new("seeds", SEEDS, "how often it is trained", "2")
             .unit("trainings")
             .more("Not of `none`, which is the aligned model itself and is never trained."),
+        one("sham", Scalar::Flag, "whether its sham is run beside it", "false")
+            .or(Absent::Means("it is, where its method declares one"))
+            .more(
+                "A sham is the defence's own recipe without its idea: what is left of a titer over it is what the \
+                 idea buys. Equal shams of several defences are run once.",
+            ),
         Key::new("then", Accepts::Tables(&LATER_DEFENCE), LATER_DEFENCE.summary, "")
             .or(Absent::Means("nothing acts after it")),
     ],

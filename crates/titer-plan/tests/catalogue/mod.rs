@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use titer_plan::stage::MeasureSpec;
 use titer_plan::{
     AttackFacts, Catalogue, DataFacts, DefenceStage, Domain, Meaning, Mechanism, Method, MethodKind, Need,
-    Parameter, Probe, TaskFacts, ThreatModel, UnderTest,
+    Parameter, Probe, Sham, TaskFacts, ThreatModel, UnderTest,
 };
 
 const STEPS: Domain = Domain::Integer { min: 1, max: 10_000_000 };
@@ -84,12 +84,27 @@ fn attacks() -> Vec<Method> {
 }
 
 fn defences() -> Vec<Method> {
-    let at = |stage| MethodKind::Defence { stage };
+    let at = MethodKind::defence;
+    let rehearsal = || Sham::Method { name: "rehearsal", nothing_without: None };
     vec![
-        method("none", at(DefenceStage::Alignment), []),
+        method("none", at(DefenceStage::Alignment, Sham::Absent { because: "" }), []),
+        method("identity", at(DefenceStage::Alignment, Sham::Absent { because: "" }), []),
+        method(
+            "rehearsal",
+            at(DefenceStage::Alignment, Sham::Absent { because: "" }),
+            [
+                ("steps", json!(100), STEPS),
+                ("rate", json!(5e-4), RATE),
+                ("batch_refusal", json!(24), COUNT),
+                ("batch_permitted", json!(40), COUNT),
+                ("clip", json!(1.0), WEIGHT),
+                ("refusal_weight", json!(0.4), SHARE),
+                ("keep", json!(1.0), WEIGHT),
+            ],
+        ),
         method(
             "adversarial-loss",
-            at(DefenceStage::Alignment),
+            at(DefenceStage::Alignment, rehearsal()),
             [
                 ("steps", json!(600), STEPS),
                 ("rate", json!(5e-4), RATE),
@@ -104,7 +119,7 @@ fn defences() -> Vec<Method> {
         ),
         method(
             "tar",
-            at(DefenceStage::Alignment),
+            at(DefenceStage::Alignment, rehearsal()),
             [
                 ("steps", json!(200), STEPS),
                 ("rate", json!(5e-4), RATE),
@@ -119,8 +134,25 @@ fn defences() -> Vec<Method> {
                 ("refusal_weight", json!(0.4), SHARE),
             ],
         ),
-        method("lisa", at(DefenceStage::FineTuning), [("rho", json!(1.0), WEIGHT)]),
-        method("antidote", at(DefenceStage::PostFineTuning), [("share", json!(0.1), SHARE)]),
+        method("lisa", at(DefenceStage::FineTuning, Sham::zero(&["rho"])), [("rho", json!(1.0), WEIGHT)]),
+        method(
+            "rmu",
+            at(DefenceStage::Alignment, Sham::Method { name: "rehearsal", nothing_without: Some("keep") }),
+            [("steps", json!(300), STEPS), ("keep", json!(1.0), WEIGHT)],
+        ),
+        method(
+            "ewc",
+            at(DefenceStage::FineTuning, Sham::Baseline { because: "" }),
+            [("lambda", json!(1.0), WEIGHT)],
+        ),
+        method(
+            "antidote",
+            at(DefenceStage::PostFineTuning, Sham::Settings { settings: vec![("place", json!("random"))] }),
+            [
+                ("share", json!(0.1), SHARE),
+                ("place", json!("chosen"), Domain::Choice { of: &["chosen", "random"] }),
+            ],
+        ),
     ]
 }
 
