@@ -53,20 +53,20 @@ fn apothecary_has_the_stages_counted_by_hand() {
     let expected = [
         ("pretrain", 1),
         ("align", 1),
-        ("immunize", 2 * 2 * 2),     // defences × seeds × arms
-        ("measure", 1 + 2 * 2),      // the aligned model, and each immunized one
-        ("attack", 2 * 5 * (4 * 3)), // arms × victims × (rates × seeds)
-        ("tune", 5 * (2 * 3)),       // victims × (rates × seeds)
+        ("immunize", 4 * 2 * 2),     // defences and their shams × seeds × arms
+        ("measure", 1 + 4 * 2),      // the aligned model, and each immunized one
+        ("attack", 2 * 9 * (4 * 3)), // arms × victims × (rates × seeds)
+        ("tune", 9 * (2 * 3)),       // victims × (rates × seeds)
     ];
     assert_eq!(by_kind(&plan), BTreeMap::from(expected));
-    assert_eq!(plan.cells.len(), 5 + 120 + 30);
+    assert_eq!(plan.cells.len(), 9 + 216 + 54);
 }
 
 #[test]
 fn the_smoke_preset_has_one_arm_and_one_seed() {
     let plan = plan(SMOKE, &[]);
     assert!(plan.cells.iter().all(|cell| cell.arm == Arm::Main && cell.attack_seed == 0));
-    assert_eq!(plan.experiment.defence.len(), 3);
+    assert_eq!(plan.experiment.defence.len(), 4, "one of them is a sham");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_changed_attack_changes_only_attacks() {
     let known = hashes(&before);
     let new: Vec<_> = after.stages.iter().filter(|stage| !known.contains(&stage.hash)).collect();
     assert!(new.iter().all(|stage| stage.spec.kind() == "attack"));
-    assert_eq!(new.len(), 2 * 5 * 3, "one rate of four, in both arms");
+    assert_eq!(new.len(), 2 * 9 * 3, "one rate of four, in both arms");
 }
 
 #[test]

@@ -1,0 +1,177 @@
+//! Which shams an experiment gets, and who shares them.
+
+use std::collections::BTreeSet;
+
+use titer_plan::spec::DefenceEntry;
+use titer_plan::{DefenceRole, DefenceStage, Override, Plan, StageSpec};
+
+mod catalogue;
+
+const SMOKE: &str = include_str!("../../../data/presets/apothecary-smoke.toml");
+
+/// The smoke preset with these defences after `none`.
+fn read(defences: &str, overrides: &[(&str, &str)]) -> Plan {
+    let start = SMOKE.find("[[defence]]").expect("defences");
+    let end = SMOKE.find("[[attack]]").expect("attacks");
+    let none = "[[defence]]\nmethod = \"none\"\n";
+    let text = [&SMOKE[..start], none, defences, "\n", &SMOKE[end..]].concat();
+    let set = |(key, value): &(&str, &str)| Override { key: (*key).to_owned(), value: (*value).to_owned() };
+    let overrides: Vec<Override> = overrides.iter().map(set).collect();
+    titer_plan::read("arms.toml", &text, &overrides, &catalogue::catalogue())
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+        .plan(Vec::new())
+}
+
+/// The same where a provider trains.
+fn read_api(defences: &str) -> Plan {
+    let set = [("threat_model", "\"fine-tuning-api\""), ("probe.cadence", "[0, 32]")];
+    let text = SMOKE.replace("stop_above = 0.5", "");
+    let start = text.find("[[defence]]").expect("defences");
+    let end = text.find("[[attack]]").expect("attacks");
+    let none = "[[defence]]\nmethod = \"none\"\n";
+    let text = [&text[..start], none, defences, "\n", &text[end..]].concat();
+    let set = set.map(|(key, value)| Override { key: key.to_owned(), value: value.to_owned() });
+    titer_plan::read("arms.toml", &text, &set, &catalogue::catalogue())
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+        .plan(Vec::new())
+}
+
+fn entry<'a>(plan: &'a Plan, label: &str) -> &'a DefenceEntry {
+    let found = plan.experiment.defence.iter().find(|entry| entry.label == label);
+    found.unwrap_or_else(|| panic!("no {label} in {:?}", labels(plan)))
+}
+
+fn labels(plan: &Plan) -> Vec<&str> {
+    plan.experiment.defence.iter().map(|entry| entry.label.as_str()).collect()
+}
+
+fn sham<'a>(plan: &'a Plan, label: &str) -> Option<&'a str> {
+    entry(plan, label).sham.as_deref()
+}
+
+#[test]
+fn shams_with_equal_settings_are_one_entry_trained_as_often_as_any_needs() {
+    let both = "[[defence]]\nmethod = \"adversarial-loss\"\nsteps = 50\nseeds = 1\n\
+                [[defence]]\nmethod = \"tar\"\nsteps = 50\nseeds = 3\n";
+    let plan = read(both, &[]);
+    assert_eq!(labels(&plan), ["none", "adversarial-loss", "tar", "adversarial-loss-sham"]);
+    assert_eq!(sham(&plan, "adversarial-loss"), Some("adversarial-loss-sham"));
+    assert_eq!(sham(&plan, "tar"), Some("adversarial-loss-sham"));
+    let shared = entry(&plan, "adversarial-loss-sham");
+    assert_eq!((shared.method.as_str(), shared.role, shared.seeds), ("rehearsal", DefenceRole::Sham, 3));
+    // Settings of the same names are the defence's, the others the registry's.
+    assert_eq!((&shared.parameters["steps"], &shared.parameters["keep"]), (&50.into(), &1.0.into()));
+    assert_eq!(shared.parameters.len(), 7);
+    let roles: Vec<_> = plan.experiment.defence.iter().map(|entry| entry.role).collect();
+    use DefenceRole::{Baseline, Defence, Sham};
+    assert_eq!(roles, [Baseline, Defence, Defence, Sham]);
+
+    let apart = read(both, &[("defence.2.steps", "60")]);
+    assert_eq!(labels(&apart)[3..], ["adversarial-loss-sham", "tar-sham"]);
+    assert_eq!(entry(&apart, "tar-sham").seeds, 3);
+}
+
+#[test]
+fn a_sham_has_the_same_hash_whoever_it_belongs_to() {
+    let immunized = |plan: &Plan, label: &str| -> BTreeSet<String> {
+        let of = |cell: &&titer_plan::Cell| cell.defence == label;
+        let models = plan.cells.iter().filter(of).filter_map(|cell| plan.stage(&cell.stage)?.inputs.first());
+        models.map(|hash| hash.to_string()).collect()
+    };
+    let by =
+        |method: &str| read(&format!("[[defence]]\nmethod = \"{method}\"\nsteps = 50\nseeds = 2\n"), &[]);
+    let (first, second) = (by("adversarial-loss"), by("tar"));
+    let shams = immunized(&first, "adversarial-loss-sham");
+    assert_eq!((shams.len(), &shams), (2, &immunized(&second, "tar-sham")));
+    let stated = by("rehearsal");
+    assert_eq!(immunized(&stated, "rehearsal"), shams);
+    assert_eq!((entry(&stated, "rehearsal").role, sham(&stated, "rehearsal")), (DefenceRole::Control, None));
+}
+
+#[test]
+fn what_was_planned_before_is_planned_as_it_was() {
+    let defence = "[[defence]]\nmethod = \"tar\"\nseeds = 2\n";
+    let (with, without) = (read(defence, &[]), read(defence, &[("defence.1.sham", "false")]));
+    assert_eq!((labels(&without), sham(&without, "tar")), (vec!["none", "tar"], None));
+    assert_eq!(entry(&without, "tar").role, DefenceRole::Defence);
+    assert!(without.stages.iter().all(|stage| with.stages.contains(stage)));
+    assert!(without.cells.iter().all(|cell| with.cells.contains(cell)));
+}
+
+#[test]
+fn a_stated_defence_that_equals_a_sham_serves_as_it() {
+    let plan = read(
+        "[[defence]]\nmethod = \"tar\"\nsteps = 50\nseeds = 2\n\
+         [[defence]]\nmethod = \"rehearsal\"\nlabel = \"training-alone\"\nsteps = 50\nseeds = 1\n",
+        &[],
+    );
+    assert_eq!(labels(&plan), ["none", "tar", "training-alone"]);
+    assert_eq!(sham(&plan, "tar"), Some("training-alone"));
+    let serves = entry(&plan, "training-alone");
+    assert_eq!((serves.role, serves.seeds, &serves.sham), (DefenceRole::Sham, 1, &None));
+}
+
+#[test]
+fn a_label_that_is_taken_gets_a_number() {
+    let plan = read(
+        "[[defence]]\nmethod = \"tar\"\nseeds = 1\n\
+         [[defence]]\nmethod = \"identity\"\nlabel = \"tar-sham\"\nseeds = 1\n",
+        &[],
+    );
+    assert_eq!(labels(&plan), ["none", "tar", "tar-sham", "tar-sham-2"]);
+    assert_eq!(sham(&plan, "tar"), Some("tar-sham-2"));
+    assert_eq!((entry(&plan, "tar-sham").role, sham(&plan, "tar-sham")), (DefenceRole::Control, None));
+}
+
+#[test]
+fn where_nothing_is_left_none_is_the_sham() {
+    let rmu = "[[defence]]\nmethod = \"rmu\"\nkeep = 0\nseeds = 1\n";
+    let plan = read(rmu, &[]);
+    assert_eq!((labels(&plan), sham(&plan, "rmu")), (vec!["none", "rmu"], Some("none")));
+    assert_eq!(sham(&read(rmu, &[("defence.1.keep", "0.5")]), "rmu"), Some("rmu-sham"));
+    let ewc = read_api("[[defence]]\nmethod = \"ewc\"\nseeds = 1\n");
+    assert_eq!((labels(&ewc), sham(&ewc, "ewc")), (vec!["none", "ewc"], Some("none")));
+}
+
+#[test]
+fn a_defence_without_its_idea_is_a_control() {
+    let plan = read_api("[[defence]]\nmethod = \"lisa\"\nrho = 0\nseeds = 1\n");
+    assert_eq!((labels(&plan), entry(&plan, "lisa").role), (vec!["none", "lisa"], DefenceRole::Control));
+}
+
+#[test]
+fn the_sham_of_a_line_has_the_sham_of_each_method() {
+    let line = |first: &str, then: &[&str]| {
+        let then: String = then.iter().map(|name| format!("{{ method = \"{name}\" }},")).collect();
+        let plan = read_api(&format!("[[defence]]\nmethod = \"{first}\"\nseeds = 2\nthen = [{then}]\n"));
+        let label = plan.experiment.defence[1].sham.clone().expect("a sham");
+        entry(&plan, &label).clone()
+    };
+    let whole = line("adversarial-loss", &["lisa", "antidote"]);
+    let methods: Vec<String> = whole.chain().into_iter().map(|one| one.method).collect();
+    assert_eq!(methods, ["rehearsal", "lisa", "antidote"]);
+    assert_eq!(
+        (&whole.then[0].parameters["rho"], &whole.then[1].parameters["place"]),
+        (&0.0.into(), &"random".into())
+    );
+    assert_eq!((whole.seeds, whole.label.as_str()), (2, "adversarial-loss-lisa-antidote-sham"));
+    // What leaves nothing is left out, and the next method comes first.
+    let shorter = line("ewc", &["antidote"]);
+    assert_eq!((shorter.method.as_str(), shorter.stage), ("antidote", DefenceStage::PostFineTuning));
+    assert_eq!((&shorter.parameters["place"], shorter.then.len()), (&"random".into(), 0));
+}
+
+#[test]
+fn a_sham_of_the_method_itself_draws_what_its_defence_draws() {
+    let plan = read_api("[[defence]]\nmethod = \"lisa\"\nseeds = 1\n");
+    let seed = |label: &str| {
+        plan.cells.iter().filter(|cell| cell.defence == label).find_map(|cell| {
+            match &plan.stage(&cell.stage)?.spec {
+                StageSpec::Attack(attack) => attack.guard.as_ref().map(|guard| guard.seed),
+                _ => None,
+            }
+        })
+    };
+    assert!(seed("lisa").is_some());
+    assert_eq!(seed("lisa"), seed("lisa-sham"));
+}
