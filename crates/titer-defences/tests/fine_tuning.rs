@@ -11,13 +11,14 @@ use candle_core::{Device, Tensor};
 use common::{
     assert_gradient, assert_picture, close, context, decoder, examples, fixture, inner, moved, slope, uniform,
 };
-use titer_data::{Draw, Sampler, Stream};
+use titer_data::{Draw, Packed, Sampler, Stream};
 use titer_defences::{
-    ConstrainedSft, DefenceContext, Error, Ewc, Freeze, Guard, Guide, HiddenStates, KlAnchor, Ldifs, Lisa,
-    Part, Rehearsed, SafeInstruct, UserTraining,
+    ConstrainedSft, DefenceContext, Error, Ewc, Freeze, Guard, Guide, HiddenStates, Kl, Ldifs, Lisa, Part,
+    RefusalDistillation, Rehearsed, SafeInstruct, UserTraining,
 };
 use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::{Schedule, TrainSpec};
+use titer_train::loss::supervised_logits;
 use titer_train::{Gradient, Objective, Observer, Point, StepRecord, Trainer};
 
 /// Batches of one and the same example.
@@ -111,7 +112,7 @@ fn constrained(floor: f64) -> ConstrainedSft {
 fn only_the_alignment_data_that_is_asked_for_must_be_there() {
     let context = DefenceContext { permitted: Vec::new().into(), ..context() };
     let begins = |permitted_share| {
-        let guard = KlAnchor {
+        let guard = RefusalDistillation {
             guide: Guide { batch: 4, permitted_share },
             beta: 1.0,
             target: Rehearsed::Distributions,
@@ -151,9 +152,35 @@ fn refusals_have_their_share_of_every_stretch_of_steps() {
 }
 
 #[test]
-fn the_kl_anchor_equals_torch() {
-    let guard = KlAnchor { guide: guide(), beta: 0.7, target: Rehearsed::Distributions };
+fn refusal_distillation_equals_torch() {
+    let guard = RefusalDistillation { guide: guide(), beta: 0.7, target: Rehearsed::Distributions };
     assert_follows(&guard, &fixture("fine_tuning")["kl"], "divergence");
+}
+
+/// The divergence and the cross-entropy of the user's example, summed by hand over rows of logits.
+#[test]
+fn kl_compares_the_users_own_answers() {
+    let gradient =
+        Kl { beta: 0.7 }.objective(user(10, 1), &context(), &decoder()).unwrap().gradient(&moved(), 0);
+    let gradient = gradient.unwrap();
+    let batch = Packed::from_examples(&examples()[5..6]);
+    let rows =
+        |model: &Decoder| -> Vec<Vec<f32>> { supervised_logits(model, &batch).unwrap().to_vec2().unwrap() };
+    let log_softmax = |row: &[f32]| -> Vec<f64> {
+        let total: f64 = row.iter().map(|logit| f64::from(*logit).exp()).sum();
+        row.iter().map(|logit| f64::from(*logit) - total.ln()).collect()
+    };
+    let (mut divergence, mut cross_entropy) = (0.0, 0.0);
+    for ((start, now), target) in rows(&decoder()).iter().zip(rows(&moved())).zip(&batch.targets) {
+        let (start, now) = (log_softmax(start), log_softmax(&now));
+        divergence += start.iter().zip(&now).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
+        cross_entropy -= now[*target as usize];
+    }
+    let count = batch.targets.len() as f64;
+    for (name, sum) in [("divergence", divergence), ("cross_entropy", cross_entropy)] {
+        close(term(&gradient, name), sum / count, sum / count, 1e-4, name);
+    }
+    assert_eq!(gradient.cost.examples, 1);
 }
 
 #[test]
@@ -209,12 +236,14 @@ fn the_first_step_bears_the_cost_of_the_fisher_information() {
 #[test]
 fn what_is_followed_is_the_slope_of_what_is_named() {
     let lisa = Lisa { guide: guide(), rho: 2.0, alignment_steps: 2, user_steps: 3, warmup_share: 0.0 };
-    let kl = KlAnchor { guide: guide(), beta: 2.0, target: Rehearsed::Distributions };
+    let kl = Kl { beta: 3.0 };
+    let distilled = RefusalDistillation { guide: guide(), beta: 2.0, target: Rehearsed::Distributions };
     let features = Ldifs { rho: 0.1, states: HiddenStates::Residual };
     type Case<'a> = (&'a dyn Guard, &'a [(&'a str, f64)]);
-    let cases: [Case<'_>; 5] = [
+    let cases: [Case<'_>; 6] = [
         (&lisa, &[("guide_cross_entropy", 1.0), ("anchor", 1.0)]),
-        (&kl, &[("cross_entropy", 1.0), ("divergence", 2.0)]),
+        (&distilled, &[("cross_entropy", 1.0), ("divergence", 2.0)]),
+        (&kl, &[("cross_entropy", 1.0), ("divergence", 3.0)]),
         (&constrained(0.0), &[("constrained", 1.0)]),
         (&features, &[("cross_entropy", 1.0), ("features", 1.0)]),
         (&ewc(), &[("cross_entropy", 1.0), ("anchor", 1.0)]),

@@ -203,6 +203,7 @@ fn user() -> UserTraining {
 fn guards_without_their_term_are_the_users_own_training() {
     let cases: BTreeMap<&str, Vec<(&str, Value)>> = BTreeMap::from([
         ("ewc", vec![("lambda", json!(0.0))]),
+        ("kl", vec![("beta", json!(0.0))]),
         ("ldifs", vec![("rho", json!(0.0))]),
         ("safe-instruct", vec![("share", json!(0.0))]),
         ("safe-moe", vec![("form", json!("joint")), ("weight", json!(0.0))]),
@@ -225,7 +226,9 @@ fn guards_that_rehearse_go_on_rehearsing_in_their_sham() {
         Trainer::new(user.train, &model).unwrap().fit(&model, &mut plain, &mut ()).unwrap();
         bits(&model)
     };
-    for (name, settings) in [("lisa", [("rho", json!(0.0))]), ("kl-anchor", [("target", json!("answers"))])] {
+    for (name, settings) in
+        [("lisa", [("rho", json!(0.0))]), ("refusal-distillation", [("target", json!("answers"))])]
+    {
         let Some(Sham::Settings { settings: declared }) = method(name).sham().cloned() else {
             panic!("{name}")
         };

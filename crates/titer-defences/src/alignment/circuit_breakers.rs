@@ -55,7 +55,7 @@ pub(crate) fn method() -> Method {
             0.0..=1.0,
             "r: share of the weight that has gone over from rerouting to holding when training ends",
         ),
-        Parameter::real("keep", "1", 1.0, 0.0..=1e6, "κ: weight of the cross-entropies of what is kept"),
+        Parameter::real("keep", "1", 0.0, 0.0..=1e6, "κ: weight of the cross-entropies of what is kept"),
     ];
     Method {
         name: "circuit-breakers",

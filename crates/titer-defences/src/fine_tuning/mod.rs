@@ -5,9 +5,10 @@ mod ewc;
 mod freeze;
 pub(crate) mod guard;
 mod guide;
-mod kl_anchor;
+mod kl;
 mod ldifs;
 mod lisa;
+mod refusal_distillation;
 mod safe_instruct;
 mod safe_moe;
 
@@ -16,9 +17,10 @@ pub use ewc::Ewc;
 pub use freeze::{Freeze, Part};
 pub use guard::{Guard, UserTraining};
 pub use guide::Guide;
-pub use kl_anchor::{KlAnchor, Rehearsed};
+pub use kl::Kl;
 pub use ldifs::{HiddenStates, Ldifs};
 pub use lisa::Lisa;
+pub use refusal_distillation::{RefusalDistillation, Rehearsed};
 pub use safe_instruct::SafeInstruct;
 pub use safe_moe::{RoutingForm, SafeMoe};
 
@@ -36,7 +38,8 @@ pub(crate) const METHODS: &[MethodEntry] = &[
     MethodEntry::guard::<Lisa>(lisa::method),
     MethodEntry::guard::<SafeMoe>(safe_moe::method),
     MethodEntry::guard::<SafeInstruct>(safe_instruct::method),
-    MethodEntry::guard::<KlAnchor>(kl_anchor::method),
+    MethodEntry::guard::<RefusalDistillation>(refusal_distillation::method),
+    MethodEntry::guard::<Kl>(kl::method),
     MethodEntry::guard::<ConstrainedSft>(constrained_sft::method),
     MethodEntry::guard::<Ldifs>(ldifs::method),
     MethodEntry::guard::<Ewc>(ewc::method),

@@ -1,10 +1,9 @@
-//! `kl-anchor`: keep the model's answers to alignment prompts where they were: min f_user(w) +
+//! `refusal-distillation`: keep the model's answers to alignment prompts where they were: min f_user(w) +
 //! β·KL(p_start ‖ p_w), the mean over the supervised positions of alignment examples.
 //!
-//! Source: the KL baseline of Huang et al., *Vaccine*, arXiv 2402.01109 (git-disl/Vaccine@8937f68
-//! `KLTrainer`). That trainer takes its softmax over positions instead of the vocabulary, and on the user's
-//! batch; here it is the divergence of next-token distributions on alignment data, by which Qi et al.,
-//! arXiv 2406.05946, measure what fine-tuning does to a model.
+//! Rehearsal of distributions on the provider's own examples, at every step. It is no baseline of the field, which
+//! compares on the user's batch: that is `kl`. Qi et al., arXiv 2406.05946, measure by the same divergence what
+//! fine-tuning does to a model.
 
 use serde::Deserialize;
 use titer_data::Sampler;
@@ -17,9 +16,11 @@ use super::guide::GuideSampler;
 use super::{Guard, Guide, UserTraining};
 use crate::{DefenceContext, Result};
 
+const NAME: &str = "refusal-distillation";
+
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
-pub struct KlAnchor {
+pub struct RefusalDistillation {
     /// The alignment data.
     #[serde(flatten)]
     pub guide: Guide,
@@ -50,19 +51,19 @@ pub(crate) fn method() -> Method {
         ),
     ];
     Method {
-        name: "kl-anchor",
+        name: NAME,
         kind: MethodKind::defence(
             DefenceStage::FineTuning,
             Sham::Settings { settings: vec![("target", "answers".into())] },
         ),
         version: 1,
         summary: "holds the next-token distributions on alignment data near the aligned model's",
-        citation: "Huang et al., arXiv 2402.01109 (baseline KL)",
+        citation: "",
         parameters: own.into_iter().chain(Guide::parameters(16)).collect(),
     }
 }
 
-impl Guard for KlAnchor {
+impl Guard for RefusalDistillation {
     fn extra_examples_per_step(&self) -> f64 {
         self.guide.batch as f64
     }
@@ -75,7 +76,7 @@ impl Guard for KlAnchor {
     ) -> Result<Box<dyn Objective>> {
         Ok(Box::new(Anchored {
             user: user.batches,
-            guide: self.guide.sampler("kl-anchor", context)?,
+            guide: self.guide.sampler(NAME, context)?,
             start: start.duplicate()?,
             beta: self.beta,
             target: self.target,
