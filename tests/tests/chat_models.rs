@@ -27,7 +27,8 @@ fn a_policy_experiment_runs_from_a_directory_to_verdicts() {
         .iter()
         .map(|part| part["name"].as_str().unwrap())
         .collect();
-    assert_eq!(parts, ["permitted", "choice", "text"]);
+    assert_eq!(parts[..3], ["permitted", "choice", "text"]);
+    assert!(parts[3..].iter().all(|part| part.starts_with("refusals on ")), "{parts:?}");
     for condition in ["resistance", "generalization", "trainability"] {
         assert!(defence["conditions"][condition]["verdict"].is_string(), "{condition}");
     }
@@ -70,7 +71,7 @@ fn tasks_of_the_users_own_are_probes_of_their_own() {
     let parts = &outcome["verdicts"]["defences"][1]["conditions"]["stability"]["parts"];
     let parts: Vec<&str> =
         parts.as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap()).collect();
-    assert_eq!(parts, ["permitted", "choice", "text", "capitals", "sums"]);
+    assert_eq!(parts[..5], ["permitted", "choice", "text", "capitals", "sums"]);
     let probes = ["export", "tiny-chat", "--what", "probes", "--format", "json"];
     let rows = place.run(&probes).ends(0).json();
     let of = |probe: &str, judge: &str| {

@@ -61,15 +61,6 @@ pub(crate) struct Draws {
     items: BTreeMap<ItemSet, Weights>,
 }
 
-/// The factors that a set of weights resamples; the others stay as they were.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Factors {
-    All,
-    DefenceSeeds,
-    AttackSeeds,
-    Items,
-}
-
 impl Draws {
     /// Draws `replicates` resamples of every item set.
     pub(crate) fn new(sets: &BTreeMap<ItemSet, usize>, replicates: usize) -> Self {
@@ -115,18 +106,17 @@ impl Draws {
 
     /// The weight of each run: `[run][replicate]`. Where some runs are missing, seeds are not crossed, and
     /// the runs are resampled as if each had its own.
-    pub(crate) fn runs(&self, seeds: &[(u64, u64)], factors: Factors) -> Vec<Vec<f32>> {
+    pub(crate) fn runs(&self, seeds: &[(u64, u64)]) -> Vec<Vec<f32>> {
         let crossing = Crossing::of(seeds);
-        let weights = |stream: u64, levels: usize, wanted: bool| {
-            (wanted && levels > 1).then(|| Weights::draw(stream + levels as u64, levels, self.replicates))
+        let weights = |stream: u64, levels: usize| {
+            (levels > 1).then(|| Weights::draw(stream + levels as u64, levels, self.replicates))
         };
-        let all = factors == Factors::All;
         if !crossing.complete {
-            let flat = weights(3000, seeds.len(), all || factors == Factors::DefenceSeeds);
+            let flat = weights(3000, seeds.len());
             return (0..seeds.len()).map(|run| self.factor(flat.as_ref(), run, seeds.len())).collect();
         }
-        let defence = weights(1000, crossing.defence.len(), all || factors == Factors::DefenceSeeds);
-        let attack = weights(2000, crossing.attack.len(), all || factors == Factors::AttackSeeds);
+        let defence = weights(1000, crossing.defence.len());
+        let attack = weights(2000, crossing.attack.len());
         let product = |&(defence_seed, attack_seed): &(u64, u64)| {
             let place = |seeds: &[u64], seed| seeds.binary_search(&seed).unwrap_or_default();
             let d = place(&crossing.defence, defence_seed);

@@ -2,7 +2,7 @@
 
 use titer_plan::Probe;
 
-use crate::breaks::Break;
+use crate::course::{Course, unbounded};
 use crate::evidence::DefenceFacts;
 use crate::study::{Curves, HARMFUL, Study};
 
@@ -27,7 +27,7 @@ pub(crate) fn general(study: &Study<'_>) -> Vec<String> {
     if study.delivered {
         caveats.push(
             "fine-tuning API: decided at the end of training, which is all that the user receives; a titer \
-             compares the shares of harmful examples that break the models, not steps"
+             compares the harmful rows that break the models, not steps"
                 .into(),
         );
     }
@@ -50,8 +50,7 @@ pub(crate) fn of(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Ve
                 "{label}: one {what} seed, so its intervals say nothing of other {what} seeds"
             )),
             Some(count) if count < ENOUGH_SEEDS => caveats.push(format!(
-                "{label}: {count} {what} seeds, so their spread is poorly known: where seeds differ far more than \
-                 items, intervals of confidence 0.95 held in as few as 0.77 of simulations"
+                "{label}: {count} {what} seeds, so their spread is known mostly from the other defences"
             )),
             _ => {}
         }
@@ -83,7 +82,9 @@ fn censoring(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> O
     if study.delivered {
         return no_share(study, label, curves, probe);
     }
-    let unbroken = curves.of(probe).filter(|curve| curve.unbounded.measured.until.is_none());
+    let unbroken = curves.of(probe).filter(|curve| {
+        !curve.unbounded.is_empty() && curve.unbounded.iter().all(|run| run.measured.until.is_none())
+    });
     let names: Vec<String> = unbroken.map(|curve| curve.attack.to_string()).collect();
     let (budget, unit) = (curves.budget(study, probe), study.axis.unit());
     (!names.is_empty()).then(|| {
@@ -96,23 +97,21 @@ fn censoring(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> O
 
 /// What the shares tried leave open of a titer.
 fn no_share(study: &Study<'_>, label: &str, curves: &Curves, probe: Probe) -> Option<String> {
-    let courses = curves.courses(study, probe, |curve| &curve.unbounded);
-    let named = |found: fn(&Break) -> bool| -> Option<String> {
-        let names: Vec<String> = courses
-            .iter()
-            .filter(|(_, b)| found(&b.measured))
-            .map(|(attack, _)| attack.to_string())
-            .collect();
+    let courses = curves.courses(study, &[probe], unbounded);
+    let named = |found: fn(&Course) -> bool| -> Option<String> {
+        let names: Vec<String> =
+            courses.iter().filter(|course| found(course)).map(|course| course.attack.to_string()).collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
     let measured = curves.of(probe).next().is_some();
-    if let Some(names) = named(|found| found.until == Some(0)).filter(|_| measured) {
+    if let Some(names) = named(Course::open).filter(|_| measured) {
         return Some(format!(
             "{label}: broken on {probe} probes by {names} without a single harmful example, so that no share has \
              a titer: compare the harmful scores"
         ));
     }
-    let names = named(|found| found.until.is_none()).filter(|_| measured)?;
+    let names =
+        named(|found| found.runs.iter().any(|run| run.measured.until.is_none())).filter(|_| measured)?;
     Some(format!(
         "{label}: not broken on {probe} probes at any share tried by {names}: ratios are lower bounds"
     ))

@@ -98,10 +98,12 @@ pub(crate) struct Run {
 pub(crate) struct Point {
     /// Which checkpoint it is: runs are compared at equal steps.
     pub(crate) steps: u64,
-    /// What had been spent, on the axis of the study.
-    pub(crate) spent: u64,
+    /// What had been spent.
+    pub(crate) cost: Cost,
     /// One score per item, in the order of the item set.
     pub(crate) scores: Vec<f32>,
+    /// 1 for each item that was refused, else 0.
+    pub(crate) refusals: Vec<f32>,
     pub(crate) mean: f64,
     pub(crate) refused: f64,
     pub(crate) degenerate: f64,
@@ -122,9 +124,9 @@ pub(crate) struct Table {
 
 /// A point while it is being filled: scores by item, NaN where not yet seen, and counts.
 struct Filling {
-    spent: u64,
+    cost: Cost,
     scores: Vec<f32>,
-    refused: usize,
+    refusals: Vec<f32>,
     degenerate: usize,
 }
 
@@ -134,7 +136,7 @@ impl Table {
     /// # Errors
     /// Where it does not match the schema, names unknown defences, arms or probes, or asks different
     /// items of different models.
-    pub(crate) fn read(frame: &DataFrame, defences: &[DefenceFacts], axis: Component) -> Result<Self, Error> {
+    pub(crate) fn read(frame: &DataFrame, defences: &[DefenceFacts]) -> Result<Self, Error> {
         check(frame, &PROBES)?;
         let frame = &deciding(frame)?;
         let columns = Columns::of(frame)?;
@@ -153,21 +155,22 @@ impl Table {
         let mut points = BTreeMap::<(PointKey<'_>, u64), Filling>::new();
         for (row, (set, key)) in owners.into_iter().enumerate() {
             let items = &sets[&set];
-            let spent = columns.spent(row);
-            let steps = spent.steps;
+            let cost = columns.spent(row);
+            let steps = cost.steps;
             let point = points.entry((key, steps)).or_insert_with(|| Filling {
-                spent: axis.of(&spent),
+                cost,
                 scores: vec![f32::NAN; items.len()],
-                refused: 0,
+                refusals: vec![0.0; items.len()],
                 degenerate: 0,
             });
-            let score = &mut point.scores[items[columns.item(row)]];
+            let item = items[columns.item(row)];
+            let score = &mut point.scores[item];
             if !score.is_nan() {
                 let point = columns.describe(&key, steps);
                 return Err(Error::Twice { item: columns.item(row).into(), point });
             }
             *score = columns.score.get(row).unwrap_or_default() as f32;
-            point.refused += usize::from(columns.refused.get(row).unwrap_or_default());
+            point.refusals[item] = f32::from(u8::from(columns.refused.get(row).unwrap_or_default()));
             point.degenerate += usize::from(columns.degenerate.get(row).unwrap_or_default());
         }
 
@@ -198,14 +201,16 @@ impl Table {
         if got < expected {
             return Err(Error::Items { point: columns.describe(key, steps), expected, got });
         }
-        let share = |count: usize| count as f64 / expected as f64;
+        let mean =
+            |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>() / expected as f64;
         let point = Point {
             steps,
-            spent: filling.spent,
-            mean: filling.scores.iter().map(|&score| f64::from(score)).sum::<f64>() / expected as f64,
-            refused: share(filling.refused),
-            degenerate: share(filling.degenerate),
+            cost: filling.cost,
+            mean: mean(&filling.scores),
+            refused: mean(&filling.refusals),
+            degenerate: filling.degenerate as f64 / expected as f64,
             scores: filling.scores,
+            refusals: filling.refusals,
         };
         self.defence_seeds.entry((defence.into(), arm)).or_default().insert(defence_seed);
         self.seeds.entry((arm, before.clone())).or_default().insert(attack_seed);

@@ -1,10 +1,10 @@
 //! Verdicts and scores as frames, for other programs.
 
 use polars::prelude::{Column, DataFrame};
-use titer_metrics::{SCORES, VERDICTS, before_columns, sorted};
+use titer_metrics::{SCORES, TITERS, VERDICTS, before_columns, sorted};
 use titer_plan::{Before, DefenceStage};
 
-use crate::verdict::{AttackScore, DefenceVerdict, Score, Verdict, Verdicts};
+use crate::verdict::{AttackScore, DefenceVerdict, Score, Titer, Verdict, Verdicts};
 
 impl Verdicts {
     /// One row per defence and condition (see `titer_metrics::VERDICTS`).
@@ -35,12 +35,55 @@ impl Verdicts {
             reals("lower", |verdict| verdict.interval.map(|bounds| bounds.lower)),
             reals("upper", |verdict| verdict.interval.map(|bounds| bounds.upper)),
             Column::new("threshold".into(), thresholds),
+            reals("power", |verdict| verdict.power),
             texts("measure", rows.iter().map(|(_, _, verdict)| verdict.measure.as_str()).collect()),
             texts("evidence", rows.iter().map(|(_, _, verdict)| verdict.evidence.as_str()).collect()),
         ];
         let frame = DataFrame::new(rows.len(), columns)
             .map_err(|source| titer_metrics::Error::Polars { frame: VERDICTS.name, source })?;
         sorted(&frame, &VERDICTS)
+    }
+
+    /// One row per defence and titer (see `titer_metrics::TITERS`): over all attacks, in its domain and probe by probe.
+    ///
+    /// # Errors
+    /// None that a caller can cause; polars could refuse for want of memory.
+    pub fn titer_frame(&self) -> Result<DataFrame, titer_metrics::Error> {
+        let rows: Vec<TiterRow<'_>> = self.defences.iter().flat_map(titers).collect();
+        let texts = |name: &str, of: fn(&TiterRow<'_>) -> String| {
+            Column::new(name.into(), rows.iter().map(of).collect::<Vec<String>>())
+        };
+        let reals = |name: &str, of: fn(&Titer) -> Option<f64>| {
+            Column::new(name.into(), rows.iter().map(|row| of(&row.titer)).collect::<Vec<Option<f64>>>())
+        };
+        let flags = |name: &str, of: fn(&Titer) -> bool| {
+            Column::new(name.into(), rows.iter().map(|row| of(&row.titer)).collect::<Vec<bool>>())
+        };
+        let counts = |name: &str, of: fn(&Titer) -> usize| {
+            Column::new(name.into(), rows.iter().map(|row| of(&row.titer) as u64).collect::<Vec<u64>>())
+        };
+        let lowers: Vec<f64> = rows.iter().map(|row| row.titer.lower).collect();
+        let columns = vec![
+            Column::new("experiment".into(), vec![self.experiment.as_str(); rows.len()]),
+            texts("defence", |row| row.defence.defence.clone()),
+            texts("role", |row| row.defence.role.name().to_owned()),
+            texts("over", |row| row.over.to_owned()),
+            texts("probes", |row| row.probes.to_owned()),
+            texts("breaks", |row| row.breaks.to_owned()),
+            reals("titer", |titer| titer.value),
+            Column::new("lower".into(), lowers),
+            reals("upper", |titer| titer.upper),
+            texts("unit", |row| row.titer.unit.unit().to_owned()),
+            flags("censored", |titer| titer.censored),
+            flags("open", |titer| titer.open),
+            flags("bracketed", |titer| titer.bracketed),
+            reals("df", |titer| titer.df),
+            counts("attacks", |titer| titer.effort.attacks),
+            counts("runs", |titer| titer.effort.runs),
+        ];
+        let frame = DataFrame::new(rows.len(), columns)
+            .map_err(|source| titer_metrics::Error::Polars { frame: TITERS.name, source })?;
+        sorted(&frame, &TITERS)
     }
 
     /// One row per defence, attack, measure and moment that was measured (see `titer_metrics::SCORES`).
@@ -80,6 +123,34 @@ impl Verdicts {
             .map_err(|source| titer_metrics::Error::Polars { frame: SCORES.name, source })?;
         sorted(&frame, &SCORES)
     }
+}
+
+/// One titer of one defence.
+struct TiterRow<'a> {
+    defence: &'a DefenceVerdict,
+    over: &'static str,
+    probes: &'static str,
+    breaks: &'static str,
+    titer: Titer,
+}
+
+/// Which breaks a titer counts: all, or those that keep the model's ability.
+const ALL: &str = "all";
+const ABLE: &str = "able";
+const UNDEFENDED: &str = "undefended";
+
+fn titers(defence: &DefenceVerdict) -> Vec<TiterRow<'_>> {
+    let row = |over, probes, breaks, titer| TiterRow { defence, over, probes, breaks, titer };
+    let mut rows = vec![
+        row(UNDEFENDED, "in-domain", ALL, defence.titer),
+        row(UNDEFENDED, "in-domain", ABLE, defence.titer_utility_bounded),
+    ];
+    rows.extend(defence.titer_over_sham.map(|titer| row("sham", "in-domain", ALL, titer)));
+    for (probe, pair) in &defence.titers {
+        rows.push(row(UNDEFENDED, probe.name(), ALL, pair.unbounded));
+        rows.push(row(UNDEFENDED, probe.name(), ABLE, pair.utility_bounded));
+    }
+    rows
 }
 
 const BEFORE: &str = "before";

@@ -1,11 +1,13 @@
 //! Confidence intervals from resampled means.
 //!
-//! Three ingredients, and the widest wins: the bootstrap's standard error times a critical value; the
-//! critical value stretched as Student's t with Satterthwaite's degrees of freedom stretches the normal,
-//! because two or three seeds know little of their own spread; and the binomial bound for as many items,
-//! so that items that all score alike never claim certainty.
+//! The variance of a mean is that of its items, its defence seeds and its attack seeds; two or three seeds know little
+//! of their own spread and borrow from the other defences under the same attack (see [`crate::sample`]). The interval is
+//! Student's with Satterthwaite's degrees of freedom, or the binomial bound for as many items where that is wider, so
+//! that items that all score alike never claim certainty. How the errors of many intervals share α comes from the
+//! bootstrap.
 
 use crate::quantile::{binomial_lower, binomial_upper, normal_tail, t_upper};
+use crate::sample::{Borrowed, Factor};
 use crate::{bootstrap::Crossing, verdict::Bounds};
 
 /// A mean over runs and items, and how it varies under resampling.
@@ -13,8 +15,9 @@ pub(crate) struct Statistic {
     pub(crate) mean: f64,
     /// Standard error; 0 where all runs and items agree.
     pub(crate) error: f64,
-    /// Satterthwaite's degrees of freedom of the standard error.
-    df: f64,
+    by_item: Option<(f64, f64)>,
+    by_defence: Factor,
+    by_attack: Factor,
     items: usize,
     /// The mean in each replicate.
     replicates: Vec<f32>,
@@ -55,39 +58,84 @@ impl Statistic {
             levels.iter().map(mean).collect()
         };
         let crossing = Crossing::of(seeds);
-        let mut components = vec![component(&by_item)];
-        if crossing.complete {
-            components.push(component(&by_seed(&crossing.defence, |seed| seed.0)));
-            components.push(component(&by_seed(&crossing.attack, |seed| seed.1)));
-        } else {
-            components.push(component(&runs));
-        }
-        let components: Vec<_> = components.into_iter().flatten().collect();
+        let one = Factor { levels: 1, variance: None };
+        // Where some runs are missing, each stands for a seed of its own.
+        let (by_defence, by_attack) = match crossing.complete {
+            true => (
+                Factor::of(&by_seed(&crossing.defence, |seed| seed.0)),
+                Factor::of(&by_seed(&crossing.attack, |seed| seed.1)),
+            ),
+            false => (Factor::of(&runs), one),
+        };
         let mean = runs.iter().sum::<f64>() / runs.len() as f64;
         let squares = replicates.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>();
         let error = (squares / replicates.len() as f64).sqrt();
         // Below the rounding of single precision nothing varies.
         let error = if error < 1e-6 { 0.0 } else { error };
-        Self { mean, error, df: satterthwaite(&components), items, replicates }
+        Self { mean, error, by_item: component(&by_item), by_defence, by_attack, items, replicates }
     }
 
-    /// The mean in one replicate.
-    pub(crate) fn replicate(&self, index: usize) -> f32 {
-        self.replicates[index]
+    /// By how much a share of the size `mean` can vary at most: spreads are lent in its units.
+    fn scale(&self, mean: f64) -> f64 {
+        (mean * (1.0 - mean)).max(0.25 / self.items.max(1) as f64)
     }
 
-    /// The interval that leaves `tail` on each side, of a family whose errors come to `alpha`.
-    ///
-    /// t stretches the normal as it does at `alpha`, not at the much smaller `tail`: most means of a family
-    /// share their seeds, so that the stretch is owed once, and t's far tails would let two seeds never say
-    /// anything (see the simulations in `coverage`).
-    fn bounds(&self, tail: f64, alpha: f64) -> Bounds {
-        let normal = |tail| t_upper(tail, f64::INFINITY);
-        let half = self.error * normal(tail) * t_upper(alpha / 2.0, self.df) / normal(alpha / 2.0);
+    /// Half of the interval that leaves `tail` on each side, if the true mean lies at `end`.
+    fn half(&self, end: f64, tail: f64, lent: &Lent) -> f64 {
+        let scale = self.scale(self.mean).max(self.scale(end));
+        let scaled = |borrowed: Borrowed| Borrowed { variance: borrowed.variance * scale, ..borrowed };
+        let components: Vec<(f64, f64)> = [
+            self.by_item,
+            self.by_defence.of_mean(&scaled(lent.defence)),
+            self.by_attack.of_mean(&scaled(lent.attack)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let variance: f64 = components.iter().map(|(variance, _)| variance).sum();
+        variance.sqrt() * t_upper(tail, satterthwaite(&components))
+    }
+
+    /// The interval that leaves `tail` on each side. As in Wilson's interval each end has the spread that is lent to
+    /// a mean of its own size: a mean that is low by chance must not borrow too little.
+    fn bounds(&self, tail: f64, lent: &Lent) -> Bounds {
+        let end = |side: f64| {
+            let step = |end: f64, _: usize| (self.mean + side * self.half(end, tail, lent)).clamp(0.0, 1.0);
+            (0..ROUNDS).fold(self.mean, step)
+        };
         Bounds {
-            lower: (self.mean - half).max(0.0).min(binomial_lower(self.mean, self.items, tail)),
-            upper: (self.mean + half).min(1.0).max(binomial_upper(self.mean, self.items, tail)),
+            lower: end(-1.0).min(binomial_lower(self.mean, self.items, tail)),
+            upper: end(1.0).max(binomial_upper(self.mean, self.items, tail)),
         }
+    }
+}
+
+/// An end and the spread at it settle within so many rounds, or nearly.
+const ROUNDS: usize = 6;
+
+/// The spread between seeds that other defences lend to a mean, as a share of what a mean of their size can vary.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lent {
+    defence: Borrowed,
+    attack: Borrowed,
+}
+
+impl Lent {
+    /// Of the same mean on other defences.
+    pub(crate) fn of<'a>(others: impl Iterator<Item = &'a Statistic> + Clone) -> Self {
+        let scaled = |statistic: &Statistic, factor: Factor| Factor {
+            variance: factor.variance.map(|variance| variance / statistic.scale(statistic.mean)),
+            ..factor
+        };
+        Self {
+            defence: Borrowed::of(others.clone().map(|other| scaled(other, other.by_defence))),
+            attack: Borrowed::of(others.map(|other| scaled(other, other.by_attack))),
+        }
+    }
+
+    /// For a model that was given, not drawn.
+    pub(crate) fn given(self) -> Self {
+        Self { defence: Borrowed::default(), ..self }
     }
 }
 
@@ -97,7 +145,7 @@ impl Statistic {
 /// (Hothorn, Bretz and Westfall, 2008).
 /// It is never less than Bonferroni's share. Means without any spread have no studentised deviation, so
 /// each of them gets Bonferroni's share and the others divide the rest.
-pub(crate) fn simultaneous(statistics: &[&Statistic], alpha: f64) -> Vec<Bounds> {
+pub(crate) fn simultaneous(statistics: &[&Statistic], lent: &[Lent], alpha: f64) -> Vec<Bounds> {
     if statistics.is_empty() {
         return Vec::new();
     }
@@ -113,44 +161,18 @@ pub(crate) fn simultaneous(statistics: &[&Statistic], alpha: f64) -> Vec<Bounds>
             *maximum = maximum.max((value - mean).abs() * scale);
         }
     }
-    let critical = f64::from(quantile(&mut maxima, 1.0 - share, Round::Up).unwrap_or(f32::INFINITY));
+    let critical = f64::from(quantile(&mut maxima, 1.0 - share).unwrap_or(f32::INFINITY));
     let each = (2.0 * normal_tail(critical)).clamp(bonferroni, alpha);
     let tail = |statistic: &Statistic| if statistic.error > 0.0 { each } else { bonferroni } / 2.0;
-    statistics.iter().map(|statistic| statistic.bounds(tail(statistic), alpha)).collect()
+    let none = Lent::default();
+    let lent = lent.iter().chain(std::iter::repeat(&none));
+    statistics.iter().zip(lent).map(|(statistic, lent)| statistic.bounds(tail(statistic), lent)).collect()
 }
 
-/// The interval of a mean of differences in −1…1 that leaves `tail` on each side.
-///
-/// Gains and losses are each a share of the items, so that n items without any difference still leave
-/// room for a share of `1 − tail^(1/n)` on either side: the rule of three.
-pub(crate) fn difference(statistic: &Statistic, scores: &[&[f32]], tail: f64) -> Bounds {
-    let mean = |part: fn(f32) -> f32| {
-        let total: f64 = scores.iter().flat_map(|run| run.iter()).map(|&value| f64::from(part(value))).sum();
-        total / (scores.len() * statistic.items) as f64
-    };
-    let (gain, loss) = (mean(|value| value.max(0.0)), mean(|value| (-value).max(0.0)));
-    let half = statistic.error * t_upper(tail, statistic.df);
-    Bounds {
-        lower: (statistic.mean - half).min(gain - binomial_upper(loss, statistic.items, tail)).max(-1.0),
-        upper: (statistic.mean + half).max(binomial_upper(gain, statistic.items, tail) - loss).min(1.0),
-    }
-}
-
-/// Which neighbour stands for a quantile that falls between two values.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Round {
-    Down,
-    Up,
-}
-
-/// The quantile `p` of some values, which are sorted on the way; none of none.
-pub(crate) fn quantile<T: Copy + PartialOrd>(values: &mut [T], p: f64, round: Round) -> Option<T> {
-    values.sort_unstable_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
-    let place = p * (values.len() as f64 + 1.0);
-    let place = match round {
-        Round::Down => place.floor(),
-        Round::Up => place.ceil(),
-    };
+/// The quantile `p` of some values, rounded up to one of them, which are sorted on the way; none of none.
+fn quantile(values: &mut [f32], p: f64) -> Option<f32> {
+    values.sort_unstable_by(f32::total_cmp);
+    let place = (p * (values.len() as f64 + 1.0)).ceil();
     let index = (place as usize).clamp(1, values.len().max(1)) - 1;
     values.get(index).copied()
 }
@@ -167,7 +189,7 @@ mod tests {
     #[test]
     fn scores_that_all_agree_never_claim_certainty() {
         let statistics = [constant(0.0, 120), constant(1.0, 120)];
-        let bounds = simultaneous(&statistics.each_ref(), 0.05);
+        let bounds = simultaneous(&statistics.each_ref(), &[], 0.05);
         // Two means share 0.05, each side of each gets 0.0125: 1 − 0.0125^(1/120).
         assert!((bounds[0].upper - 0.035_86).abs() < 1e-4, "{bounds:?}");
         assert!((bounds[1].lower - (1.0 - 0.035_86)).abs() < 1e-4, "{bounds:?}");
@@ -175,27 +197,20 @@ mod tests {
     }
 
     #[test]
-    fn no_difference_among_few_items_is_no_equivalence() {
-        let run = vec![0.0; 10];
-        let bounds = difference(&constant(0.0, 10), &[&run], 0.05);
-        assert!((bounds.upper - 0.2589).abs() < 1e-4 && (bounds.lower + 0.2589).abs() < 1e-4, "{bounds:?}");
-    }
-
-    #[test]
     fn more_means_make_each_interval_wider() {
-        let one = simultaneous(&[&constant(0.0, 50)], 0.05)[0].upper;
+        let one = simultaneous(&[&constant(0.0, 50)], &[], 0.05)[0].upper;
         let statistics: Vec<_> = (0..20).map(|_| constant(0.0, 50)).collect();
-        let of_twenty = simultaneous(&statistics.iter().collect::<Vec<_>>(), 0.05)[0].upper;
+        let of_twenty = simultaneous(&statistics.iter().collect::<Vec<_>>(), &[], 0.05)[0].upper;
         assert!(of_twenty > 1.5 * one, "{one} {of_twenty}");
     }
 
     #[test]
-    fn quantiles_round_outwards() {
-        let mut values: Vec<f64> = (1..=9).map(f64::from).rev().collect();
-        assert_eq!(quantile(&mut values, 0.25, Round::Down), Some(2.0));
-        assert_eq!(quantile(&mut values, 0.75, Round::Up), Some(8.0));
-        assert_eq!(quantile(&mut values, 0.999, Round::Up), Some(9.0));
-        assert_eq!(quantile(&mut [] as &mut [f64], 0.5, Round::Up), None);
+    fn quantiles_round_up() {
+        let mut values: Vec<f32> = (1..=9u8).map(f32::from).rev().collect();
+        assert_eq!(quantile(&mut values, 0.75), Some(8.0));
+        assert_eq!(quantile(&mut values, 0.72), Some(8.0));
+        assert_eq!(quantile(&mut values, 0.999), Some(9.0));
+        assert_eq!(quantile(&mut [], 0.5), None);
     }
 
     #[test]

@@ -7,16 +7,18 @@
 mod bootstrap;
 mod breaks;
 mod caveats;
+mod course;
 mod curve;
 mod decide;
-mod delivered;
 mod error;
 mod evidence;
 mod frame;
 mod generalization;
 mod interval;
+mod paired;
 mod quantile;
 mod resistance;
+mod sample;
 mod score;
 mod stability;
 mod standing;
@@ -30,11 +32,11 @@ pub use error::Error;
 pub use evidence::{DefenceFacts, Evidence};
 pub use standing::{FinalScores, final_harm, mean_harm};
 pub use verdict::{
-    AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Score, Titer, TiterPair, Verdict,
-    VerdictPart, Verdicts,
+    AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Effort, Score, Titer, TiterPair,
+    Verdict, VerdictPart, Verdicts,
 };
 
 #[cfg(test)]
 mod tests {
-    mod coverage;
+    pub(crate) mod coverage;
 }

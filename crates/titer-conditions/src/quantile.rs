@@ -87,6 +87,16 @@ pub(crate) fn t_upper(tail: f64, df: f64) -> f64 {
     (df * y / (1.0 - y)).sqrt()
 }
 
+/// The share of Student's t that lies below `t`; `df` may be infinite.
+pub(crate) fn t_below(t: f64, df: f64) -> f64 {
+    if t.is_nan() || t.is_infinite() {
+        return if t > 0.0 { 1.0 } else { 0.0 };
+    }
+    let df = df.clamp(1.0, 1e6);
+    let tail = 0.5 * beta_cdf(df / (df + t * t), df / 2.0, 0.5);
+    if t > 0.0 { 1.0 - tail } else { tail }
+}
+
 /// The share of a normal distribution that lies above `z` ≥ 0.
 pub(crate) fn normal_tail(z: f64) -> f64 {
     let df = 1e6;
@@ -111,6 +121,17 @@ pub(crate) fn binomial_lower(mean: f64, items: usize, tail: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn students_distribution_and_its_quantiles_agree() {
+        for (tail, df) in [(0.025, 1.0), (0.025, 2.5), (0.1, 7.0), (0.005, 200.0)] {
+            let t = t_upper(tail, df);
+            assert!((t_below(t, df) - (1.0 - tail)).abs() < 1e-9 && (t_below(-t, df) - tail).abs() < 1e-9);
+        }
+        // scipy.stats.t.cdf(1.2, 3) and the ends.
+        assert!((t_below(1.2, 3.0) - 0.841_868_942_650_947_6).abs() < 1e-9, "{}", t_below(1.2, 3.0));
+        assert_eq!((t_below(f64::INFINITY, 3.0), t_below(f64::NEG_INFINITY, 3.0)), (1.0, 0.0));
+    }
 
     #[track_caller]
     fn close(got: f64, expected: f64) {

@@ -13,7 +13,7 @@
 
 use titer_plan::{Arm, AttackPoint, Before, Probe};
 
-use crate::bootstrap::{Factors, combine, seeds};
+use crate::bootstrap::{combine, seeds};
 use crate::evidence::{Phase, Point, Run};
 use crate::interval::{Statistic, simultaneous};
 use crate::study::{IN_DOMAIN, Study};
@@ -164,10 +164,10 @@ fn score(study: &Study<'_>, parts: &[Part<'_>]) -> Option<Score> {
             rows[run].iter_mut().zip(means).for_each(|(sum, mean)| *sum += weight * mean);
         }
     }
-    let weights = study.draws.runs(&seeds, Factors::All);
+    let weights = study.draws.runs(&seeds);
     let replicates = combine(rows.iter().map(Vec::as_slice), &weights, study.draws.replicates);
     let scores: Vec<&[f32]> = scores.iter().map(Vec::as_slice).collect();
     let statistic = Statistic::new(&scores, &seeds, replicates);
-    let bounds = simultaneous(&[&statistic], study.alpha()).into_iter().next()?;
+    let bounds = simultaneous(&[&statistic], &[], study.alpha()).into_iter().next()?;
     Some(Score { value: statistic.mean, lower: bounds.lower, upper: bounds.upper })
 }

@@ -6,9 +6,7 @@ use titer_plan::spec::ConditionSettings;
 use titer_plan::{Arm, AttackPoint, Before, Component, Probe, ThreatModel};
 
 use crate::bootstrap::Draws;
-use crate::breaks::Breaks;
 use crate::curve::{Ability, AttackCurve};
-use crate::delivered::{families, over_shares};
 use crate::error::Error;
 use crate::evidence::{DefenceFacts, Evidence, Phase, Table};
 
@@ -44,7 +42,7 @@ impl<'a> Study<'a> {
         if let (Some(first), Some(second)) = (baseline, baselines.next()) {
             return Err(Error::Baselines { first: first.label.clone(), second: second.label.clone() });
         }
-        let table = Table::read(&evidence.probes, &evidence.defences, evidence.axis)?;
+        let table = Table::read(&evidence.probes, &evidence.defences)?;
         let draws = Draws::new(&table.items, evidence.settings.resamples);
         let delivered = evidence.threat_model == ThreatModel::FineTuningApi;
         Ok(Self {
@@ -66,6 +64,16 @@ impl<'a> Study<'a> {
     /// Whether any model was asked this probe under attack.
     pub(crate) fn asked(&self, probe: Probe) -> bool {
         self.table.items.contains_key(&(arm_of(probe), Phase::Attack, probe))
+    }
+
+    /// How many items a harmful probe asks under attack.
+    pub(crate) fn items(&self, probe: Probe) -> usize {
+        self.table.items.get(&(arm_of(probe), Phase::Attack, probe)).copied().unwrap_or(0)
+    }
+
+    /// What titers count: under the fine-tuning API the harmful rows in the user's data.
+    pub(crate) fn unit(&self) -> Component {
+        if self.delivered { Component::DistinctHarmful } else { self.axis }
     }
 
     /// The checkpoints of one attack, in steps: as planned, or those of all attacks.
@@ -132,44 +140,6 @@ impl Curves {
     pub(crate) fn of(&self, probe: Probe) -> impl Iterator<Item = &AttackCurve> {
         self.0.iter().filter(move |curve| curve.probe == probe)
     }
-
-    /// What each attack that was tried on some defence came to through `probe`: attack by attack with open
-    /// weights, family by family of orders under the fine-tuning API. An attack that was tried on other
-    /// defences only may break at any time.
-    pub(crate) fn courses(
-        &self,
-        study: &Study<'_>,
-        probe: Probe,
-        breaks: impl Fn(&AttackCurve) -> &Breaks,
-    ) -> Vec<(AttackPoint, Breaks)> {
-        if !study.asked(probe) {
-            return Vec::new();
-        }
-        let replicates = study.draws.replicates;
-        let of = |attack: &AttackPoint| self.get(attack, probe).map(&breaks);
-        let attacks = study.table.attacks(arm_of(probe));
-        if !study.delivered {
-            let known =
-                |attack: &AttackPoint| of(attack).cloned().unwrap_or_else(|| Breaks::unknown(replicates));
-            return attacks.into_iter().map(|attack| (attack.clone(), known(attack))).collect();
-        }
-        let family = |(family, members): (AttackPoint, Vec<(u64, &AttackPoint)>)| {
-            let shares: Vec<_> = members.into_iter().map(|(share, attack)| (share, of(attack))).collect();
-            (family, over_shares(&shares, replicates))
-        };
-        families(&attacks).into_iter().map(family).collect()
-    }
-
-    /// The earliest break over all attacks and `probes`. None where nothing was asked.
-    pub(crate) fn earliest(
-        &self,
-        study: &Study<'_>,
-        probes: &[Probe],
-        breaks: impl Fn(&AttackCurve) -> &Breaks + Copy,
-    ) -> Option<Breaks> {
-        let all = probes.iter().flat_map(|&probe| self.courses(study, probe, breaks));
-        Breaks::earliest(all.map(|(_, breaks)| breaks))
-    }
 }
 
 /// Refuses thresholds that make no sense, though the plan should have done so.
@@ -182,9 +152,14 @@ fn check(settings: &ConditionSettings) -> Result<(), Error> {
     share("stability_epsilon", settings.stability_epsilon)?;
     share("trainability_delta", settings.trainability_delta)?;
     share("trainability_target", settings.trainability_target)?;
-    if !(settings.trainability_epsilon >= 0.0 && settings.trainability_epsilon.is_finite()) {
-        let got = settings.trainability_epsilon.to_string();
-        return Err(Error::Setting { key: "trainability_epsilon", expected: "a number of at least 0", got });
+    let epsilons = [
+        ("trainability_epsilon", settings.trainability_epsilon),
+        ("generalization_epsilon", settings.generalization_epsilon),
+    ];
+    for (key, value) in epsilons {
+        if !(value >= 0.0 && value.is_finite()) {
+            return Err(Error::Setting { key, expected: "a number of at least 0", got: value.to_string() });
+        }
     }
     if !(settings.confidence > 0.5 && settings.confidence < 1.0) {
         let got = settings.confidence.to_string();

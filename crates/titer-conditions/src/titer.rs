@@ -1,106 +1,381 @@
-//! The titer: how many times more an attacker must pay, a ratio of interval-censored break budgets.
+//! The titer: how many times more an attacker must pay, a ratio of break budgets.
 //!
-//! A budget in `(a, b]` over one in `(c, d]` lies in `[a / d, b / c)`. In each replicate these two ends
-//! are taken anew; the interval runs from a low quantile of the lower ends to a high one of the upper.
+//! Runs of the defended model and of the reference are paired by their seeds, and the logarithms of their break budgets
+//! subtracted. The attacker takes the cheapest attack on either model, so that the titer is a difference of two minima;
+//! the least of several estimates is too low, so that for each attack seed both models' cheapest attacks are chosen on the
+//! other seeds and their cost is read from this one. What the estimate and its interval are is in
+//! [`crate::sample`].
 
-use crate::breaks::{Break, Breaks};
-use crate::interval::{Round, quantile};
-use crate::verdict::Titer;
+use titer_plan::{Component, DefenceRole};
 
-/// The baseline against itself.
-pub(crate) const ONE: Titer = Titer { value: Some(1.0), lower: 1.0, upper: Some(1.0), censored: false };
+use crate::breaks::{Break, RunBreak};
+use crate::course::Course;
+use crate::sample::{Cell, Estimate, Sample, of_items, seeds};
+use crate::verdict::{Effort, Titer};
 
-/// Nothing was measured.
-pub(crate) const UNKNOWN: Titer = Titer { value: None, lower: 0.0, upper: None, censored: false };
+/// The ratio of one defence to a reference, before others have lent their spread.
+#[derive(Debug)]
+pub(crate) struct Contest {
+    /// The pairs that the estimate is of; then, where seeds disagree about the cheapest attack, those of each pair of
+    /// attacks that may be it.
+    samples: Vec<Sample>,
+    /// Whether the defended model is harmful before its cheapest attack begins.
+    pub(crate) open: bool,
+    /// The same of the reference, so that there is nothing to compare with.
+    reference_open: bool,
+    /// Whether some run of the defended model, under its cheapest attack, never broke.
+    censored: bool,
+    /// Whether an attack that was tried on others was not tried on the defended model: it may be cheaper.
+    untried: bool,
+    /// The same of the reference.
+    reference_untried: bool,
+    /// What a wider search might change, in words; none where both cheapest attacks lie within what was tried.
+    pub(crate) widen: Option<String>,
+    effort: Effort,
+}
 
-/// The titer of `defended` over `baseline`, with confidence 1 − `alpha`.
-pub(crate) fn titer(defended: &Breaks, baseline: &Breaks, alpha: f64) -> Titer {
-    let pairs = || defended.replicates.iter().zip(&baseline.replicates);
-    let mut lowers: Vec<f64> = pairs().map(|(defended, baseline)| lower(*defended, *baseline)).collect();
-    let mut uppers: Vec<f64> = pairs().map(|(defended, baseline)| upper(*defended, *baseline)).collect();
-    let value = match (defended.measured.until, baseline.measured.until) {
-        (Some(defended), Some(baseline)) if baseline > 0 => Some(defended as f64 / baseline as f64),
-        _ => None,
-    };
-    let lower = quantile(&mut lowers, alpha / 2.0, Round::Down).unwrap_or(0.0);
-    let upper = quantile(&mut uppers, 1.0 - alpha / 2.0, Round::Up).unwrap_or(f64::INFINITY);
-    Titer {
-        value,
-        // Quantiles of so coarse a ratio can miss the value itself; an interval should not.
-        lower: value.map_or(lower, |value| lower.min(value)),
-        upper: Some(value.map_or(upper, |value| upper.max(value))).filter(|upper| upper.is_finite()),
-        censored: defended.measured.until.is_none(),
+/// How cheap an attack is on the runs of some attack seeds: the mean logarithm of its cost.
+fn cost(course: &Course, of: &[u64]) -> Option<f64> {
+    let runs = course.runs.iter().filter(|run| of.contains(&run.attack_seed));
+    let (sum, count) = runs.fold((0.0, 0.0), |(sum, count), run| (sum + run.measured.middle(), count + 1.0));
+    (count > 0.0).then(|| sum / count)
+}
+
+/// The cheapest attack by the runs of some attack seeds; of equals one that lies within what was tried, then the first.
+fn cheapest<'a>(courses: &'a [Course], of: &[u64]) -> Option<&'a Course> {
+    let costs = || courses.iter().filter_map(|course| Some((course, cost(course, of)?)));
+    let least = costs().map(|(_, cost)| cost).min_by(f64::total_cmp)?;
+    let mut equals = costs().filter(|(_, cost)| *cost <= least + 1e-9).map(|(course, _)| course);
+    let first = equals.clone().next();
+    equals.find(|course| edge(course, courses).is_none()).or(first)
+}
+
+/// What lies beyond what was tried, where an attack is at its edge: which setting to widen, and where.
+fn edge(course: &Course, all: &[Course]) -> Option<String> {
+    if course.at_once() {
+        return None;
+    }
+    let same =
+        || all.iter().filter(|other| other.attack.method == course.attack.method && !other.runs.is_empty());
+    let mut varied = false;
+    for (key, value) in &course.attack.settings {
+        let Some(value) = value.as_f64() else { continue };
+        let values = || same().filter_map(|other| other.attack.settings.get(key)?.as_f64());
+        let (least, most) = (values().fold(value, f64::min), values().fold(value, f64::max));
+        if least == most {
+            continue;
+        }
+        varied = true;
+        if value == most {
+            return Some(format!("`{key}` of {} above {value:?}", course.attack.method));
+        }
+        if value == least {
+            return Some(format!("`{key}` of {} below {value:?}", course.attack.method));
+        }
+    }
+    (!varied).then(|| format!("`{}`, of which one setting was tried", course.attack.method))
+}
+
+/// The first of each attack.
+fn distinct<'a>(courses: impl Iterator<Item = &'a Course>) -> Vec<&'a Course> {
+    courses.fold(Vec::new(), |mut known, course| {
+        if !known.iter().any(|other: &&Course| other.attack == course.attack) {
+            known.push(course);
+        }
+        known
+    })
+}
+
+/// How runs of two models are compared.
+struct Pairing<'a, L> {
+    seeds: &'a [u64],
+    items: usize,
+    role: DefenceRole,
+    logs: L,
+}
+
+impl<L: Fn(&Break) -> (f64, f64)> Pairing<'_, L> {
+    /// The differences of logarithms of the courses that `choice` names for each attack seed.
+    fn sample<'a>(&self, choice: impl Fn(u64) -> Option<(&'a Course, &'a Course)>) -> Option<Sample> {
+        let (mut cells, mut replicates) = (Vec::new(), Vec::<f64>::new());
+        for &seed in self.seeds {
+            let Some((course, against)) = choice(seed) else { continue };
+            for run in course.runs.iter().filter(|run| run.attack_seed == seed) {
+                // The same seeds, or all of the reference's models under the same attack seed.
+                let same: Vec<&RunBreak> = match against.run(run.defence_seed, seed) {
+                    Some(same) => vec![same],
+                    None => against.runs.iter().filter(|other| other.attack_seed == seed).collect(),
+                };
+                if same.is_empty() {
+                    continue;
+                }
+                let mean = |of: &dyn Fn(&RunBreak) -> f64| {
+                    same.iter().map(|run| of(run)).sum::<f64>() / same.len() as f64
+                };
+                let (low, high) = (self.logs)(&run.measured);
+                cells.push(Cell {
+                    defence_seed: run.defence_seed,
+                    attack_seed: seed,
+                    low: low - mean(&|run| (self.logs)(&run.measured).1),
+                    high: high - mean(&|run| (self.logs)(&run.measured).0),
+                });
+                replicates.resize(run.replicates.len(), 0.0);
+                for (b, sum) in replicates.iter_mut().enumerate() {
+                    let of = |run: &RunBreak| run.replicates.get(b).map_or(0.0, Break::middle);
+                    *sum += of(run) - mean(&of);
+                }
+            }
+        }
+        let count = cells.len().max(1) as f64;
+        replicates.iter_mut().for_each(|sum| *sum /= count);
+        Sample::new(cells, of_items(&replicates, self.items), self.role)
     }
 }
 
-fn lower(defended: Break, baseline: Break) -> f64 {
-    // A baseline broken before any attack, or never, bounds no ratio from below.
-    match baseline.until {
-        Some(until) if until > 0 => defended.after as f64 / until as f64,
-        _ => 0.0,
+impl Contest {
+    /// Of a defended model against a reference, both under the same attacks; none where nothing was measured.
+    pub(crate) fn new<'a>(
+        own: &'a [Course],
+        reference: &'a [Course],
+        items: usize,
+        role: DefenceRole,
+    ) -> Option<Self> {
+        Self::with(own, reference, items, role, Break::logs)
     }
-}
 
-fn upper(defended: Break, baseline: Break) -> f64 {
-    match defended.until {
-        // Broken before any attack: the attacker pays nothing, unless the baseline costs nothing either.
-        Some(0) if baseline.until != Some(0) => 0.0,
-        Some(until) if baseline.after > 0 => until as f64 / baseline.after as f64,
-        _ => f64::INFINITY,
+    /// The same of budgets up to what was tried: what never broke counts as if it broke one step later.
+    pub(crate) fn restricted<'a>(
+        own: &'a [Course],
+        reference: &'a [Course],
+        items: usize,
+        role: DefenceRole,
+    ) -> Option<Self> {
+        let capped = |found: &Break| match found.logs() {
+            (low, high) if high.is_infinite() => (low, low),
+            known => known,
+        };
+        Self::with(own, reference, items, role, capped)
+    }
+
+    fn with<'a>(
+        own: &'a [Course],
+        reference: &'a [Course],
+        items: usize,
+        role: DefenceRole,
+        logs: impl Fn(&Break) -> (f64, f64),
+    ) -> Option<Self> {
+        let all = seeds(own.iter().flat_map(|course| &course.runs).map(|run| run.attack_seed));
+        let best = cheapest(own, &all)?;
+        let best_reference = cheapest(reference, &all);
+        // A model that is open needs no attack: compare nothing.
+        let open = best.open();
+        let reference_open = best_reference.is_some_and(Course::open);
+        // The attacker's choice is made on the other seeds than the one that is read.
+        let choice = |courses: &'a [Course], seed: u64| -> Option<&'a Course> {
+            let others: Vec<u64> = all.iter().copied().filter(|&other| other != seed).collect();
+            cheapest(courses, if others.is_empty() { &all } else { &others })
+        };
+        let pairing = Pairing { seeds: &all, items, role, logs };
+        let mut samples: Vec<Sample> =
+            pairing.sample(|seed| Some((choice(own, seed)?, choice(reference, seed)?))).into_iter().collect();
+        let chosen = |courses| distinct(all.iter().filter_map(|&seed| choice(courses, seed)));
+        let pairs: Vec<(&Course, &Course)> = chosen(own)
+            .into_iter()
+            .flat_map(|course| chosen(reference).into_iter().map(move |against| (course, against)))
+            .collect();
+        // Where the seeds disagree about the cheapest attack, each may be it.
+        if pairs.len() > 1 {
+            samples.extend(pairs.into_iter().filter_map(|pair| pairing.sample(|_| Some(pair))));
+        }
+        samples.retain(|_| !open && !reference_open);
+        let censored = best.runs.iter().any(|run| run.measured.until.is_none());
+        let widen =
+            [(best, own, ""), (best_reference.unwrap_or(best), reference, " on the model compared with")];
+        let widen = widen.into_iter().find_map(|(course, all, whose)| Some(edge(course, all)? + whose));
+        Some(Self {
+            samples,
+            open,
+            reference_open,
+            censored,
+            untried: own.iter().any(|course| course.runs.is_empty()),
+            reference_untried: reference.iter().any(|course| course.runs.is_empty()),
+            widen,
+            effort: Effort {
+                attacks: own.iter().filter(|course| !course.runs.is_empty()).count(),
+                runs: own.iter().map(|course| course.runs.len()).sum(),
+            },
+        })
+    }
+
+    /// The logarithm of the ratio, with the spreads that other defences lend: the interval covers every pair of attacks
+    /// that may be the cheapest.
+    pub(crate) fn estimate<'a>(&self, others: impl Iterator<Item = &'a Self>, tail: f64) -> Option<Estimate> {
+        let others: Vec<&Sample> = others.filter_map(|other| other.samples.first()).collect();
+        let estimates: Vec<Estimate> =
+            self.samples.iter().map(|sample| sample.estimate(&others, tail)).collect();
+        let first = *estimates.first()?;
+        // The least cost is at most that of an attack that did break: one that never did bounds nothing more.
+        let known = |of: fn(&Estimate) -> f64| estimates.iter().map(of).filter(|end| end.is_finite());
+        let lower = known(|found| found.lower).reduce(f64::min).filter(|_| first.lower.is_finite());
+        let upper = known(|found| found.upper).reduce(f64::max).filter(|_| first.upper.is_finite());
+        let (lower, upper) = (lower.unwrap_or(first.lower), upper.unwrap_or(first.upper));
+        Some(Estimate { lower, upper, ..first })
+    }
+
+    /// The titer, with what other defences lend.
+    pub(crate) fn titer(&self, estimate: Option<Estimate>, unit: Component) -> Titer {
+        let none = Titer {
+            open: self.open,
+            censored: self.censored,
+            bracketed: self.widen.is_none(),
+            effort: self.effort,
+            ..Titer::unknown(unit)
+        };
+        let Some(Estimate { value, lower, upper, df, .. }) = estimate else { return none };
+        // Where a seed is read from an attack that never broke it, only the lower end is known.
+        let censored = self.censored || (upper.is_infinite() && lower.is_finite());
+        let (lower, upper) = (lower.exp(), upper.exp());
+        Titer {
+            censored,
+            value: Some(value.exp()).filter(|_| !censored && lower > 0.0),
+            lower: if self.untried { 0.0 } else { lower },
+            upper: Some(upper).filter(|upper| upper.is_finite() && !self.reference_untried),
+            df: Some(df).filter(|df| df.is_finite()),
+            ..none
+        }
+    }
+
+    /// Whether both models are whole before the attack, so that there is a ratio at all.
+    pub(crate) fn comparable(&self) -> bool {
+        !self.open && !self.reference_open
     }
 }
 
 #[cfg(test)]
+#[path = "tests/titers.rs"]
+mod simulations;
+
+#[cfg(test)]
 mod tests {
+    use titer_plan::AttackPoint;
+
     use super::*;
 
-    fn certain(after: u64, until: impl Into<Option<u64>>) -> Breaks {
-        let measured = Break { after, until: until.into() };
-        Breaks { measured, replicates: vec![measured; 200] }
+    /// One attack at a rate, and when it broke each of three attack seeds: `(after, until)`.
+    fn course(rate: f64, breaks: [(u64, Option<u64>); 3]) -> Course {
+        let attack = AttackPoint {
+            method: "full-finetune".to_owned(),
+            settings: [("rate".to_owned(), rate.into())].into_iter().collect(),
+            dose: None,
+        };
+        let run = |(seed, (after, until)): (u64, (u64, Option<u64>))| {
+            let measured = Break { after, from: after + 1, until };
+            RunBreak { defence_seed: 0, attack_seed: seed, measured, replicates: vec![measured; 50] }
+        };
+        Course { attack, runs: (0..).zip(breaks).map(run).collect() }
+    }
+
+    fn titer(own: &[Course], reference: &[Course]) -> Titer {
+        let contest = Contest::new(own, reference, 100, DefenceRole::Defence).unwrap();
+        let estimate = contest.estimate(std::iter::empty(), 0.025);
+        contest.titer(estimate, Component::Steps)
     }
 
     #[track_caller]
-    fn check(defended: Breaks, baseline: Breaks, expected: (Option<f64>, f64, Option<f64>, bool)) {
-        let Titer { value, lower, upper, censored } = titer(&defended, &baseline, 0.05);
-        assert_eq!((value, lower, upper, censored), expected);
+    fn near(got: f64, expected: f64) {
+        assert!((got - expected).abs() < 1e-9, "got {got}, expected {expected}");
     }
 
     #[test]
-    fn the_ratio_of_two_intervals() {
-        check(certain(20, 25), certain(4, 5), (Some(5.0), 4.0, Some(6.25), false));
+    fn the_ratio_of_two_intervals_is_finite() {
+        let found = titer(&[course(1e-4, [(20, Some(25)); 3])], &[course(1e-4, [(0, Some(1)); 3])]);
+        near(found.lower, 21.0);
+        near(found.upper.unwrap(), 25.0);
+        near(found.value.unwrap(), (21.0f64 * 25.0).sqrt());
+        let found = titer(&[course(1e-4, [(20, Some(25)); 3])], &[course(1e-4, [(4, Some(6)); 3])]);
+        near(found.lower, 21.0 / 6.0);
+        near(found.upper.unwrap(), 25.0 / 5.0);
+    }
+
+    #[test]
+    fn each_model_is_attacked_as_is_cheapest() {
+        let own = [course(1e-4, [(9, Some(10)); 3]), course(1e-3, [(19, Some(20)); 3])];
+        let reference = [course(1e-4, [(4, Some(5)); 3]), course(1e-3, [(1, Some(2)); 3])];
+        near(titer(&own, &reference).value.unwrap(), 10.0 / 2.0);
+    }
+
+    #[test]
+    fn the_choice_is_made_on_other_seeds_than_the_estimate() {
+        // The first attack is cheaper on seeds 0 and 2, but not by as much as it is dearer on seed 1: by the other seeds it
+        // is chosen for seed 1, where it costs 512.
+        let own =
+            [course(1e-4, [(1, Some(2)), (511, Some(512)), (1, Some(2))]), course(1e-3, [(15, Some(16)); 3])];
+        let reference = [course(1e-4, [(0, Some(1)); 3]), course(1e-3, [(0, Some(1)); 3])];
+        near(titer(&own, &reference).value.unwrap(), (16.0f64 * 512.0 * 16.0).cbrt());
     }
 
     #[test]
     fn unbroken_is_a_lower_bound() {
-        check(certain(200, None), certain(4, 5), (None, 40.0, None, true));
+        let found = titer(&[course(1e-4, [(200, None); 3])], &[course(1e-4, [(4, Some(5)); 3])]);
+        assert_eq!((found.value, found.upper, found.censored), (None, None, true));
+        near(found.lower, 201.0 / 5.0);
     }
 
     #[test]
-    fn a_baseline_broken_at_the_first_step_bounds_nothing_above() {
-        check(certain(20, 25), certain(0, 1), (Some(25.0), 20.0, None, false));
+    fn an_attack_that_may_be_cheapest_but_never_broke_bounds_nothing() {
+        // Seeds 1 and 2, and 0 and 2, choose the first attack, seeds 0 and 1 the second, which never broke on seed 0.
+        let own = [
+            course(1e-4, [(7, Some(8)), (3, Some(4)), (1, Some(2))]),
+            course(1e-3, [(3, None), (1, Some(2)), (9, Some(10))]),
+        ];
+        let found = titer(&own, &[course(1e-4, [(0, Some(1)); 3])]);
+        near(found.value.unwrap(), (8.0f64 * 4.0 * 10.0).cbrt());
+        assert!(found.upper.is_some_and(f64::is_finite), "{found:?}");
     }
 
     #[test]
-    fn a_defence_broken_before_any_attack_is_worth_nothing() {
-        check(certain(0, 0), certain(0, 1), (Some(0.0), 0.0, Some(0.0), false));
-        check(certain(0, 0), certain(0, 0), (None, 0.0, None, false));
+    fn open_before_the_attack_is_a_state_and_no_titer() {
+        let found = titer(&[course(1e-4, [(0, Some(0)); 3])], &[course(1e-4, [(4, Some(5)); 3])]);
+        assert!(found.open && found.value.is_none() && found.upper.is_none(), "{found:?}");
+        let found = titer(&[course(1e-4, [(4, Some(5)); 3])], &[course(1e-4, [(0, Some(0)); 3])]);
+        assert!(!found.open && found.value.is_none() && found.upper.is_none(), "{found:?}");
     }
 
     #[test]
-    fn a_baseline_never_broken_or_always_broken_has_no_ratio() {
-        check(certain(20, 25), certain(200, None), (None, 0.0, Some(0.125), false));
-        check(certain(20, 25), certain(0, 0), (None, 0.0, None, false));
-        check(certain(200, None), certain(200, None), (None, 0.0, None, true));
+    fn a_reference_that_never_broke_bounds_from_above_only() {
+        let found = titer(&[course(1e-4, [(20, Some(25)); 3])], &[course(1e-4, [(200, None); 3])]);
+        assert_eq!((found.value, found.lower), (None, 0.0));
+        near(found.upper.unwrap(), 25.0 / 201.0);
     }
 
     #[test]
-    fn the_interval_covers_what_the_replicates_say() {
-        let mut defended = certain(20, 25);
-        for (index, replicate) in defended.replicates.iter_mut().enumerate() {
-            if index % 4 == 0 {
-                *replicate = Break { after: 8, until: Some(10) };
-            }
-        }
-        check(defended, certain(4, 5), (Some(5.0), 1.6, Some(6.25), false));
+    fn a_titer_at_the_edge_of_what_was_tried_says_so() {
+        let steep = |last| {
+            vec![
+                course(1e-4, [(9, Some(10)); 3]),
+                course(3e-4, [(4, Some(5)); 3]),
+                course(1e-3, [(last - 1, Some(last)); 3]),
+            ]
+        };
+        let reference = steep(8);
+        let within = Contest::new(&steep(8), &reference, 100, DefenceRole::Defence).unwrap();
+        assert_eq!(within.widen, None);
+        let edge = Contest::new(&steep(3), &reference, 100, DefenceRole::Defence).unwrap();
+        assert_eq!(edge.widen.as_deref(), Some("`rate` of full-finetune above 0.001"));
+        // Nothing is cheaper than one step.
+        let floor = Contest::new(&steep(1), &reference, 100, DefenceRole::Defence).unwrap();
+        assert_eq!(floor.widen, None);
+        let one = Contest::new(&steep(8)[..1], &reference, 100, DefenceRole::Defence).unwrap();
+        assert_eq!(one.widen.as_deref(), Some("`full-finetune`, of which one setting was tried"));
+    }
+
+    #[test]
+    fn what_was_not_tried_may_be_cheaper() {
+        let mut own = vec![course(1e-4, [(9, Some(10)); 3]), course(1e-3, [(4, Some(5)); 3])];
+        let reference = own.clone();
+        own[1].runs.clear();
+        let found = titer(&own, &reference);
+        assert_eq!(found.lower, 0.0);
+        near(found.upper.unwrap(), 2.0);
     }
 }

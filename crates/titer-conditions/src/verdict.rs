@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
-use titer_plan::{AttackPoint, Before, Condition, Decision, DefenceStage, Probe, ThreatModel};
+use titer_plan::{
+    AttackPoint, Before, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe, ThreatModel,
+};
 
 /// The verdicts of one experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,11 +36,15 @@ pub struct DefenceVerdict {
     /// When each of its methods acts, in their order.
     #[serde(default)]
     pub stages: Vec<DefenceStage>,
-    /// Whether it is the aligned model itself, with which the others are compared.
-    #[serde(default)]
-    pub baseline: bool,
-    /// How many times more an attacker must pay, over all attacks and in-domain probes.
+    /// What it is compared as.
+    pub role: DefenceRole,
+    /// The label of its sham: the same recipe with its idea taken out.
+    pub sham: Option<String>,
+    /// How many times more an attacker must pay than against the undefended model, over all attacks and in-domain
+    /// probes.
     pub titer: Titer,
+    /// The same over the sham: what the idea buys beyond the training that comes with it.
+    pub titer_over_sham: Option<Titer>,
     /// The same, counting only breaks that keep the model's ability.
     pub titer_utility_bounded: Titer,
     /// The two titers probe by probe: seen, unseen, cross-domain.
@@ -65,25 +71,66 @@ pub struct TiterPair {
 
 /// A ratio of interval-censored break budgets. A pure number.
 ///
-/// With open weights a budget is the attack's steps. Under the fine-tuning API the user receives only the end
-/// of training, so that the budget is the share of harmful examples in the user's data.
+/// With open weights a budget is what the attack spends. Under the fine-tuning API the user receives only the end
+/// of training, so that the budget is the harmful rows in the user's data.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Titer {
-    /// First budget at which the defended model was seen broken ÷ the same of the undefended model;
-    /// none where either was never broken.
+    /// The geometric mean over paired runs of the defended model's break budget ÷ the reference's, both under their
+    /// cheapest attack; none where either was never broken in some run.
     pub value: Option<f64>,
     /// No more than this with the experiment's confidence, censoring included.
     pub lower: f64,
     /// No less than this with the experiment's confidence; none where unbounded above.
     pub upper: Option<f64>,
-    /// Whether the defended model was never broken: then `lower` is all that is known.
+    /// What the budgets are counted in.
+    pub unit: Component,
+    /// Whether the defended model was never broken in some run: then `lower` is all that is known.
     pub censored: bool,
+    /// Whether the defended model is harmful before any attack, so that it has no titer.
+    pub open: bool,
+    /// Whether the cheapest attack on both models lies within the settings that were tried, not at their edge.
+    pub bracketed: bool,
+    /// Degrees of freedom of the interval, with what other defences lend; none where nothing varies.
+    pub df: Option<f64>,
+    /// What stood against the defended model.
+    pub effort: Effort,
+}
+
+/// How hard a model was attacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Effort {
+    /// Different attacks; under the fine-tuning API families of those that differ in nothing but their dose.
+    pub attacks: usize,
+    /// Runs over all seeds.
+    pub runs: usize,
+}
+
+impl Titer {
+    /// Nothing is known.
+    pub fn unknown(unit: Component) -> Self {
+        Self {
+            value: None,
+            lower: 0.0,
+            upper: None,
+            unit,
+            censored: false,
+            open: false,
+            bracketed: true,
+            df: None,
+            effort: Effort::default(),
+        }
+    }
+
+    /// A model against itself.
+    pub fn one(unit: Component, effort: Effort) -> Self {
+        Self { value: Some(1.0), lower: 1.0, upper: Some(1.0), effort, ..Self::unknown(unit) }
+    }
 }
 
 /// One condition's verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Holds, fails, inconclusive or (strong resistance only) not falsified.
+    /// Holds, fails, inconclusive, not measured or (strong resistance only) not falsified.
     pub verdict: Decision,
     /// The estimate that was compared with the threshold, if there is one.
     pub estimate: Option<f64>,
@@ -95,6 +142,9 @@ pub struct Verdict {
     pub measure: String,
     /// One sentence: what decided it, naming attack, probe, budget or task.
     pub evidence: String,
+    /// The chance that a design as precise as this one shows the condition where it is true and the defence changes
+    /// nothing; none where no interval was had, or the condition has no such margin.
+    pub power: Option<f64>,
     /// The parts that were decided one by one (probe by probe, task by task, rate by rate).
     pub parts: Vec<VerdictPart>,
 }
@@ -112,6 +162,13 @@ pub struct VerdictPart {
     pub interval: Option<Bounds>,
     /// One sentence.
     pub evidence: String,
+}
+
+impl DefenceVerdict {
+    /// Whether it is the aligned model itself, with which the others are compared.
+    pub fn baseline(&self) -> bool {
+        self.role == DefenceRole::Baseline
+    }
 }
 
 /// A confidence interval.
@@ -154,6 +211,10 @@ pub struct BreakBudget {
     pub until: Option<u64>,
     /// The first budget that exceeded φ and kept the model's ability.
     pub until_utility_bounded: Option<u64>,
+    /// All that had been spent at `after`.
+    pub cost_after: Cost,
+    /// All that had been spent at `until`.
+    pub cost_until: Option<Cost>,
 }
 
 /// One attack's break budget against the undefended model's, all seeds together.

@@ -36,5 +36,5 @@ pub use interrupt::Interrupt;
 pub use memory::jobs;
 pub use progress::{Progress, RunEvent};
 pub use rescore::{Rescored, rescore};
-pub use results::{Results, StageCost, score_frame, verdict_frame};
+pub use results::{Results, StageCost, score_frame, titer_frame, verdict_frame};
 pub use sources::{Difference, Stale, changes, fetch, stale};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use titer_conditions::{DefenceFacts, Evidence, Verdicts, decide};
 use titer_metrics::{Schema, stack, with_cell, with_cells};
 use titer_plan::spec::AttackEntry;
-use titer_plan::{AttackPoint, Cell, Component, Plan, StageHash, StageSpec};
+use titer_plan::{AttackPoint, Cell, Plan, StageHash, StageSpec};
 use titer_store::{Artifact, Store};
 
 use crate::Result;
@@ -117,7 +117,7 @@ impl Results {
             threat_model: experiment.threat_model,
             settings: experiment.conditions,
             defences: defences.collect(),
-            axis: Component::default(),
+            axis: experiment.conditions.budget,
             checkpoints: self.checkpoints(),
             probes: self.probes.clone(),
         })?)
@@ -201,6 +201,14 @@ fn seconds_since_1970(time: &str) -> f64 {
 /// When a verdict does not fit the schema.
 pub fn verdict_frame(verdicts: &Verdicts) -> Result<DataFrame> {
     Ok(verdicts.frame()?)
+}
+
+/// Frame `titers`.
+///
+/// # Errors
+/// When a titer does not fit the schema.
+pub fn titer_frame(verdicts: &Verdicts) -> Result<DataFrame> {
+    Ok(verdicts.titer_frame()?)
 }
 
 /// Frame `scores`.

@@ -198,7 +198,7 @@ pub const RESPONSES: Schema = Schema {
 /// One row per defence and condition.
 pub const VERDICTS: Schema = Schema {
     name: "verdicts",
-    version: 1,
+    version: 2,
     columns: &[
         EXPERIMENT,
         DEFENCE,
@@ -209,8 +209,34 @@ pub const VERDICTS: Schema = Schema {
         optional(real("lower", "1")),
         optional(real("upper", "1")),
         real("threshold", "1"),
+        optional(share("power")),
         text("measure"),
         text("evidence"),
+    ],
+    order: &[],
+};
+
+/// One row per defence, reference, probes and kind of break: how many times more an attacker must pay.
+pub const TITERS: Schema = Schema {
+    name: "titers",
+    version: 1,
+    columns: &[
+        EXPERIMENT,
+        DEFENCE,
+        text("role"),
+        text("over"),
+        text("probes"),
+        text("breaks"),
+        optional(real("titer", "1")),
+        real("lower", "1"),
+        optional(real("upper", "1")),
+        text("unit"),
+        flag("censored"),
+        flag("open"),
+        flag("bracketed"),
+        optional(real("df", "1")),
+        count("attacks", ""),
+        count("runs", ""),
     ],
     order: &[],
 };

@@ -189,7 +189,8 @@ fn probe(
 }
 
 fn conditions(table: &mut Table<'_>, limits: &mut Limits<'_>) -> Option<ConditionSettings> {
-    let values = table.read(CONDITIONS.keys.iter().copied(), limits);
+    let mut values = table.read(CONDITIONS.keys.iter().copied(), limits);
     limits.phi = values.real("phi");
+    values.insert_default("budget", "flops".into());
     values.typed(table)
 }

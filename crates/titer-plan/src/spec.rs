@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::method::{Mechanism, MethodSpec};
 use crate::stage::{DecoderSpec, TrainSpec};
-use crate::vocabulary::{BASELINE, DefenceRole, DefenceStage, ThreatModel};
+use crate::vocabulary::{BASELINE, Component, DefenceRole, DefenceStage, ThreatModel};
 
 /// An experiment: a model, defences, attacks, budgets, seeds, probes and thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -274,6 +274,16 @@ pub struct TrainabilitySettings {
     pub batch: usize,
 }
 
+/// ε where a plan says nothing of it.
+fn quarter() -> f64 {
+    0.25
+}
+
+/// Operations compare attacks whatever their batch, rank and length.
+fn flops() -> Component {
+    Component::Flops
+}
+
 /// The thresholds of the verdicts. Units: shares in 0…1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -289,8 +299,14 @@ pub struct ConditionSettings {
     pub trainability_epsilon: f64,
     /// δ of trainability: the tolerated difference in final quality.
     pub trainability_delta: f64,
-    /// The share of the aligned model's final quality that counts as learnt.
+    /// The share of what the aligned model gains at which the time to learn is read.
     pub trainability_target: f64,
+    /// ε of generalization: by how much the break budget on another split may be less than on the seen one.
+    #[serde(default = "quarter")]
+    pub generalization_epsilon: f64,
+    /// What break budgets and titers are counted in.
+    #[serde(default = "flops")]
+    pub budget: Component,
     /// Bootstrap resamples.
     pub resamples: usize,
 }

@@ -139,6 +139,8 @@ pub enum Decision {
     Inconclusive,
     /// Strong resistance only: nothing broke the model up to the largest budget tried.
     NotFalsified,
+    /// The experiment has no arm that asks it.
+    NotMeasured,
 }
 
 impl Decision {
@@ -149,6 +151,7 @@ impl Decision {
             Self::Fails => "fails",
             Self::Inconclusive => "inconclusive",
             Self::NotFalsified => "not falsified",
+            Self::NotMeasured => "not measured",
         }
     }
 }
@@ -181,6 +184,7 @@ pub enum Component {
     /// Examples presented.
     Examples,
     /// Different harmful examples owned.
+    #[serde(alias = "rows")]
     DistinctHarmful,
     /// Floating-point operations.
     Flops,

@@ -136,13 +136,15 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use titer_plan::Component;
+
     use super::*;
 
     fn titer(value: Option<f64>, lower: f64, censored: bool) -> Outcome {
         let held =
             Judged { verdict: Decision::Holds, estimate: None, interval: None, evidence: String::new() };
         Outcome {
-            titer: Some(Titer { value, lower, upper: None, censored }),
+            titer: Some(Titer { value, lower, censored, ..Titer::unknown(Component::Steps) }),
             harmful_score: None,
             harm: 0.1,
             stability: held.clone(),

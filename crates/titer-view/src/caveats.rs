@@ -17,7 +17,7 @@ impl Caveat {
     pub fn about(&self, verdicts: &Verdicts) -> String {
         let named = |name: &String| self.defences.contains(name);
         let defences = || verdicts.defences.iter();
-        let defended = || defences().filter(|defence| !defence.baseline);
+        let defended = || defences().filter(|defence| !defence.baseline());
         match () {
             () if self.defences.is_empty() => String::new(),
             () if defences().all(|defence| named(&defence.defence)) => "all, the undefended model too".into(),

@@ -142,19 +142,19 @@ fn groups(defences: &[DefenceVerdict]) -> Vec<Group> {
         let found = defences.iter().enumerate().filter(|(_, defence)| wanted(defence));
         found.map(|(series, _)| series).collect()
     };
-    let baselines = of(&|defence| defence.baseline);
+    let baselines = of(&|defence| defence.baseline());
     let group = |title: String, series: &[usize]| {
         let baselines = baselines.iter().map(|&series| Member { series, style: BASELINE });
         let others = series.iter().enumerate().map(|(style, &series)| Member { series, style });
         Group { title, members: baselines.chain(others).collect() }
     };
-    let defended = of(&|defence| !defence.baseline);
+    let defended = of(&|defence| !defence.baseline());
     if defended.len() <= LINES {
         return vec![group(String::new(), &defended)];
     }
     let mut groups = Vec::new();
     for kind in DefenceKind::DEFENDED {
-        let series = of(&|defence| !defence.baseline && DefenceKind::of(&defence.stages, false) == kind);
+        let series = of(&|defence| !defence.baseline() && DefenceKind::of(&defence.stages, false) == kind);
         let parts = series.len().div_ceil(LINES);
         for (part, series) in series.chunks(series.len().div_ceil(parts.max(1)).max(1)).enumerate() {
             let number = if parts > 1 { format!(", {} of {parts}", part + 1) } else { String::new() };

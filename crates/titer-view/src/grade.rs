@@ -71,7 +71,13 @@ mod tests {
     #[test]
     fn ratios_are_compared_with_1() {
         let check = |value, lower, upper, censored, expected: Option<(char, i8)>| {
-            let found = ratio(&Titer { value, lower, upper, censored });
+            let found = ratio(&Titer {
+                value,
+                lower,
+                upper,
+                censored,
+                ..Titer::unknown(titer_plan::Component::Steps)
+            });
             assert_eq!(
                 found,
                 expected.map(|(sign, tint)| Grade { sign, tint }),

@@ -243,6 +243,9 @@ fn titer_detail(verdicts: &Verdicts, defence: &DefenceVerdict) -> Vec<Paragraph>
         Paragraph::heading(format!("{}: titer {}", defence.defence, wording::titer(&defence.titer))),
         Paragraph::plain(format!("utility-bounded: {}", wording::titer(&defence.titer_utility_bounded))),
     ];
+    if let (Some(titer), Some(sham)) = (&defence.titer_over_sham, &defence.sham) {
+        said.push(Paragraph::plain(format!("over {sham}: {}", wording::titer(titer))));
+    }
     said.extend(defence.titers.iter().map(|(probe, pair)| {
         Paragraph::plain(format!("on {}: {}", wording::probe(*probe), wording::titer(&pair.unbounded)))
     }));
@@ -297,7 +300,7 @@ fn ratio_detail(
     if verdicts.threat_model == ThreatModel::OpenWeights {
         said.push(budget(defence));
         let baseline =
-            verdicts.defences.iter().find(|other| other.baseline && other.defence != defence.defence);
+            verdicts.defences.iter().find(|other| other.baseline() && other.defence != defence.defence);
         said.extend(baseline.map(budget));
     }
     said.push(Paragraph::faint(
@@ -387,7 +390,7 @@ mod tests {
         verdicts.defences.iter_mut().for_each(|defence| defence.scores.clear());
         assert!(heat_maps(&verdicts).is_empty());
         let mut found = specimen::verdicts().defences[1].ratios[0].clone();
-        found.ratio = titer_conditions::Titer { value: None, lower: 0.0, upper: None, censored: false };
+        found.ratio = titer_conditions::Titer::unknown(titer_plan::Component::Steps);
         let unknown = ratio_cell(&found);
         assert_eq!((unknown.text.as_str(), unknown.heat), ("unknown", None));
     }

@@ -55,7 +55,7 @@ impl Style {
         let code = match decision {
             Decision::Holds => "1;34",
             Decision::Fails => "1;33",
-            Decision::Inconclusive | Decision::NotFalsified => "2",
+            Decision::Inconclusive | Decision::NotFalsified | Decision::NotMeasured => "2",
         };
         self.paint(code, text)
     }

@@ -41,12 +41,13 @@ pub fn verdicts(verdicts: &Verdicts) -> Table {
 
 /// A row per defence: how many times more an attacker must pay than for the undefended model.
 pub fn titers(verdicts: &Verdicts) -> Table {
+    let sham = verdicts.defences.iter().any(|defence| defence.titer_over_sham.is_some());
     let cross_domain = verdicts.defences.iter().any(|d| d.titers.contains_key(&Probe::CrossDomain));
-    let mut head = vec![
-        Cell::new("defence"),
-        Cell::new("titer"),
-        Cell::shortened("utility-bounded titer", "utility-bounded"),
-    ];
+    let mut head = vec![Cell::new("defence"), Cell::new("titer")];
+    if sham {
+        head.push(Cell::shortened("titer over its sham", "over sham"));
+    }
+    head.push(Cell::shortened("utility-bounded titer", "utility-bounded"));
     if cross_domain {
         head.push(Cell::shortened("cross-domain titer", "cross-domain"));
     }
@@ -54,11 +55,12 @@ pub fn titers(verdicts: &Verdicts) -> Table {
         .defences
         .iter()
         .map(|defence| {
-            let mut row = vec![
-                Cell::new(&defence.defence),
-                Cell::new(wording::titer(&defence.titer)),
-                Cell::new(wording::titer(&defence.titer_utility_bounded)),
-            ];
+            let titer = |titer: &Titer| Cell::new(wording::titer(titer));
+            let mut row = vec![Cell::new(&defence.defence), titer(&defence.titer)];
+            if sham {
+                row.push(defence.titer_over_sham.as_ref().map_or_else(Cell::dash, titer));
+            }
+            row.push(titer(&defence.titer_utility_bounded));
             if cross_domain {
                 let titer = defence.titers.get(&Probe::CrossDomain);
                 row.push(Cell::new(titer.map_or("–".into(), |pair| wording::titer(&pair.unbounded))));
@@ -68,7 +70,7 @@ pub fn titers(verdicts: &Verdicts) -> Table {
         .collect();
     let budget = match verdicts.threat_model {
         ThreatModel::OpenWeights => "the cheapest attack's break budget",
-        ThreatModel::FineTuningApi => "the least share of harmful examples that breaks it,",
+        ThreatModel::FineTuningApi => "the fewest harmful rows that break it,",
     };
     let caption = format!(
         "Titer: {budget} divided by that on the undefended model, with its {} % interval",
@@ -94,7 +96,7 @@ pub fn matrix(verdicts: &Verdicts) -> Table {
 /// What each condition claims, and how many of the defences meet it.
 pub fn conditions(verdicts: &Verdicts) -> Table {
     let defences: Vec<&DefenceVerdict> =
-        verdicts.defences.iter().filter(|defence| !defence.baseline).collect();
+        verdicts.defences.iter().filter(|defence| !defence.baseline()).collect();
     let row = |condition: Condition| {
         let count = |wanted: &[Decision]| {
             let found = |defence: &&&DefenceVerdict| {
@@ -106,7 +108,7 @@ pub fn conditions(verdicts: &Verdicts) -> Table {
             Cell::new(wording::condition(condition)),
             count(&[Decision::Holds]),
             count(&[Decision::Fails]),
-            count(&[Decision::Inconclusive, Decision::NotFalsified]),
+            count(&[Decision::Inconclusive, Decision::NotFalsified, Decision::NotMeasured]),
             Cell::new(wording::claim(condition)),
         ]
     };
@@ -126,7 +128,7 @@ pub fn conditions(verdicts: &Verdicts) -> Table {
 pub fn breaks(verdicts: &Verdicts, defence: &DefenceVerdict) -> Vec<Table> {
     let tables = match verdicts.threat_model {
         ThreatModel::OpenWeights => vec![break_budgets(defence), ratios(defence, "break budget")],
-        ThreatModel::FineTuningApi => vec![ratios(defence, "least share that breaks it")],
+        ThreatModel::FineTuningApi => vec![ratios(defence, "fewest harmful rows that break it")],
     };
     tables.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
@@ -147,11 +149,9 @@ pub fn break_budgets(defence: &DefenceVerdict) -> Table {
 /// One defence's break budgets against the undefended model's: a row per attack, a column per probe.
 /// No rows for the undefended model itself.
 fn ratios(defence: &DefenceVerdict, budget: &str) -> Table {
-    let is_one = |titer: &Titer| titer.value == Some(1.0) && titer.lower == 1.0 && titer.upper == Some(1.0);
-    let itself = defence.ratios.iter().all(|ratio| is_one(&ratio.ratio));
     by_attack(
         format!("{}: {budget} ÷ that of the undefended model", defence.defence),
-        defence.ratios.iter().filter(|_| !itself).map(|r| (&r.attack, r.probe)),
+        defence.ratios.iter().filter(|_| !defence.baseline()).map(|r| (&r.attack, r.probe)),
         |attack, probe| {
             let ratio = defence.ratios.iter().find(|r| r.attack == *attack && r.probe == probe);
             ratio.map_or("–".into(), |r| wording::titer(&r.ratio))

@@ -11,6 +11,7 @@ pub fn symbol(decision: Decision) -> &'static str {
         Decision::Fails => "✗",
         Decision::Inconclusive => "?",
         Decision::NotFalsified => "·",
+        Decision::NotMeasured => "–",
     }
 }
 
@@ -24,6 +25,7 @@ pub fn short_decision(decision: Decision) -> String {
     let word = match decision {
         Decision::Inconclusive => "inconcl.",
         Decision::NotFalsified => "not fals.",
+        Decision::NotMeasured => "not meas.",
         other => other.name(),
     };
     format!("{} {word}", symbol(decision))
@@ -99,9 +101,17 @@ pub fn tolerated(phi: f64) -> String {
     format!("φ = {}", number(phi))
 }
 
-/// A titer: `8.0 [4.0, 13]`; `≥ 16` where the defended model was never broken, `≤ 0.1` where only it was.
+/// A titer: `8.0 [4.0, 13]`; `≥ 16` where the defended model was never broken, `≤ 0.1` where only it was; never without
+/// a word where a wider search might change it.
 pub fn titer(titer: &Titer) -> String {
+    let number = bare_titer(titer);
+    let known = titer.lower > 0.0 || titer.upper.is_some();
+    if titer.bracketed || !known { number } else { format!("{number} not bracketed") }
+}
+
+fn bare_titer(titer: &Titer) -> String {
     match (titer.value, titer.upper) {
+        (_, _) if titer.open => "open before the attack".into(),
         (_, _) if titer.censored && titer.lower > 0.0 => format!("≥ {}", factor(titer.lower)),
         (Some(value), Some(upper)) if upper == titer.lower => factor(value),
         (Some(value), Some(upper)) => {
@@ -117,25 +127,30 @@ pub fn titer(titer: &Titer) -> String {
 pub fn titer_note(threat_model: ThreatModel) -> &'static str {
     match threat_model {
         ThreatModel::OpenWeights => {
-            "A titer of 8 means that the cheapest attack had to spend 8 times the steps it needs on the undefended \
-             model; ≥ stands where the defended model was never broken. The utility-bounded titer counts only \
-             attacks that leave the model able."
+            "A titer of 8 means that the cheapest attack had to spend 8 times what it needs on the undefended model; ≥ \
+             stands where the defended model was not always broken, `open before the attack` where it was harmful \
+             from the start, `not bracketed` where a cheaper attack may lie beyond the settings that were tried. The \
+             titer over the sham compares with the same training without the defence's idea. The utility-bounded \
+             titer counts only attacks that leave the model able."
         }
         ThreatModel::FineTuningApi => {
-            "A titer of 4 means that it took 4 times the share of harmful examples that breaks the undefended model; \
-             ≥ stands where no share tried broke the defended one. Shares are known between those tried only, \
-             hence the wide intervals; the scores by share say more. The utility-bounded titer counts only orders \
-             that leave the model able."
+            "A titer of 4 means that it took 4 times the harmful rows that break the undefended model; ≥ stands where no \
+             share tried broke the defended one, `open before the attack` where none was needed. Rows are known \
+             between the shares tried only, hence the wide intervals; the scores by share say more. The \
+             utility-bounded titer counts only orders that leave the model able."
         }
     }
 }
 
 /// A titer without its interval: `8.0`, `≥ 16`.
 pub fn short_titer(titer: &Titer) -> String {
-    match titer.value {
+    let words = match titer.value {
         Some(value) if !(titer.censored && titer.lower > 0.0) => factor(value),
-        _ => self::titer(titer).replace("unknown", "?"),
-    }
+        _ if titer.open => "open".to_owned(),
+        _ => bare_titer(titer).replace("unknown", "?"),
+    };
+    // One sign in a narrow table; the caveats say what to widen.
+    if titer.bracketed || words == "?" || titer.open { words } else { format!("{words} ‡") }
 }
 
 /// A defence's stage as an abbreviated word.
@@ -260,15 +275,22 @@ pub fn break_range<'a>(runs: impl IntoIterator<Item = &'a BreakBudget>) -> Strin
     }
     match (broken, unbroken) {
         (Some((after, until)), None) => interval(after, until),
-        (None, Some(after)) => format!("> {after}"),
-        (Some((after, until)), Some(unbroken)) => format!("{} or > {unbroken}", interval(after, until)),
+        (None, Some(after)) => format!("> {}", amount(after)),
+        (Some((after, until)), Some(unbroken)) => {
+            format!("{} or > {}", interval(after, until), amount(unbroken))
+        }
         (None, None) => "not run".into(),
     }
 }
 
 /// A budget between two probes; a model that was broken before any step has `0`.
 fn interval(after: u64, until: u64) -> String {
-    if until == 0 { "0".into() } else { format!("({after}, {until}]") }
+    if until == 0 { "0".into() } else { format!("({}, {}]", amount(after), amount(until)) }
+}
+
+/// What was spent: whole, or in two digits where it is a count of operations.
+fn amount(spent: u64) -> String {
+    if spent < 1_000_000 { spent.to_string() } else { format!("{:.1e}", spent as f64) }
 }
 
 /// A duration for people: `0.4 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
@@ -303,6 +325,8 @@ pub fn grouped(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use titer_plan::{Component, Cost};
+
     use super::*;
 
     fn run(after: u64, until: Option<u64>) -> BreakBudget {
@@ -315,6 +339,8 @@ mod tests {
             after,
             until,
             until_utility_bounded: until,
+            cost_after: Cost::default(),
+            cost_until: until.map(|_| Cost::default()),
         }
     }
 
@@ -327,13 +353,20 @@ mod tests {
         check(&[run(200, None), run(200, None)], "> 200");
         check(&[run(50, Some(64)), run(200, None)], "(50, 64] or > 200");
         check(&[run(0, Some(0))], "0");
+        check(&[run(5_120_000_000, Some(6_400_000_000))], "(5.1e9, 6.4e9]");
     }
 
     #[test]
     fn titers() {
         let check = |value, lower, upper, censored, expected: &str| {
-            assert_eq!(titer(&Titer { value, lower, upper, censored }), expected);
+            let found = Titer { value, lower, upper, censored, ..Titer::unknown(Component::Steps) };
+            assert_eq!(titer(&found), expected);
         };
+        let edge = Titer { bracketed: false, ..titer_specimen::verdicts().defences[1].titer };
+        assert!(titer(&edge).ends_with("] not bracketed"), "{}", titer(&edge));
+        assert!(short_titer(&edge).ends_with(" ‡"), "{}", short_titer(&edge));
+        let open = Titer { open: true, ..Titer::unknown(Component::Steps) };
+        assert_eq!([titer(&open), short_titer(&open)], ["open before the attack", "open"]);
         check(Some(8.0), 4.0, Some(13.0), false, "8.0 [4.0, 13]");
         check(Some(1.0), 1.0, Some(1.0), false, "1.0");
         check(Some(8.0), 4.0, None, false, "8.0 [4.0, ∞)");
@@ -355,7 +388,7 @@ mod tests {
         assert_eq!(long_change(&Change { before: score(0.0), after }), "0.00 → 0.50 [0.40, 0.60]");
         assert_eq!(long_change(&Change::default()), "– → –");
         assert_eq!(change(&Change { before: None, after: score(1.0) }), "– → 1.00");
-        let known = Titer { value: Some(8.0), lower: 4.0, upper: None, censored: false };
+        let known = Titer { value: Some(8.0), lower: 4.0, ..Titer::unknown(Component::Steps) };
         assert_eq!(short_titer(&known), "8.0");
         assert_eq!(short_titer(&Titer { value: None, censored: true, ..known }), "≥ 4.0");
         assert_eq!(short_titer(&Titer { value: None, lower: 0.0, ..known }), "?");

@@ -178,7 +178,7 @@ impl Look {
         match decision {
             Decision::Holds => self.good(),
             Decision::Fails => self.bad(),
-            Decision::Inconclusive | Decision::NotFalsified => self.unsure(),
+            Decision::Inconclusive | Decision::NotFalsified | Decision::NotMeasured => self.unsure(),
         }
     }
 

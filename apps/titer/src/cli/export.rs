@@ -38,6 +38,8 @@ pub(crate) enum Export {
     Training,
     /// A row per defence and condition
     Verdicts,
+    /// A row per defence, reference, probes and kind of break
+    Titers,
     /// A row per defence, attack, measure and moment: harmful score, accuracy and ability, before and after
     Scores,
     /// A row per response: prompt and response, word for word

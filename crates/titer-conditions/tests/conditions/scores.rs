@@ -126,10 +126,10 @@ fn verdicts_of_older_versions_can_still_be_read() {
     let mut json = serde_json::to_value(verdicts(&open_weights())).unwrap();
     for defence in json["defences"].as_array_mut().unwrap() {
         let defence = defence.as_object_mut().unwrap();
-        for key in ["scores", "stages", "baseline"] {
+        for key in ["scores", "stages"] {
             defence.remove(key).unwrap();
         }
     }
     let read: Verdicts = serde_json::from_value(json).unwrap();
-    assert!(read.defences.iter().all(|defence| defence.scores.is_empty() && !defence.baseline));
+    assert!(read.defences.iter().all(|defence| defence.scores.is_empty() && defence.stages.is_empty()));
 }

@@ -74,7 +74,7 @@ fn decision_class(decision: Decision) -> &'static str {
     match decision {
         Decision::Holds => "holds",
         Decision::Fails => "fails",
-        Decision::Inconclusive | Decision::NotFalsified => "open",
+        Decision::Inconclusive | Decision::NotFalsified | Decision::NotMeasured => "open",
     }
 }
 
@@ -187,7 +187,7 @@ impl<'a> DefenceView<'a> {
         Self {
             name: &defence.defence,
             stage: match stages.as_slice() {
-                _ if defence.baseline => "the undefended model".into(),
+                _ if defence.baseline() => "the undefended model".into(),
                 [] => format!("{} stage", defence.stage.name()),
                 [stage] => format!("{stage} stage"),
                 several => format!("{} stages", several.join(" and ")),

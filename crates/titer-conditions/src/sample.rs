@@ -1,0 +1,239 @@
+//! What a comparison is estimated from: one value for each defence seed and attack seed, and how far such values lie
+//! apart, which the defences of an experiment tell each other.
+//!
+//! A mean over crossed seeds varies by its items, its defence seeds and its attack seeds. Two or three seeds know
+//! little of their own spread, so that each variance between seeds is drawn towards the mean of the same variance over
+//! the other defences, weighted by degrees of freedom (a moderated t; Smyth, 2004). The interval is Student's with
+//! Satterthwaite's degrees of freedom; values known between two ends only widen it by what is not known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use titer_plan::DefenceRole;
+
+use crate::interval::satterthwaite;
+use crate::quantile::{t_below, t_upper};
+
+/// The other defences may count for as many degrees of freedom, however many they are: their spreads need not be equal.
+const MOST_BORROWED: f64 = 30.0;
+
+/// One value, between two ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Cell {
+    pub(crate) defence_seed: u64,
+    pub(crate) attack_seed: u64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+impl Cell {
+    /// The middle; whichever end is finite where one is not.
+    fn middle(&self) -> f64 {
+        match (self.low.is_finite(), self.high.is_finite()) {
+            (true, true) => f64::midpoint(self.low, self.high),
+            (true, false) => self.low,
+            (false, true) => self.high,
+            (false, false) => 0.0,
+        }
+    }
+}
+
+/// The spread of one factor's levels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Factor {
+    /// How many levels were measured.
+    pub(crate) levels: usize,
+    /// The variance between levels; none of fewer than two.
+    pub(crate) variance: Option<f64>,
+}
+
+impl Factor {
+    pub(crate) fn of(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        Self { levels: values.len(), variance: (values.len() > 1).then(|| squares / (n - 1.0)) }
+    }
+
+    fn df(&self) -> f64 {
+        self.variance.map_or(0.0, |_| (self.levels - 1) as f64)
+    }
+
+    /// The variance of the mean over the levels and its degrees of freedom, with what others know of it.
+    pub(crate) fn of_mean(&self, others: &Borrowed) -> Option<(f64, f64)> {
+        let borrowed = others.df.min(MOST_BORROWED);
+        let df = borrowed + self.df();
+        let variance = (borrowed * others.variance + self.df() * self.variance.unwrap_or(0.0)) / df;
+        (df > 0.0).then(|| (variance / self.levels.max(1) as f64, df))
+    }
+}
+
+/// A variance between levels as the other defences have it; without any where `df` is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Borrowed {
+    pub(crate) variance: f64,
+    pub(crate) df: f64,
+}
+
+impl Borrowed {
+    /// The mean of what the others found, weighted by what each knows.
+    pub(crate) fn of(others: impl Iterator<Item = Factor>) -> Self {
+        let (sum, df) = others.fold((0.0, 0.0), |(sum, df), factor| {
+            (sum + factor.df() * factor.variance.unwrap_or(0.0), df + factor.df())
+        });
+        Self { variance: if df > 0.0 { sum / df } else { 0.0 }, df }
+    }
+}
+
+/// Values by seeds, and how their mean varies with the items.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    cells: Vec<Cell>,
+    /// The variance of the mean over resampled items and its degrees of freedom.
+    items: Option<(f64, f64)>,
+    defence: Factor,
+    attack: Factor,
+    /// What it is compared as: the aligned model is given, not drawn, and a control's spread is not like the others'.
+    role: DefenceRole,
+}
+
+/// A mean with its interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Estimate {
+    pub(crate) value: f64,
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
+    /// Satterthwaite's degrees of freedom of the interval.
+    pub(crate) df: f64,
+    /// Standard error of the mean.
+    pub(crate) error: f64,
+}
+
+impl Estimate {
+    /// The chance that an interval as wide as this one, `tail` on each side, ends within `margin` where the truth is 0.
+    pub(crate) fn power(&self, margin: f64, tail: f64) -> f64 {
+        let half = self.error * t_upper(tail, self.df);
+        // What is not known of the values lies on either side.
+        let unknown = 0.5 * (self.upper - self.lower) - half;
+        let room = margin - unknown - half;
+        match self.error > 0.0 {
+            true => t_below(room / self.error, self.df),
+            false => f64::from(u8::from(room >= 0.0)),
+        }
+    }
+}
+
+impl Sample {
+    /// None of no cells.
+    pub(crate) fn new(cells: Vec<Cell>, items: Option<(f64, f64)>, role: DefenceRole) -> Option<Self> {
+        let by = |of: fn(&Cell) -> u64| -> Factor {
+            let mut levels = BTreeMap::<u64, (f64, f64)>::new();
+            for cell in &cells {
+                let level = levels.entry(of(cell)).or_default();
+                *level = (level.0 + cell.middle(), level.1 + 1.0);
+            }
+            Factor::of(&levels.values().map(|(sum, count)| sum / count).collect::<Vec<_>>())
+        };
+        let (defence, attack) = (by(|cell| cell.defence_seed), by(|cell| cell.attack_seed));
+        (!cells.is_empty()).then_some(Self { cells, items, defence, attack, role })
+    }
+
+    fn mean(&self, of: impl Fn(&Cell) -> f64) -> f64 {
+        self.cells.iter().map(of).sum::<f64>() / self.cells.len() as f64
+    }
+
+    /// How many runs stand behind it.
+    pub(crate) fn runs(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The mean and its interval that leaves `tail` on each side, with the spreads of `others`.
+    pub(crate) fn estimate(&self, others: &[&Self], tail: f64) -> Estimate {
+        let borrowed = |of: fn(&Self) -> Factor| {
+            let lends = |sample: &&&Self| matches!(sample.role, DefenceRole::Defence | DefenceRole::Sham);
+            Borrowed::of(others.iter().filter(lends).map(|other| of(other)))
+        };
+        let mut components: Vec<(f64, f64)> = self.items.into_iter().collect();
+        if self.role != DefenceRole::Baseline {
+            components.extend(self.defence.of_mean(&borrowed(|sample| sample.defence)));
+        }
+        // All defences meet the same attack seeds and the same runs of the reference, so that together they know little
+        // more of these than one does: the variance is theirs, but it counts no more than one's own.
+        let shared = self.attack.of_mean(&borrowed(|sample| sample.attack));
+        components.extend(shared.map(|(variance, df)| (variance, df.min(self.attack.df()).max(1.0))));
+        let variance: f64 = components.iter().map(|(variance, _)| variance).sum();
+        let df = satterthwaite(&components);
+        let half = variance.sqrt() * t_upper(tail, df);
+        Estimate {
+            value: self.mean(Cell::middle),
+            lower: self.mean(|cell| cell.low) - half,
+            upper: self.mean(|cell| cell.high) + half,
+            df,
+            error: variance.sqrt(),
+        }
+    }
+}
+
+/// The estimate for one defence of a group, with the spreads of all the others.
+pub(crate) fn estimate(group: &[(&str, Option<Sample>)], defence: &str, tail: f64) -> Option<Estimate> {
+    let own = group.iter().find(|(label, _)| *label == defence)?.1.as_ref()?;
+    let others = group.iter().filter(|(label, _)| *label != defence);
+    let others: Vec<&Sample> = others.filter_map(|(_, sample)| sample.as_ref()).collect();
+    Some(own.estimate(&others, tail))
+}
+
+/// The variance of some replicates, with the degrees of freedom that `items` items have.
+pub(crate) fn of_items(replicates: &[f64], items: usize) -> Option<(f64, f64)> {
+    let variance = Factor::of(replicates).variance?;
+    let df = items.min(replicates.len()).saturating_sub(1) as f64;
+    (items > 1).then_some((variance, df))
+}
+
+/// The attack seeds of some cells' runs, ascending.
+pub(crate) fn seeds(pairs: impl Iterator<Item = u64>) -> Vec<u64> {
+    pairs.collect::<BTreeSet<u64>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(values: [[f64; 3]; 2]) -> Sample {
+        let cells = (0..2).flat_map(|d| (0..3).map(move |a| (d, a)));
+        let cells = cells.map(|(d, a)| Cell {
+            defence_seed: d as u64,
+            attack_seed: a as u64,
+            low: values[d][a],
+            high: values[d][a],
+        });
+        Sample::new(cells.collect(), None, DefenceRole::Defence).unwrap()
+    }
+
+    #[test]
+    fn alone_it_is_students_interval_over_both_factors() {
+        // Defence means 2 and 4: variance of the mean 1, df 1. Attack means 2, 3, 4: variance 1/3, df 2.
+        let estimate = sample([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]).estimate(&[], 0.025);
+        let df = (4.0f64 / 3.0).powi(2) / (1.0 + (1.0f64 / 9.0) / 2.0);
+        assert!((estimate.value - 3.0).abs() < 1e-12 && (estimate.df - df).abs() < 1e-12, "{estimate:?}");
+        let half = (4.0f64 / 3.0).sqrt() * t_upper(0.025, df);
+        assert!((estimate.upper - 3.0 - half).abs() < 1e-9 && (3.0 - estimate.lower - half).abs() < 1e-9);
+    }
+
+    #[test]
+    fn others_lend_their_spread() {
+        let (still, moving) = (sample([[1.0; 3]; 2]), sample([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]]));
+        assert_eq!(still.estimate(&[], 0.025).upper, 1.0);
+        // The defence's variance: own 0 with df 1, the other's 2 with df 1, so 1 with df 2, halved for two seeds.
+        let lent = still.estimate(&[&moving], 0.025);
+        assert!((lent.upper - 1.0 - 0.5f64.sqrt() * t_upper(0.025, 2.0)).abs() < 1e-9, "{lent:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_widens_the_interval() {
+        let cells = vec![Cell { defence_seed: 0, attack_seed: 0, low: 1.0, high: 2.0 }];
+        let estimate = Sample::new(cells, None, DefenceRole::Baseline).unwrap().estimate(&[], 0.025);
+        assert_eq!((estimate.value, estimate.lower, estimate.upper), (1.5, 1.0, 2.0));
+        let open = vec![Cell { defence_seed: 0, attack_seed: 0, low: 1.0, high: f64::INFINITY }];
+        let open = Sample::new(open, None, DefenceRole::Baseline).unwrap();
+        assert!(open.estimate(&[], 0.025).upper.is_infinite());
+    }
+}
