@@ -251,6 +251,8 @@ fn defence(
         .iter()
         .filter_map(|(attack, probe, titers)| {
             let ratio = titers.of(label).filter(|ratio| ratio.effort.runs > 0)?;
+            // Of one attack there is no wider search.
+            let ratio = Titer { bracketed: true, ..ratio };
             Some(AttackRatio { attack: attack.clone(), probe: *probe, ratio })
         })
         .collect();

@@ -33,6 +33,10 @@ fn is_the_least_over_attacks() {
     };
     ratio_is(ratio(SLOW), (33.0, 64.0), (3.0, 4.0));
     ratio_is(ratio(FAST), (17.0, 32.0), (3.0, 4.0));
+    assert!(
+        ratio(FAST).bracketed && !shield.titer.bracketed,
+        "the cheapest lies at the edge, one attack has none"
+    );
 }
 
 #[test]
