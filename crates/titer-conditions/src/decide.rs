@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use titer_plan::{AttackPoint, Condition, DefenceRole, Probe};
+use titer_plan::{AttackPoint, Condition, Probe};
 
 use crate::caveats;
 use crate::course::{Course, Which, unbounded, utility_bounded};
 use crate::error::Error;
 use crate::evidence::{DefenceFacts, Evidence};
 use crate::generalization::{Carried, carried, generalization};
+use crate::panel::Panel;
 use crate::resistance::{Gate, is_broken, resistance};
 use crate::sample::Estimate;
 use crate::score::scores;
@@ -17,35 +18,6 @@ use crate::study::{Curves, HARMFUL, IN_DOMAIN, Study, arm_of};
 use crate::titer::Contest;
 use crate::trainability::Trainability;
 use crate::verdict::{AttackRatio, DefenceVerdict, Effort, Titer, TiterPair, Verdicts};
-
-/// Every defence of one experiment with its curves: each is compared with others, and borrows from them.
-pub(crate) struct Panel<'a> {
-    pub(crate) study: &'a Study<'a>,
-    members: Vec<(&'a DefenceFacts, Curves)>,
-}
-
-impl<'a> Panel<'a> {
-    fn new(study: &'a Study<'a>, defences: &'a [DefenceFacts]) -> Self {
-        let members = defences.iter().map(|facts| (facts, study.measure(&facts.label)));
-        Self { study, members: members.collect() }
-    }
-
-    pub(crate) fn defences(&self) -> impl Iterator<Item = &'a DefenceFacts> {
-        self.members.iter().map(|(facts, _)| *facts)
-    }
-
-    /// The curves of one defence.
-    pub(crate) fn curves(&self, label: &str) -> Option<&Curves> {
-        self.members.iter().find(|(facts, _)| facts.label == label).map(|(_, curves)| curves)
-    }
-
-    /// The curves of the others whose spread may be lent: a control's is not like theirs.
-    pub(crate) fn lenders(&self, label: &str) -> impl Iterator<Item = &Curves> {
-        let lends = |facts: &DefenceFacts| facts.role != DefenceRole::Control;
-        let others = self.members.iter().filter(move |(facts, _)| facts.label != label && lends(facts));
-        others.map(|(_, curves)| curves)
-    }
-}
 
 /// The model that a defence is compared with.
 type Reference = for<'f> fn(&'f Study<'f>, &'f DefenceFacts) -> Option<&'f str>;

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use titer_plan::{Decision, Probe};
 
 use crate::course::unbounded;
-use crate::decide::Panel;
 use crate::evidence::DefenceFacts;
+use crate::panel::Panel;
 use crate::study::arm_of;
 use crate::titer::Contest;
 use crate::verdict::{Bounds, Titer, Verdict, VerdictPart};

@@ -7,7 +7,7 @@
 //! bootstrap.
 
 use crate::quantile::{binomial_lower, binomial_upper, normal_tail, t_upper};
-use crate::sample::{Borrowed, Factor};
+use crate::sample::{Borrowed, Factor, satterthwaite};
 use crate::{bootstrap::Crossing, verdict::Bounds};
 
 /// A mean over runs and items, and how it varies under resampling.
@@ -29,13 +29,6 @@ fn component(values: &[f64]) -> Option<(f64, f64)> {
     let mean = values.iter().sum::<f64>() / n;
     let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
     (values.len() > 1).then(|| (squares / (n - 1.0) / n, n - 1.0))
-}
-
-/// Satterthwaite's degrees of freedom of a sum of independent variances.
-pub(crate) fn satterthwaite(components: &[(f64, f64)]) -> f64 {
-    let total: f64 = components.iter().map(|(variance, _)| variance).sum();
-    let weighted: f64 = components.iter().map(|(variance, df)| variance * variance / df).sum();
-    if weighted > 0.0 { total * total / weighted } else { f64::INFINITY }
 }
 
 impl Statistic {
@@ -211,12 +204,5 @@ mod tests {
         assert_eq!(quantile(&mut values, 0.72), Some(8.0));
         assert_eq!(quantile(&mut values, 0.999), Some(9.0));
         assert_eq!(quantile(&mut [], 0.5), None);
-    }
-
-    #[test]
-    fn degrees_of_freedom_follow_the_larger_variance() {
-        assert!((satterthwaite(&[(1.0, 2.0), (0.0, 100.0)]) - 2.0).abs() < 1e-12);
-        assert!((satterthwaite(&[(1.0, 1.0), (1.0, 1.0)]) - 2.0).abs() < 1e-12);
-        assert_eq!(satterthwaite(&[(0.0, 1.0)]), f64::INFINITY);
     }
 }

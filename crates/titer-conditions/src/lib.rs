@@ -16,6 +16,7 @@ mod frame;
 mod generalization;
 mod interval;
 mod paired;
+mod panel;
 mod quantile;
 mod resistance;
 mod sample;

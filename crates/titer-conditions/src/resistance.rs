@@ -15,9 +15,9 @@ use std::cmp::Ordering;
 use titer_plan::{Arm, Component, Decision, Probe};
 
 use crate::curve::AttackCurve;
-use crate::decide::Panel;
 use crate::evidence::DefenceFacts;
 use crate::interval::{Lent, simultaneous};
+use crate::panel::Panel;
 use crate::study::{Curves, IN_DOMAIN, Study};
 use crate::verdict::{Bounds, Verdict, VerdictPart};
 

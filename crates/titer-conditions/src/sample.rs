@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use titer_plan::DefenceRole;
 
-use crate::interval::satterthwaite;
 use crate::quantile::{t_below, t_upper};
 
 /// The other defences may count for as many degrees of freedom, however many they are: their spreads need not be equal.
@@ -35,6 +34,13 @@ impl Cell {
             (false, false) => 0.0,
         }
     }
+}
+
+/// Satterthwaite's degrees of freedom of a sum of independent variances.
+pub(crate) fn satterthwaite(components: &[(f64, f64)]) -> f64 {
+    let total: f64 = components.iter().map(|(variance, _)| variance).sum();
+    let weighted: f64 = components.iter().map(|(variance, df)| variance * variance / df).sum();
+    if weighted > 0.0 { total * total / weighted } else { f64::INFINITY }
 }
 
 /// The spread of one factor's levels.
@@ -206,6 +212,13 @@ mod tests {
             high: values[d][a],
         });
         Sample::new(cells.collect(), None, DefenceRole::Defence).unwrap()
+    }
+
+    #[test]
+    fn degrees_of_freedom_follow_the_larger_variance() {
+        assert!((satterthwaite(&[(1.0, 2.0), (0.0, 100.0)]) - 2.0).abs() < 1e-12);
+        assert!((satterthwaite(&[(1.0, 1.0), (1.0, 1.0)]) - 2.0).abs() < 1e-12);
+        assert_eq!(satterthwaite(&[(0.0, 1.0)]), f64::INFINITY);
     }
 
     #[test]
