@@ -55,11 +55,11 @@ fn apothecary_has_the_stages_counted_by_hand() {
         ("align", 1),
         ("immunize", 4 * 2 * 2),     // defences and their shams × seeds × arms
         ("measure", 1 + 4 * 2),      // the aligned model, and each immunized one
-        ("attack", 2 * 9 * (4 * 3)), // arms × victims × (rates × seeds)
-        ("tune", 9 * (2 * 3)),       // victims × (rates × seeds)
+        ("attack", 2 * 9 * (3 * 3)), // arms × victims × (rates × seeds)
+        ("tune", 9 * 3),             // victims × seeds
     ];
     assert_eq!(by_kind(&plan), BTreeMap::from(expected));
-    assert_eq!(plan.cells.len(), 9 + 216 + 54);
+    assert_eq!(plan.cells.len(), 9 + 162 + 27);
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn stages_come_after_their_inputs_and_are_named_by_their_content() {
     }
     let labels: BTreeSet<&str> = plan.stages.iter().map(|stage| stage.label.as_str()).collect();
     assert_eq!(labels.len(), plan.stages.len(), "two stages look the same on screen");
-    assert!(labels.contains("attack tar#1 cross-domain full-finetune/rate=3e-5#2"));
-    assert!(labels.contains("tune none alias-finetune/rate=3e-4#0"));
+    assert!(labels.contains("attack tar#1 cross-domain full-finetune/rate=3e-3#2"));
+    assert!(labels.contains("tune none alias-finetune/rate=1e-3#0"));
 }
 
 #[test]
@@ -112,18 +112,18 @@ fn every_default_is_stated() {
     assert_eq!(tar.parameters["inner_steps"], 8);
     let attack = &plan.experiment.attack[0];
     assert_eq!(attack.parameters["schedule"], "constant");
-    assert_eq!(attack.grid["rate"].len(), 4);
+    assert_eq!(attack.grid["rate"].len(), 3);
     assert!(plan.defence_stage("tar").is_some() && plan.defence_stage("lisa").is_none());
 }
 
 #[test]
 fn a_changed_attack_changes_only_attacks() {
     let before = plan(APOTHECARY, &[]);
-    let after = plan(APOTHECARY, &[("attack.0.rate", "[3e-5, 1e-4, 3e-4, 2e-3]")]);
+    let after = plan(APOTHECARY, &[("attack.0.rate", "[3e-4, 1e-3, 2e-3]")]);
     let known = hashes(&before);
     let new: Vec<_> = after.stages.iter().filter(|stage| !known.contains(&stage.hash)).collect();
     assert!(new.iter().all(|stage| stage.spec.kind() == "attack"));
-    assert_eq!(new.len(), 2 * 9 * 3, "one rate of four, in both arms");
+    assert_eq!(new.len(), 2 * 9 * 3, "one rate of three, in both arms");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn the_same_attack_seed_meets_every_victim_and_rate() {
 fn the_cross_domain_arm_is_there_only_when_asked_for() {
     let asked = plan(APOTHECARY, &[]);
     let cross: Vec<&Cell> = asked.cells.iter().filter(|cell| cell.arm == Arm::CrossDomain).collect();
-    assert_eq!(cross.len(), 9 * 12, "victims × attacks");
+    assert_eq!(cross.len(), 9 * 9, "victims × attacks");
     for cell in cross {
         let Some(StageSpec::Attack(AttackStage { domains, probes, .. })) =
             asked.stage(&cell.stage).map(|stage| &stage.spec)
