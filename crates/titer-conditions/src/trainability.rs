@@ -10,7 +10,7 @@
 use titer_plan::{Arm, Before, Decision, DefenceRole, Probe};
 
 use crate::bootstrap::{Crossing, seeds};
-use crate::evidence::{DefenceFacts, Phase, Run};
+use crate::evidence::{DefenceFacts, Phase, Point, Run};
 use crate::paired::{Change, Differences};
 use crate::sample::{Cell, Estimate, Sample, estimate, of_items};
 use crate::study::Study;
@@ -23,7 +23,7 @@ const LAST: usize = 3;
 const ITEM_RESAMPLES: usize = 400;
 
 /// The least gain over which a time to learn is told: less is a matter of chance.
-const LEAST_GAIN: f64 = 0.05;
+const LEAST_GAIN: f64 = 0.01;
 
 /// The steps at which `quality` first reaches `target`, interpolated between checkpoints; at least one step.
 fn reach(steps: &[u64], quality: impl Fn(usize) -> f64, target: f64) -> Option<f64> {
@@ -50,16 +50,22 @@ impl Goal {
         };
         let start = mean(|run| Some(run.points.first()?.mean))?;
         let end = mean(|run| {
-            let last = &run.points[run.points.len().saturating_sub(LAST)..];
+            let last = last(run);
             (!last.is_empty()).then(|| last.iter().map(|point| point.mean).sum::<f64>() / last.len() as f64)
         })?;
         Some(Self { target: start + share * (end - start), gain: end - start })
     }
 }
 
+/// The last checkpoints, but for the first of all, at which nothing is learnt yet.
+fn last(run: &Run) -> &[Point] {
+    let from = run.points.len().saturating_sub(LAST).max(1).min(run.points.len().saturating_sub(1));
+    &run.points[from..]
+}
+
 /// The mean of each item over the last checkpoints.
 fn finals(run: &Run) -> Option<Vec<f32>> {
-    let last = &run.points[run.points.len().saturating_sub(LAST)..];
+    let last = last(run);
     let items = last.first()?.scores.len();
     let mean = |item: usize| last.iter().map(|point| point.scores[item]).sum::<f32>() / last.len() as f32;
     Some((0..items).map(mean).collect())
