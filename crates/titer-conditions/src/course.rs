@@ -34,10 +34,6 @@ pub(crate) fn utility_bounded(curve: &AttackCurve) -> &[RunBreak] {
 }
 
 impl Course {
-    pub(crate) fn run(&self, defence_seed: u64, attack_seed: u64) -> Option<&RunBreak> {
-        find(&self.runs, defence_seed, attack_seed)
-    }
-
     /// Whether most runs were harmful before the attack began.
     pub(crate) fn open(&self) -> bool {
         2 * self.runs.iter().filter(|run| run.measured.open()).count() > self.runs.len()

@@ -15,7 +15,7 @@ use crate::sample::Estimate;
 use crate::score::scores;
 use crate::stability::Stability;
 use crate::study::{Curves, HARMFUL, IN_DOMAIN, Study, arm_of};
-use crate::titer::Contest;
+use crate::titer::{Contest, effort};
 use crate::trainability::Trainability;
 use crate::verdict::{AttackRatio, DefenceVerdict, Effort, Titer, TiterPair, Verdicts};
 
@@ -53,10 +53,7 @@ impl<'a> Titers<'a> {
         let contest = |facts: &DefenceFacts| -> Option<(Option<Contest>, Effort)> {
             let label = reference(study, facts)?;
             let own = courses(panel.curves(&facts.label)?);
-            let effort = Effort {
-                attacks: own.iter().filter(|course| !course.runs.is_empty()).count(),
-                runs: own.iter().map(|course| course.runs.len()).sum(),
-            };
+            let effort = effort(&own);
             if label == facts.label {
                 return Some((None, effort));
             }

@@ -4,7 +4,7 @@ use titer_plan::DefenceRole;
 
 use crate::evidence::Run;
 use crate::quantile::binomial_upper;
-use crate::sample::{Cell, Factor, Sample};
+use crate::sample::{Cell, Factor, Sample, closest};
 use crate::verdict::Bounds;
 
 /// The differences of several runs: `[run][item]`.
@@ -32,17 +32,10 @@ impl Differences {
         of: impl Fn(&Run) -> Option<Vec<f32>>,
     ) -> Option<Self> {
         let against = |run: &Run| -> Option<Vec<f32>> {
-            let close = |run: &Run, other: &Run| {
-                (other.attack_seed == run.attack_seed, other.defence_seed == run.defence_seed)
-            };
-            let closest = reference.iter().map(|other| close(run, other)).max()?;
-            let closest = (closest.0, closest.0 && closest.1);
-            let same = reference.iter().filter(|other| match closest {
-                (true, true) => close(run, other) == (true, true),
-                (true, false) => close(run, other).0,
-                (false, _) => true,
+            let same = closest((run.defence_seed, run.attack_seed), reference, |other| {
+                (other.defence_seed, other.attack_seed)
             });
-            let rows: Vec<Vec<f32>> = same.filter_map(&of).collect();
+            let rows: Vec<Vec<f32>> = same.into_iter().filter_map(&of).collect();
             let items = rows.first()?.len();
             let mean = |item: usize| rows.iter().map(|row| row[item]).sum::<f32>() / rows.len() as f32;
             Some((0..items).map(mean).collect())

@@ -187,8 +187,56 @@ pub(crate) fn estimate(group: &[(&str, Option<Sample>)], defence: &str, tail: f6
     Some(own.estimate(&others, tail))
 }
 
+/// One run's reading of a quantity: between two ends, and in each replicate of the items.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    pub(crate) seeds: Seeds,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) replicates: Vec<f64>,
+}
+
+/// A run's defence seed and attack seed.
+pub(crate) type Seeds = (u64, u64);
+
+/// The runs of a reference that one run is compared with: that of the same seeds, else those of the same attack seed,
+/// else all.
+pub(crate) fn closest<R>(seeds: Seeds, reference: &[R], of: impl Fn(&R) -> Seeds) -> Vec<&R> {
+    let rank = |other: &R| {
+        let other = of(other);
+        (other.1 == seeds.1, other == seeds)
+    };
+    let best = reference.iter().map(&rank).max();
+    reference.iter().filter(|other| Some(rank(other)) == best).collect()
+}
+
+/// The differences between each run's reading and the mean of those that it is compared with; runs that are compared with
+/// none are left out.
+pub(crate) fn differences<'a>(
+    pairs: impl Iterator<Item = (&'a Reading, Vec<&'a Reading>)>,
+    items: usize,
+    role: DefenceRole,
+) -> Option<Sample> {
+    let (mut cells, mut replicates) = (Vec::new(), Vec::<f64>::new());
+    for (own, reference) in pairs.filter(|(_, reference)| !reference.is_empty()) {
+        let mean = |of: &dyn Fn(&Reading) -> f64| {
+            reference.iter().map(|other| of(other)).sum::<f64>() / reference.len() as f64
+        };
+        let (defence_seed, attack_seed) = own.seeds;
+        let (low, high) = (own.low - mean(&|other| other.high), own.high - mean(&|other| other.low));
+        cells.push(Cell { defence_seed, attack_seed, low, high });
+        replicates.resize(own.replicates.len(), 0.0);
+        for (b, sum) in replicates.iter_mut().enumerate() {
+            *sum += own.replicates[b] - mean(&|other| other.replicates[b]);
+        }
+    }
+    let count = cells.len().max(1) as f64;
+    replicates.iter_mut().for_each(|sum| *sum /= count);
+    Sample::new(cells, of_items(&replicates, items), role)
+}
+
 /// The variance of some replicates, with the degrees of freedom that `items` items have.
-pub(crate) fn of_items(replicates: &[f64], items: usize) -> Option<(f64, f64)> {
+fn of_items(replicates: &[f64], items: usize) -> Option<(f64, f64)> {
     let variance = Factor::of(replicates).variance?;
     let df = items.min(replicates.len()).saturating_sub(1) as f64;
     (items > 1).then_some((variance, df))

@@ -6,11 +6,13 @@
 //! other seeds and their cost is read from this one. What the estimate and its interval are is in
 //! [`crate::sample`].
 
+use std::collections::BTreeSet;
+
 use titer_plan::{Component, DefenceRole};
 
 use crate::breaks::{Break, RunBreak};
 use crate::course::Course;
-use crate::sample::{Cell, Estimate, Sample, of_items, seeds};
+use crate::sample::{Estimate, Reading, Sample, closest, differences, seeds};
 use crate::verdict::{Effort, Titer};
 
 /// The ratio of one defence to a reference, before others have lent their spread.
@@ -32,6 +34,14 @@ pub(crate) struct Contest {
     /// What a wider search might change, in words; none where both cheapest attacks lie within what was tried.
     pub(crate) widen: Option<String>,
     effort: Effort,
+}
+
+/// What stood against a model.
+pub(crate) fn effort(courses: &[Course]) -> Effort {
+    Effort {
+        attacks: courses.iter().filter(|course| !course.runs.is_empty()).count(),
+        runs: courses.iter().map(|course| course.runs.len()).sum(),
+    }
 }
 
 /// How cheap an attack is on the runs of some attack seeds: the mean logarithm of its cost.
@@ -76,59 +86,31 @@ fn edge(course: &Course, all: &[Course]) -> Option<String> {
     (!varied).then(|| format!("`{}`, of which one setting was tried", course.attack.method))
 }
 
-/// The first of each attack.
-fn distinct<'a>(courses: impl Iterator<Item = &'a Course>) -> Vec<&'a Course> {
-    courses.fold(Vec::new(), |mut known, course| {
-        if !known.iter().any(|other: &&Course| other.attack == course.attack) {
-            known.push(course);
-        }
-        known
-    })
+/// A run's break as a reading: the logarithm of what it cost.
+fn reading(run: &RunBreak, logs: impl Fn(&Break) -> (f64, f64)) -> Reading {
+    let (low, high) = logs(&run.measured);
+    let replicates = run.replicates.iter().map(Break::middle).collect();
+    Reading { seeds: (run.defence_seed, run.attack_seed), low, high, replicates }
 }
 
-/// How runs of two models are compared.
-struct Pairing<'a, L> {
-    seeds: &'a [u64],
-    items: usize,
-    role: DefenceRole,
-    logs: L,
+/// The runs of one attack, read.
+struct Readings<'a> {
+    course: &'a Course,
+    runs: Vec<Reading>,
 }
 
-impl<L: Fn(&Break) -> (f64, f64)> Pairing<'_, L> {
-    /// The differences of logarithms of the courses that `choice` names for each attack seed.
-    fn sample<'a>(&self, choice: impl Fn(u64) -> Option<(&'a Course, &'a Course)>) -> Option<Sample> {
-        let (mut cells, mut replicates) = (Vec::new(), Vec::<f64>::new());
-        for &seed in self.seeds {
-            let Some((course, against)) = choice(seed) else { continue };
-            for run in course.runs.iter().filter(|run| run.attack_seed == seed) {
-                // The same seeds, or all of the reference's models under the same attack seed.
-                let same: Vec<&RunBreak> = match against.run(run.defence_seed, seed) {
-                    Some(same) => vec![same],
-                    None => against.runs.iter().filter(|other| other.attack_seed == seed).collect(),
-                };
-                if same.is_empty() {
-                    continue;
-                }
-                let mean = |of: &dyn Fn(&RunBreak) -> f64| {
-                    same.iter().map(|run| of(run)).sum::<f64>() / same.len() as f64
-                };
-                let (low, high) = (self.logs)(&run.measured);
-                cells.push(Cell {
-                    defence_seed: run.defence_seed,
-                    attack_seed: seed,
-                    low: low - mean(&|run| (self.logs)(&run.measured).1),
-                    high: high - mean(&|run| (self.logs)(&run.measured).0),
-                });
-                replicates.resize(run.replicates.len(), 0.0);
-                for (b, sum) in replicates.iter_mut().enumerate() {
-                    let of = |run: &RunBreak| run.replicates.get(b).map_or(0.0, Break::middle);
-                    *sum += of(run) - mean(&of);
-                }
-            }
-        }
-        let count = cells.len().max(1) as f64;
-        replicates.iter_mut().for_each(|sum| *sum /= count);
-        Sample::new(cells, of_items(&replicates, self.items), self.role)
+impl Readings<'_> {
+    /// The runs of one attack seed, each with those of `against` that it is compared with.
+    fn against<'a>(
+        &'a self,
+        against: &'a Self,
+        attack_seed: u64,
+    ) -> impl Iterator<Item = (&'a Reading, Vec<&'a Reading>)> {
+        self.runs.iter().filter(move |run| run.seeds.1 == attack_seed).map(move |run| {
+            let mut same = closest(run.seeds, &against.runs, |other| other.seeds);
+            same.retain(|other| other.seeds.1 == attack_seed);
+            (run, same)
+        })
     }
 }
 
@@ -175,17 +157,40 @@ impl Contest {
             let others: Vec<u64> = all.iter().copied().filter(|&other| other != seed).collect();
             cheapest(courses, if others.is_empty() { &all } else { &others })
         };
-        let pairing = Pairing { seeds: &all, items, role, logs };
-        let mut samples: Vec<Sample> =
-            pairing.sample(|seed| Some((choice(own, seed)?, choice(reference, seed)?))).into_iter().collect();
-        let chosen = |courses| distinct(all.iter().filter_map(|&seed| choice(courses, seed)));
-        let pairs: Vec<(&Course, &Course)> = chosen(own)
-            .into_iter()
-            .flat_map(|course| chosen(reference).into_iter().map(move |against| (course, against)))
+        let read = |courses: &'a [Course]| -> Vec<Readings<'a>> {
+            let runs = |course: &Course| course.runs.iter().map(|run| reading(run, &logs)).collect();
+            courses.iter().map(|course| Readings { course, runs: runs(course) }).collect()
+        };
+        let (own_read, reference_read) = (read(own), read(reference));
+        let of = |all: &'_ [Readings<'a>], course: &Course| {
+            all.iter().position(|read| read.course.attack == course.attack)
+        };
+        // The places of the attacks that are chosen for each seed.
+        let choices: Vec<(u64, usize, usize)> = all
+            .iter()
+            .filter_map(|&seed| {
+                let own = of(&own_read, choice(own, seed)?)?;
+                Some((seed, own, of(&reference_read, choice(reference, seed)?)?))
+            })
             .collect();
+        let sample = |choices: &[(u64, usize, usize)]| {
+            let pairs = choices
+                .iter()
+                .flat_map(|&(seed, own, against)| own_read[own].against(&reference_read[against], seed));
+            differences(pairs, items, role)
+        };
+        let mut samples: Vec<Sample> = sample(&choices).into_iter().collect();
         // Where the seeds disagree about the cheapest attack, each may be it.
-        if pairs.len() > 1 {
-            samples.extend(pairs.into_iter().filter_map(|pair| pairing.sample(|_| Some(pair))));
+        let distinct =
+            |of: fn(&(u64, usize, usize)) -> usize| choices.iter().map(of).collect::<BTreeSet<_>>();
+        let (chosen, chosen_reference) = (distinct(|choice| choice.1), distinct(|choice| choice.2));
+        if chosen.len() * chosen_reference.len() > 1 {
+            for &own in &chosen {
+                for &against in &chosen_reference {
+                    let fixed: Vec<_> = all.iter().map(|&seed| (seed, own, against)).collect();
+                    samples.extend(sample(&fixed));
+                }
+            }
         }
         samples.retain(|_| !open && !reference_open);
         let censored = best.runs.iter().any(|run| run.measured.until.is_none());
@@ -200,10 +205,7 @@ impl Contest {
             untried: own.iter().any(|course| course.runs.is_empty()),
             reference_untried: reference.iter().any(|course| course.runs.is_empty()),
             widen,
-            effort: Effort {
-                attacks: own.iter().filter(|course| !course.runs.is_empty()).count(),
-                runs: own.iter().map(|course| course.runs.len()).sum(),
-            },
+            effort: effort(own),
         })
     }
 

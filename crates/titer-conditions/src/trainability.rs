@@ -12,7 +12,7 @@ use titer_plan::{Arm, Before, Decision, DefenceRole, Probe};
 use crate::bootstrap::{Crossing, seeds};
 use crate::evidence::{DefenceFacts, Phase, Point, Run};
 use crate::paired::{Change, Differences};
-use crate::sample::{Cell, Estimate, Sample, estimate, of_items};
+use crate::sample::{Estimate, Reading, Sample, Seeds, closest, differences, estimate};
 use crate::study::Study;
 use crate::verdict::{Bounds, Verdict, VerdictPart};
 
@@ -71,68 +71,40 @@ fn finals(run: &Run) -> Option<Vec<f32>> {
     Some((0..items).map(mean).collect())
 }
 
-/// One run's logarithm of the steps to the goal: as measured, and in each replicate of the items.
-struct Learning {
-    defence_seed: u64,
-    attack_seed: u64,
-    /// None where it never got there.
-    measured: Option<f64>,
-    /// At least as long where it never got there.
-    budget: f64,
-    replicates: Vec<f64>,
+/// The logarithm of the steps to the goal, run by run; at least the budget where a run never got there.
+fn learning(study: &Study<'_>, runs: &[Run], goal: &Goal) -> Vec<Reading> {
+    let resampled = study.draws.items(runs, Arm::Main, Phase::Tuning, Probe::HarmlessTask);
+    let count = study.draws.replicates.min(ITEM_RESAMPLES);
+    let one = |(run, resampled): (&Run, &Vec<Vec<f32>>)| {
+        let steps: Vec<u64> = run.points.iter().map(|point| point.steps).collect();
+        let time = |quality: &dyn Fn(usize) -> f64| reach(&steps, quality, goal.target).map(f64::ln);
+        let replicate = |b| time(&|index| f64::from(resampled[index][b]));
+        read(
+            (run.defence_seed, run.attack_seed),
+            time(&|index| run.points[index].mean),
+            steps.last().copied().unwrap_or(0),
+            (0..count).map(replicate),
+        )
+    };
+    runs.iter().zip(&resampled).map(one).collect()
 }
 
-impl Learning {
-    fn of(study: &Study<'_>, runs: &[Run], goal: &Goal) -> Vec<Self> {
-        let resampled = study.draws.items(runs, Arm::Main, Phase::Tuning, Probe::HarmlessTask);
-        let count = study.draws.replicates.min(ITEM_RESAMPLES);
-        let one = |(run, resampled): (&Run, &Vec<Vec<f32>>)| {
-            let steps: Vec<u64> = run.points.iter().map(|point| point.steps).collect();
-            let budget = (steps.last().copied().unwrap_or(0).max(1) as f64).ln();
-            let time = |quality: &dyn Fn(usize) -> f64| Some(reach(&steps, quality, goal.target)?.ln());
-            Self {
-                defence_seed: run.defence_seed,
-                attack_seed: run.attack_seed,
-                measured: time(&|index| run.points[index].mean),
-                budget,
-                replicates: (0..count)
-                    .map(|b| time(&|index| f64::from(resampled[index][b])).unwrap_or(budget))
-                    .collect(),
-            }
-        };
-        runs.iter().zip(&resampled).map(one).collect()
-    }
-
-    fn ends(&self) -> (f64, f64) {
-        self.measured.map_or((self.budget, f64::INFINITY), |time| (time, time))
-    }
+/// The reading of times that are none where the goal was not reached within `budget` steps.
+fn read(
+    seeds: Seeds,
+    measured: Option<f64>,
+    budget: u64,
+    replicates: impl Iterator<Item = Option<f64>>,
+) -> Reading {
+    let budget = (budget.max(1) as f64).ln();
+    let (low, high) = measured.map_or((budget, f64::INFINITY), |time| (time, time));
+    Reading { seeds, low, high, replicates: replicates.map(|time| time.unwrap_or(budget)).collect() }
 }
 
 /// The logarithms of t1 / t2, run by run, over so many items.
-fn delays(own: &[Learning], reference: &[Learning], items: usize, role: DefenceRole) -> Option<Sample> {
-    let (mut cells, mut replicates) = (Vec::new(), Vec::<f64>::new());
-    for run in own {
-        let paired: Vec<&Learning> =
-            reference.iter().filter(|other| other.attack_seed == run.attack_seed).collect();
-        let against: Vec<&Learning> = if paired.is_empty() { reference.iter().collect() } else { paired };
-        let mean = |of: &dyn Fn(&Learning) -> f64| {
-            against.iter().map(|other| of(other)).sum::<f64>() / against.len().max(1) as f64
-        };
-        let (low, high) = run.ends();
-        cells.push(Cell {
-            defence_seed: run.defence_seed,
-            attack_seed: run.attack_seed,
-            low: low - mean(&|other| other.ends().1),
-            high: high - mean(&|other| other.ends().0),
-        });
-        replicates.resize(run.replicates.len(), 0.0);
-        for (b, sum) in replicates.iter_mut().enumerate() {
-            *sum += run.replicates[b] - mean(&|other| other.replicates[b]);
-        }
-    }
-    let count = cells.len().max(1) as f64;
-    replicates.iter_mut().for_each(|sum| *sum /= count);
-    Sample::new(cells, of_items(&replicates, items), role)
+fn delays(own: &[Reading], reference: &[Reading], items: usize, role: DefenceRole) -> Option<Sample> {
+    let pairs = own.iter().map(|run| (run, closest(run.seeds, reference, |other| other.seeds)));
+    differences(pairs, items, role)
 }
 
 /// One harmless tuning on all defences.
@@ -182,7 +154,7 @@ impl<'a> Trainability<'a> {
             let others = || defences.iter().filter(|facts| !facts.baseline());
             let time = |facts: &'a DefenceFacts| {
                 let sample = goal.as_ref().and_then(|goal| {
-                    let learning = |runs| Learning::of(study, runs, goal);
+                    let learning = |runs| learning(study, runs, goal);
                     delays(&learning(runs(&facts.label)), &learning(reference), items, facts.role)
                 });
                 (facts.label.as_str(), sample)

@@ -7,8 +7,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use titer_plan::DefenceRole;
 
-use super::{Learning, delays, reach};
-use crate::sample::Sample;
+use super::{delays, reach, read};
+use crate::sample::{Reading, Sample};
 use crate::tests::coverage::{noise, normal, times};
 
 const STEPS: [u64; 14] = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 115, 130, 150];
@@ -22,7 +22,7 @@ fn learn(
     log_half: f64,
     items: usize,
     resample: &[Vec<usize>],
-) -> Learning {
+) -> Reading {
     let chance = |steps: u64| 0.96 / (1.0 + (-5.2 * ((steps.max(1) as f64).ln() - log_half)).exp());
     let threshold: Vec<f64> = (0..items).map(|_| rng.random_range(0.0..1.0)).collect();
     let learnt = |steps: u64, item: usize| threshold[item] < chance(steps);
@@ -32,14 +32,8 @@ fn learn(
         };
         reach(&STEPS, quality, 0.48).map(f64::ln)
     };
-    let budget = 150f64.ln();
-    Learning {
-        defence_seed: seeds.0,
-        attack_seed: seeds.1,
-        measured: time(&|place| place),
-        budget,
-        replicates: resample.iter().map(|draw| time(&|place| draw[place]).unwrap_or(budget)).collect(),
-    }
+    let replicates = resample.iter().map(|draw| time(&|place| draw[place]));
+    read(seeds, time(&|place| place), 150, replicates)
 }
 
 /// How often a defence that is `slower` is shown to be at most ε slower, and to be more than ε slower, in a design of
@@ -54,7 +48,7 @@ fn shown(design: (u64, u64, usize), slower: f64) -> (f64, f64) {
         let resample: Vec<Vec<usize>> =
             (0..REPLICATES).map(|_| (0..items).map(|_| rng.random_range(0..items)).collect()).collect();
         let tuning: Vec<f64> = (0..attack_seeds).map(|_| 0.08 * normal(&mut rng)).collect();
-        let mut model = |defence_seeds: u64, slower: f64| -> Vec<Learning> {
+        let mut model = |defence_seeds: u64, slower: f64| -> Vec<Reading> {
             let mut runs = Vec::new();
             for defence in 0..defence_seeds {
                 let own = if slower.is_nan() { 0.0 } else { slower.ln() + 0.05 * normal(&mut rng) };
