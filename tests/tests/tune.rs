@@ -221,7 +221,8 @@ fn early_stops_and_budgets_are_counted_openly() {
     let record = &cached["search"];
     assert!((1e9..2e10).contains(&flops(record)), "{record:#}");
     assert!(record["ended"].as_str().is_some_and(|ended| ended.contains("budget")), "{record:#}");
-    assert!(trials(record).len() >= 2, "{record:#}");
+    // All end at the first rung, where refusals are judged as well, so that the budget pays for nineteen.
+    assert!((2..20).contains(&trials(record).len()), "{} trials: {record:#}", trials(record).len());
     assert_eq!(timeless(record.clone()), timeless(anew["search"].clone()));
     let of_trials: f64 = trials(record).iter().map(flops).sum();
     let closing = record["winner"].get("spent").map_or(0.0, |_| flops(&record["winner"]));
