@@ -6,8 +6,10 @@ mod ci;
 mod command;
 mod docs;
 mod model;
+mod ranks;
 mod reproduce;
 mod test;
+mod validity;
 mod watch_bench;
 mod watch_store;
 mod wheel;
@@ -38,6 +40,8 @@ enum Verb {
     Ci,
     /// Time training steps against PyTorch doing the same work, in turn
     Bench(bench::Arguments),
+    /// Compare the order of the defences between worlds, sizes, real models and papers
+    Validity(validity::Arguments),
     /// Take the book's pictures of `titer watch`
     Captures(captures::Arguments),
     /// Measure `titer watch` over a store of 10,000 artifacts
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Ci => ci::ci(),
         Verb::Bench(arguments) => bench::bench(&arguments),
+        Verb::Validity(arguments) => validity::validity(&arguments),
         Verb::Captures(arguments) => captures::captures(&arguments),
         Verb::WatchBench(arguments) => watch_bench::bench(&arguments),
     };
