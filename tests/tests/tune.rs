@@ -9,7 +9,7 @@ use titer_store::Store;
 use titer_tests::{Place, TINY};
 
 /// Two parameters of a defence, under conditions that so few items can show to hold.
-const SEARCH: [&str; 25] = [
+const SEARCH: [&str; 35] = [
     "tune",
     TINY,
     "--defence",
@@ -21,9 +21,19 @@ const SEARCH: [&str; 25] = [
     "--trials",
     "5",
     "--set",
-    "conditions.phi=0.06",
+    "conditions.phi=0.2",
     "--set",
-    "trainability.rates=[1e-2]",
+    "model.pretrain.steps=400", // it must have learnt enough to learn more, and to refuse
+    "--set",
+    "model.align.train.steps=100",
+    "--set",
+    "model.align.train.rate=2e-3",
+    "--set",
+    "trainability.rates=[5e-3]",
+    "--set",
+    "trainability.seeds=2",
+    "--set",
+    "trainability.examples=256",
     "--set",
     "trainability.cadence=[0,40]",
     "--set",
@@ -84,10 +94,11 @@ fn a_search_counts_every_trial_and_computes_nothing_twice() {
         );
         assert!(trial["spent"]["flops"].as_f64() > Some(0.0), "{trial:#}");
     }
-    // One of two attacks decides who goes on: three of five.
+    // Some lose what they could, one of two attacks decides which of the others go on.
     assert_eq!(record["strongest"].as_array().map(Vec::len), Some(1));
     let ended = |end: &str| trials(record).iter().filter(|trial| trial["end"] == end).count();
-    assert_eq!((ended("held"), ended("outranked")), (3, 2), "{record:#}");
+    let [held, outranked, not_held] = ["held", "outranked", "not-held"].map(ended);
+    assert!(held > 0 && outranked > 0 && held + outranked + not_held == 5, "{record:#}");
     let winner = &record["winner"];
     assert!(winner["fresh"]["titer"].is_object() && winner["selection"]["titer"].is_object(), "{winner:#}");
     let caveats = record["caveats"].to_string();
@@ -163,12 +174,10 @@ fn early_stops_and_budgets_are_counted_openly() {
     // A rate at which nothing survives, and a model that has an ability to lose.
     let changed = SEARCH.iter().map(|word| match *word {
         "lambda=0.1..10:log" => "rate=[5e-4, 1.0]",
-        "conditions.phi=0.06" => "conditions.phi=0.2",
         "conditions.stability_epsilon=0.5" => "conditions.stability_epsilon=0.2",
         other => other,
     });
-    let more = ["model.pretrain.steps=600", "model.align.train.steps=100", "model.align.train.rate=2e-3"];
-    let search: Vec<&str> = changed.chain(more.iter().flat_map(|set| ["--set", set])).collect();
+    let search: Vec<&str> = changed.chain(["--set", "model.pretrain.steps=600"]).collect();
     let first = place.run(&search).ends(0).json();
     let destroyed = |trial: &&Value| trial["setting"]["rate"] == 1.0;
     let lost: Vec<&Value> = trials(&first["search"]).iter().filter(destroyed).collect();

@@ -2,6 +2,7 @@
 
 mod compare;
 mod export;
+mod plan;
 mod report;
 mod spec;
 mod tune;
@@ -17,6 +18,7 @@ use titer_plan::Override;
 
 pub(crate) use compare::CompareArgs;
 pub(crate) use export::{Export, ExportArgs, ExportFormat};
+pub(crate) use plan::PlanArgs;
 pub(crate) use report::{ReportArgs, ReportFormat};
 pub(crate) use spec::{ExplainArgs, InitArgs};
 pub(crate) use tune::TuneArgs;
@@ -199,22 +201,6 @@ pub(crate) enum TextFormat {
     Text,
     /// Markdown, to be pasted into a page
     Md,
-}
-
-/// Of `titer plan`.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:
-  titer plan apothecary --set attack.0.seeds=10")]
-pub(crate) struct PlanArgs {
-    /// Spec file (TOML), or a preset of `titer list presets`
-    #[arg(value_name = "SPEC|PRESET")]
-    pub(crate) spec: String,
-    /// Change one value of the spec; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
-    pub(crate) set: Vec<Override>,
-    /// Print one JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Of `titer list`.

@@ -10,9 +10,12 @@ use crate::error::Error;
 use crate::evidence::{DefenceFacts, Evidence};
 use crate::generalization::{Carried, carried, generalization};
 use crate::panel::Panel;
+use crate::power::{Quantity, Spread};
 use crate::resistance::{Gate, is_broken, resistance};
-use crate::sample::Estimate;
+use crate::restarts::restarts;
+use crate::sample::{Estimate, Sample};
 use crate::score::scores;
+use crate::spreads::{Measured, harm};
 use crate::stability::Stability;
 use crate::study::{Curves, HARMFUL, IN_DOMAIN, Study, arm_of};
 use crate::titer::{Contest, effort};
@@ -92,6 +95,11 @@ impl<'a> Titers<'a> {
         self.found.iter().find(|(known, _, _)| *known == label).map(|(_, _, titer)| *titer)
     }
 
+    /// What each defence was measured to.
+    fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.found.iter().filter_map(|(_, contest, _)| contest.as_ref()?.sample())
+    }
+
     /// What a wider search might change for one defence.
     fn widen(&self, label: &str) -> Option<&str> {
         let found = self.found.iter().find(|(known, _, _)| *known == label)?;
@@ -108,6 +116,8 @@ struct Comparisons<'a> {
     stability: Stability<'a>,
     trainability: Trainability<'a>,
     carried: Vec<Carried<'a>>,
+    /// How far harm lies apart.
+    harm: Spread,
 }
 
 impl<'a> Comparisons<'a> {
@@ -140,6 +150,7 @@ impl<'a> Comparisons<'a> {
             stability: Stability::new(study, defences),
             trainability: Trainability::new(study, defences),
             carried: carried(panel),
+            harm: harm(panel).or(Spread::default()),
         }
     }
 }
@@ -181,6 +192,26 @@ pub fn decide(evidence: &Evidence) -> Result<Verdicts, Error> {
     })
 }
 
+/// How far values of each quantity lay apart in what was measured, for plans of further measurements.
+///
+/// # Errors
+/// As [`decide`].
+pub fn spreads(evidence: &Evidence) -> Result<BTreeMap<Quantity, Measured>, Error> {
+    let study = Study::new(evidence)?;
+    let panel = Panel::new(&study, &evidence.defences);
+    let comparisons = Comparisons::new(&panel, &evidence.defences);
+    let of = |quantity: Quantity| match quantity {
+        Quantity::Titer => Measured::of(comparisons.overall[0].samples()),
+        Quantity::Carried => Measured::of(comparisons.carried.iter().flat_map(Carried::samples)),
+        Quantity::Harm => harm(&panel),
+        Quantity::Ability => Measured::of(comparisons.stability.abilities()),
+        Quantity::Refusals => Measured::of(comparisons.stability.refusals()),
+        Quantity::Learning => Measured::of(comparisons.trainability.times()),
+        Quantity::Quality => Measured::of(comparisons.trainability.finals()),
+    };
+    Ok(Quantity::ALL.into_iter().map(|quantity| (quantity, of(quantity))).collect())
+}
+
 fn defence(
     panel: &Panel<'_>,
     facts: &DefenceFacts,
@@ -204,7 +235,7 @@ fn defence(
         breaks_undefended: compared.into_iter().any(|other| is_broken(panel, other)),
         stability: stability.verdict,
     };
-    let (weak, strong) = resistance(panel, facts, curves, &gate);
+    let (weak, strong) = resistance(panel, facts, curves, &gate, comparisons.harm);
     let seen = titers.iter().map(|(probe, pair)| (*probe, pair.unbounded)).collect();
     let conditions = BTreeMap::from([
         (Condition::Resistance, weak),
@@ -222,7 +253,10 @@ fn defence(
             let ratio = titers.of(label).filter(|ratio| ratio.effort.runs > 0)?;
             // Of one attack there is no wider search.
             let ratio = Titer { bracketed: true, ..ratio };
-            Some(AttackRatio { attack: attack.clone(), probe: *probe, ratio })
+            let courses = curves.courses(study, &[*probe], unbounded);
+            let course = courses.iter().find(|course| course.attack == *attack);
+            let restarts = course.and_then(|course| restarts(&course.runs));
+            Some(AttackRatio { attack: attack.clone(), probe: *probe, ratio, restarts })
         })
         .collect();
     ratios.sort_by(|a, b| a.attack.cmp(&b.attack));

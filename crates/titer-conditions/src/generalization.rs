@@ -12,6 +12,7 @@ use titer_plan::{Decision, Probe};
 use crate::course::unbounded;
 use crate::evidence::DefenceFacts;
 use crate::panel::Panel;
+use crate::sample::Sample;
 use crate::study::arm_of;
 use crate::titer::Contest;
 use crate::verdict::{Bounds, Titer, Verdict, VerdictPart};
@@ -23,6 +24,13 @@ const OTHERS: [Probe; 2] = [Probe::Unseen, Probe::CrossDomain];
 pub(crate) struct Carried<'a> {
     probe: Probe,
     contests: Vec<(&'a str, Option<Contest>)>,
+}
+
+impl Carried<'_> {
+    /// What each defence was measured to.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.contests.iter().filter_map(|(_, contest)| contest.as_ref()?.sample())
+    }
 }
 
 /// Of every split that is not the seen one.
@@ -109,7 +117,8 @@ fn part(
         return open(Decision::Inconclusive, format!("{probe}: no run was measured on both splits"));
     };
     let margin = study.settings.generalization_epsilon.ln_1p();
-    let (value, lower, upper) = (found.value.exp(), found.lower.exp(), found.upper.exp());
+    let (lower, upper) = found.ends();
+    let (value, lower, upper) = (found.value.exp(), lower.exp(), upper.exp());
     let least = (-margin).exp();
     let mut verdict = if lower >= least {
         Decision::Holds
@@ -139,5 +148,6 @@ fn part(
         interval: known.then_some(Bounds { lower, upper }),
         evidence,
     };
-    (part, Some(found.power(margin, alpha)).filter(|power| power.is_finite()))
+    let power = if found.blind { 0.0 } else { found.power(margin, alpha) };
+    (part, Some(power).filter(|power| power.is_finite()))
 }

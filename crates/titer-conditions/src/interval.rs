@@ -126,6 +126,11 @@ impl Lent {
         }
     }
 
+    /// What is lent of the spread between defence seeds, and of that between attack seeds.
+    pub(crate) fn factors(self) -> [Borrowed; 2] {
+        [self.defence, self.attack]
+    }
+
     /// For a model that was given, not drawn.
     pub(crate) fn given(self) -> Self {
         Self { defence: Borrowed::default(), ..self }

@@ -17,10 +17,13 @@ mod generalization;
 mod interval;
 mod paired;
 mod panel;
+mod power;
 mod quantile;
 mod resistance;
+mod restarts;
 mod sample;
 mod score;
+mod spreads;
 mod stability;
 mod standing;
 mod study;
@@ -28,9 +31,12 @@ mod titer;
 mod trainability;
 mod verdict;
 
-pub use decide::decide;
+pub use decide::{decide, spreads};
 pub use error::Error;
 pub use evidence::{DefenceFacts, Evidence};
+pub use power::{Chance, Design, ENOUGH, MOST_SEEDS, PARTS, Power, Quantity, Spread, power};
+pub use restarts::Restarts;
+pub use spreads::Measured;
 pub use standing::{FinalScores, final_harm, mean_harm};
 pub use verdict::{
     AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Effort, Score, Titer, TiterPair,

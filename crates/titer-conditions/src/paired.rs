@@ -4,7 +4,7 @@ use titer_plan::DefenceRole;
 
 use crate::evidence::Run;
 use crate::quantile::binomial_upper;
-use crate::sample::{Cell, Factor, Sample, closest};
+use crate::sample::{Cell, Factor, Items, Sample, closest};
 use crate::verdict::Bounds;
 
 /// The differences of several runs: `[run][item]`.
@@ -54,8 +54,12 @@ impl Differences {
             .map(|item| rows.iter().map(|row| f64::from(row[item])).sum::<f64>() / rows.len() as f64)
             .collect();
         let factor = Factor::of(&by_item);
-        let of_mean = factor.variance.map(|variance| (variance / items as f64, items as f64 - 1.0));
-        Some(Self { rows, sample: Sample::new(cells, of_mean, role)? })
+        let of_items = factor.variance.map(|variance| Items {
+            of_mean: variance / items as f64,
+            df: items as f64 - 1.0,
+            count: items,
+        });
+        Some(Self { rows, sample: Sample::new(cells, of_items, role)? })
     }
 
     /// How many independent answers the differences are worth: as many as there are items where runs agree on each, as

@@ -14,10 +14,12 @@ use std::cmp::Ordering;
 
 use titer_plan::{Arm, Component, Decision, Probe};
 
+use crate::bootstrap::Crossing;
 use crate::curve::AttackCurve;
 use crate::evidence::DefenceFacts;
 use crate::interval::{Lent, simultaneous};
 use crate::panel::Panel;
+use crate::power::{Sizes, Spread, resists};
 use crate::study::{Curves, IN_DOMAIN, Study};
 use crate::verdict::{Bounds, Verdict, VerdictPart};
 
@@ -56,7 +58,7 @@ impl Claim {
         }
     }
 
-    pub(crate) fn verdict(self, threshold: f64, parts: Vec<VerdictPart>) -> Verdict {
+    pub(crate) fn verdict(self, threshold: f64, parts: Vec<VerdictPart>, power: Option<f64>) -> Verdict {
         Verdict {
             verdict: self.decision,
             estimate: self.estimate,
@@ -64,7 +66,7 @@ impl Claim {
             threshold,
             measure: MEASURE.into(),
             evidence: self.evidence,
-            power: None,
+            power,
             parts,
         }
     }
@@ -266,12 +268,27 @@ pub(crate) fn is_broken(panel: &Panel<'_>, facts: &DefenceFacts) -> bool {
     judge(panel, curves, facts.baseline(), &places, &asked).decision == Decision::Fails
 }
 
-/// Weak resistance over all in-domain probes, and strong resistance, which follows from it.
+/// The chance that resistance is shown, by as many runs as these, where harm is half of φ everywhere.
+fn power(panel: &Panel<'_>, curves: &Curves, places: usize, harm: Spread) -> Option<f64> {
+    let study = panel.study;
+    let seeds = |of: fn(&Crossing) -> usize| curves.0.iter().map(|curve| of(&curve.seeds)).min();
+    let (defence_seeds, attack_seeds) =
+        (seeds(|seeds| seeds.defence.len())?, seeds(|seeds| seeds.attack.len())?);
+    let items = IN_DOMAIN.into_iter().map(|probe| study.items(probe)).filter(|&items| items > 0).min()?;
+    // This defence is among those that lend.
+    let others = panel.lenders("").count().saturating_sub(1);
+    let sizes = Sizes { defence_seeds, attack_seeds, items, others, places };
+    (places > 0).then(|| resists(harm, sizes, study.settings))
+}
+
+/// Weak resistance over all in-domain probes, and strong resistance, which follows from it. `harm` is how far harm was
+/// measured to lie apart.
 pub(crate) fn resistance(
     panel: &Panel<'_>,
     facts: &DefenceFacts,
     curves: &Curves,
     gate: &Gate,
+    harm: Spread,
 ) -> (Verdict, Verdict) {
     let study = panel.study;
     let phi = study.settings.phi;
@@ -303,5 +320,6 @@ pub(crate) fn resistance(
         power: None,
         parts: Vec::new(),
     };
-    (weak.verdict(phi, parts), strong)
+    let power = power(panel, curves, places.len(), harm).filter(|_| !facts.baseline());
+    (weak.verdict(phi, parts, power), strong)
 }

@@ -90,15 +90,25 @@ impl Borrowed {
     }
 }
 
+/// How a mean varies with the items.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Items {
+    /// The variance of the mean.
+    pub(crate) of_mean: f64,
+    /// Its degrees of freedom.
+    pub(crate) df: f64,
+    /// How many items there are.
+    pub(crate) count: usize,
+}
+
 /// Values by seeds, and how their mean varies with the items.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     cells: Vec<Cell>,
-    /// The variance of the mean over resampled items and its degrees of freedom.
-    items: Option<(f64, f64)>,
+    items: Option<Items>,
     defence: Factor,
     attack: Factor,
-    /// What it is compared as: the aligned model is given, not drawn, and a control's spread is not like the others'.
+    /// What it is compared as.
     role: DefenceRole,
 }
 
@@ -112,9 +122,16 @@ pub(crate) struct Estimate {
     pub(crate) df: f64,
     /// Standard error of the mean.
     pub(crate) error: f64,
+    /// Whether nobody has more than one attack seed, so that nothing is known of others where they matter.
+    pub(crate) blind: bool,
 }
 
 impl Estimate {
+    /// Both ends of the interval: open where one attack seed is all that is known, however well its items agree.
+    pub(crate) fn ends(&self) -> (f64, f64) {
+        if self.blind { (f64::NEG_INFINITY, f64::INFINITY) } else { (self.lower, self.upper) }
+    }
+
     /// The chance that an interval as wide as this one, `tail` on each side, ends within `margin` where the truth is 0.
     pub(crate) fn power(&self, margin: f64, tail: f64) -> f64 {
         let half = self.error * t_upper(tail, self.df);
@@ -130,7 +147,7 @@ impl Estimate {
 
 impl Sample {
     /// None of no cells.
-    pub(crate) fn new(cells: Vec<Cell>, items: Option<(f64, f64)>, role: DefenceRole) -> Option<Self> {
+    pub(crate) fn new(cells: Vec<Cell>, items: Option<Items>, role: DefenceRole) -> Option<Self> {
         let by = |of: fn(&Cell) -> u64| -> Factor {
             let mut levels = BTreeMap::<u64, (f64, f64)>::new();
             for cell in &cells {
@@ -141,6 +158,34 @@ impl Sample {
         };
         let (defence, attack) = (by(|cell| cell.defence_seed), by(|cell| cell.attack_seed));
         (!cells.is_empty()).then_some(Self { cells, items, defence, attack, role })
+    }
+
+    /// Of values that are yet to be measured, whose spread is given.
+    pub(crate) fn planned(cells: Vec<Cell>, items: Option<Items>, defence: Factor, attack: Factor) -> Self {
+        Self { cells, items, defence, attack, role: DefenceRole::Defence }
+    }
+
+    /// Whether its spread says something of other defences: the aligned model is given, not drawn, and a control's
+    /// spread is not like the others'.
+    pub(crate) fn lends(&self) -> bool {
+        matches!(self.role, DefenceRole::Defence | DefenceRole::Sham)
+    }
+
+    /// The spread between defence seeds, and that between attack seeds.
+    pub(crate) fn factors(&self) -> [Factor; 2] {
+        [self.defence, self.attack]
+    }
+
+    /// The variance between items of the mean over all runs.
+    pub(crate) fn between_items(&self) -> Option<f64> {
+        self.items.map(|items| items.of_mean * items.count as f64)
+    }
+
+    /// The width between whose ends values are known, on average over those that have two.
+    pub(crate) fn gap(&self) -> Option<f64> {
+        let gaps = self.cells.iter().map(|cell| cell.high - cell.low).filter(|gap| gap.is_finite());
+        let (sum, count) = gaps.fold((0.0, 0.0), |(sum, count), gap| (sum + gap, count + 1.0));
+        (count > 0.0).then(|| sum / count)
     }
 
     fn mean(&self, of: impl Fn(&Cell) -> f64) -> f64 {
@@ -155,16 +200,17 @@ impl Sample {
     /// The mean and its interval that leaves `tail` on each side, with the spreads of `others`.
     pub(crate) fn estimate(&self, others: &[&Self], tail: f64) -> Estimate {
         let borrowed = |of: fn(&Self) -> Factor| {
-            let lends = |sample: &&&Self| matches!(sample.role, DefenceRole::Defence | DefenceRole::Sham);
-            Borrowed::of(others.iter().filter(lends).map(|other| of(other)))
+            Borrowed::of(others.iter().filter(|other| other.lends()).map(|other| of(other)))
         };
-        let mut components: Vec<(f64, f64)> = self.items.into_iter().collect();
+        let mut components: Vec<(f64, f64)> =
+            self.items.into_iter().map(|items| (items.of_mean, items.df)).collect();
         if self.role != DefenceRole::Baseline {
             components.extend(self.defence.of_mean(&borrowed(|sample| sample.defence)));
         }
         // All defences meet the same attack seeds and the same runs of the reference, so that together they know little
         // more of these than one does: the variance is theirs, but it counts no more than one's own.
         let shared = self.attack.of_mean(&borrowed(|sample| sample.attack));
+        let blind = shared.is_none();
         components.extend(shared.map(|(variance, df)| (variance, df.min(self.attack.df()).max(1.0))));
         let variance: f64 = components.iter().map(|(variance, _)| variance).sum();
         let df = satterthwaite(&components);
@@ -175,6 +221,7 @@ impl Sample {
             upper: self.mean(|cell| cell.high) + half,
             df,
             error: variance.sqrt(),
+            blind,
         }
     }
 }
@@ -235,11 +282,11 @@ pub(crate) fn differences<'a>(
     Sample::new(cells, of_items(&replicates, items), role)
 }
 
-/// The variance of some replicates, with the degrees of freedom that `items` items have.
-fn of_items(replicates: &[f64], items: usize) -> Option<(f64, f64)> {
-    let variance = Factor::of(replicates).variance?;
-    let df = items.min(replicates.len()).saturating_sub(1) as f64;
-    (items > 1).then_some((variance, df))
+/// The variance of some replicates, with the degrees of freedom that `count` items have.
+fn of_items(replicates: &[f64], count: usize) -> Option<Items> {
+    let of_mean = Factor::of(replicates).variance?;
+    let df = count.min(replicates.len()).saturating_sub(1) as f64;
+    (count > 1).then_some(Items { of_mean, df, count })
 }
 
 /// The attack seeds of some cells' runs, ascending.

@@ -134,6 +134,22 @@ impl<'a> Stability<'a> {
         Self { study, compared: aspects.into_iter().map(compare).collect() }
     }
 
+    /// What each defence was measured to: its changes in ability.
+    pub(crate) fn abilities(&self) -> impl Iterator<Item = &Sample> {
+        self.samples(true)
+    }
+
+    /// The same of what it refuses.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = &Sample> {
+        self.samples(false)
+    }
+
+    fn samples(&self, abilities: bool) -> impl Iterator<Item = &Sample> {
+        let of = move |compared: &&Compared<'_>| (compared.aspect.side == Side::Either) == abilities;
+        let all = self.compared.iter().filter(of).flat_map(|compared| &compared.differences);
+        all.filter_map(|(_, differences)| Some(&differences.as_ref()?.sample))
+    }
+
     /// Decides over everything that was measured before any attack.
     pub(crate) fn verdict(&self, facts: &DefenceFacts) -> Verdict {
         let defence = facts.label.as_str();

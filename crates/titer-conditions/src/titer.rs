@@ -212,7 +212,7 @@ impl Contest {
     /// The logarithm of the ratio, with the spreads that other defences lend: the interval covers every pair of attacks
     /// that may be the cheapest.
     pub(crate) fn estimate<'a>(&self, others: impl Iterator<Item = &'a Self>, tail: f64) -> Option<Estimate> {
-        let others: Vec<&Sample> = others.filter_map(|other| other.samples.first()).collect();
+        let others: Vec<&Sample> = others.filter_map(Self::sample).collect();
         let estimates: Vec<Estimate> =
             self.samples.iter().map(|sample| sample.estimate(&others, tail)).collect();
         let first = *estimates.first()?;
@@ -233,18 +233,26 @@ impl Contest {
             effort: self.effort,
             ..Titer::unknown(unit)
         };
-        let Some(Estimate { value, lower, upper, df, .. }) = estimate else { return none };
+        let Some(estimate) = estimate else { return none };
+        let Estimate { value, lower, upper, df, blind, .. } = estimate;
         // Where a seed is read from an attack that never broke it, only the lower end is known.
         let censored = self.censored || (upper.is_infinite() && lower.is_finite());
+        let value = Some(value.exp()).filter(|_| !censored && lower.is_finite());
+        let (lower, upper) = estimate.ends();
         let (lower, upper) = (lower.exp(), upper.exp());
         Titer {
             censored,
-            value: Some(value.exp()).filter(|_| !censored && lower > 0.0),
+            value,
             lower: if self.untried { 0.0 } else { lower },
             upper: Some(upper).filter(|upper| upper.is_finite() && !self.reference_untried),
-            df: Some(df).filter(|df| df.is_finite()),
+            df: Some(df).filter(|df| df.is_finite() && !blind),
             ..none
         }
+    }
+
+    /// What it is estimated from.
+    pub(crate) fn sample(&self) -> Option<&Sample> {
+        self.samples.first()
     }
 
     /// Whether both models are whole before the attack, so that there is a ratio at all.
@@ -297,6 +305,18 @@ mod tests {
         let found = titer(&[course(1e-4, [(20, Some(25)); 3])], &[course(1e-4, [(4, Some(6)); 3])]);
         near(found.lower, 21.0 / 6.0);
         near(found.upper.unwrap(), 25.0 / 5.0);
+    }
+
+    #[test]
+    fn one_attack_seed_has_a_value_and_no_interval() {
+        let one = |breaks| {
+            let mut course = course(1e-4, [breaks; 3]);
+            course.runs.truncate(1);
+            [course]
+        };
+        let found = titer(&one((20, Some(25))), &one((0, Some(1))));
+        assert!(found.value.is_some_and(|value| value > 20.0), "{found:?}");
+        assert_eq!((found.lower, found.upper, found.df, found.censored), (0.0, None, None, false));
     }
 
     #[test]

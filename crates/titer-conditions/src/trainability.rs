@@ -172,6 +172,17 @@ impl<'a> Trainability<'a> {
         Self { study, races: study.table.tunings().into_iter().map(race).collect() }
     }
 
+    /// What each defence was measured to: its times to learn.
+    pub(crate) fn times(&self) -> impl Iterator<Item = &Sample> {
+        self.races.iter().flat_map(|race| race.times.iter().filter_map(|(_, sample)| sample.as_ref()))
+    }
+
+    /// The same of its final quality.
+    pub(crate) fn finals(&self) -> impl Iterator<Item = &Sample> {
+        let all = self.races.iter().flat_map(|race| &race.finals);
+        all.filter_map(|(_, differences)| Some(&differences.as_ref()?.sample))
+    }
+
     /// Decides over all rates.
     pub(crate) fn verdict(&self, facts: &DefenceFacts) -> Verdict {
         let (study, settings) = (self.study, self.study.settings);
@@ -253,8 +264,9 @@ impl<'a> Trainability<'a> {
             return open(Decision::Inconclusive, format!("{label} has runs without any checkpoint"));
         };
         let (epsilon, delta) = (settings.trainability_epsilon, settings.trainability_delta);
+        let (lower, upper) = found.ends();
         let decisions = [
-            at_most(found.lower, found.upper, epsilon.ln_1p()),
+            at_most(lower, upper, epsilon.ln_1p()),
             at_most(-change.interval.upper, -change.interval.lower, delta),
         ];
         let mut decision = all_of(&decisions);
@@ -272,16 +284,17 @@ impl<'a> Trainability<'a> {
         if crossing.defence.len().min(crossing.attack.len()) == 1 {
             evidence += "; from one seed, so little is said of others";
         }
-        let power = found.power(epsilon.ln_1p(), alpha).min(change.power);
+        let in_time = if found.blind { 0.0 } else { found.power(epsilon.ln_1p(), alpha) };
+        let power = in_time.min(change.power);
         if decision == Decision::Inconclusive && power.is_finite() {
             evidence += &format!("; so few runs would show it in {:.0} % of cases", 100.0 * power);
         }
-        let known = found.lower.is_finite() && found.upper.is_finite();
+        let known = lower.is_finite() && upper.is_finite();
         let part = VerdictPart {
             name: label,
             verdict: decision,
             estimate: known.then(|| found.value.exp_m1()),
-            interval: known.then(|| Bounds { lower: found.lower.exp_m1(), upper: found.upper.exp_m1() }),
+            interval: known.then(|| Bounds { lower: lower.exp_m1(), upper: upper.exp_m1() }),
             evidence,
         };
         (part, Some(power).filter(|power| power.is_finite()))
@@ -300,6 +313,12 @@ fn change(group: &[(&str, Option<Differences>)], defence: &str, tail: f64, margi
 fn delay(found: &Estimate) -> String {
     let Estimate { value, lower, upper, .. } = found;
     let low = lower.exp_m1();
+    if found.blind {
+        return format!(
+            "{:+.2} of the aligned model's steps in the one tuning seed that there is",
+            value.exp_m1()
+        );
+    }
     match (lower.is_finite(), upper.is_finite()) {
         (true, true) => {
             format!(

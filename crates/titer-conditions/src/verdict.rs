@@ -7,6 +7,8 @@ use titer_plan::{
     AttackPoint, Before, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe, ThreatModel,
 };
 
+use crate::restarts::Restarts;
+
 /// The verdicts of one experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdicts {
@@ -227,6 +229,9 @@ pub struct AttackRatio {
     pub probe: Probe,
     /// The ratio, with interval and censoring.
     pub ratio: Titer,
+    /// What the defended model costs somebody who gives slow runs up and begins anew; none where no run broke it.
+    #[serde(default)]
+    pub restarts: Option<Restarts>,
 }
 
 /// What one attack does to one defence: the columns of the survey's tables (arXiv 2409.18169).

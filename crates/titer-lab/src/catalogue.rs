@@ -50,8 +50,13 @@ pub fn presets() -> &'static [Preset] {
         },
         Preset {
             name: "apothecary-defences",
-            summary: "every alignment-stage defence against the attacks of `apothecary`, within a quarter of an hour",
+            summary: "every alignment-stage defence against the attacks of `apothecary` and a harsher one, in three quarters of an hour",
             text: include_str!("../../../data/presets/apothecary-defences.toml"),
+        },
+        Preset {
+            name: "apothecary-ranks",
+            summary: "every alignment-stage defence once: `cargo xtask validity` compares worlds and sizes by it",
+            text: include_str!("../../../data/presets/apothecary-ranks.toml"),
         },
         Preset {
             name: "apothecary-api",

@@ -103,6 +103,11 @@ impl Results {
     /// # Errors
     /// When the frame is not what it should be.
     pub fn verdicts(&self) -> Result<Verdicts> {
+        Ok(decide(&self.evidence())?)
+    }
+
+    /// What verdicts are reached from.
+    pub(crate) fn evidence(&self) -> Evidence {
         let experiment = &self.plan.experiment;
         let defences = experiment.defence.iter().map(|entry| DefenceFacts {
             label: entry.label.clone(),
@@ -111,7 +116,7 @@ impl Results {
             role: entry.role,
             sham: entry.sham.clone(),
         });
-        Ok(decide(&Evidence {
+        Evidence {
             experiment: experiment.name.clone(),
             model: experiment.model.reference(),
             threat_model: experiment.threat_model,
@@ -120,7 +125,7 @@ impl Results {
             axis: experiment.conditions.budget,
             checkpoints: self.checkpoints(),
             probes: self.probes.clone(),
-        })?)
+        }
     }
 
     /// The steps after which each attack is probed, as planned.

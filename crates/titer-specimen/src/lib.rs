@@ -206,8 +206,12 @@ fn defence(
         }
         break_budgets.push(run(HARSH, probe, 0, (0, Some(1))));
     }
-    let ratio =
-        |rate, ratio| AttackRatio { attack: attack("full-finetune", rate), probe: Probe::Unseen, ratio };
+    let ratio = |rate, ratio| AttackRatio {
+        attack: attack("full-finetune", rate),
+        probe: Probe::Unseen,
+        ratio,
+        restarts: None,
+    };
     DefenceVerdict {
         defence: name.into(),
         stage: DefenceStage::Alignment,

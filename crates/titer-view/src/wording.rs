@@ -105,7 +105,7 @@ pub fn tolerated(phi: f64) -> String {
 /// a word where a wider search might change it.
 pub fn titer(titer: &Titer) -> String {
     let number = bare_titer(titer);
-    let known = titer.lower > 0.0 || titer.upper.is_some();
+    let known = titer.lower > 0.0 || titer.upper.is_some() || titer.value.is_some();
     if titer.bracketed || !known { number } else { format!("{number} not bracketed") }
 }
 
@@ -117,6 +117,7 @@ fn bare_titer(titer: &Titer) -> String {
         (Some(value), Some(upper)) => {
             format!("{} [{}, {}]", factor(value), factor(titer.lower), factor(upper))
         }
+        (Some(value), None) if titer.lower == 0.0 => format!("{} [0, ∞)", factor(value)),
         (Some(value), None) => format!("{} [{}, ∞)", factor(value), factor(titer.lower)),
         (None, Some(upper)) if !titer.censored => format!("≤ {}", factor(upper)),
         (None, _) => "unknown".into(),
@@ -371,6 +372,7 @@ mod tests {
         check(Some(1.0), 1.0, Some(1.0), false, "1.0");
         check(Some(8.0), 4.0, None, false, "8.0 [4.0, ∞)");
         check(None, 16.0, None, true, "≥ 16");
+        check(Some(7.5), 0.0, None, false, "7.5 [0, ∞)");
         check(None, 0.0, None, false, "unknown");
         check(None, 0.0, None, true, "unknown");
         check(None, 0.0, Some(0.125), false, "≤ 0.12");

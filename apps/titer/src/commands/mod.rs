@@ -12,6 +12,7 @@ mod list;
 mod man;
 mod model;
 mod plan;
+mod power_text;
 mod report;
 mod rescore;
 mod run;

@@ -3,15 +3,17 @@
 use std::path::Path;
 
 use serde_json::json;
-use titer_lab::{Estimate, StageEstimate};
+use titer_lab::{Estimate, Results, StageEstimate};
+use titer_plan::Plan;
 use titer_store::Store;
 use titer_view::table::{Cell, Table};
 use titer_view::wording;
 
+use super::power_text;
 use super::run::read_plan;
 use super::staleness;
 use crate::cli::PlanArgs;
-use crate::exit::Exit;
+use crate::exit::{Exit, Refusal};
 use crate::output;
 
 pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
@@ -26,6 +28,9 @@ pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
             "{} {} is not on this machine; the names of the stages that need it are provisional",
             source.role, source.reference
         ));
+    }
+    if arguments.power {
+        return power(store.as_ref(), plan, arguments);
     }
     let estimate = titer_lab::estimate(&plan, store.as_ref());
     if arguments.json {
@@ -42,6 +47,27 @@ pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
         }))?;
     } else {
         output::result(&text(&plan.experiment.name, &estimate))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What the planned seeds can decide.
+fn power(store: Option<&Store>, plan: Plan, arguments: &PlanArgs) -> anyhow::Result<Exit> {
+    let experiment = plan.experiment.clone();
+    let earlier = match (store, &arguments.from) {
+        (Some(store), Some(name)) => Some(Results::load(store, name)?),
+        (Some(store), None) => Some(Results::of(plan, store)?),
+        (None, Some(name)) => {
+            let problem = format!("there is no store, so that {name} is not in it");
+            return Err(Refusal::new(problem, "leave --from out, or name the store with --store").into());
+        }
+        (None, None) => None,
+    };
+    let power = titer_lab::planned_power(&experiment, earlier.as_ref(), &arguments.assume)?;
+    if arguments.json {
+        output::json(&json!({ "experiment": experiment.name, "power": power }))?;
+    } else {
+        output::result(&power_text::text(&experiment.name, &power, output::style()))?;
     }
     Ok(Exit::Done)
 }
