@@ -10,11 +10,13 @@ mod watch;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use titer_lab::Compute;
 use titer_plan::Override;
+use titer_search::Budget;
 
 pub(crate) use compare::CompareArgs;
 pub(crate) use export::{Export, ExportArgs, ExportFormat};
@@ -40,7 +42,7 @@ pub(crate) const DEFAULT_STORE: &str = "store";
   titer list presets             what else there is to run
 
 Exit codes: 0 done, 1 failed, 2 bad usage or bad spec, 3 done but some stages failed,
-130 interrupted (run again to go on)"
+130 interrupted or out of time (run again to go on)"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -99,6 +101,7 @@ pub(crate) enum Verb {
   titer run apothecary --set conditions.phi=0.3 --set attack.0.seeds=5
   titer run apothecary --detach          in the background; titer watch apothecary looks at it
   titer run apothecary --resume          goes on as the store has it planned, --set and all
+  titer run my.toml --budget 30m         begins no stage after half an hour
 
 Ctrl-C stops after the current steps and keeps a checkpoint; a second Ctrl-C stops at once.
 Either way, the same command goes on from there.")]
@@ -124,6 +127,9 @@ pub(crate) struct RunArgs {
     /// Stages that run at the same time [default: as many as cores and memory allow]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
+    /// Time after which no new stage begins; what runs is finished, and running again goes on
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) budget: Option<Duration>,
     /// Compute each layer again in the backward pass instead of keeping it: much less memory, about a third more
     /// time, the same results
     #[arg(long)]
@@ -359,6 +365,15 @@ fn parse_override(text: &str) -> Result<Override, String> {
             Ok(Override { key: key.trim().to_owned(), value: value.trim().to_owned() })
         }
         _ => Err("expected KEY=VALUE, like conditions.phi=0.3".into()),
+    }
+}
+
+/// `90s`, `30m`, `2h`.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a time, like 90s, 30m or 2h".to_owned();
+    match text.parse() {
+        Ok(Budget::Seconds(seconds)) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong()),
+        _ => Err(wrong()),
     }
 }
 

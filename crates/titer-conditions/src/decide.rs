@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use titer_plan::{AttackPoint, Condition, Probe};
+use titer_plan::{AttackPoint, Condition, Decision, Probe};
 
 use crate::caveats;
 use crate::course::{Course, Which, unbounded, utility_bounded};
@@ -11,7 +11,7 @@ use crate::evidence::{DefenceFacts, Evidence};
 use crate::generalization::{Carried, carried, generalization};
 use crate::panel::Panel;
 use crate::power::{Quantity, Spread};
-use crate::resistance::{Gate, is_broken, resistance};
+use crate::resistance::{Gate, resistance, undefended as of_undefended};
 use crate::restarts::restarts;
 use crate::sample::{Estimate, Sample};
 use crate::score::scores;
@@ -20,7 +20,7 @@ use crate::stability::Stability;
 use crate::study::{Curves, HARMFUL, IN_DOMAIN, Study, arm_of};
 use crate::titer::{Contest, effort};
 use crate::trainability::Trainability;
-use crate::verdict::{AttackRatio, DefenceVerdict, Effort, Titer, TiterPair, Verdicts};
+use crate::verdict::{AttackRatio, DefenceVerdict, Effort, Look, Titer, TiterPair, Verdicts};
 
 /// The model that a defence is compared with.
 type Reference = for<'f> fn(&'f Study<'f>, &'f DefenceFacts) -> Option<&'f str>;
@@ -164,13 +164,51 @@ impl<'a> Comparisons<'a> {
 /// Where the frame is not a `probes` frame, names unknown defences, asks different items of different
 /// models, or a threshold makes no sense.
 pub fn decide(evidence: &Evidence) -> Result<Verdicts, Error> {
+    let Judged { general, defences } = judge(evidence, |_| None)?;
+    let mut caveats = general;
+    let mut verdicts = Vec::new();
+    for (verdict, own) in defences {
+        caveats.extend(own);
+        verdicts.push(verdict);
+    }
+    Ok(verdicts_of(evidence, verdicts, caveats, Vec::new()))
+}
+
+/// Verdicts with what they are of.
+pub(crate) fn verdicts_of(
+    evidence: &Evidence,
+    defences: Vec<DefenceVerdict>,
+    caveats: Vec<String>,
+    looks: Vec<Look>,
+) -> Verdicts {
+    Verdicts {
+        experiment: evidence.experiment.clone(),
+        model: evidence.model.clone(),
+        threat_model: evidence.threat_model,
+        phi: evidence.settings.phi,
+        confidence: evidence.settings.confidence,
+        defences,
+        caveats,
+        looks,
+    }
+}
+
+/// What some evidence comes to.
+pub(crate) struct Judged {
+    /// The caveats of the whole.
+    pub(crate) general: Vec<String>,
+    /// Each defence with its own caveats, in the order of the spec.
+    pub(crate) defences: Vec<(DefenceVerdict, Vec<String>)>,
+}
+
+/// Judges every defence. `stable` is what stability came to before, where that stands.
+pub(crate) fn judge(evidence: &Evidence, stable: impl Fn(&str) -> Option<Decision>) -> Result<Judged, Error> {
     let study = Study::new(evidence)?;
     let panel = Panel::new(&study, &evidence.defences);
     let comparisons = Comparisons::new(&panel, &evidence.defences);
-    let mut caveats = caveats::general(&study);
     let mut defences = Vec::new();
     for (facts, curves) in &panel.members {
-        caveats.extend(caveats::of(&study, facts, curves));
+        let mut caveats = caveats::of(&study, facts, curves);
         let across =
             comparisons.by_probe.get(&Probe::CrossDomain).map(|titers| (&titers[0], "cross-domain titer"));
         for (titers, what) in [(&comparisons.overall[0], "titer")].into_iter().chain(across) {
@@ -179,17 +217,10 @@ pub fn decide(evidence: &Evidence) -> Result<Verdicts, Error> {
                 format!("{label}: its {what} is not bracketed, a cheaper attack may lie beyond what was tried: widen {widen}")
             }));
         }
-        defences.push(defence(&panel, facts, curves, &comparisons));
+        let verdict = defence(&panel, facts, curves, &comparisons, stable(&facts.label));
+        defences.push((verdict, caveats));
     }
-    Ok(Verdicts {
-        experiment: evidence.experiment.clone(),
-        model: evidence.model.clone(),
-        threat_model: evidence.threat_model,
-        phi: evidence.settings.phi,
-        confidence: evidence.settings.confidence,
-        defences,
-        caveats,
-    })
+    Ok(Judged { general: caveats::general(&study), defences })
 }
 
 /// How far values of each quantity lay apart in what was measured, for plans of further measurements.
@@ -217,6 +248,7 @@ fn defence(
     facts: &DefenceFacts,
     curves: &Curves,
     comparisons: &Comparisons<'_>,
+    stable: Option<Decision>,
 ) -> DefenceVerdict {
     let study = panel.study;
     let label = facts.label.as_str();
@@ -231,10 +263,8 @@ fn defence(
     let stability = comparisons.stability.verdict(facts);
     let references = [study.baseline.map(|facts| facts.label.as_str()), facts.sham.as_deref()];
     let compared = panel.defences().filter(|other| references.contains(&Some(other.label.as_str())));
-    let gate = Gate {
-        breaks_undefended: compared.into_iter().any(|other| is_broken(panel, other)),
-        stability: stability.verdict,
-    };
+    let gate =
+        Gate { undefended: of_undefended(panel, compared), stability: stable.unwrap_or(stability.verdict) };
     let (weak, strong) = resistance(panel, facts, curves, &gate, comparisons.harm);
     let seen = titers.iter().map(|(probe, pair)| (*probe, pair.unbounded)).collect();
     let conditions = BTreeMap::from([
@@ -266,6 +296,7 @@ fn defence(
         stages: facts.stages.clone(),
         role: facts.role,
         sham: facts.sham.clone(),
+        look: None,
         titer: of(&comparisons.overall[0]),
         titer_over_sham: comparisons.over_sham.of(label),
         titer_utility_bounded: of(&comparisons.overall[1]),

@@ -25,6 +25,7 @@ impl Verdicts {
             Column::new(name.into(), values)
         };
         let thresholds: Vec<f64> = rows.iter().map(|(_, _, verdict)| verdict.threshold).collect();
+        let looks: Vec<Option<u64>> = rows.iter().map(|(_, _, verdict)| verdict.look).collect();
         let columns = vec![
             texts("experiment", vec![self.experiment.as_str(); rows.len()]),
             texts("defence", rows.iter().map(|(defence, _, _)| defence.defence.as_str()).collect()),
@@ -36,6 +37,7 @@ impl Verdicts {
             reals("upper", |verdict| verdict.interval.map(|bounds| bounds.upper)),
             Column::new("threshold".into(), thresholds),
             reals("power", |verdict| verdict.power),
+            Column::new("look".into(), looks),
             texts("measure", rows.iter().map(|(_, _, verdict)| verdict.measure.as_str()).collect()),
             texts("evidence", rows.iter().map(|(_, _, verdict)| verdict.evidence.as_str()).collect()),
         ];
@@ -63,6 +65,7 @@ impl Verdicts {
             Column::new(name.into(), rows.iter().map(|row| of(&row.titer) as u64).collect::<Vec<u64>>())
         };
         let lowers: Vec<f64> = rows.iter().map(|row| row.titer.lower).collect();
+        let looks: Vec<Option<u64>> = rows.iter().map(|row| row.defence.look).collect();
         let columns = vec![
             Column::new("experiment".into(), vec![self.experiment.as_str(); rows.len()]),
             texts("defence", |row| row.defence.defence.clone()),
@@ -80,6 +83,7 @@ impl Verdicts {
             reals("df", |titer| titer.df),
             counts("attacks", |titer| titer.effort.attacks),
             counts("runs", |titer| titer.effort.runs),
+            Column::new("look".into(), looks),
         ];
         let frame = DataFrame::new(rows.len(), columns)
             .map_err(|source| titer_metrics::Error::Polars { frame: TITERS.name, source })?;

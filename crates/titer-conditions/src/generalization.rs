@@ -59,21 +59,21 @@ pub(crate) fn generalization(
 ) -> Verdict {
     let study = panel.study;
     let epsilon = study.settings.generalization_epsilon;
-    let judged: Vec<(VerdictPart, Option<f64>)> =
+    let judged: Vec<Judged> =
         carried.iter().map(|carried| part(panel, carried, facts, titers.get(&Probe::Seen))).collect();
-    let first = |decision| judged.iter().find(|(part, _)| part.verdict == decision);
+    let first = |decision| judged.iter().find(|judged| judged.part.verdict == decision);
     let deciding = first(Decision::Fails)
         .or_else(|| first(Decision::Inconclusive))
         .or_else(|| first(Decision::NotMeasured))
         .or_else(|| judged.first());
-    let verdict = match deciding.map(|(part, _)| part.verdict) {
+    let verdict = match deciding.map(|judged| judged.part.verdict) {
         // What is open in one split stays open where another was not measured at all.
         Some(Decision::Inconclusive) if first(Decision::NotMeasured).is_some() => Decision::NotMeasured,
         Some(verdict) => verdict,
         None => Decision::NotMeasured,
     };
-    let said: Vec<&str> = judged.iter().map(|(part, _)| part.evidence.as_str()).collect();
-    let part = deciding.map(|(part, _)| part);
+    let said: Vec<&str> = judged.iter().map(|judged| judged.part.evidence.as_str()).collect();
+    let part = deciding.map(|judged| &judged.part);
     Verdict {
         verdict,
         estimate: part.and_then(|part| part.estimate),
@@ -84,20 +84,29 @@ pub(crate) fn generalization(
             1.0 - 2.0 * study.alpha()
         ),
         evidence: said.join("; "),
-        power: judged.iter().filter_map(|(_, power)| *power).min_by(f64::total_cmp),
-        parts: judged.into_iter().map(|(part, _)| part).collect(),
+        power: judged.iter().filter_map(|judged| judged.power).min_by(f64::total_cmp),
+        more_seeds: verdict == Decision::Inconclusive
+            && judged.iter().all(|judged| judged.more_seeds || judged.part.verdict != Decision::Inconclusive),
+        look: None,
+        parts: judged.into_iter().map(|judged| judged.part).collect(),
     }
 }
 
-fn part(
-    panel: &Panel<'_>,
-    carried: &Carried<'_>,
-    facts: &DefenceFacts,
-    seen: Option<&Titer>,
-) -> (VerdictPart, Option<f64>) {
+/// One split, judged.
+struct Judged {
+    part: VerdictPart,
+    /// The chance that it is shown where there is no difference.
+    power: Option<f64>,
+    /// Whether more seeds may decide it.
+    more_seeds: bool,
+}
+
+fn part(panel: &Panel<'_>, carried: &Carried<'_>, facts: &DefenceFacts, seen: Option<&Titer>) -> Judged {
     let (study, probe) = (panel.study, carried.probe);
     let open = |verdict, evidence: String| {
-        (VerdictPart { name: probe.name().into(), verdict, estimate: None, interval: None, evidence }, None)
+        let name = probe.name().into();
+        let part = VerdictPart { name, verdict, estimate: None, interval: None, evidence };
+        Judged { part, power: None, more_seeds: false }
     };
     if !study.asked(probe) {
         let evidence = format!("{probe} was not measured: no attack asked it in the {} arm", arm_of(probe));
@@ -132,6 +141,8 @@ fn part(
         "{probe}: {value:.2} of the seen split's break budget ({lower:.2} to {most}), at least {least:.2} asked"
     );
     let immune = seen.is_some_and(|titer| titer.lower > 1.0);
+    // An immunity of less than what may be lost has nothing to carry over, however well it is known.
+    let none = seen.is_some_and(|titer| titer.upper.is_some_and(|upper| upper <= margin.exp()));
     if verdict == Decision::Holds && !immune {
         verdict = Decision::Inconclusive;
         evidence += if facts.baseline() {
@@ -148,6 +159,7 @@ fn part(
         interval: known.then_some(Bounds { lower, upper }),
         evidence,
     };
+    let more_seeds = verdict == Decision::Inconclusive && !facts.baseline() && (immune || !none);
     let power = if found.blind { 0.0 } else { found.power(margin, alpha) };
-    (part, Some(power).filter(|power| power.is_finite()))
+    Judged { part, power: Some(power).filter(|power| power.is_finite()), more_seeds }
 }

@@ -19,6 +19,7 @@ mod paired;
 mod panel;
 mod power;
 mod quantile;
+mod replay;
 mod resistance;
 mod restarts;
 mod sample;
@@ -35,12 +36,13 @@ pub use decide::{decide, spreads};
 pub use error::Error;
 pub use evidence::{DefenceFacts, Evidence};
 pub use power::{Chance, Design, ENOUGH, MOST_SEEDS, PARTS, Power, Quantity, Spread, power};
+pub use replay::decide_by_looks;
 pub use restarts::Restarts;
 pub use spreads::Measured;
 pub use standing::{FinalScores, final_harm, mean_harm};
 pub use verdict::{
-    AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Effort, Score, Titer, TiterPair,
-    Verdict, VerdictPart, Verdicts,
+    AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Effort, Look, Score, Titer,
+    TiterPair, Verdict, VerdictPart, Verdicts,
 };
 
 #[cfg(test)]

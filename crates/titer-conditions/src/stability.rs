@@ -188,6 +188,10 @@ impl<'a> Stability<'a> {
             ),
             evidence,
             power: power.filter(|power| !facts.baseline() && power.is_finite()),
+            more_seeds: of(Decision::Inconclusive).is_some()
+                && of(Decision::Fails).is_none()
+                && judged.iter().all(|(part, _)| part.interval.is_some()),
+            look: None,
             parts: judged.into_iter().map(|(part, _)| part).collect(),
         }
     }

@@ -193,6 +193,8 @@ impl<'a> Trainability<'a> {
             1.0 - 2.0 * study.alpha()
         );
         let verdict = |verdict, part: Option<&VerdictPart>, evidence, power, parts| Verdict {
+            more_seeds: false,
+            look: None,
             verdict,
             estimate: part.and_then(|part| part.estimate),
             interval: part.and_then(|part| part.interval),
@@ -210,6 +212,11 @@ impl<'a> Trainability<'a> {
         let judged: Vec<(VerdictPart, Option<f64>)> =
             self.races.iter().map(|race| self.part(race, facts)).collect();
         let power = judged.iter().filter_map(|(_, power)| *power).min_by(f64::total_cmp);
+        // A rate of which nothing was estimated is not decided by more of it.
+        let estimated = |(part, power): &(VerdictPart, Option<f64>)| {
+            part.verdict != Decision::Inconclusive || power.is_some()
+        };
+        let estimated = judged.iter().all(estimated);
         let parts: Vec<VerdictPart> = judged.into_iter().map(|(part, _)| part).collect();
         let decision = all_of(&parts.iter().map(|part| part.verdict).collect::<Vec<_>>());
         // The part that decided: the first with the total's verdict; where all hold, the slowest.
@@ -222,7 +229,8 @@ impl<'a> Trainability<'a> {
             let evidence = "harmless fine-tuning was not measured".to_owned();
             return verdict(Decision::NotMeasured, None, evidence, None, parts);
         };
-        verdict(decision, Some(&part), part.evidence.clone(), power, parts)
+        let more_seeds = decision == Decision::Inconclusive && estimated;
+        Verdict { more_seeds, ..verdict(decision, Some(&part), part.evidence.clone(), power, parts) }
     }
 
     /// One rate, with the chance that it is shown where there is no difference.

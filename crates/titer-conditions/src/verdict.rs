@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 use titer_plan::{
-    AttackPoint, Before, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe, ThreatModel,
+    AttackPoint, Before, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Open, Probe,
+    SeedsAtLook, ThreatModel,
 };
 
 use crate::restarts::Restarts;
@@ -26,6 +27,33 @@ pub struct Verdicts {
     pub defences: Vec<DefenceVerdict>,
     /// What a reader must know before quoting a number: few seeds, censoring, missing cells.
     pub caveats: Vec<String>,
+    /// Where seeds were added until all was decided: the looks at which it was judged, in their order, up to the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<Look>,
+}
+
+/// One moment at which an experiment that adds seeds was judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// Its number, from 1.
+    pub look: u64,
+    /// Looks that were planned.
+    pub of: u64,
+    /// Seeds of what is still open at it, at most.
+    pub seeds: SeedsAtLook,
+    /// The level at which it is judged; those of all looks sum to the experiment's α.
+    pub alpha: f64,
+    /// Whether all of its measurements are there: where they are not, nothing is decided by it.
+    pub read: bool,
+    /// What more seeds may still decide after it.
+    pub open: Vec<Open>,
+}
+
+impl Look {
+    /// What was open after each look that was read.
+    pub fn read(looks: &[Self]) -> Vec<Vec<Open>> {
+        looks.iter().filter(|look| look.read).map(|look| look.open.clone()).collect()
+    }
 }
 
 /// The verdicts of one defence.
@@ -42,6 +70,9 @@ pub struct DefenceVerdict {
     pub role: DefenceRole,
     /// The label of its sham: the same recipe with its idea taken out.
     pub sham: Option<String>,
+    /// Where seeds were added: the look, from 1, that its titers and scores are of, the last with attacks on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<u64>,
     /// How many times more an attacker must pay than against the undefended model, over all attacks and in-domain
     /// probes.
     pub titer: Titer,
@@ -147,6 +178,12 @@ pub struct Verdict {
     /// The chance that a design as precise as this one shows the condition where it is true and the defence changes
     /// nothing; none where no interval was had, or the condition has no such margin.
     pub power: Option<f64>,
+    /// Whether more seeds may decide it: it is inconclusive, and not for want of something else.
+    #[serde(default)]
+    pub more_seeds: bool,
+    /// Where seeds were added: the look, from 1, that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<u64>,
     /// The parts that were decided one by one (probe by probe, task by task, rate by rate).
     pub parts: Vec<VerdictPart>,
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use titer_store::{Control, Experiment, Journal, Note, Presence};
 
-use crate::Interrupt;
 use crate::progress::{Progress, RunEvent};
+use crate::{Interrupt, live};
 
 /// How often a run looks whether something was asked of it.
 pub(crate) const LISTEN_EVERY: Duration = Duration::from_millis(500);
@@ -127,6 +127,11 @@ impl Progress for RunChannel<'_> {
             RunEvent::Heard { request } => Some(Note::Heard { request: request.to_owned() }),
             RunEvent::Distrusted { hash, problem, .. } => {
                 Some(Note::Distrusted { stage: hash.clone(), problem: problem.to_owned() })
+            }
+            RunEvent::Looked { look, of, open, .. } => {
+                // Screens read what was asked for there; a run asks its results.
+                let _ = live::keep_looks(self.experiment, open);
+                Some(Note::Looked { look, of, open: open.last().map_or(0, Vec::len) })
             }
             RunEvent::Advanced { .. } | RunEvent::Elsewhere { .. } => None,
         };

@@ -194,7 +194,7 @@ mod tests {
         };
         let costs = plan.stages.iter().map(of).collect();
         let probes = titer_metrics::stack(&[], &titer_metrics::PROBES).unwrap();
-        Results { plan, probes, costs, missing: Vec::new(), sealed: Vec::new() }
+        Results { plan, probes, costs, missing: Vec::new(), sealed: Vec::new(), decided: None }
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
         let none = &costs[0];
         assert_eq!((none.defence.as_str(), none.flops, none.seconds), ("none", Some(0.0), Some(0.0)));
         for (cost, entry) in costs.iter().zip(&results.plan.experiment.defence).skip(1) {
-            let seconds = if entry.seeds > 1 { 3.0 } else { 2.0 };
+            let seconds = if entry.seeds.most > 1 { 3.0 } else { 2.0 };
             assert_eq!((cost.seconds, cost.flops), (Some(seconds), Some(seconds * 1e9)), "{cost:?}");
             assert_eq!(cost.stages[0].stage, DefenceStage::Alignment);
             assert!(cost.memory_bytes.unwrap() > 1e6);

@@ -1,20 +1,25 @@
 //! Runs the stages of a plan in this process, several at once.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use titer_plan::{Plan, PlannedStage, StageHash};
-use titer_store::{Begin, Description, Store, Trust};
+use titer_conditions::Look;
+use titer_plan::{Ladder, Open, Plan, PlannedStage, StageHash};
+use titer_store::{Begin, Description, Store};
 
+use crate::board::{Board, Done};
 use crate::catalogue::Source;
 use crate::channel::{LISTEN_EVERY, Requests, RunChannel};
 use crate::compute::Compute;
+use crate::live;
 use crate::progress::{Progress, RunEvent};
+use crate::results::Results;
 use crate::sources::Sources;
 use crate::stages::{ANSWERS_KEY, Work};
 use crate::{Error, Interrupt, Result};
@@ -34,6 +39,8 @@ pub struct RunOptions {
     /// Whether the backward pass computes each layer again instead of keeping it: less memory, more time, the
     /// same results.
     pub recompute: bool,
+    /// After how long no new stage begins; none for however long it takes.
+    pub budget: Option<Duration>,
 }
 
 /// How a run went.
@@ -47,6 +54,8 @@ pub struct RunSummary {
     pub failed: Vec<StageFailure>,
     /// Whether the run was stopped on request.
     pub interrupted: bool,
+    /// Whether time was over before all was done.
+    pub out_of_time: bool,
     /// Wall-clock time.
     pub seconds: f64,
 }
@@ -82,6 +91,8 @@ pub fn run(
         && experiment.plan_json().is_ok_and(|stored| stored == plan_json);
     if !unchanged {
         experiment.save(&source.text, &plan_json)?;
+        // What was open of another plan says nothing of this one.
+        live::keep_looks(&experiment, &[])?;
     }
     let channel = RunChannel::new(&experiment, options.jobs, progress);
     let requests = Requests::default();
@@ -98,7 +109,7 @@ pub fn run(
         let summary = run_stages_by(requests, plan, store, options, interrupt, channel);
         drop(going_on);
         if let Ok(summary) = &summary {
-            channel.end(summary.computed, summary.failed.len(), summary.interrupted);
+            channel.end(summary.computed, summary.failed.len(), summary.interrupted || summary.out_of_time);
         }
         summary
     })
@@ -132,56 +143,53 @@ fn run_stages_by(
     }
     let sources = Sources::of_this_user();
     let devices = options.compute.open()?;
-    let board = Board::new(plan, store, requests, progress)?;
     let answered = Answered { store, known: OnceLock::new() };
-    let cached = board.lock().done.len();
-    progress.event(RunEvent::Planned { stages: plan.stages.len(), cached });
-    std::thread::scope(|scope| {
-        let workers = options.jobs.clamp(1, plan.stages.len().max(1));
-        for device in devices.iter().cycle().take(workers) {
-            let (board, answered, sources) = (&board, &answered, &sources);
-            scope.spawn(move || {
-                while let Some(stage) = board.take(interrupt, progress) {
-                    let earlier = answered.of(stage);
-                    let work = || {
-                        perform(
-                            (stage, plan),
-                            (store, sources),
-                            device,
-                            options,
-                            earlier,
-                            interrupt,
-                            progress,
-                        )
-                    };
-                    let threads = board.share(options.threads);
-                    board.report(stage, unharmed(&stage.label, || with_threads(threads, work)), progress);
-                }
-            });
+    let deadline = options.budget.and_then(|budget| started.checked_add(budget));
+    let mut board = Board::new(plan, store, requests, deadline);
+    // What was open after each look, where seeds are added until all is decided.
+    let mut open: Vec<Vec<Open>> = Vec::new();
+    board.ask(&asked(plan, &open), progress)?;
+    let (stages, cached) = board.counts();
+    progress.event(RunEvent::Planned { stages, cached });
+    loop {
+        std::thread::scope(|scope| {
+            let workers = options.jobs.clamp(1, stages.max(1));
+            for device in devices.iter().cycle().take(workers) {
+                let (board, answered, sources) = (&board, &answered, &sources);
+                scope.spawn(move || {
+                    while let Some(stage) = board.take(interrupt, progress) {
+                        let (earlier, here, around) = (answered.of(stage), (stage, plan), (store, sources));
+                        let work = || perform(here, around, device, options, earlier, interrupt, progress);
+                        let threads = board.share(options.threads);
+                        let done = unharmed(&stage.label, || with_threads(threads, work));
+                        board.report(stage, done, progress);
+                    }
+                });
+            }
+        });
+        if !plan.grows() || !board.is_done() {
+            break;
         }
-    });
-    let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(RunSummary {
-        computed: state.computed,
-        cached: state.done.len() - state.computed,
-        interrupted: state.interrupted
-            || (interrupt.raised() && state.done.len() + state.failed.len() < plan.stages.len()),
-        failed: state.failed.into_values().collect(),
-        seconds: started.elapsed().as_secs_f64(),
-    })
+        let looks = Look::read(&Results::of(plan.clone(), store)?.verdicts()?.looks);
+        // A look is read when all of it is sealed.
+        if looks.len() <= open.len() {
+            break;
+        }
+        open = looks;
+        let (look, of) = (open.len(), Ladder::of(&plan.experiment).looks());
+        let part = asked(plan, &open);
+        board.ask(&part, progress)?;
+        progress.event(RunEvent::Looked { look, of, open: &open, part: &part, done: board.counts().1 });
+        if look == of || open[look - 1].is_empty() {
+            break;
+        }
+    }
+    Ok(board.summary(interrupt.raised(), started.elapsed().as_secs_f64()))
 }
 
-/// What became of a stage that was taken.
-enum Done {
-    /// This run sealed it.
-    Here,
-    /// It was sealed by another run.
-    Before,
-    /// Another run does it at this moment.
-    Elsewhere {
-        /// Who, for people.
-        holder: String,
-    },
+/// What of a plan is to be done where `open` was open after each look so far.
+fn asked<'p>(plan: &'p Plan, open: &[Vec<Open>]) -> Cow<'p, Plan> {
+    if plan.grows() { Cow::Owned(plan.asked(open)) } else { Cow::Borrowed(plan) }
 }
 
 /// A panic in a stage fails that stage alone, as any other error does.
@@ -275,161 +283,6 @@ impl Answered<'_> {
             known
         });
         known.get(answers).cloned().unwrap_or_default()
-    }
-}
-
-/// Which stages are done, running, failed and waiting; shared by the workers.
-struct Board<'a> {
-    plan: &'a Plan,
-    store: &'a Store,
-    requests: &'a Requests,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    done: BTreeSet<StageHash>,
-    /// How many of them this run computed.
-    computed: usize,
-    running: BTreeMap<StageHash, Instant>,
-    /// Those that other runs do.
-    elsewhere: BTreeSet<StageHash>,
-    /// Those of which that was said.
-    told: BTreeSet<StageHash>,
-    failed: BTreeMap<StageHash, StageFailure>,
-    interrupted: bool,
-}
-
-impl<'a> Board<'a> {
-    fn new(
-        plan: &'a Plan,
-        store: &'a Store,
-        requests: &'a Requests,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
-        let mut done = BTreeSet::new();
-        for PlannedStage { hash, label, .. } in &plan.stages {
-            match store.trusted(hash)? {
-                Trust::Whole => drop(done.insert(hash.clone())),
-                Trust::Absent => {}
-                Trust::Damaged(problem) => {
-                    progress.event(RunEvent::Distrusted { hash, label, problem: &problem.to_string() });
-                }
-            }
-        }
-        let state = Mutex::new(State { done, ..State::default() });
-        Ok(Self { plan, store, requests, state, changed: Condvar::new() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A worker that panicked leaves the state as it was before its stage, which is consistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next stage whose inputs are there; waits for one; none when nothing is left to do.
-    fn take(&self, interrupt: &Interrupt, progress: &dyn Progress) -> Option<&'a PlannedStage> {
-        let mut state = self.lock();
-        loop {
-            if interrupt.raised() || state.interrupted {
-                return None;
-            }
-            self.skip_hopeless(&mut state, progress);
-            self.look_elsewhere(&mut state, progress);
-            let open = |stage: &&PlannedStage| {
-                !state.done.contains(&stage.hash)
-                    && !state.running.contains_key(&stage.hash)
-                    && !state.failed.contains_key(&stage.hash)
-                    && !state.elsewhere.contains(&stage.hash)
-            };
-            let mut left = self.plan.stages.iter().filter(open).peekable();
-            if left.peek().is_none() && state.elsewhere.is_empty() {
-                return None;
-            }
-            let ready = left.filter(|stage| stage.inputs.iter().all(|input| state.done.contains(input)));
-            // Of equally urgent ones the first in the plan.
-            let stage = ready.min_by_key(|stage| self.requests.rank(&stage.label));
-            let held = self.requests.held();
-            if let Some(stage) = stage.filter(|_| !held) {
-                state.running.insert(stage.hash.clone(), Instant::now());
-                progress.event(RunEvent::Started { hash: &stage.hash, label: &stage.label });
-                return Some(stage);
-            }
-            if state.running.is_empty() && state.elsewhere.is_empty() && !held {
-                return None;
-            }
-            // Neither what is asked of a held run nor what another run does is told here.
-            let waited = self.changed.wait_timeout(state, LISTEN_EVERY);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Takes in what other runs finished, and takes back what they left.
-    fn look_elsewhere(&self, state: &mut State, progress: &dyn Progress) {
-        for PlannedStage { hash, label, .. } in &self.plan.stages {
-            if !state.elsewhere.contains(hash) {
-                continue;
-            }
-            match self.store.artifact(hash).state() {
-                titer_store::State::Running(_) => {}
-                titer_store::State::Sealed => {
-                    state.elsewhere.remove(hash);
-                    state.done.insert(hash.clone());
-                    progress.event(RunEvent::Finished { hash, label, seconds: 0.0 });
-                }
-                titer_store::State::Interrupted | titer_store::State::Absent => {
-                    state.elsewhere.remove(hash);
-                }
-            }
-        }
-    }
-
-    /// The threads of a stage that was just taken, of `threads` in all.
-    fn share(&self, threads: usize) -> usize {
-        (threads / self.lock().running.len().max(1)).max(1)
-    }
-
-    /// Stages whose inputs have failed fail too.
-    fn skip_hopeless(&self, state: &mut State, progress: &dyn Progress) {
-        for stage in &self.plan.stages {
-            let culprit = stage.inputs.iter().find_map(|input| state.failed.get(input));
-            let Some(culprit) = culprit.map(|failure| failure.label.clone()) else { continue };
-            if state.failed.contains_key(&stage.hash) || state.done.contains(&stage.hash) {
-                continue;
-            }
-            progress.event(RunEvent::Skipped { hash: &stage.hash, label: &stage.label, because: &culprit });
-            let error = format!("not run, since {culprit} failed");
-            let (hash, label) = (stage.hash.clone(), stage.label.clone());
-            state.failed.insert(stage.hash.clone(), StageFailure { hash, label, error, diverged: false });
-        }
-    }
-
-    fn report(&self, stage: &PlannedStage, result: Result<Done>, progress: &dyn Progress) {
-        let mut state = self.lock();
-        let seconds =
-            state.running.remove(&stage.hash).map_or(0.0, |started| started.elapsed().as_secs_f64());
-        match result {
-            Ok(Done::Elsewhere { holder }) => {
-                state.elsewhere.insert(stage.hash.clone());
-                let (hash, label) = (&stage.hash, stage.label.as_str());
-                if state.told.insert(hash.clone()) {
-                    progress.event(RunEvent::Elsewhere { hash, label, holder: &holder });
-                }
-            }
-            Ok(done) => {
-                state.computed += usize::from(matches!(done, Done::Here));
-                state.done.insert(stage.hash.clone());
-                progress.event(RunEvent::Finished { hash: &stage.hash, label: &stage.label, seconds });
-            }
-            Err(Error::Interrupted) => state.interrupted = true,
-            Err(error) => {
-                let (error, diverged) = (error.chain(), error.is_divergence());
-                progress.event(RunEvent::Failed { hash: &stage.hash, label: &stage.label, error: &error });
-                let (hash, label) = (stage.hash.clone(), stage.label.clone());
-                state.failed.insert(stage.hash.clone(), StageFailure { hash, label, error, diverged });
-            }
-        }
-        self.changed.notify_all();
     }
 }
 

@@ -3,6 +3,7 @@
 //! This is where the parts meet: a stage of the plan becomes data, a model, an objective or an attack, and
 //! an artifact; artifacts become frames; frames become verdicts.
 
+mod board;
 mod catalogue;
 mod channel;
 mod checkpoints;

@@ -334,7 +334,14 @@ fn open_world(store: &Store, reference: &str, world: &str) -> Result<Opened> {
     executor::run_stages(
         &only,
         store,
-        &RunOptions { compute: Compute::Cpu, jobs: 1, threads: 1, judge_only: false, recompute: false },
+        &RunOptions {
+            compute: Compute::Cpu,
+            jobs: 1,
+            threads: 1,
+            judge_only: false,
+            recompute: false,
+            budget: None,
+        },
         &Interrupt::default(),
         &(),
     )?;

@@ -104,12 +104,12 @@ fn designs(experiment: &Experiment) -> Vec<(&DefenceEntry, Design)> {
     let lends = |entry: &&DefenceEntry| matches!(entry.role, DefenceRole::Defence | DefenceRole::Sham);
     let lenders = experiment.defence.iter().filter(lends).count();
     let design = |entry: &DefenceEntry| Design {
-        defence_seeds: size(entry.seeds),
+        defence_seeds: size(entry.seeds.most),
         // The attacker has the choice, so that the attack with the fewest seeds may be the one.
-        attack_seeds: size(experiment.attack.iter().map(|entry| entry.seeds).min().unwrap_or(0)),
+        attack_seeds: size(experiment.attack.iter().map(|entry| entry.seeds.most).min().unwrap_or(0)),
         tuning_seeds: match experiment.trainability.rates.is_empty() {
             true => 0,
-            false => size(experiment.trainability.seeds),
+            false => size(experiment.trainability.seeds.most),
         },
         probe_items: experiment.probe.items,
         ability_items: experiment.stability.items,

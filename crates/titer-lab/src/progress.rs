@@ -1,6 +1,6 @@
 //! What happens in a run, for whoever shows it.
 
-use titer_plan::StageHash;
+use titer_plan::{Open, Plan, StageHash};
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
@@ -74,6 +74,19 @@ pub enum RunEvent<'a> {
         label: &'a str,
         /// Who does it.
         holder: &'a str,
+    },
+    /// A look is over, of an experiment that adds seeds until all is decided.
+    Looked {
+        /// Its number, from 1.
+        look: usize,
+        /// Looks that were planned.
+        of: usize,
+        /// What more seeds may decide, after each look so far.
+        open: &'a [Vec<Open>],
+        /// What of the plan was asked for by now.
+        part: &'a Plan,
+        /// How many of its stages are done.
+        done: usize,
     },
     /// The run does what someone asked of it through the store.
     Heard {

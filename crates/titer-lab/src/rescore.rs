@@ -6,6 +6,7 @@ use titer_store::{Artifact, Store};
 use crate::catalogue::stored;
 use crate::executor::{RunOptions, StageFailure, run};
 use crate::progress::Progress;
+use crate::results::Results;
 use crate::stages::{Again, REJUDGED};
 use crate::{Error, Interrupt, Result, measures};
 
@@ -40,6 +41,8 @@ pub fn rescore(
 ) -> Result<Rescored> {
     let (source, before) = stored(store, experiment)?;
     let plan = measures::current(&before)?;
+    // Of an experiment that adds seeds what was never asked for has no answers.
+    let asked = if before.grows() { Some(Results::of(before.clone(), store)?.plan) } else { None };
     let mut rescored = Rescored {
         stages: 0,
         answers: 0,
@@ -49,7 +52,10 @@ pub fn rescore(
         plan: plan.clone(),
     };
     let device = options.compute.open()?.into_iter().next().unwrap_or(candle_core::Device::Cpu);
-    let asking = || plan.stages.iter().filter(|stage| stage.answers.is_some());
+    let asked = |stage: &&PlannedStage| {
+        asked.as_ref().is_none_or(|part| part.stages.iter().any(|known| known.answers == stage.answers))
+    };
+    let asking = || plan.stages.iter().filter(|stage| stage.answers.is_some()).filter(asked);
     let artifacts = |stage: &PlannedStage| -> (Artifact, bool) {
         let artifact = store.artifact(&stage.hash);
         let sealed = artifact.is_sealed();

@@ -1,13 +1,14 @@
 //! Reads an experiment's artifacts back as frames and verdicts.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use polars::prelude::DataFrame;
 use serde::Serialize;
-use titer_conditions::{DefenceFacts, Evidence, Verdicts, decide};
+use titer_conditions::{DefenceFacts, Evidence, Look, Verdicts, decide, decide_by_looks};
 use titer_metrics::{Schema, stack, with_cell, with_cells};
 use titer_plan::spec::AttackEntry;
-use titer_plan::{AttackPoint, Cell, Plan, StageHash, StageSpec};
+use titer_plan::{AttackPoint, Cell, Ladder, Plan, StageHash, StageSpec};
 use titer_store::{Artifact, Store};
 
 use crate::Result;
@@ -18,7 +19,7 @@ use crate::stages::{PROBES, RESPONSES, TRAINING};
 /// What an experiment has measured so far.
 #[derive(Debug, Clone)]
 pub struct Results {
-    /// The plan as it was run.
+    /// The plan as it was run: where seeds are added until all is decided, what of it was asked for by now.
     pub plan: Plan,
     /// Frame `probes`.
     pub probes: DataFrame,
@@ -27,6 +28,8 @@ pub struct Results {
     /// Labels of stages that are not there yet.
     pub missing: Vec<String>,
     pub(crate) sealed: Vec<Artifact>,
+    /// Where seeds are added: the verdicts, which say what was asked for.
+    pub(crate) decided: Option<Verdicts>,
 }
 
 /// What a stage took.
@@ -59,11 +62,23 @@ impl Results {
         Self::of(stored_plan(store, experiment)?, store)
     }
 
-    /// Reads whatever of a plan is sealed.
+    /// Reads whatever of a plan is sealed and was asked for.
     ///
     /// # Errors
     /// When an artifact is damaged.
     pub fn of(plan: Plan, store: &Store) -> Result<Self> {
+        let mut rows = BTreeMap::new();
+        let whole = Self::read(plan, store, &mut rows)?;
+        if !whole.plan.grows() {
+            return Ok(whole);
+        }
+        let verdicts = whole.verdicts()?;
+        let asked = whole.plan.asked(&Look::read(&verdicts.looks));
+        Ok(Self { decided: Some(verdicts), ..Self::read(asked, store, &mut rows)? })
+    }
+
+    /// Reads whatever of a plan is sealed; `rows` are those that were read before.
+    fn read(plan: Plan, store: &Store, rows: &mut BTreeMap<StageHash, DataFrame>) -> Result<Self> {
         let (mut costs, mut missing, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
         for stage in &plan.stages {
             let artifact = store.artifact(&stage.hash);
@@ -90,12 +105,17 @@ impl Results {
         let mut frames = Vec::new();
         for cell in &plan.cells {
             if let Some(artifact) = sealed.iter().find(|artifact| *artifact.hash() == cell.stage) {
-                let rows = read_frame(&artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
-                frames.push(with_cell(&rows, &plan.experiment.name, cell)?);
+                let rows = match rows.entry(cell.stage.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => {
+                        place.insert(read_frame(&artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?)
+                    }
+                };
+                frames.push(with_cell(rows, &plan.experiment.name, cell)?);
             }
         }
         let probes = stack(&frames, &titer_metrics::PROBES)?;
-        Ok(Self { plan, probes, costs, missing, sealed })
+        Ok(Self { plan, probes, costs, missing, sealed, decided: None })
     }
 
     /// The verdicts, as far as the measurements go.
@@ -103,7 +123,14 @@ impl Results {
     /// # Errors
     /// When the frame is not what it should be.
     pub fn verdicts(&self) -> Result<Verdicts> {
-        Ok(decide(&self.evidence())?)
+        if let Some(verdicts) = &self.decided {
+            return Ok(verdicts.clone());
+        }
+        let evidence = self.evidence();
+        Ok(match self.plan.grows() {
+            true => decide_by_looks(&evidence, &Ladder::of(&self.plan.experiment), &self.plan.cells)?,
+            false => decide(&evidence)?,
+        })
     }
 
     /// What verdicts are reached from.

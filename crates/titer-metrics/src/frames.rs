@@ -198,7 +198,7 @@ pub const RESPONSES: Schema = Schema {
 /// One row per defence and condition.
 pub const VERDICTS: Schema = Schema {
     name: "verdicts",
-    version: 2,
+    version: 3,
     columns: &[
         EXPERIMENT,
         DEFENCE,
@@ -210,6 +210,7 @@ pub const VERDICTS: Schema = Schema {
         optional(real("upper", "1")),
         real("threshold", "1"),
         optional(share("power")),
+        optional(count("look", "")),
         text("measure"),
         text("evidence"),
     ],
@@ -219,7 +220,7 @@ pub const VERDICTS: Schema = Schema {
 /// One row per defence, reference, probes and kind of break: how many times more an attacker must pay.
 pub const TITERS: Schema = Schema {
     name: "titers",
-    version: 1,
+    version: 2,
     columns: &[
         EXPERIMENT,
         DEFENCE,
@@ -237,6 +238,7 @@ pub const TITERS: Schema = Schema {
         optional(real("df", "1")),
         count("attacks", ""),
         count("runs", ""),
+        optional(count("look", "")),
     ],
     order: &[],
 };

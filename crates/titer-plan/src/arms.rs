@@ -156,7 +156,7 @@ pub(crate) fn with_shams(
             let serves = &mut entries[place];
             serves.role = DefenceRole::Sham;
             if place >= stated {
-                serves.seeds = serves.seeds.max(seeds);
+                serves.seeds = serves.seeds.or_more(seeds);
             }
             Some(serves.label.clone())
         } else {

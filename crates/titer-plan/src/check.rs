@@ -10,6 +10,7 @@ use crate::declared::{
 };
 use crate::limits::{Available, Limits};
 use crate::methods::{attacks, defences};
+use crate::seeds::{Seeds, Until};
 use crate::spec::{
     AlignSettings, CheckpointModel, ConditionSettings, CrossDomain, Experiment, Model, ProbeSettings,
     StabilitySettings, TrainabilitySettings, WorldModel,
@@ -25,6 +26,7 @@ const MOST_CELLS: u64 = 100_000;
 pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<(Experiment, DataFacts)> {
     let mut limits = Limits::new(catalogue);
     let values = root.read(SPEC.keys.iter().copied(), &limits);
+    limits.until = Until::named(values.text("until").as_deref());
     let threat_models = [ThreatModel::OpenWeights, ThreatModel::FineTuningApi];
     let named = values.text("threat_model");
     let threat_model = threat_models.into_iter().find(|model| named.as_deref() == Some(model.name()));
@@ -50,6 +52,7 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
         summary: values.text("summary")?,
         threat_model: threat_model?,
         seed: values.whole("seed")?,
+        until: limits.until,
         model: model?,
         defence: defence?,
         attack: attack?,
@@ -60,14 +63,31 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
         conditions: conditions?,
     };
     affordable(root, &experiment)?;
+    growing(root, &experiment)?;
     Some((experiment, limits.data?.clone()))
+}
+
+/// Who adds seeds says of what.
+fn growing(root: &Table<'_>, experiment: &Experiment) -> Option<()> {
+    let defences = experiment.defence.iter().map(|defence| defence.seeds);
+    let attacks = experiment.attack.iter().map(|attack| attack.seeds);
+    let grow = defences.chain(attacks).chain([experiment.trainability.seeds]).any(Seeds::grow);
+    if grow || experiment.until == Until::Measured {
+        return Some(());
+    }
+    let problem = "no `seeds` is a range, so that none can be added";
+    root.reject(
+        "until",
+        problem,
+        "write seeds = { first = 3, most = 12 } where they may grow, or leave `until` out",
+    )
 }
 
 fn affordable(root: &Table<'_>, experiment: &Experiment) -> Option<()> {
     let arms = if experiment.cross_domain.is_some() { 2 } else { 1 };
-    let victims: u64 = experiment.defence.iter().map(|defence| defence.seeds).sum();
-    let attacks: u64 = experiment.attack.iter().map(|attack| attack.size() as u64 * attack.seeds).sum();
-    let tunings = experiment.trainability.rates.len() as u64 * experiment.trainability.seeds;
+    let victims: u64 = experiment.defence.iter().map(|defence| defence.seeds.most).sum();
+    let attacks: u64 = experiment.attack.iter().map(|attack| attack.size() as u64 * attack.seeds.most).sum();
+    let tunings = experiment.trainability.rates.len() as u64 * experiment.trainability.seeds.most;
     let cells = victims.saturating_mul(1 + arms * attacks + tunings);
     if cells <= MOST_CELLS {
         return Some(());

@@ -36,7 +36,7 @@ pub(crate) fn expand(
     let (aligned, base) = expansion.aligned();
     expansion.base = (base != aligned).then_some(base);
     for defence in &experiment.defence {
-        for seed in 0..defence.seeds {
+        for seed in 0..defence.seeds.most {
             let victim = expansion.victim(&aligned, defence, seed, Arm::Main, &data.forbidden);
             expansion.measure(&victim);
             expansion.attack_everywhere(&victim);
@@ -335,7 +335,7 @@ impl<'a> Expansion<'a> {
         }
         for entry in &experiment.attack {
             for point in entry.points() {
-                for seed in 0..entry.seeds {
+                for seed in 0..entry.seeds.most {
                     let attack = StageSpec::Attack(AttackStage {
                         data: self.data.clone(),
                         attack: point.attack.clone(),
@@ -360,7 +360,7 @@ impl<'a> Expansion<'a> {
         let settings = &self.experiment.trainability;
         for rate in settings.rates.iter().copied() {
             let before = Before::tuning(rate);
-            for seed in 0..settings.seeds {
+            for seed in 0..settings.seeds.most {
                 let probes = vec![self.probe(Probe::HarmlessTask, &self.facts.task, settings.items)];
                 let tune = StageSpec::Tune(TuneStage {
                     data: self.data.clone(),

@@ -53,6 +53,7 @@ impl<'a> Field<'a> {
             (Accepts::OneOrMany(scalar), Value::List(_)) | (Accepts::Many(scalar), _) => self.many(scalar),
             (Accepts::OneOrMany(scalar), _) => self.scalar(scalar, reason),
             (Accepts::Cadence, _) => self.cadence(),
+            (Accepts::Seeds { most }, _) => self.seeds(*most, reason),
             (Accepts::Table(_) | Accepts::Tables(_) | Accepts::Forms(_), _) => {
                 self.mismatch(&accepts.expects(), None)
             }
@@ -104,6 +105,37 @@ impl<'a> Field<'a> {
             }
         }
         read.into_iter().collect::<Option<Vec<Json>>>().map(Json::from)
+    }
+
+    /// A whole number, or a range unless `reason` says why not.
+    fn seeds(&self, most: i64, reason: Option<&str>) -> Option<Json> {
+        let accepts = Accepts::Seeds { most };
+        let number = Scalar::Whole { least: 1, most };
+        let Value::Table(table) = &self.node.value else {
+            return match &self.node.value {
+                Value::Whole(given) if (1..=most).contains(given) => self.scalar(&number, None),
+                _ => self.mismatch(&accepts.expects(), None),
+            };
+        };
+        let ends = ["first", "most"].map(|key| table.get(key).map(|node| (key, node)));
+        let [Some(first), Some(last)] = ends else { return self.mismatch(&accepts.expects(), None) };
+        if let Some((key, node)) = table.iter().find(|(key, _)| !["first", "most"].contains(&key.as_str())) {
+            let field = Field { node, key: format!("{}.{key}", self.key), log: self.log };
+            return field.reject("unknown key", Some("a range has `first` and `most`".to_owned()));
+        }
+        let end = |(key, node): (&str, &'a Node)| {
+            Field { node, key: format!("{}.{key}", self.key), log: self.log }.scalar(&number, None)
+        };
+        let (first, last) = (end(first), end(last));
+        let (first, last) = (first?, last?);
+        if first.as_i64() > last.as_i64() {
+            let problem = format!("begins with {first} seeds, more than {last} at most");
+            return self.reject(problem, Some("swap them".to_owned()));
+        }
+        if let Some(reason) = reason {
+            return self.reject("is a range, but all seeds are measured", Some(reason.to_owned()));
+        }
+        Some(serde_json::json!({ "first": first, "most": last }))
     }
 
     fn cadence(&self) -> Option<Json> {

@@ -70,7 +70,7 @@ mod tests {
             version: 1,
             mechanism: Mechanism::Trains,
             dose: Some("share".to_owned()),
-            seeds: 1,
+            seeds: crate::seeds::Seeds::exactly(1),
             parameters: BTreeMap::from([("steps".to_owned(), json!(200)), ("share".to_owned(), json!(0.5))]),
             grid: BTreeMap::from([
                 ("rate".to_owned(), vec![json!(1e-4), json!(1e-3)]),

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use crate::catalogue::{Catalogue, DataFacts};
 use crate::declared::{Accepts, Key, Limit, Names, Scalar};
 use crate::field::Expected;
+use crate::seeds::Until;
 use crate::spec::CrossDomain;
 use crate::values::Values;
 use crate::vocabulary::Probe;
@@ -24,12 +25,14 @@ pub(crate) struct Limits<'a> {
     pub(crate) phi: Option<f64>,
     /// The examples that batches are drawn from, in the section that is read.
     pub(crate) batch: Option<Available>,
+    /// Whether seeds may be a range.
+    pub(crate) until: Until,
 }
 
 impl<'a> Limits<'a> {
     /// Nothing is known yet.
     pub(crate) fn new(catalogue: &'a Catalogue) -> Self {
-        Self { catalogue, data: None, withheld: None, phi: None, batch: None }
+        Self { catalogue, data: None, withheld: None, phi: None, batch: None, until: Until::Measured }
     }
 
     /// The same where batches are drawn from these examples.
@@ -70,6 +73,9 @@ impl<'a> Limits<'a> {
                 if let Some((available, reason)) = key.limit.and_then(|limit| self.available(limit, before)) {
                     (*most, expected.reason) = (i64::try_from(available).unwrap_or(i64::MAX), Some(reason));
                 }
+            }
+            (Accepts::Seeds { .. }, _) if self.until == Until::Measured => {
+                expected.reason = Some("add until = \"decided\" at the top, or write one number".to_owned());
             }
             (Accepts::One(Scalar::Real { low, .. }), None) if key.limit == Some(Limit::Phi) => {
                 *low = Bound::Included(self.phi.unwrap_or(0.0));

@@ -10,6 +10,7 @@ use crate::declared::{ATTACK, DEFENCE, Key, LATER_DEFENCE, Role};
 use crate::limits::Limits;
 use crate::method::{AttackFacts, Domain, Meaning, Method, MethodKind};
 use crate::mistake::advice;
+use crate::seeds::Seeds;
 use crate::spec::{AttackEntry, DefenceEntry, LaterDefence};
 use crate::table::Table;
 use crate::values::Values;
@@ -65,7 +66,7 @@ fn defence(
     let then = then(table, method, limits, threat_model)?;
     let label = values.text("label");
     let values = values.all()?;
-    let seeds = values.get("seeds").and_then(Json::as_u64);
+    let seeds = values.get("seeds").and_then(Seeds::read);
     let sham = values.get("sham").and_then(Json::as_bool).unwrap_or(true);
     let names = || std::iter::once(method.name).chain(then.iter().map(|later| later.method.as_str()));
     let entry = DefenceEntry {
@@ -214,7 +215,7 @@ fn attack(
         version: method.version,
         mechanism: facts.mechanism,
         dose: method.setting(Meaning::Dose).map(|parameter| parameter.name.to_owned()),
-        seeds: values.whole("seeds")?,
+        seeds: values.get("seeds").and_then(Seeds::read)?,
         parameters,
         grid,
     };

@@ -1,10 +1,14 @@
 //! A plan: the stages of an experiment, and what each one's rows are called.
 
+use std::collections::BTreeSet;
+
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::before::Before;
 use crate::catalogue::DataFacts;
+use crate::looks::{Ladder, Open};
+use crate::seeds::{Seeds, Until};
 use crate::sources::{Content, PlannedSource};
 use crate::spec::Experiment;
 use crate::stage::{StageHash, StageSpec};
@@ -34,8 +38,9 @@ pub struct PlanVersion;
 
 impl PlanVersion {
     /// Raised whenever a plan's form changes, so that none is misread: 2 knows sources by their
-    /// content, 3 data of any kind, 4 the part that each defence has and what budgets are counted in.
-    pub const NUMBER: u32 = 4;
+    /// content, 3 data of any kind, 4 the part that each defence has and what budgets are counted in, 5 seeds that
+    /// are added until all is decided.
+    pub const NUMBER: u32 = 5;
     /// Of plans that state none.
     const FIRST: u32 = 1;
 }
@@ -131,6 +136,40 @@ impl Plan {
         self.stages.iter().find(|stage| stage.hash == *hash)
     }
 
+    /// The cells that `keep` keeps, and the stages that they need.
+    #[must_use]
+    pub fn part(&self, keep: impl Fn(&Cell) -> bool) -> Self {
+        let cells: Vec<Cell> = self.cells.iter().filter(|cell| keep(cell)).cloned().collect();
+        let stages = self.stages.iter().map(|stage| (&stage.hash, stage.inputs.as_slice()));
+        let needed = needed(&cells, stages);
+        let stages = self.stages.iter().filter(|stage| needed.contains(&stage.hash)).cloned().collect();
+        let (experiment, data, sources) = (self.experiment.clone(), self.data.clone(), self.sources.clone());
+        Self { version: self.version, experiment, data, sources, stages, cells }
+    }
+
+    /// Whether seeds are added until all is decided, so that not all of its cells need be measured.
+    pub fn grows(&self) -> bool {
+        self.experiment.until == Until::Decided
+    }
+
+    /// The same with all seeds measured, whatever they decide.
+    #[must_use]
+    pub fn with_all_seeds(mut self) -> Self {
+        self.experiment.until = Until::Measured;
+        let defences = self.experiment.defence.iter_mut().map(|entry| &mut entry.seeds);
+        let attacks = self.experiment.attack.iter_mut().map(|entry| &mut entry.seeds);
+        let all = defences.chain(attacks).chain([&mut self.experiment.trainability.seeds]);
+        all.for_each(|seeds| *seeds = Seeds::exactly(seeds.most));
+        self
+    }
+
+    /// What is measured where `open` was open after each look so far: all of it where all seeds are.
+    #[must_use]
+    pub fn asked(&self, open: &[Vec<Open>]) -> Self {
+        let ladder = Ladder::of(&self.experiment);
+        self.part(|cell| ladder.asked(cell, open))
+    }
+
     /// The source that has this content.
     pub fn source(&self, content: &Content) -> Option<&PlannedSource> {
         self.sources.iter().find(|source| source.content() == *content)
@@ -146,4 +185,18 @@ impl Plan {
         let entry = self.experiment.defence.iter().find(|entry| entry.label == label)?;
         Some(entry.stage)
     }
+}
+
+/// The stages that some cells need, of stages that each stand after those that they need.
+pub fn needed<'a>(
+    cells: &'a [Cell],
+    stages: impl DoubleEndedIterator<Item = (&'a StageHash, &'a [StageHash])>,
+) -> BTreeSet<&'a StageHash> {
+    let mut needed: BTreeSet<&StageHash> = cells.iter().map(|cell| &cell.stage).collect();
+    for (hash, inputs) in stages.rev() {
+        if needed.contains(hash) {
+            needed.extend(inputs);
+        }
+    }
+    needed
 }

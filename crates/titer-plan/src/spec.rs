@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::method::{Mechanism, MethodSpec};
+use crate::seeds::{Seeds, Until};
 use crate::stage::{DecoderSpec, TrainSpec};
 use crate::vocabulary::{BASELINE, Component, DefenceRole, DefenceStage, ThreatModel};
 
@@ -23,6 +24,9 @@ pub struct Experiment {
     pub threat_model: ThreatModel,
     /// All other seeds derive from it.
     pub seed: u64,
+    /// When no more seeds are added.
+    #[serde(default, skip_serializing_if = "Until::is_measured")]
+    pub until: Until,
     /// The model under test.
     pub model: Model,
     /// The defences, compared with each other.
@@ -136,7 +140,7 @@ pub struct DefenceEntry {
     /// sham or control, and of a defence whose spec wants none.
     pub sham: Option<String>,
     /// How often it is trained; 1 for `none`, which is the aligned model itself.
-    pub seeds: u64,
+    pub seeds: Seeds,
     /// Every parameter of the method.
     pub parameters: BTreeMap<String, Value>,
     /// What acts after it, stage by stage.
@@ -209,7 +213,7 @@ pub struct AttackEntry {
     /// The parameter that is its dose, if it has one: the share of harmful rows among a user's.
     pub dose: Option<String>,
     /// How often each point of the grid is run.
-    pub seeds: u64,
+    pub seeds: Seeds,
     /// The parameters with one value.
     pub parameters: BTreeMap<String, Value>,
     /// The parameters for which the spec lists values: each combination is one attack.
@@ -263,7 +267,7 @@ pub struct TrainabilitySettings {
     /// Learning rates, each tried.
     pub rates: Vec<f64>,
     /// Fine-tuning seeds.
-    pub seeds: u64,
+    pub seeds: Seeds,
     /// Distinct training examples.
     pub examples: usize,
     /// Held-out items asked at each point of the cadence.

@@ -58,7 +58,7 @@ fn shams_with_equal_settings_are_one_entry_trained_as_often_as_any_needs() {
     assert_eq!(sham(&plan, "adversarial-loss"), Some("adversarial-loss-sham"));
     assert_eq!(sham(&plan, "tar"), Some("adversarial-loss-sham"));
     let shared = entry(&plan, "adversarial-loss-sham");
-    assert_eq!((shared.method.as_str(), shared.role, shared.seeds), ("rehearsal", DefenceRole::Sham, 3));
+    assert_eq!((shared.method.as_str(), shared.role, shared.seeds.most), ("rehearsal", DefenceRole::Sham, 3));
     // Settings of the same names are the defence's, the others the registry's.
     assert_eq!((&shared.parameters["steps"], &shared.parameters["keep"]), (&50.into(), &1.0.into()));
     assert_eq!(shared.parameters.len(), 7);
@@ -68,7 +68,7 @@ fn shams_with_equal_settings_are_one_entry_trained_as_often_as_any_needs() {
 
     let apart = read(both, &[("defence.2.steps", "60")]);
     assert_eq!(labels(&apart)[3..], ["adversarial-loss-sham", "tar-sham"]);
-    assert_eq!(entry(&apart, "tar-sham").seeds, 3);
+    assert_eq!(entry(&apart, "tar-sham").seeds.most, 3);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_stated_defence_that_equals_a_sham_serves_as_it() {
     assert_eq!(labels(&plan), ["none", "tar", "training-alone"]);
     assert_eq!(sham(&plan, "tar"), Some("training-alone"));
     let serves = entry(&plan, "training-alone");
-    assert_eq!((serves.role, serves.seeds, &serves.sham), (DefenceRole::Sham, 1, &None));
+    assert_eq!((serves.role, serves.seeds.most, &serves.sham), (DefenceRole::Sham, 1, &None));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn the_sham_of_a_line_has_the_sham_of_each_method() {
         (&whole.then[0].parameters["rho"], &whole.then[1].parameters["place"]),
         (&0.0.into(), &"random".into())
     );
-    assert_eq!((whole.seeds, whole.label.as_str()), (2, "adversarial-loss-lisa-antidote-sham"));
+    assert_eq!((whole.seeds.most, whole.label.as_str()), (2, "adversarial-loss-lisa-antidote-sham"));
     // What leaves nothing is left out, and the next method comes first.
     let shorter = line("ewc", &["antidote"]);
     assert_eq!((shorter.method.as_str(), shorter.stage), ("antidote", DefenceStage::PostFineTuning));

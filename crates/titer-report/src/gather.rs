@@ -30,7 +30,7 @@ pub fn gather(results: &Results) -> Result<ReportModel, Error> {
         comparison: rows,
         heat_maps: heat_maps(&verdicts),
         figures: figures(&results.plan, &verdicts, &curves(&results.probes)?)?,
-        scope: scope::measured(results)?,
+        scope: scope::measured(results, &verdicts)?,
         caveats: scope::caveats(results, &verdicts),
         missing: results.missing.clone(),
         spec: toml::to_string(&results.plan.experiment)?,

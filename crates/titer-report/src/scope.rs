@@ -6,7 +6,7 @@ use titer_conditions::Verdicts;
 use titer_lab::Results;
 use titer_plan::{AttackPoint, Cell, DefenceRole, Plan};
 use titer_view::caveats::{Caveat, grouped};
-use titer_view::wording;
+use titer_view::{looks, wording};
 
 use super::error::Error;
 use super::model::Fact;
@@ -15,7 +15,7 @@ use super::model::Fact;
 ///
 /// # Errors
 /// When the frame of probes has not the columns that it should have.
-pub(super) fn measured(results: &Results) -> Result<Vec<Fact>, Error> {
+pub(super) fn measured(results: &Results, verdicts: &Verdicts) -> Result<Vec<Fact>, Error> {
     let plan = &results.plan;
     let attacks: BTreeSet<&AttackPoint> = attacked(plan).map(|(attack, _)| attack).collect();
     let methods: BTreeSet<&str> = attacks.iter().map(|attack| attack.method.as_str()).collect();
@@ -36,7 +36,7 @@ pub(super) fn measured(results: &Results) -> Result<Vec<Fact>, Error> {
     let of = |role| plan.experiment.defence.iter().filter(|defence| defence.role == role).count();
     let (defended, shams) = (of(DefenceRole::Defence), of(DefenceRole::Sham));
     let fact = |name: &str, value: String| Fact { name: name.into(), value };
-    Ok(vec![
+    let mut facts = vec![
         fact("defences", defended.to_string()),
         fact("shams", shams.to_string()),
         fact("attacks", tried.join(", ")),
@@ -51,7 +51,9 @@ pub(super) fn measured(results: &Results) -> Result<Vec<Fact>, Error> {
         ),
         fact("probes", probes.join(", ")),
         fact("responses judged", wording::grouped(titer_metrics::deciding(&results.probes)?.height() as f64)),
-    ])
+    ];
+    facts.extend(looks::sentences(verdicts).into_iter().map(|(look, said)| fact(&look, said)));
+    Ok(facts)
 }
 
 /// The caveats of the verdicts, each once with the defences that it is true of, and what no run tried.

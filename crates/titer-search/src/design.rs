@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use titer_lab::{Error, Result, Source, catalogue, plan};
 use titer_plan::spec::DefenceEntry;
-use titer_plan::{Arm, AttackPoint, Before, Cell, DefenceRole, Mistakes, Override, Plan, StageHash};
+use titer_plan::{Arm, AttackPoint, Before, Cell, DefenceRole, Mistakes, Override, Plan, Until};
 
 use super::rungs::Rung;
 use super::space::{Axis, Setting, Tunable, tunables};
@@ -15,13 +15,15 @@ use super::space::{Axis, Setting, Tunable, tunables};
 pub(super) struct Design<'a> {
     source: &'a Source,
     overrides: &'a [Override],
-    /// The experiment as its spec says.
+    /// The experiment as its spec says, all of its seeds measured: trials are compared with each other.
     pub(super) plan: Plan,
     /// The defence's place in the spec.
     index: usize,
     pub(super) axes: Vec<Axis>,
     /// How often the spec repeats each attack and harmless training.
     seeds: BTreeMap<Before, u64>,
+    /// Whether the spec has ranges of seeds and none on another defence.
+    last_range: bool,
 }
 
 /// Every parameter of a defence of a plan.
@@ -60,6 +62,12 @@ impl<'a> Design<'a> {
     ) -> Result<Self> {
         let plan = plan(source, overrides)?;
         let index = index_of(&plan, label)?;
+        let others = plan.experiment.defence.iter().enumerate().filter(|(other, _)| *other != index);
+        let last_range = plan.grows()
+            && !others
+                .filter(|(_, entry)| entry.role != DefenceRole::Sham)
+                .any(|(_, entry)| entry.seeds.grow());
+        let plan = plan.with_all_seeds();
         let tunables = tunables(&plan.experiment.defence[index], &catalogue().defences);
         let axes: Vec<Axis> = over.iter().map(|text| Axis::parse(text, &tunables)).collect::<Result<_>>()?;
         if axes.is_empty() {
@@ -76,7 +84,7 @@ impl<'a> Design<'a> {
             let most = seeds.entry(cell.before.clone()).or_insert(0);
             *most = (*most).max(cell.attack_seed + 1);
         }
-        let design = Self { source, overrides, plan, index, axes, seeds };
+        let design = Self { source, overrides, plan, index, axes, seeds, last_range };
         // What cannot be closed is better not begun.
         design.fresh(&design.own())?;
         Ok(design)
@@ -119,7 +127,7 @@ impl<'a> Design<'a> {
         let set = setting.iter().map(|(name, value)| (key(name), value.to_string())).chain(more);
         let set = set.map(|(key, value)| Override { key, value });
         let overrides: Vec<Override> = self.overrides.iter().cloned().chain(set).collect();
-        plan(self.source, &overrides)
+        Ok(plan(self.source, &overrides)?.with_all_seeds())
     }
 
     /// What of the undefended model the trials are compared with.
@@ -146,15 +154,18 @@ impl<'a> Design<'a> {
     pub(super) fn fresh(&self, setting: &Setting) -> Result<Plan, Mistakes> {
         let experiment = &self.plan.experiment;
         let mut more = vec![
-            (format!("defence.{}.seeds", self.index), 2 * self.entry().seeds),
-            ("trainability.seeds".to_owned(), 2 * experiment.trainability.seeds),
+            (format!("defence.{}.seeds", self.index), 2 * self.entry().seeds.most),
+            ("trainability.seeds".to_owned(), 2 * experiment.trainability.seeds.most),
         ];
         let attacks = experiment.attack.iter().enumerate();
-        more.extend(attacks.map(|(index, attack)| (format!("attack.{index}.seeds"), 2 * attack.seeds)));
-        let more = more.into_iter().map(|(key, seeds)| (key, seeds.to_string())).collect();
+        more.extend(attacks.map(|(index, attack)| (format!("attack.{index}.seeds"), 2 * attack.seeds.most)));
+        let mut more: Vec<_> = more.into_iter().map(|(key, seeds)| (key, seeds.to_string())).collect();
+        if self.last_range {
+            more.push(("until".to_owned(), Until::Measured.name().to_owned()));
+        }
         let plan = self.changed(setting, more)?;
         Ok(self.part(&plan, |cell| {
-            let defence = cell.defence == self.baseline() || cell.defence_seed >= self.entry().seeds;
+            let defence = cell.defence == self.baseline() || cell.defence_seed >= self.entry().seeds.most;
             let attack = cell.before == Before::Nothing
                 || self.seeds.get(&cell.before).is_none_or(|seeds| cell.attack_seed >= *seeds);
             defence && attack
@@ -165,21 +176,11 @@ impl<'a> Design<'a> {
     /// sham is left out: trials are compared with each other, and it would double what each costs.
     fn part(&self, plan: &Plan, keep: impl Fn(&Cell) -> bool) -> Plan {
         let labels = [self.baseline(), &self.entry().label];
-        let kept = |cell: &&Cell| labels.contains(&cell.defence.as_str()) && keep(cell);
-        let cells: Vec<Cell> = plan.cells.iter().filter(kept).cloned().collect();
-        let mut needed: BTreeSet<&StageHash> = cells.iter().map(|cell| &cell.stage).collect();
-        // Each stage stands after those that it needs.
-        for stage in plan.stages.iter().rev() {
-            if needed.contains(&stage.hash) {
-                needed.extend(&stage.inputs);
-            }
-        }
-        let stages = plan.stages.iter().filter(|stage| needed.contains(&stage.hash)).cloned().collect();
-        let mut experiment = plan.experiment.clone();
-        experiment.name = self.name();
-        experiment.defence.retain(|entry| labels.contains(&entry.label.as_str()));
-        experiment.defence.iter_mut().for_each(|entry| entry.sham = None);
-        Plan { experiment, stages, cells, ..plan.clone() }
+        let mut part = plan.part(|cell| labels.contains(&cell.defence.as_str()) && keep(cell));
+        part.experiment.name = self.name();
+        part.experiment.defence.retain(|entry| labels.contains(&entry.label.as_str()));
+        part.experiment.defence.iter_mut().for_each(|entry| entry.sham = None);
+        part
     }
 }
 
@@ -189,6 +190,7 @@ mod tests {
 
     use super::*;
     use titer_lab::source;
+    use titer_plan::StageHash;
 
     fn over() -> Vec<String> {
         ["steps=10..20", "lambda=0.1..10:log"].map(str::to_owned).to_vec()
@@ -234,6 +236,18 @@ mod tests {
         assert!(measured(&trial).is_disjoint(&measured(&fresh)));
         let count = |plan: &Plan| plan.cells.iter().filter(|cell| cell.defence == "adversarial-loss").count();
         assert_eq!(count(&trial), count(&fresh));
+    }
+
+    #[test]
+    fn a_search_measures_all_seeds_of_a_spec_that_adds_some() {
+        let source = source("apothecary-smoke").unwrap();
+        let set = |key: &str, value: &str| Override { key: key.to_owned(), value: value.to_owned() };
+        let growing = [set("until", "decided"), set("attack.0.seeds", "{ first = 1, most = 2 }")];
+        let twice = [set("attack.0.seeds", "2")];
+        let [growing, twice] = [&growing[..], &twice[..]]
+            .map(|overrides| Design::new(&source, overrides, "adversarial-loss", &over()).unwrap());
+        assert!(growing.plan == twice.plan && !growing.plan.grows());
+        assert!(growing.fresh(&growing.own()).unwrap() == twice.fresh(&twice.own()).unwrap());
     }
 
     #[test]

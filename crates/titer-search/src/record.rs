@@ -208,7 +208,8 @@ pub(super) fn block(entry: &DefenceEntry) -> String {
     if entry.label != entry.method {
         text.push_str(&format!("label = {}\n", toml(&entry.label.as_str().into())));
     }
-    text.push_str(&format!("seeds = {}\n", entry.seeds));
+    // A search measures all seeds.
+    text.push_str(&format!("seeds = {}\n", entry.seeds.most));
     let lines = |parameters: &Setting| -> String {
         parameters.iter().map(|(key, value)| format!("{key} = {}\n", toml(value))).collect()
     };
@@ -242,7 +243,7 @@ mod tests {
             stage: DefenceStage::Alignment,
             role: DefenceRole::Defence,
             sham: None,
-            seeds: 2,
+            seeds: titer_plan::Seeds::exactly(2),
             parameters: Setting::from([("rate".to_owned(), json!(5e-7)), ("steps".to_owned(), json!(30))]),
             then: vec![LaterDefence {
                 method: "second".to_owned(),

@@ -107,8 +107,14 @@ impl<'a> Runner<'a> {
         }
         let jobs = titer_lab::jobs(&estimate, self.options.jobs, &self.options.compute)?;
         let compute = self.options.compute.clone();
-        let options =
-            RunOptions { compute, jobs, threads: self.options.threads, judge_only: false, recompute: false };
+        let options = RunOptions {
+            compute,
+            jobs,
+            threads: self.options.threads,
+            judge_only: false,
+            recompute: false,
+            budget: None,
+        };
         let (summary, times) = {
             let inner = self.watch.begin(what, &estimate);
             let named = Named { inner: inner.as_ref(), prefixes: &prefixes, times: Mutex::default() };
@@ -193,7 +199,9 @@ impl Progress for Named<'_> {
         };
         let times = || self.times.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            RunEvent::Planned { .. } | RunEvent::Heard { .. } => self.inner.event(event),
+            RunEvent::Planned { .. } | RunEvent::Heard { .. } | RunEvent::Looked { .. } => {
+                self.inner.event(event);
+            }
             RunEvent::Distrusted { hash, label, problem } => {
                 self.inner.event(RunEvent::Distrusted { hash, label: &named(hash, label), problem });
             }

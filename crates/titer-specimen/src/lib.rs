@@ -55,6 +55,7 @@ pub fn verdicts() -> Verdicts {
                 .into(),
             "attacks stopped early once broken: curves end there".into(),
         ],
+        looks: Vec::new(),
     }
 }
 
@@ -161,6 +162,8 @@ fn defence(
         measure: "harmfulness, a share".into(),
         evidence: evidence.into(),
         power: None,
+        more_seeds: false,
+        look: None,
         parts: ["seen", "unseen"]
             .map(|name| VerdictPart {
                 name: name.into(),
@@ -218,6 +221,7 @@ fn defence(
         stages: vec![DefenceStage::Alignment],
         role: if name == "none" { DefenceRole::Baseline } else { DefenceRole::Defence },
         sham: None,
+        look: None,
         titer,
         titer_over_sham: None,
         titer_utility_bounded: unbroken(4.0),

@@ -82,8 +82,7 @@ impl Experiment {
     /// When the plan was last written and how long it is, to tell whether it was replaced; none where there
     /// is none.
     pub fn plan_stamp(&self) -> Option<(SystemTime, u64)> {
-        let metadata = plan_path(&self.folder).symlink_metadata().ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        stamp(&plan_path(&self.folder))
     }
 
     /// Keeps the record of the search that the experiment came from, in place of an earlier one.
@@ -135,6 +134,27 @@ impl Experiment {
     /// When there are some that cannot be read.
     pub fn verdicts_json(&self) -> Result<Option<String>> {
         optional_json(&self.verdicts_path())
+    }
+
+    /// Keeps what was open after each look of an experiment that adds seeds, a JSON object, in place of what was kept.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn save_looks(&self, looks_json: &str) -> Result<()> {
+        sums::write_json(&self.looks_path(), looks_json)
+    }
+
+    /// What was open after each look; none where nothing was kept.
+    ///
+    /// # Errors
+    /// When there is something that cannot be read.
+    pub fn looks_json(&self) -> Result<Option<String>> {
+        optional_json(&self.looks_path())
+    }
+
+    /// When what was open last changed, and how much it is: another value where it is another.
+    pub fn looks_stamp(&self) -> Option<(SystemTime, u64)> {
+        stamp(&self.looks_path())
     }
 
     /// Says that this process runs the experiment.
@@ -227,6 +247,10 @@ impl Experiment {
         self.folder.join("verdicts.json")
     }
 
+    fn looks_path(&self) -> PathBuf {
+        self.folder.join("looks.json")
+    }
+
     fn journal_path(&self) -> PathBuf {
         self.folder.join("journal.jsonl")
     }
@@ -238,6 +262,12 @@ impl Experiment {
     fn runs_path(&self) -> PathBuf {
         self.folder.join("runs")
     }
+}
+
+/// When a file was last written and how long it is; none where there is none.
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = path.symlink_metadata().ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 /// A JSON file that carries its BLAKE3; none where there is no file.

@@ -81,6 +81,15 @@ pub enum Note {
         /// The label of the one that failed.
         because: String,
     },
+    /// A look is over, of an experiment that adds seeds until all is decided.
+    Looked {
+        /// Its number, from 1.
+        look: usize,
+        /// Looks that were planned.
+        of: usize,
+        /// How many comparisons are open after it.
+        open: usize,
+    },
     /// A run does what it was asked to.
     Heard {
         /// In words.

@@ -8,6 +8,7 @@ pub mod distinct;
 pub mod figure;
 pub mod figures;
 pub mod grade;
+pub mod looks;
 pub mod matrix;
 pub mod paragraph;
 pub mod pareto;

@@ -6,6 +6,7 @@ use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_plan::{Condition, ThreatModel};
 
 use crate::caveats::grouped;
+use crate::looks;
 use crate::sanitise;
 use crate::score_tables::survey;
 use crate::style::Style;
@@ -72,6 +73,13 @@ pub fn full(verdicts: &Verdicts, style: Style) -> String {
     }
     if verdicts.threat_model == ThreatModel::OpenWeights {
         push_break_budgets(&mut text, verdicts, style);
+    }
+    if !verdicts.looks.is_empty() {
+        let _ = writeln!(text, "\n{}", style.bold("looks"));
+        for (look, said) in looks::sentences(verdicts) {
+            let said = sanitise::line(&said).into_owned();
+            let _ = writeln!(text, "- {}", wrap(&format!("{look}: {said}"), WIDTH, 2, "  "));
+        }
     }
     if !verdicts.caveats.is_empty() {
         let _ = writeln!(text, "\n{}", style.bold("caveats"));

@@ -123,6 +123,7 @@ fn experiments(store: &Path) -> anyhow::Result<Vec<Listed>> {
             }
             plan => plan?,
         };
+        let plan = titer_lab::live::asked(&store, plan)?;
         let sealed = plan.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed()).count();
         let progress = format!("{sealed} of {} done", wording::count(plan.stages.len(), "stage"));
         entries.push(Listed::new(name, format!("{}; {progress}", plan.experiment.summary)));

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::json;
 use titer_lab::{Estimate, Results, StageEstimate};
-use titer_plan::Plan;
+use titer_plan::{Ladder, Plan, SeedsAtLook};
 use titer_store::Store;
 use titer_view::table::{Cell, Table};
 use titer_view::wording;
@@ -33,6 +34,7 @@ pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
         return power(store.as_ref(), plan, arguments);
     }
     let estimate = titer_lab::estimate(&plan, store.as_ref());
+    let looks = looks(&plan);
     if arguments.json {
         let stages: Vec<_> = estimate.stages.iter().map(stage_json).collect();
         output::json(&json!({
@@ -44,9 +46,13 @@ pub(super) fn plan(store: &Path, arguments: &PlanArgs) -> anyhow::Result<Exit> {
             "memory_bytes_per_job": estimate.memory_bytes(1),
             "disk_bytes": estimate.disk_bytes,
             "unknown": estimate.unknown,
+            "looks": looks,
         }))?;
     } else {
         output::result(&text(&plan.experiment.name, &estimate))?;
+        if !looks.is_empty() {
+            output::result(&looks_text(&looks))?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -70,6 +76,55 @@ fn power(store: Option<&Store>, plan: Plan, arguments: &PlanArgs) -> anyhow::Res
         output::result(&power_text::text(&experiment.name, &power, output::style()))?;
     }
     Ok(Exit::Done)
+}
+
+/// One look of a plan that adds seeds until all is decided.
+#[derive(Serialize)]
+struct PlannedLook {
+    /// Its number, from 1.
+    look: usize,
+    /// Seeds of what is open then, at most.
+    seeds: SeedsAtLook,
+    /// The level at which it is judged.
+    alpha: f64,
+    /// Stages up to it, where everything stays open.
+    stages: usize,
+}
+
+/// The looks of a plan; none of one that measures all its seeds.
+fn looks(plan: &Plan) -> Vec<PlannedLook> {
+    if !plan.grows() {
+        return Vec::new();
+    }
+    let ladder = Ladder::of(&plan.experiment);
+    let levels = ladder.levels(1.0 - plan.experiment.conditions.confidence);
+    let looks = ladder.seeds().iter().zip(levels).enumerate();
+    looks
+        .map(|(index, (&seeds, alpha))| PlannedLook {
+            look: index + 1,
+            seeds,
+            alpha,
+            stages: plan.part(|cell| ladder.look_of(cell) <= index).stages.len(),
+        })
+        .collect()
+}
+
+fn looks_text(looks: &[PlannedLook]) -> String {
+    let row = |look: &PlannedLook| {
+        let SeedsAtLook { defence, attack, tuning } = look.seeds;
+        let numbers = [look.look, defence as usize, attack as usize, tuning as usize];
+        let mut row: Vec<Cell> = numbers.iter().map(|number| Cell::new(number.to_string())).collect();
+        row.extend([Cell::new(format!("{:.4}", look.alpha)), Cell::new(look.stages.to_string())]);
+        row
+    };
+    let head = ["look", "defence seeds", "attack seeds", "tuning seeds", "level α", "stages up to it"];
+    let table = Table {
+        caption: String::new(),
+        head: head.map(Cell::new).into(),
+        rows: looks.iter().map(row).collect(),
+    };
+    let text = "Seeds are added look by look until all is decided; stages and costs are those of the last look, at most.";
+    format!("\n{}\n{text}\n", table.to_text(output::style(), usize::MAX))
 }
 
 fn stage_json(stage: &StageEstimate) -> serde_json::Value {

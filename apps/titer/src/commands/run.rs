@@ -10,8 +10,7 @@ use serde_json::json;
 use titer_lab::{Interrupt, Results, RunOptions, RunSummary, Source};
 use titer_plan::{Override, Plan};
 use titer_store::Store;
-use titer_view::verdict_text;
-use titer_view::wording;
+use titer_view::{looks, verdict_text, wording};
 use titer_watch::Options;
 
 use super::{detach, staleness, store_flag, watch};
@@ -53,16 +52,20 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let recompute = arguments.recompute;
     let compute = arguments.device.clone();
-    let options = RunOptions { compute, jobs, threads, judge_only: false, recompute };
+    let budget = arguments.budget;
+    let options = RunOptions { compute, jobs, threads, judge_only: false, recompute, budget };
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
     let summary = {
-        let progress = progress::reporter(&estimate);
+        let progress = match plan.grows() {
+            true => progress::reporter_from(&estimate, &plan.asked(&[])),
+            false => progress::reporter(&estimate),
+        };
         titer_lab::run(&plan, &source, &store, &options, &interrupt, progress.as_ref())?
     };
     say_outcome(&summary, arguments, &store);
     show(&store, &plan, &summary, arguments.json)?;
-    Ok(match (summary.interrupted, summary.failed.is_empty()) {
+    Ok(match (summary.interrupted || summary.out_of_time, summary.failed.is_empty()) {
         (true, _) => Exit::Interrupted,
         (false, false) => Exit::Partial,
         (false, true) => Exit::Done,
@@ -131,9 +134,10 @@ fn say_outcome(summary: &RunSummary, arguments: &RunArgs, store: &Store) {
     for failure in &summary.failed {
         output::message(&format!("failed: {}: {}", failure.label, failure.error));
     }
-    if summary.interrupted {
+    let stopped = if summary.interrupted { "interrupted" } else { "out of time" };
+    if summary.interrupted || summary.out_of_time {
         output::message(&format!(
-            "interrupted; the same command goes on from here: titer run {}{}{}",
+            "{stopped}; the same command goes on from here: titer run {}{}{}",
             arguments.spec,
             set_flags(&arguments.set),
             store_flag(store)
@@ -150,7 +154,7 @@ pub(super) fn set_flags(overrides: &[Override]) -> String {
 fn show(store: &Store, plan: &Plan, summary: &RunSummary, as_json: bool) -> anyhow::Result<()> {
     let name = &plan.experiment.name;
     let decide = || Results::load(store, name).and_then(|results| results.verdicts());
-    let verdicts = match (summary.interrupted, summary.failed.is_empty()) {
+    let verdicts = match (summary.interrupted, summary.failed.is_empty() && !summary.out_of_time) {
         (true, _) => None,
         (false, false) => decide().ok(),
         (false, true) => Some(decide()?),
@@ -171,12 +175,16 @@ fn show(store: &Store, plan: &Plan, summary: &RunSummary, as_json: bool) -> anyh
             "cached": summary.cached,
             "failed": failed,
             "interrupted": summary.interrupted,
+            "out_of_time": summary.out_of_time,
             "seconds": summary.seconds,
             "verdicts": verdicts,
         }));
     }
     if let Some(verdicts) = verdicts {
         output::result(&verdict_text::summary(&verdicts, output::style()))?;
+        if summary.out_of_time {
+            output::message(&looks::still_open(&verdicts));
+        }
         let flag = store_flag(store);
         output::message(&format!(
             "what decided each verdict: titer show {name}{flag}; a page with curves: titer report {name}{flag}"

@@ -10,7 +10,7 @@ use indicatif::{
 };
 use titer_lab::{Progress, RunEvent};
 use titer_plan::StageHash;
-use titer_view::sanitise;
+use titer_view::{looks, sanitise};
 
 use super::forecast::Forecast;
 
@@ -81,6 +81,12 @@ impl Progress for Bars {
             RunEvent::Distrusted { label, problem, .. } => self.say(&format!("anew: {label}: {problem}")),
             RunEvent::Elsewhere { label, holder, .. } => {
                 self.say(&format!("waits: {label} is done by {holder}"))
+            }
+            RunEvent::Looked { look, of, open, part, done } => {
+                state.forecast.ask(part.stages.iter().map(|stage| &stage.hash));
+                state.overall.set_length(part.stages.len() as u64);
+                state.overall.set_position(done as u64);
+                self.say(&looks::looked(look, of, open.last().map_or(0, Vec::len)));
             }
             RunEvent::Heard { request } => self.say(&format!("asked: {request}")),
         }

@@ -10,6 +10,8 @@ use titer_plan::StageHash;
 #[derive(Debug)]
 pub(crate) struct Forecast {
     work: BTreeMap<StageHash, f64>,
+    /// What may be asked for later.
+    later: BTreeMap<StageHash, f64>,
     total: f64,
     finished: f64,
     running: BTreeMap<StageHash, f64>,
@@ -20,7 +22,25 @@ impl Forecast {
     pub(crate) fn new(stages: impl Iterator<Item = (StageHash, f64)>) -> Self {
         let work: BTreeMap<_, _> = stages.map(|(hash, seconds)| (hash, seconds.max(1e-3))).collect();
         let total = work.values().sum();
-        Self { work, total, finished: 0.0, running: BTreeMap::new() }
+        Self { work, later: BTreeMap::new(), total, finished: 0.0, running: BTreeMap::new() }
+    }
+
+    /// The same where only these stages are asked for yet.
+    pub(crate) fn of<'a>(mut self, asked: impl Iterator<Item = &'a StageHash>) -> Self {
+        self.later = std::mem::take(&mut self.work);
+        self.total = 0.0;
+        self.ask(asked);
+        self
+    }
+
+    /// These stages are asked for; those that were before are no news.
+    pub(crate) fn ask<'a>(&mut self, asked: impl Iterator<Item = &'a StageHash>) {
+        for stage in asked {
+            if let Some(work) = self.later.remove(stage) {
+                self.total += work;
+                self.work.insert(stage.clone(), work);
+            }
+        }
     }
 
     /// A stage is `share` of the way through.
@@ -48,6 +68,17 @@ impl Forecast {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_that_is_asked_for_later_counts_from_then_on() {
+        let [first, later] = ["first", "later"].map(|name| StageHash(name.into()));
+        let all = [(first.clone(), 10.0), (later.clone(), 30.0)];
+        let mut forecast = Forecast::new(all.into_iter()).of([&first].into_iter());
+        forecast.end(&first);
+        assert_eq!(forecast.left(Duration::from_secs(5)), Some(Duration::ZERO));
+        forecast.ask([&first, &later].into_iter());
+        assert_eq!(forecast.left(Duration::from_secs(5)), Some(Duration::from_secs(15)));
+    }
 
     #[test]
     fn time_left_follows_the_work_done() {

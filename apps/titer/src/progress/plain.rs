@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use titer_lab::{Progress, RunEvent};
-use titer_view::wording;
+use titer_view::{looks, wording};
 
 use super::forecast::Forecast;
 use crate::output;
@@ -70,6 +70,11 @@ impl State {
             RunEvent::Distrusted { label, problem, .. } => (format!("anew   {label}: {problem}"), true),
             RunEvent::Elsewhere { label, holder, .. } => {
                 (format!("waits  {label} is done by {holder}"), true)
+            }
+            RunEvent::Looked { look, of, open, part, done } => {
+                self.forecast.ask(part.stages.iter().map(|stage| &stage.hash));
+                (self.stages, self.done) = (part.stages.len(), *done);
+                (looks::looked(*look, *of, open.last().map_or(0, Vec::len)), true)
             }
             RunEvent::Heard { request } => (format!("asked: {request}"), true),
         };

@@ -6,6 +6,7 @@ mod api;
 mod coverage;
 mod generalization;
 mod inputs;
+mod looks;
 mod resistance;
 mod scores;
 mod stability;

@@ -1,6 +1,6 @@
 //! What is known of one experiment, and how it is kept up to date.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use titer_store::{Control, Entry, Experiment, JournalReader, Note, State, Store};
 
 use super::logs::CurveLog;
+use super::looks::kept;
 use super::outline::Outline;
 use super::view::{Counts, Curve, ExperimentLine, ExperimentView, StageLine, StageState};
 use crate::Result;
@@ -26,7 +27,8 @@ pub(super) struct Known {
     store: Store,
     experiment: Experiment,
     name: String,
-    plan: Option<(SystemTime, u64)>,
+    /// Of the plan, and of what was open of it.
+    stamps: [Option<(SystemTime, u64)>; 2],
     outline: std::result::Result<Outline, String>,
     journal: JournalReader,
     entries: VecDeque<Entry>,
@@ -68,7 +70,7 @@ impl Known {
         Self {
             store,
             name: name.to_owned(),
-            plan: None,
+            stamps: [None; 2],
             outline: Err("its plan was not read yet".to_owned()),
             journal: experiment.follow(),
             experiment,
@@ -95,14 +97,21 @@ impl Known {
 
     /// Looks what is new.
     pub(super) fn refresh(&mut self) -> &mut Self {
-        let stamp = self.experiment.plan_stamp();
-        if stamp != self.plan || stamp.is_none() {
-            self.plan = stamp;
+        let stamps = [self.experiment.plan_stamp(), self.experiment.looks_stamp()];
+        let other_plan = stamps[0] != self.stamps[0] || stamps[0].is_none();
+        if other_plan || stamps != self.stamps {
+            self.stamps = stamps;
+            // Another look of the same plan asks for more stages; what is known of the others stays.
+            let mut known = HashMap::new();
+            if let (Ok(outline), false) = (&self.outline, other_plan) {
+                let hashes = outline.stages.iter().map(|stage| stage.hash.clone());
+                known.extend(hashes.zip(self.stages.drain(..)));
+            }
             let outline = self.experiment.plan_json().map_err(|error| error.to_string());
+            let open = kept(&self.experiment);
             self.outline = outline.and_then(|json| {
-                Outline::read(&json).map_err(|error| format!("its plan cannot be read: {error}"))
+                Outline::read(&json, &open).map_err(|error| format!("its plan cannot be read: {error}"))
             });
-            let stages = self.outline.as_ref().map_or(0, |outline| outline.stages.len());
             let fresh = || Stage {
                 state: State::Absent,
                 step: None,
@@ -111,10 +120,13 @@ impl Known {
                 log: None,
                 read: false,
             };
-            self.stages = std::iter::repeat_with(fresh).take(stages).collect();
-            self.journal = self.experiment.follow();
-            self.entries.clear();
-            self.began.clear();
+            let stages = self.outline.iter().flat_map(|outline| &outline.stages);
+            self.stages = stages.map(|stage| known.remove(&stage.hash).unwrap_or_else(fresh)).collect();
+            if other_plan {
+                self.journal = self.experiment.follow();
+                self.entries.clear();
+                self.began.clear();
+            }
             (self.round, self.view) = (None, None);
         }
         let moved = self.read_journal();
@@ -152,7 +164,9 @@ impl Known {
                     self.began.insert((entry.host.clone(), entry.pid), *since);
                     continue;
                 }
-                Note::Heard { .. } | Note::Ended { .. } | Note::Distrusted { .. } => continue,
+                Note::Heard { .. } | Note::Looked { .. } | Note::Ended { .. } | Note::Distrusted { .. } => {
+                    continue;
+                }
             };
             let position = self.outline.as_ref().ok().and_then(|outline| outline.position(hash));
             let Some(position) = position else { continue };

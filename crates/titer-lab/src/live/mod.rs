@@ -6,6 +6,7 @@
 
 mod known;
 mod logs;
+mod looks;
 mod machine;
 mod outline;
 mod responses;
@@ -26,6 +27,8 @@ use titer_store::Store;
 use crate::Result;
 use known::Known;
 use logs::StageLog;
+pub use looks::asked;
+pub(crate) use looks::keep_looks;
 use machine::Machine;
 pub use verdicts::keep as keep_verdicts;
 pub use view::{

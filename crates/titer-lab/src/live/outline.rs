@@ -1,11 +1,11 @@
 //! The part of a plan that a screen needs. A whole plan repeats its data's definition in every stage: of
 //! many experiments that would be hundreds of megabytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 use titer_plan::spec::Experiment;
-use titer_plan::{Cell, PlanError, PlanVersion, StageHash, parse_plan};
+use titer_plan::{Cell, Ladder, Open, PlanError, PlanVersion, StageHash, Until, needed, parse_plan};
 
 use super::view::DataOutline;
 
@@ -56,8 +56,16 @@ struct MethodSteps {
 }
 
 impl Outline {
-    pub(super) fn read(json: &str) -> Result<Self, PlanError> {
+    /// What of a plan is asked for where `open` was open after each look so far.
+    pub(super) fn read(json: &str, open: &[Vec<Open>]) -> Result<Self, PlanError> {
         let mut outline: Self = parse_plan(json)?;
+        if outline.experiment.until == Until::Decided {
+            let ladder = Ladder::of(&outline.experiment);
+            outline.cells.retain(|cell| ladder.asked(cell, open));
+            let stages = outline.stages.iter().map(|stage| (&stage.hash, stage.inputs.as_slice()));
+            let needed: HashSet<StageHash> = needed(&outline.cells, stages).into_iter().cloned().collect();
+            outline.stages.retain(|stage| needed.contains(&stage.hash));
+        }
         let stages = outline.stages.iter().enumerate();
         outline.positions = stages.map(|(position, stage)| (stage.hash.clone(), position)).collect();
         Ok(outline)

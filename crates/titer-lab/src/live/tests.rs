@@ -45,6 +45,7 @@ impl Place {
                 threads: 1,
                 judge_only: false,
                 recompute: false,
+                budget: None,
             };
             crate::run(&plan, &source, &store, &options, &Interrupt::default(), &()).unwrap()
         })

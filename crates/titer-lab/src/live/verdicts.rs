@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 use titer_conditions::Verdicts;
 use titer_store::Store;
 
+use super::looks::kept as kept_looks;
+use super::outline::Outline;
 use super::view::Decided;
 use crate::{Result, Results};
 
 /// Raised when the deciding changes, so that what was kept before is decided anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Verdicts with what they rest on.
 #[derive(Serialize, Deserialize)]
@@ -22,20 +24,13 @@ struct Kept {
     verdicts: Verdicts,
 }
 
-/// What verdicts rest on: the plan, and which of its stages are sealed.
+/// What verdicts rest on: the plan, and which of its stages are sealed, of those that were asked for.
 fn basis(store: &Store, experiment: &str, plan: &str) -> Result<(String, usize)> {
-    #[derive(Deserialize)]
-    struct Stages {
-        stages: Vec<Named>,
-    }
-    #[derive(Deserialize)]
-    struct Named {
-        hash: titer_plan::StageHash,
-    }
-    let stages: Stages = serde_json::from_str(plan)
-        .map_err(|source| crate::Error::Plan { experiment: experiment.to_owned(), source: source.into() })?;
+    let open = kept_looks(&store.experiment(experiment)?);
+    let asked = Outline::read(plan, &open)
+        .map_err(|source| crate::Error::Plan { experiment: experiment.to_owned(), source })?;
     let sealed: Vec<_> =
-        stages.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed()).collect();
+        asked.stages.iter().filter(|stage| store.artifact(&stage.hash).is_sealed()).collect();
     let mut hashes = plan.to_owned();
     sealed.iter().for_each(|stage| hashes.push_str(&stage.hash.0));
     Ok((titer_plan::fingerprint(&hashes), sealed.len()))

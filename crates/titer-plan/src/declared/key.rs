@@ -49,6 +49,11 @@ pub enum Accepts<'a> {
     OneOrMany(Scalar<'a>),
     /// Step counts that ascend from 0.
     Cadence,
+    /// How often something is repeated: a number, or a range.
+    Seeds {
+        /// Greatest number.
+        most: i64,
+    },
     /// A table.
     Table(&'static Section),
     /// A list of tables, at least one.
@@ -252,6 +257,10 @@ impl Accepts<'_> {
             Self::One(scalar) | Self::OneOrMany(scalar) => scalar.expects(),
             Self::Many(scalar) => format!("a list, each member {}", scalar.expects()),
             Self::Cadence => "step counts that ascend from 0, such as [0, 1, 2, 5]".to_owned(),
+            Self::Seeds { most } => {
+                let number = Scalar::Whole { least: 1, most: *most }.expects();
+                format!("{number}, or a range such as {{ first = 3, most = 12 }}")
+            }
             Self::Table(_) | Self::Forms(_) => "a table".to_owned(),
             Self::Tables(_) => "a list of tables".to_owned(),
         }

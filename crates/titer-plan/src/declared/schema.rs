@@ -38,6 +38,16 @@ pub(super) fn value_schema(key: &Key, catalogue: &Catalogue) -> Json {
             "minItems": 2,
             "uniqueItems": true,
         }),
+        Accepts::Seeds { most } => {
+            let number = writer.scalar(&Scalar::Whole { least: 1, most });
+            let range = json!({
+                "type": "object",
+                "properties": { "first": number, "most": number },
+                "required": ["first", "most"],
+                "additionalProperties": false,
+            });
+            json!({ "anyOf": [number, range] })
+        }
         Accepts::Table(_) | Accepts::Forms(_) => json!({ "type": "object" }),
         Accepts::Tables(_) => json!({ "type": "array", "items": { "type": "object" }, "minItems": 1 }),
     }

@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use super::key::{Absent, Accepts, Form, Key, Limit, Names, Role, Scalar, Section};
 use crate::catalogue::UnderTest;
+use crate::seeds::Until;
 use crate::vocabulary::ThreatModel;
 
 /// More repetitions than anyone waits for: a slip of the keyboard must not plan a million stages.
@@ -19,7 +20,8 @@ const INSIDE: Scalar<'static> = real(Bound::Excluded(0.0), Bound::Excluded(1.0))
 const DECAY: Scalar<'static> = real(Bound::Included(0.0), Bound::Excluded(1.0));
 /// AdamW moves each weight by about the learning rate, so more than 1 is a slip.
 const RATE: Scalar<'static> = real(Bound::Excluded(0.0), Bound::Included(1.0));
-const SEEDS: Accepts<'static> = Accepts::One(whole(1, MOST_SEEDS));
+const SEEDS: Accepts<'static> = Accepts::Seeds { most: MOST_SEEDS };
+const GROWING: &str = "A range, with `until = \"decided\"`, is added to where a comparison is open.";
 
 const fn whole(least: i64, most: i64) -> Scalar<'static> {
     Scalar::Whole { least, most }
@@ -61,6 +63,18 @@ pub static SPEC: Section = Section {
              `fine-tuning-api`: a provider trains on the attacker's data, and defences of all stages can act.",
         ),
         one("seed", ANY, "all other seeds derive from it", "0"),
+        one(
+            "until",
+            Scalar::Word(&[Until::Measured.name(), Until::Decided.name()]),
+            "when no more seeds are added",
+            "\"decided\"",
+        )
+        .or(Absent::Means("\"measured\""))
+        .more(
+            "`measured`: all seeds are. `decided`: a comparison that is open after one look gets the seeds of the next, \
+             where `seeds` is a range; how many looks there are, and at which level each is judged, is fixed beforehand \
+             (`titer plan`), so that all looks together err no more often than one.",
+        ),
         Key::new("model", Accepts::Forms(MODEL), "the model under test, and the data it is measured by", ""),
         Key::new("defence", Accepts::Tables(&DEFENCE), DEFENCE.summary, ""),
         Key::new("attack", Accepts::Tables(&ATTACK), ATTACK.summary, ""),
@@ -227,7 +241,7 @@ pub(crate) static DEFENCE: Section = Section {
             .or(Absent::Means("the names of its methods: `booster-lisa-antidote`")),
         Key::new("seeds", SEEDS, "how often it is trained", "2")
             .unit("trainings")
-            .more("Not of `none`, which is the aligned model itself and is never trained."),
+            .more("Not of `none`, which is the aligned model itself and is never trained. A range, with `until = \"decided\"`, is added to where a comparison is open."),
         one("sham", Scalar::Flag, "whether its sham is run beside it", "false")
             .or(Absent::Means("it is, where its method declares one"))
             .more(
@@ -263,7 +277,7 @@ pub(crate) static ATTACK: Section = Section {
     keys: &[
         one("method", Scalar::Named(Names::Methods(Role::Attack)), "the method", "\"full-finetune\"")
             .more("A name of `titer list attacks`. Its parameters are keys of the same table."),
-        Key::new("seeds", SEEDS, "how often each point of the grid is run", "3").unit("runs"),
+        Key::new("seeds", SEEDS, "how often each point of the grid is run", "3").unit("runs").more(GROWING),
     ],
     methods: Some(Role::Attack),
 };
@@ -366,7 +380,7 @@ pub(crate) static TRAINABILITY: Section = Section {
     more: "The harmless task is a world's alias domains, a policy's data to text, or a data set's task.",
     keys: &[
         Key::new("rates", Accepts::Many(RATE), "learning rates, each tried", "[3e-4, 1e-3]").unit("1/step"),
-        Key::new("seeds", SEEDS, "runs at each rate", "3").unit("runs"),
+        Key::new("seeds", SEEDS, "runs at each rate", "3").unit("runs").more(GROWING),
         one("examples", SOME, "distinct training examples", "256")
             .unit("examples")
             .up_to(Limit::HarmlessTrain),

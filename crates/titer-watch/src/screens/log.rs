@@ -7,6 +7,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 use titer_plan::StageHash;
 use titer_store::{Entry, Note};
+use titer_view::looks;
 use titer_view::sanitise;
 use titer_view::state;
 use titer_view::wording;
@@ -65,6 +66,7 @@ fn sentence(entry: &Entry, world: &World) -> String {
         Note::Skipped { stage, because } => format!("SKIPPED {}, since {because} failed", label(stage)),
         Note::Distrusted { stage, problem } => format!("DAMAGED, done anew: {}: {problem}", label(stage)),
         Note::Heard { request } => format!("was asked: {request}"),
+        Note::Looked { look, of, open } => looks::looked(*look, *of, *open),
         Note::Ended { computed, failed, interrupted } => {
             let end = if *interrupted { "was stopped" } else { "ended" };
             format!("the run {end}: {} computed, {failed} failed", wording::count(*computed, "stage"))
@@ -75,7 +77,7 @@ fn sentence(entry: &Entry, world: &World) -> String {
 fn style(note: &Note, look: &Look) -> Style {
     match note {
         Note::Failed { .. } | Note::Skipped { .. } | Note::Distrusted { .. } => look.bad(),
-        Note::Heard { .. } => look.notice(),
+        Note::Heard { .. } | Note::Looked { .. } => look.notice(),
         Note::Began { .. } | Note::Ended { .. } => look.heading(),
         Note::Finished { .. } => look.good(),
         Note::Started { .. } => look.running(),

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_plan::{Probe, ThreatModel};
 use titer_view::caveats::{Caveat, grouped};
+use titer_view::looks;
 use titer_view::matrix::{self, Quantity};
 use titer_view::wording;
 
@@ -190,9 +191,15 @@ fn settings(verdicts: &Verdicts) -> String {
     )
 }
 
-/// What to know before quoting a number.
+/// How seeds were added, and what to know before quoting a number.
 fn caveats(verdicts: &Verdicts, look: Look) -> Vec<Paragraph<'static>> {
     let mut said = Vec::new();
+    for (name, what) in looks::sentences(verdicts) {
+        said.push(Paragraph::plain(format!("{name}: {what}")));
+    }
+    if !said.is_empty() {
+        said.insert(0, Paragraph::plain(""));
+    }
     if !verdicts.caveats.is_empty() {
         said.push(Paragraph::plain(""));
         said.push(Paragraph::styled("caveats", look.heading()));
