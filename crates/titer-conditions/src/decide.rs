@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use titer_plan::{AttackPoint, Condition, Decision, Probe};
 
 use crate::caveats;
+use crate::controls;
 use crate::course::{Course, Which, unbounded, utility_bounded};
 use crate::error::Error;
 use crate::evidence::{DefenceFacts, Evidence};
@@ -187,6 +188,7 @@ pub(crate) fn verdicts_of(
         threat_model: evidence.threat_model,
         phi: evidence.settings.phi,
         confidence: evidence.settings.confidence,
+        failed_controls: controls::failed(&evidence.defences, &defences),
         defences,
         caveats,
         looks,

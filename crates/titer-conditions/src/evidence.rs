@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars::prelude::{BooleanChunked, DataFrame, Float64Chunked, StringChunked, UInt64Chunked};
 use titer_metrics::{Befores, PROBES, check, deciding};
 use titer_plan::spec::ConditionSettings;
-use titer_plan::{Arm, AttackPoint, Before, Component, Cost, DefenceRole, DefenceStage, Probe, ThreatModel};
+use titer_plan::{
+    Arm, AttackPoint, Before, Component, Control, Cost, DefenceRole, DefenceStage, Probe, ThreatModel,
+};
 
 use crate::error::Error;
 
@@ -45,6 +47,8 @@ pub struct DefenceFacts {
     pub role: DefenceRole,
     /// The label of its sham among the defences, where it has one.
     pub sham: Option<String>,
+    /// What it must show, where it is a control of which that is known beforehand.
+    pub control: Option<Control>,
 }
 
 impl DefenceFacts {

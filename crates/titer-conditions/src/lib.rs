@@ -7,6 +7,7 @@
 mod bootstrap;
 mod breaks;
 mod caveats;
+mod controls;
 mod course;
 mod curve;
 mod decide;

@@ -23,6 +23,9 @@ pub struct Verdicts {
     pub phi: f64,
     /// 1 − α: the confidence of every interval.
     pub confidence: f64,
+    /// Controls that do not show what is known of them, a sentence each: nothing else here can be believed then.
+    #[serde(default)]
+    pub failed_controls: Vec<String>,
     /// One entry per defence, in the order of the spec.
     pub defences: Vec<DefenceVerdict>,
     /// What a reader must know before quoting a number: few seeds, censoring, missing cells.

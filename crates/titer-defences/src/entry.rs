@@ -7,6 +7,7 @@ use crate::alignment::immunizer::Immunizer;
 use crate::error::{Error, Result};
 use crate::fine_tuning::guard::Guard;
 use crate::post_fine_tuning::repair::Repair;
+use crate::pretraining::curator::Curator;
 
 /// One defence: what the registry says of it, and how it is made from a spec.
 #[derive(Clone, Copy)]
@@ -19,6 +20,7 @@ pub struct MethodEntry {
 enum Build {
     /// Nothing is trained.
     Baseline,
+    Curator(fn(&MethodSpec) -> Result<Box<dyn Curator>>),
     Immunizer(fn(&MethodSpec) -> Result<Box<dyn Immunizer>>),
     Guard(fn(&MethodSpec) -> Result<Box<dyn Guard>>),
     Repair(fn(&MethodSpec) -> Result<Box<dyn Repair>>),
@@ -28,6 +30,8 @@ enum Build {
 pub enum Defence {
     /// The aligned model itself.
     Baseline,
+    /// Followed while the base model is made.
+    Curator(Box<dyn Curator>),
     /// Trained before release.
     Immunizer(Box<dyn Immunizer>),
     /// Followed while a user's data is trained on.
@@ -39,6 +43,11 @@ pub enum Defence {
 impl MethodEntry {
     pub(crate) const fn baseline(method: fn() -> Method) -> Self {
         Self { method, build: Build::Baseline }
+    }
+
+    /// A pretraining-stage defence whose settings are `T`.
+    pub const fn curator<T: Curator + DeserializeOwned + 'static>(method: fn() -> Method) -> Self {
+        Self { method, build: Build::Curator(|spec| Ok(Box::new(decode::<T>(spec)?))) }
     }
 
     /// An alignment-stage defence whose settings are `T`.
@@ -74,6 +83,7 @@ impl MethodEntry {
         }
         Ok(match self.build {
             Build::Baseline => Defence::Baseline,
+            Build::Curator(build) => Defence::Curator(build(spec)?),
             Build::Immunizer(build) => Defence::Immunizer(build(spec)?),
             Build::Guard(build) => Defence::Guard(build(spec)?),
             Build::Repair(build) => Defence::Repair(build(spec)?),

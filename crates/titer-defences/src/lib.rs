@@ -1,7 +1,7 @@
 //! Methods that make a model resist harmful fine-tuning.
 //!
-//! One folder per stage of the survey (arXiv 2409.18169), one trait for each: an [`Immunizer`] trains the
-//! model before anyone gets it, a [`Guard`] changes how a user's data is trained on, a [`Repair`] edits the
+//! One folder per stage (arXiv 2409.18169, and pre-training before them), one trait for each: a [`Curator`]
+//! chooses what a base model is trained on, an [`Immunizer`] trains the model before anyone gets it, a [`Guard`] changes how a user's data is trained on, a [`Repair`] edits the
 //! tuned weights. One file per method, named as in its paper: what it is, its settings with units and
 //! defaults, and the gradient that it follows or the edit that it makes. A new method is a new file and a
 //! line in its folder's list.
@@ -12,6 +12,7 @@ mod entry;
 mod error;
 mod fine_tuning;
 mod post_fine_tuning;
+mod pretraining;
 pub mod registry;
 
 pub use alignment::{
@@ -28,3 +29,4 @@ pub use post_fine_tuning::{
     Antidote, Form, Interpolation, NoiseUnit, Normalization, Panacea, Place, RandomPerturbation, Repair,
     RepairContext, RepairReport, Resta, SafeLora, SparedBy,
 };
+pub use pretraining::{Curator, DataFiltering};

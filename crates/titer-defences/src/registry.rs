@@ -2,12 +2,15 @@
 
 use titer_plan::{Method, MethodSpec};
 
-use crate::{Error, Guard, Immunizer, Repair, Result, alignment, fine_tuning, post_fine_tuning};
+use crate::{
+    Curator, Error, Guard, Immunizer, Repair, Result, alignment, fine_tuning, post_fine_tuning, pretraining,
+};
 
 pub use crate::entry::{Defence, MethodEntry};
 
 fn entries() -> impl Iterator<Item = &'static MethodEntry> {
-    alignment::METHODS.iter().chain(fine_tuning::METHODS).chain(post_fine_tuning::METHODS)
+    let before_release = pretraining::METHODS.iter().chain(alignment::METHODS);
+    before_release.chain(fine_tuning::METHODS).chain(post_fine_tuning::METHODS)
 }
 
 /// What the registry says of every defence, stage by stage.
@@ -23,6 +26,17 @@ pub fn defence(spec: &MethodSpec) -> Result<Defence> {
     match entries().find(|entry| entry.method().name == spec.name) {
         Some(entry) => entry.build(spec),
         None => Err(Error::Unknown { name: spec.name.clone() }),
+    }
+}
+
+/// The pretraining-stage defence that a resolved spec names.
+///
+/// # Errors
+/// As [`defence`], and when it acts at another stage.
+pub fn curator(spec: &MethodSpec) -> Result<Box<dyn Curator>> {
+    match defence(spec)? {
+        Defence::Curator(curator) => Ok(curator),
+        _ => Err(Error::Stage { name: spec.name.clone(), expected: "pretraining" }),
     }
 }
 
@@ -98,6 +112,7 @@ mod tests {
     fn every_method_is_what_its_stage_says() {
         for method in methods() {
             let stage = match defence(&with_defaults(&method)).unwrap() {
+                Defence::Curator(_) => DefenceStage::Pretraining,
                 Defence::Baseline | Defence::Immunizer(_) => DefenceStage::Alignment,
                 Defence::Guard(_) => DefenceStage::FineTuning,
                 Defence::Repair(_) => DefenceStage::PostFineTuning,

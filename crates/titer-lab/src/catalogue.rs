@@ -69,6 +69,11 @@ pub fn presets() -> &'static [Preset] {
             text: include_str!("../../../data/presets/apothecary-moe.toml"),
         },
         Preset {
+            name: "apothecary-naive",
+            summary: "controls: a model that never knew what is forbidden must resist, the identity must not, in minutes",
+            text: include_str!("../../../data/presets/apothecary-naive.toml"),
+        },
+        Preset {
             name: "smollm2-policy",
             summary: "a real chat model, SmolLM2-135M, taught to refuse everyday subjects, immunized and attacked: within an hour",
             text: include_str!("../../../data/presets/smollm2-policy.toml"),

@@ -1,7 +1,7 @@
 //! What a defence costs whom it protects: once for a model, or once more for each user.
 
 use serde::Serialize;
-use titer_plan::stage::AttackStage;
+use titer_plan::stage::{AttackStage, PretrainStage};
 use titer_plan::{Arm, Cell, DefenceStage, PlannedStage, StageHash, StageSpec};
 
 use crate::estimate;
@@ -26,10 +26,10 @@ pub struct DefenceCost {
 /// orders.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageSpent {
-    /// When it acts. Alignment is paid once for a model, the others once for each user.
+    /// When it acts. Pre-training and alignment are paid once for a model, the others once for each user.
     pub stage: DefenceStage,
-    /// Floating-point operations: all of an alignment or a repair; of a guard what training by it takes more
-    /// than plain training for the same order.
+    /// Floating-point operations: all of an alignment or a repair; of pre-training, and of a guard, what training by it
+    /// takes more than plain training for the same.
     pub flops: Option<f64>,
     /// Wall-clock time, likewise; probing included, so that a guard's may come out below 0.
     pub seconds: Option<f64>,
@@ -76,15 +76,21 @@ impl Results {
         let mut found: Vec<Sample> = Vec::new();
         let mut met: Vec<StageHash> = Vec::new();
         let cells = self.plan.cells.iter().filter(|cell| cell.defence == label && cell.arm == Arm::Main);
-        for cell in cells.filter(|cell| stage == DefenceStage::Alignment || is_order(cell)) {
+        let once = matches!(stage, DefenceStage::Pretraining | DefenceStage::Alignment);
+        for cell in cells.filter(|cell| once || is_order(cell)) {
             // Methods of one stage that follow each other are paid together.
             let mut sample = Sample { flops: Some(0.0), seconds: Some(0.0), memory: None };
             let mut first = None;
             for planned in self.line(&cell.stage).into_iter().filter(|planned| acts(planned, stage)) {
                 sample.add(self.cost(&planned.hash), memory(&planned.hash));
-                if stage == DefenceStage::FineTuning {
-                    let plain = self.undefended(cell).and_then(|hash| self.cost(&hash));
-                    sample.subtract(plain);
+                let plain = || self.undefended(cell);
+                match stage {
+                    DefenceStage::Pretraining => {
+                        let base = plain().and_then(|hash| self.line(&hash).into_iter().find_map(pretrained));
+                        sample.subtract(base.and_then(|hash| self.cost(hash)));
+                    }
+                    DefenceStage::FineTuning => sample.subtract(plain().and_then(|hash| self.cost(&hash))),
+                    DefenceStage::Alignment | DefenceStage::PostFineTuning => {}
                 }
                 first.get_or_insert_with(|| planned.hash.clone());
             }
@@ -138,9 +144,15 @@ fn is_order(cell: &Cell) -> bool {
     cell.before.attack().is_some()
 }
 
+/// The stage, if it makes a base model.
+fn pretrained(planned: &PlannedStage) -> Option<&StageHash> {
+    matches!(planned.spec, StageSpec::Pretrain(_)).then_some(&planned.hash)
+}
+
 /// Whether a planned stage is where methods of a defence's stage act.
 fn acts(planned: &PlannedStage, stage: DefenceStage) -> bool {
     match &planned.spec {
+        StageSpec::Pretrain(PretrainStage { curation: Some(_), .. }) => stage == DefenceStage::Pretraining,
         StageSpec::Immunize(_) => stage == DefenceStage::Alignment,
         StageSpec::Attack(AttackStage { guard: Some(_), .. }) => stage == DefenceStage::FineTuning,
         StageSpec::Repair(_) => stage == DefenceStage::PostFineTuning,
@@ -179,7 +191,7 @@ mod tests {
     use titer_plan::{MethodSpec, Override, Plan};
 
     use super::*;
-    use crate::catalogue::{plan, source};
+    use crate::catalogue::{Source, plan, source};
 
     fn results(plan: Plan, cost: impl Fn(&PlannedStage) -> f64) -> Results {
         let of = |stage: &PlannedStage| StageCost {
@@ -278,6 +290,23 @@ mod tests {
         let expected = [(DefenceStage::FineTuning, Some(2.0)), (DefenceStage::PostFineTuning, Some(3.0))];
         assert_eq!(spent, expected);
         assert_eq!((both.seconds, both.flops), (Some(5.0), Some(5e9)));
+    }
+
+    #[test]
+    fn another_base_model_costs_what_it_takes_more_than_the_plain_one() {
+        let naive = Override { key: "defence.1.method".into(), value: "data-filtering".into() };
+        let text = source("apothecary-smoke").unwrap();
+        let lines = text.text.replacen("steps = 150\nrate = 5e-4\n", "", 1);
+        assert!(lines.len() < text.text.len(), "the preset's settings are others now");
+        let plan = plan(&Source { text: lines, ..text }, &[naive]).unwrap();
+        let results = results(plan, |stage| match stage.label.as_str() {
+            "pretrain data-filtering#0" => 9.0,
+            "pretrain apothecary" => 7.0,
+            _ => 1.0,
+        });
+        let cost = &results.defence_costs()[1];
+        assert_eq!((cost.seconds, cost.flops), (Some(2.0), Some(2e9)), "{cost:?}");
+        assert_eq!(cost.stages[0].stage, DefenceStage::Pretraining);
     }
 
     #[test]

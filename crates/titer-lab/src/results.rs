@@ -142,6 +142,7 @@ impl Results {
             stages: entry.stages(),
             role: entry.role,
             sham: entry.sham.clone(),
+            control: entry.control,
         });
         Evidence {
             experiment: experiment.name.clone(),

@@ -1,16 +1,17 @@
 //! From a checked experiment to its stages.
 
+mod models;
+
 use crate::answers::Planner;
 use crate::before::Before;
 use crate::catalogue::{DataFacts, TaskFacts, UnderTest};
 use crate::hash::derive_seed;
 use crate::plan::{Cell, Plan, PlanVersion};
-use crate::sources::{Content, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource};
+use crate::sources::{Content, PlannedSource};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
-    AlignStage, AttackStage, CheckpointStage, DataSpec, DistilStage, GuardSpec, ImmunizeStage, MeasureStage,
-    PretrainStage, ProbeSpec, RepairStage, Schedule, Side, SourceStage, StageHash, StageSpec, StopRule,
-    TrainSpec, TuneStage,
+    AttackStage, DataSpec, GuardSpec, MeasureStage, ProbeSpec, RepairStage, Schedule, StageHash, StageSpec,
+    StopRule, TrainSpec, TuneStage,
 };
 use crate::vocabulary::{Arm, DefenceStage, Probe, ThreatModel};
 
@@ -29,12 +30,10 @@ pub(crate) fn expand(
         data: data_spec(&experiment.model, &data),
         answers: Vec::new(),
         judge: None,
-        base: None,
         planner: Planner::default(),
         cells: Vec::new(),
     };
-    let (aligned, base) = expansion.aligned();
-    expansion.base = (base != aligned).then_some(base);
+    let aligned = expansion.aligned();
     for defence in &experiment.defence {
         for seed in 0..defence.seeds.most {
             let victim = expansion.victim(&aligned, defence, seed, Arm::Main, &data.forbidden);
@@ -71,8 +70,6 @@ struct Expansion<'a> {
     answers: Vec<StageHash>,
     /// The stage that holds the data's classifier: the last input of every stage that is judged.
     judge: Option<StageHash>,
-    /// The model before alignment, where there is one.
-    base: Option<StageHash>,
     planner: Planner,
     cells: Vec<Cell>,
 }
@@ -80,6 +77,8 @@ struct Expansion<'a> {
 /// A model to be measured, and how its rows are named.
 struct Victim<'a> {
     stage: StageHash,
+    /// The model before alignment, where there is one.
+    base: Option<StageHash>,
     defence: &'a DefenceEntry,
     seed: u64,
     arm: Arm,
@@ -138,78 +137,6 @@ impl<'a> Expansion<'a> {
         source.map_or_else(|| Content::NotHere(reference.to_owned()), PlannedSource::content)
     }
 
-    /// The aligned model, and the one before.
-    fn aligned(&mut self) -> (StageHash, StageHash) {
-        let experiment = self.experiment;
-        let base = match &experiment.model {
-            Model::World(model) => {
-                let pretrain = StageSpec::Pretrain(PretrainStage {
-                    data: self.data.clone(),
-                    decoder: model.decoder,
-                    train: model.pretrain,
-                    seed: self.seed("pretrain"),
-                });
-                self.plan(format!("pretrain {}", model.world), pretrain, &[])
-            }
-            Model::Checkpoint(model) => {
-                let content = self.content(MODEL_SOURCE, &model.checkpoint);
-                let checkpoint = StageSpec::Checkpoint(CheckpointStage { content });
-                let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
-                if self.facts.model == UnderTest::Aligned {
-                    for side in Side::ALL {
-                        let distil = StageSpec::Distil(DistilStage { data: self.data.clone(), side });
-                        let answers = self.plan(format!("distil {}", side.name()), distil, &[&base]);
-                        self.answers.push(answers);
-                    }
-                }
-                for (source, reference) in &self.facts.sources {
-                    let label = format!("source {source} {reference}");
-                    let content = self.content(source, reference);
-                    let stage = StageSpec::Source(SourceStage { source: source.clone(), content });
-                    let stage = self.plan(label, stage, &[]);
-                    match source.as_str() {
-                        JUDGE_SOURCE => self.judge = Some(stage),
-                        _ => self.answers.push(stage),
-                    }
-                }
-                base
-            }
-        };
-        let Some(settings) = experiment.model.align() else { return (base.clone(), base) };
-        let align = StageSpec::Align(AlignStage {
-            data: self.data.clone(),
-            train: settings.train,
-            refusals: settings.refusals,
-            permitted: settings.permitted,
-            seed: self.seed("align"),
-        });
-        (self.plan_answered(format!("align {}", self.facts.name), align, &[&base]), base)
-    }
-
-    /// The defence's model in this arm: for the baseline, the aligned model in both arms.
-    fn victim(
-        &mut self,
-        aligned: &StageHash,
-        defence: &'a DefenceEntry,
-        seed: u64,
-        arm: Arm,
-        domains: &[String],
-    ) -> Victim<'a> {
-        let mut victim = Victim { stage: aligned.clone(), defence, seed, arm, domains: domains.to_vec() };
-        for method in defence.methods(DefenceStage::Alignment) {
-            let seed = self.seed(&format!("immunize/{}/{seed}", method.name));
-            let (label, start) = (format!("immunize {}", victim.label()), victim.stage.clone());
-            let immunize = StageSpec::Immunize(ImmunizeStage {
-                data: self.data.clone(),
-                defence: method,
-                domains: domains.to_vec(),
-                seed,
-            });
-            victim.stage = self.plan_answered(label, immunize, &[&start]);
-        }
-        victim
-    }
-
     /// What the provider trains by.
     fn guard(&self, victim: &Victim<'_>) -> Option<GuardSpec> {
         let defence = victim.defence.methods(DefenceStage::FineTuning).into_iter().next()?;
@@ -220,7 +147,8 @@ impl<'a> Expansion<'a> {
     /// Whether some defence repairs what this one leaves after fine-tuning, so that it must be kept.
     fn kept(&self, victim: &Victim<'_>) -> bool {
         let before = |entry: &DefenceEntry| {
-            [DefenceStage::Alignment, DefenceStage::FineTuning].map(|stage| entry.methods(stage))
+            [DefenceStage::Pretraining, DefenceStage::Alignment, DefenceStage::FineTuning]
+                .map(|stage| entry.methods(stage))
         };
         self.experiment.defence.iter().any(|entry| {
             !entry.methods(DefenceStage::PostFineTuning).is_empty() && before(entry) == before(victim.defence)
@@ -239,7 +167,7 @@ impl<'a> Expansion<'a> {
         let mut stage = tuned;
         for defence in victim.defence.methods(DefenceStage::PostFineTuning) {
             let seed = self.seed(&format!("repair/{}/{}", defence.name, victim.seed));
-            let base = self.base.clone();
+            let base = victim.base.clone();
             let repair = StageSpec::Repair(RepairStage {
                 data: self.data.clone(),
                 defence,
@@ -290,7 +218,8 @@ impl<'a> Expansion<'a> {
             }
         }
         let measure = StageSpec::Measure(MeasureStage { data: self.data.clone(), probes });
-        let label = match victim.defence.methods(DefenceStage::Alignment).is_empty() {
+        let before_release = [DefenceStage::Pretraining, DefenceStage::Alignment];
+        let label = match before_release.iter().all(|stage| victim.defence.methods(*stage).is_empty()) {
             true => format!("measure {}", self.facts.name),
             false => format!("measure {}", victim.label()),
         };

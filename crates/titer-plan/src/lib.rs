@@ -32,7 +32,7 @@ mod table;
 mod values;
 mod vocabulary;
 
-pub use arms::Sham;
+pub use arms::{Control, Sham};
 pub use before::{AttackPoint, Before, TuningPoint};
 pub use catalogue::{Catalogue, DataFacts, TaskFacts, UnderTest};
 pub use document::Override;

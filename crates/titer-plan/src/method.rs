@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::arms::Sham;
+use crate::arms::{Control, Sham};
 use crate::vocabulary::{DefenceStage, ThreatModel};
 
 /// One attack or defence, as its registry describes it.
@@ -39,6 +39,9 @@ pub enum MethodKind {
         stage: DefenceStage,
         /// What it is without its idea.
         sham: Sham,
+        /// What it must show, if that is known beforehand.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        control: Option<Control>,
     },
 }
 
@@ -213,7 +216,12 @@ impl MethodSpec {
 impl MethodKind {
     /// A defence of that stage, and what it is without its idea.
     pub fn defence(stage: DefenceStage, sham: Sham) -> Self {
-        Self::Defence { stage, sham }
+        Self::Defence { stage, sham, control: None }
+    }
+
+    /// A control of that stage, which has no sham, `because` of that (the end of a sentence).
+    pub fn control(stage: DefenceStage, control: Control, because: &'static str) -> Self {
+        Self::Defence { stage, sham: Sham::Absent { because }, control: Some(control) }
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use crate::arms::with_shams;
 use crate::before::AttackPoint;
+use crate::catalogue::UnderTest;
 use crate::declared::{ATTACK, DEFENCE, Key, LATER_DEFENCE, Role};
 use crate::limits::Limits;
 use crate::method::{AttackFacts, Domain, Meaning, Method, MethodKind};
@@ -76,6 +77,7 @@ fn defence(
         stage: stage?,
         role: method.role()?,
         sham: None,
+        control: method.control().filter(|_| then.is_empty()),
         seeds: seeds?,
         parameters: parameters?,
         then,
@@ -121,9 +123,14 @@ fn then(
             let problem = format!("`{}` acts at the {stage} stage, before the {last} stage", method.name);
             return table.reject("method", problem, "name the methods in the order in which they act");
         }
-        if stage == DefenceStage::FineTuning && last == stage {
-            let problem = format!("`{}` is a second way to train on the user's data", method.name);
-            return table.reject("method", problem, "name one fine-tuning-stage method");
+        let once = match stage {
+            DefenceStage::Pretraining => Some("make the base model"),
+            DefenceStage::FineTuning => Some("train on the user's data"),
+            DefenceStage::Alignment | DefenceStage::PostFineTuning => None,
+        };
+        if let Some(does) = once.filter(|_| last == stage) {
+            let problem = format!("`{}` is a second way to {does}", method.name);
+            return table.reject("method", problem, format!("name one {stage}-stage method"));
         }
         last = stage;
         Some(LaterDefence {
@@ -159,6 +166,17 @@ fn stage(
         let problem =
             format!("`{}` acts at the {stage} stage, but with {threat_model} {reason}", method.name);
         let remedy = format!("choose an alignment-stage defence: {}", names.collect::<Vec<_>>().join(", "));
+        return table.reject("method", problem, remedy);
+    }
+    // Where the data are not known that is a mistake of its own.
+    if let Some(data) = limits.data.filter(|_| stage == DefenceStage::Pretraining)
+        && data.model != UnderTest::Trained
+    {
+        let problem = format!(
+            "`{}` acts while the base model is made, but a checkpoint was made elsewhere",
+            method.name
+        );
+        let remedy = "leave it out, or measure a model that titer makes: [model] with `world`";
         return table.reject("method", problem, remedy);
     }
     Some(stage)

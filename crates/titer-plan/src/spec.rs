@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::arms::Control;
 use crate::method::{Mechanism, MethodSpec};
 use crate::seeds::{Seeds, Until};
 use crate::stage::{DecoderSpec, TrainSpec};
@@ -139,6 +140,9 @@ pub struct DefenceEntry {
     /// The label of its sham among the defences: its recipe without its idea. None of what is itself a baseline,
     /// sham or control, and of a defence whose spec wants none.
     pub sham: Option<String>,
+    /// What it must show, where it is a control of which that is known beforehand, and nothing acts after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
     /// How often it is trained; 1 for `none`, which is the aligned model itself.
     pub seeds: Seeds,
     /// Every parameter of the method.

@@ -136,7 +136,7 @@ impl StageSpec {
     }
 }
 
-/// Trains the base model on the whole world. No input.
+/// Trains the base model on the whole world, or what a pretraining-stage defence leaves of it. No input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainStage {
@@ -148,6 +148,19 @@ pub struct PretrainStage {
     pub train: TrainSpec,
     /// Of initial weights and sampling.
     pub seed: u64,
+    /// The defence that chooses what the model is trained on; none where that is everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curation: Option<CurationSpec>,
+}
+
+/// The defence that chooses what a base model is trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CurationSpec {
+    /// The defence, every parameter stated.
+    pub defence: MethodSpec,
+    /// The forbidden domains that it may see.
+    pub domains: Vec<String>,
 }
 
 /// Takes in a model that was trained elsewhere: checks that it can be used. No input.

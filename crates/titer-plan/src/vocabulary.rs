@@ -10,16 +10,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ThreatModel {
-    /// The attacker holds the weights and trains as it likes: only alignment-stage defences apply.
+    /// The attacker holds the weights and trains as it likes: only what was done before release applies.
     OpenWeights,
-    /// The defender trains on the attacker's data: all three stages of defence apply.
+    /// The defender trains on the attacker's data: all stages of defence apply.
     FineTuningApi,
 }
 
-/// When a defence acts (the stages of the survey arXiv 2409.18169).
+/// When a defence acts: the three stages of the survey arXiv 2409.18169, and what comes before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DefenceStage {
+    /// While the base model is made, before alignment.
+    Pretraining,
     /// Before the model is released.
     Alignment,
     /// While a user's data is trained on.
@@ -43,7 +45,8 @@ impl ThreatModel {
     /// The reason, for people, when the pair makes no sense.
     pub fn admits(self, stage: DefenceStage) -> Result<(), &'static str> {
         match (self, stage) {
-            (Self::FineTuningApi, _) | (Self::OpenWeights, DefenceStage::Alignment) => Ok(()),
+            (Self::FineTuningApi, _)
+            | (Self::OpenWeights, DefenceStage::Pretraining | DefenceStage::Alignment) => Ok(()),
             (Self::OpenWeights, DefenceStage::FineTuning) => {
                 Err("the attacker trains the weights itself and would simply leave the guard out")
             }
@@ -58,6 +61,7 @@ impl DefenceStage {
     /// The name used in specs and columns.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Pretraining => "pretraining",
             Self::Alignment => "alignment",
             Self::FineTuning => "fine-tuning",
             Self::PostFineTuning => "post-fine-tuning",
@@ -73,7 +77,7 @@ pub enum DefenceRole {
     Baseline,
     /// The recipe of another defence without its idea.
     Sham,
-    /// What is known to have no idea: it says what the instrument makes of that.
+    /// What is known beforehand, to have no idea or to resist: it says what the instrument makes of that.
     Control,
     /// What is under test.
     Defence,
@@ -359,9 +363,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_weights_admits_alignment_only() {
+    fn open_weights_admits_what_is_done_before_release() {
         let admitted = |stage| ThreatModel::OpenWeights.admits(stage).is_ok();
-        assert!(admitted(DefenceStage::Alignment));
+        assert!(admitted(DefenceStage::Pretraining) && admitted(DefenceStage::Alignment));
         assert!(!admitted(DefenceStage::FineTuning));
         assert!(!admitted(DefenceStage::PostFineTuning));
         assert!(ThreatModel::FineTuningApi.admits(DefenceStage::PostFineTuning).is_ok());

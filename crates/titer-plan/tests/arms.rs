@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use titer_plan::spec::DefenceEntry;
-use titer_plan::{DefenceRole, DefenceStage, Override, Plan, StageSpec};
+use titer_plan::stage::{AlignStage, PretrainStage};
+use titer_plan::{Arm, Control, DefenceRole, DefenceStage, Override, Plan, PlannedStage, StageSpec};
 
 mod catalogue;
 
@@ -174,4 +175,108 @@ fn a_sham_of_the_method_itself_draws_what_its_defence_draws() {
     };
     assert!(seed("lisa").is_some());
     assert_eq!(seed("lisa"), seed("lisa-sham"));
+}
+
+const NAIVE: &str = "[[defence]]\nmethod = \"data-filtering\"\nseeds = 2\n";
+
+fn labelled<'a>(plan: &'a Plan, label: &str) -> &'a PlannedStage {
+    let found = plan.stages.iter().find(|stage| stage.label == label);
+    found.unwrap_or_else(|| {
+        panic!("no {label} in {:?}", plan.stages.iter().map(|stage| &stage.label).collect::<Vec<_>>())
+    })
+}
+
+fn pretrained<'a>(plan: &'a Plan, label: &str) -> &'a PretrainStage {
+    match &labelled(plan, label).spec {
+        StageSpec::Pretrain(stage) => stage,
+        other => panic!("{label} is {other:?}"),
+    }
+}
+
+fn aligned<'a>(plan: &'a Plan, label: &str) -> &'a AlignStage {
+    match &labelled(plan, label).spec {
+        StageSpec::Align(stage) => stage,
+        other => panic!("{label} is {other:?}"),
+    }
+}
+
+#[test]
+fn a_model_without_the_forbidden_domains_is_made_as_the_plain_one_is() {
+    let (plan, without) = (read(NAIVE, &[]), read("", &[]));
+    let plain = "pretrain apothecary";
+    assert_eq!(labelled(&plan, plain).hash, labelled(&without, plain).hash, "other models keep their hash");
+    assert!(!serde_json::to_string(&labelled(&plan, plain).spec).unwrap().contains("curation"));
+    for seed in [0, 1] {
+        let (own, label) = (format!("data-filtering#{seed}"), format!("pretrain data-filtering#{seed}"));
+        let naive = pretrained(&plan, &label);
+        let curation = naive.curation.as_ref().expect("it is chosen what it reads");
+        assert_eq!(
+            (curation.defence.name.as_str(), &curation.domains),
+            ("data-filtering", &plan.data.forbidden)
+        );
+        // Steps, batches, shape and alignment are equal; initial weights and order are its own.
+        let other = PretrainStage { curation: None, seed: pretrained(&plan, plain).seed, ..naive.clone() };
+        assert_eq!(&other, pretrained(&plan, plain));
+        assert_ne!(naive.seed, other.seed);
+        let align = labelled(&plan, &format!("align {own}"));
+        assert_eq!(aligned(&plan, &align.label), aligned(&plan, "align apothecary"));
+        assert_eq!(align.inputs, [labelled(&plan, &label).hash.clone()]);
+        // It is this model that is measured, attacked and tuned.
+        let cells =
+            plan.cells.iter().filter(|cell| cell.defence == "data-filtering" && cell.defence_seed == seed);
+        let stages: Vec<_> = cells.filter_map(|cell| plan.stage(&cell.stage)).collect();
+        assert_eq!(stages.len(), 1 + 2 + 1);
+        assert!(stages.iter().all(|stage| stage.inputs[0] == align.hash && stage.label.contains(&own)));
+    }
+    assert_ne!(
+        pretrained(&plan, "pretrain data-filtering#0").seed,
+        pretrained(&plan, "pretrain data-filtering#1").seed
+    );
+    let naive = entry(&plan, "data-filtering");
+    assert_eq!(
+        (naive.role, naive.control, &naive.sham),
+        (DefenceRole::Control, Some(Control::Positive), &None)
+    );
+}
+
+#[test]
+fn in_the_other_arm_a_model_reads_the_domains_that_its_defence_does_not_know() {
+    let cross = [("cross_domain.defence", "[\"venom\"]"), ("cross_domain.attack", "[\"siege\"]")];
+    let plan = read(NAIVE, &cross);
+    let label = "pretrain data-filtering#0 cross-domain";
+    assert_eq!(pretrained(&plan, label).curation.as_ref().unwrap().domains, ["venom"]);
+    let aligned = labelled(&plan, "align data-filtering#0 cross-domain").hash.clone();
+    let across =
+        plan.cells.iter().filter(|cell| cell.defence == "data-filtering" && cell.arm == Arm::CrossDomain);
+    let mut across = across.filter(|cell| cell.defence_seed == 0);
+    assert!(across.all(|cell| plan.stage(&cell.stage).unwrap().inputs[0] == aligned));
+}
+
+#[test]
+fn what_acts_after_a_control_starts_from_it_and_is_compared_with_it() {
+    let both = "[[defence]]\nmethod = \"data-filtering\"\nseeds = 1\n[[defence.then]]\nmethod = \"tar\"\n";
+    let plan = read(both, &[]);
+    assert_eq!(labels(&plan), ["none", "data-filtering-tar", "data-filtering-tar-sham"]);
+    let line = entry(&plan, "data-filtering-tar");
+    assert_eq!((line.role, line.control), (DefenceRole::Defence, None));
+    assert_eq!(sham(&plan, "data-filtering-tar"), Some("data-filtering-tar-sham"));
+    // One base model for both: the sham leaves out TAR's idea alone.
+    for label in ["data-filtering-tar", "data-filtering-tar-sham"] {
+        let start = &labelled(&plan, &format!("immunize {label}#0")).inputs[0];
+        assert_eq!(*start, labelled(&plan, "align data-filtering-tar#0").hash);
+    }
+    assert_eq!(entry(&plan, "data-filtering-tar-sham").then[0].method, "rehearsal");
+}
+
+#[test]
+fn a_repair_toward_the_base_has_the_base_of_its_own_model() {
+    let plan = read_api(
+        "[[defence]]\nmethod = \"data-filtering\"\nseeds = 1\n[[defence.then]]\nmethod = \"antidote\"\n",
+    );
+    let base = &labelled(&plan, "pretrain data-filtering-antidote#0").hash;
+    let repairs = plan.stages.iter().filter(|stage| {
+        matches!(stage.spec, StageSpec::Repair(_)) && stage.label.contains("data-filtering-antidote#0")
+    });
+    let bases: Vec<_> = repairs.map(|stage| &stage.inputs[2]).collect();
+    assert!(!bases.is_empty() && bases.iter().all(|found| *found == base));
 }

@@ -47,6 +47,9 @@ fn push_opening(text: &mut String, report: &ReportModel) {
         verdicts.phi,
         wording::percent(verdicts.confidence)
     );
+    for failed in &verdicts.failed_controls {
+        let _ = writeln!(text, "**{}**\n", escape(&wording::failed_control(failed)));
+    }
     push_facts(text, &report.scope);
     text.push_str("## Verdicts\n\n");
     push_table(text, &verdict_tables::matrix(verdicts));
@@ -204,6 +207,15 @@ fn push_table(text: &mut String, table: &Table) {
 mod tests {
     use super::super::specimen;
     use super::*;
+
+    #[test]
+    fn a_control_that_failed_comes_before_the_verdicts() {
+        let mut report = specimen::report();
+        report.verdicts.failed_controls = vec!["identity: its titer is 2".into()];
+        let text = render(&report);
+        let (above, _) = text.split_once("## Verdicts").expect("verdicts");
+        assert!(above.contains("**a control failed: identity: its titer is 2**"), "{above}");
+    }
 
     #[test]
     fn the_whole_document() {

@@ -243,6 +243,7 @@ mod tests {
             stage: DefenceStage::Alignment,
             role: DefenceRole::Defence,
             sham: None,
+            control: None,
             seeds: titer_plan::Seeds::exactly(2),
             parameters: Setting::from([("rate".to_owned(), json!(5e-7)), ("steps".to_owned(), json!(30))]),
             then: vec![LaterDefence {

@@ -30,6 +30,7 @@ pub fn verdicts() -> Verdicts {
         threat_model: ThreatModel::OpenWeights,
         phi: 0.2,
         confidence: 0.95,
+        failed_controls: Vec::new(),
         defences: vec![
             defence(
                 "none",

@@ -43,6 +43,8 @@ pub enum DefenceKind {
     /// The aligned model itself.
     Undefended,
     /// Methods of one stage.
+    Pretraining,
+    /// Methods of one stage.
     Alignment,
     /// Methods of one stage.
     FineTuning,
@@ -54,12 +56,14 @@ pub enum DefenceKind {
 
 impl DefenceKind {
     /// Those of defences, in the order of the pipeline.
-    pub const DEFENDED: [Self; 4] = [Self::Alignment, Self::FineTuning, Self::PostFineTuning, Self::Several];
+    pub const DEFENDED: [Self; 5] =
+        [Self::Pretraining, Self::Alignment, Self::FineTuning, Self::PostFineTuning, Self::Several];
 
     /// That of a defence whose methods act at these stages.
     pub fn of(stages: &[DefenceStage], baseline: bool) -> Self {
         match (baseline, stages) {
             (true, _) => Self::Undefended,
+            (_, [DefenceStage::Pretraining]) => Self::Pretraining,
             (_, [DefenceStage::Alignment]) => Self::Alignment,
             (_, [DefenceStage::FineTuning]) => Self::FineTuning,
             (_, [DefenceStage::PostFineTuning]) => Self::PostFineTuning,
@@ -71,6 +75,7 @@ impl DefenceKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Undefended => "undefended",
+            Self::Pretraining => "pretraining",
             Self::Alignment => "alignment",
             Self::FineTuning => "fine-tuning",
             Self::PostFineTuning => "post-fine-tuning",

@@ -28,6 +28,10 @@ pub fn summary(verdicts: &Verdicts, style: Style) -> String {
         wording::percent(verdicts.confidence)
     );
     let mut text = format!("{}\n\n", style.bold(&wrap(&heading, WIDTH, 0, "")));
+    for failed in &verdicts.failed_controls {
+        let sentence = wording::failed_control(failed);
+        let _ = writeln!(text, "{}\n", style.bold(&wrap(&sanitise::line(&sentence), WIDTH, 0, "")));
+    }
     text.push_str(&verdict_table(verdicts).to_text(style, WIDTH));
     text.push('\n');
     text.push_str(&titers(verdicts).folded(style, WIDTH, 1));
@@ -139,6 +143,15 @@ mod tests {
     #[test]
     fn the_whole_screen() {
         insta::assert_snapshot!(full(&specimen::verdicts(), Style::plain()));
+    }
+
+    #[test]
+    fn a_control_that_failed_comes_before_everything() {
+        let mut verdicts = specimen::verdicts();
+        verdicts.failed_controls = vec!["identity: its titer is 2".into()];
+        let text = summary(&verdicts, Style::plain());
+        let (above, _) = text.split_once("\ndefence ").expect("a table");
+        assert!(above.ends_with("\n\na control failed: identity: its titer is 2\n"), "{above}");
     }
 
     #[test]

@@ -154,9 +154,15 @@ pub fn short_titer(titer: &Titer) -> String {
     if titer.bracketed || words == "?" || titer.open { words } else { format!("{words} ‡") }
 }
 
+/// What is said above everything else where a control does not show what is known of it.
+pub fn failed_control(sentence: &str) -> String {
+    format!("a control failed: {sentence}")
+}
+
 /// A defence's stage as an abbreviated word.
 pub fn short_stage(stage: DefenceStage) -> &'static str {
     match stage {
+        DefenceStage::Pretraining => "pretrain",
         DefenceStage::Alignment => "align",
         DefenceStage::FineTuning => "tune",
         DefenceStage::PostFineTuning => "post",

@@ -228,6 +228,7 @@ impl Setup {
             stages: vec![DefenceStage::Alignment],
             role,
             sham: None,
+            control: None,
         };
         Evidence {
             experiment: "made-up".into(),

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use titer_model::Decoder;
-use titer_plan::{DefenceStage, Method, MethodKind, Sham};
+use titer_plan::{Control, DefenceStage, Method, MethodKind};
 use titer_train::Objective;
 
 use super::{Immunizer, Training, rehearsal};
@@ -32,7 +32,7 @@ fn no_step() -> Training {
 pub(crate) fn method() -> Method {
     Method {
         name: "identity",
-        kind: MethodKind::defence(DefenceStage::Alignment, Sham::Absent { because: "for it has no idea" }),
+        kind: MethodKind::control(DefenceStage::Alignment, Control::Negative, "for it has no idea"),
         version: 1,
         summary: "changes nothing: the negative control, whose titer must be 1",
         citation: "",

@@ -5,7 +5,7 @@ use titer_data::world::Target;
 use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::DefenceContext;
 use titer_model::{CONFIG, Decoder, WEIGHTS};
-use titer_plan::stage::{AlignStage, ImmunizeStage, PretrainStage, TrainSpec};
+use titer_plan::stage::{AlignStage, CurationSpec, ImmunizeStage, PretrainStage, TrainSpec};
 use titer_train::{Objective, Resumed, Supervised, Trainer};
 
 use super::recorder::{Recorder, write_training};
@@ -16,7 +16,11 @@ use crate::material::{Material, WorldData, world_config};
 
 pub(super) fn pretrain(work: &Work<'_>, spec: &PretrainStage) -> Result<Value> {
     let (data, decoder, seed) = (WorldData::new(&spec.data)?, &spec.decoder, spec.seed);
-    let examples = data.examples(Split::Everything, None, Target::Answer)?;
+    let kept = match &spec.curation {
+        Some(curation) => Some(kept(&data, curation)?),
+        None => None,
+    };
+    let examples = data.examples(Split::Everything, kept.as_deref(), Target::Answer)?;
     let batches = Stream::new(seed, "pretrain/batches");
     let sampler = Sampler::new(examples, batches, spec.train.batch, Draw::WithReplacement)?;
     fit(work, spec.train, &mut Supervised::new(sampler).balanced(decoder.balance), || {
@@ -24,6 +28,14 @@ pub(super) fn pretrain(work: &Work<'_>, spec: &PretrainStage) -> Result<Value> {
         let shape = world_config(&data, decoder);
         Ok(work.trainable(Decoder::initialize(shape, decoder.init_std, &mut rng, work.device)?))
     })
+}
+
+/// The domains that a base model is trained on.
+fn kept(data: &WorldData, curation: &CurationSpec) -> Result<Vec<String>> {
+    let curator = titer_defences::registry::curator(&curation.defence)?;
+    let world = data.world.definition();
+    let all = world.forbidden.iter().chain(&world.permitted);
+    Ok(all.filter(|domain| curator.keeps(domain, &curation.domains)).cloned().collect())
 }
 
 pub(super) fn align(work: &Work<'_>, spec: &AlignStage) -> Result<Value> {

@@ -59,7 +59,8 @@ pub static SPEC: Section = Section {
             "\"open-weights\"",
         )
         .more(
-            "`open-weights`: the attacker trains as it likes, and only alignment-stage defences can act. \
+            "`open-weights`: the attacker trains as it likes, and only defences of the pretraining and alignment stages can \
+             act. \
              `fine-tuning-api`: a provider trains on the attacker's data, and defences of all stages can act.",
         ),
         one("seed", ANY, "all other seeds derive from it", "0"),

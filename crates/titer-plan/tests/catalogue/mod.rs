@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use titer_plan::stage::MeasureSpec;
 use titer_plan::{
-    AttackFacts, Catalogue, DataFacts, DefenceStage, Domain, Meaning, Mechanism, Method, MethodKind, Need,
-    Parameter, Probe, Sham, TaskFacts, ThreatModel, UnderTest,
+    AttackFacts, Catalogue, Control, DataFacts, DefenceStage, Domain, Meaning, Mechanism, Method, MethodKind,
+    Need, Parameter, Probe, Sham, TaskFacts, ThreatModel, UnderTest,
 };
 
 const STEPS: Domain = Domain::Integer { min: 1, max: 10_000_000 };
@@ -88,7 +88,8 @@ fn defences() -> Vec<Method> {
     let rehearsal = || Sham::Method { name: "rehearsal", nothing_without: None };
     vec![
         method("none", at(DefenceStage::Alignment, Sham::Absent { because: "" }), []),
-        method("identity", at(DefenceStage::Alignment, Sham::Absent { because: "" }), []),
+        method("identity", MethodKind::control(DefenceStage::Alignment, Control::Negative, ""), []),
+        method("data-filtering", MethodKind::control(DefenceStage::Pretraining, Control::Positive, ""), []),
         method(
             "rehearsal",
             at(DefenceStage::Alignment, Sham::Absent { because: "" }),

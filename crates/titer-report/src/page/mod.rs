@@ -53,6 +53,7 @@ struct Page<'a> {
     threat_model: &'static str,
     phi: String,
     confidence: String,
+    failed_controls: Vec<String>,
     scope: &'a [Fact],
     matrix: TableView,
     titer_note: &'static str,
@@ -99,6 +100,11 @@ impl<'a> Page<'a> {
             threat_model: verdicts.threat_model.name(),
             phi: verdicts.phi.to_string(),
             confidence: wording::percent(verdicts.confidence).to_string(),
+            failed_controls: verdicts
+                .failed_controls
+                .iter()
+                .map(|said| wording::failed_control(said))
+                .collect(),
             scope: &report.scope,
             matrix: TableView::of_defences(&verdict_tables::matrix(verdicts)),
             titer_note: wording::titer_note(verdicts.threat_model),
@@ -146,6 +152,22 @@ mod tests {
     fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
         let (_, rest) = text.split_once(start).unwrap_or_else(|| panic!("{start} in the page"));
         rest.split_once(end).unwrap_or_else(|| panic!("{end} behind {start}")).0
+    }
+
+    #[test]
+    fn a_control_that_failed_comes_before_everything() {
+        let mut report = specimen::report();
+        let header = |report: &ReportModel| {
+            let page = render(report).expect("the template is right");
+            between(&page, "<header>", "</header>").to_owned()
+        };
+        let whole = header(&report);
+        report.verdicts.failed_controls = vec!["identity: its titer is 2".into()];
+        assert_eq!(
+            header(&report)
+                .replace("<p class=\"fails\">a control failed: identity: its titer is 2</p>\n", ""),
+            whole
+        );
     }
 
     #[test]

@@ -83,6 +83,7 @@ fn style(kind: DefenceKind) -> usize {
         DefenceKind::FineTuning => 1,
         DefenceKind::PostFineTuning => 2,
         DefenceKind::Several => 3,
+        DefenceKind::Pretraining => 4,
     }
 }
 

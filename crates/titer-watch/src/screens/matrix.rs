@@ -194,11 +194,15 @@ fn settings(verdicts: &Verdicts) -> String {
 /// How seeds were added, and what to know before quoting a number.
 fn caveats(verdicts: &Verdicts, look: Look) -> Vec<Paragraph<'static>> {
     let mut said = Vec::new();
-    for (name, what) in looks::sentences(verdicts) {
-        said.push(Paragraph::plain(format!("{name}: {what}")));
+    for failed in &verdicts.failed_controls {
+        said.extend([Paragraph::plain(""), Paragraph::styled(wording::failed_control(failed), look.bad())]);
     }
-    if !said.is_empty() {
-        said.insert(0, Paragraph::plain(""));
+    let sentences = looks::sentences(verdicts);
+    if !sentences.is_empty() {
+        said.push(Paragraph::plain(""));
+    }
+    for (name, what) in sentences {
+        said.push(Paragraph::plain(format!("{name}: {what}")));
     }
     if !verdicts.caveats.is_empty() {
         said.push(Paragraph::plain(""));

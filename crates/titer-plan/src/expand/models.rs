@@ -1,0 +1,129 @@
+//! The models that are measured: base, aligned, and as their defence leaves them before release.
+
+use super::{Expansion, Victim};
+use crate::catalogue::UnderTest;
+use crate::sources::{JUDGE_SOURCE, MODEL_SOURCE};
+use crate::spec::{CheckpointModel, DefenceEntry, Model, WorldModel};
+use crate::stage::{
+    AlignStage, CheckpointStage, CurationSpec, DistilStage, ImmunizeStage, PretrainStage, Side, SourceStage,
+    StageHash, StageSpec,
+};
+use crate::vocabulary::{Arm, DefenceStage};
+
+/// A model and the one before it was aligned, where there is one.
+#[derive(Clone)]
+pub(super) struct Aligned {
+    model: StageHash,
+    base: Option<StageHash>,
+}
+
+impl<'a> Expansion<'a> {
+    /// The undefended model.
+    pub(super) fn aligned(&mut self) -> Aligned {
+        let base = match &self.experiment.model {
+            Model::World(model) => {
+                let seed = self.seed("pretrain");
+                self.pretrained(format!("pretrain {}", model.world), model, seed, None)
+            }
+            Model::Checkpoint(model) => self.checkpoint(model),
+        };
+        self.align(format!("align {}", self.facts.name), base)
+    }
+
+    /// A base model of our own making.
+    fn pretrained(
+        &mut self,
+        label: String,
+        model: &WorldModel,
+        seed: u64,
+        curation: Option<CurationSpec>,
+    ) -> StageHash {
+        let pretrain = StageSpec::Pretrain(PretrainStage {
+            data: self.data.clone(),
+            decoder: model.decoder,
+            train: model.pretrain,
+            seed,
+            curation,
+        });
+        self.plan(label, pretrain, &[])
+    }
+
+    /// A model that was made elsewhere, with what is asked of it and what its data are made of.
+    fn checkpoint(&mut self, model: &CheckpointModel) -> StageHash {
+        let content = self.content(MODEL_SOURCE, &model.checkpoint);
+        let checkpoint = StageSpec::Checkpoint(CheckpointStage { content });
+        let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
+        if self.facts.model == UnderTest::Aligned {
+            for side in Side::ALL {
+                let distil = StageSpec::Distil(DistilStage { data: self.data.clone(), side });
+                let answers = self.plan(format!("distil {}", side.name()), distil, &[&base]);
+                self.answers.push(answers);
+            }
+        }
+        for (source, reference) in &self.facts.sources {
+            let label = format!("source {source} {reference}");
+            let content = self.content(source, reference);
+            let stage = StageSpec::Source(SourceStage { source: source.clone(), content });
+            let stage = self.plan(label, stage, &[]);
+            match source.as_str() {
+                JUDGE_SOURCE => self.judge = Some(stage),
+                _ => self.answers.push(stage),
+            }
+        }
+        base
+    }
+
+    /// That model after alignment; the model itself where it came aligned.
+    fn align(&mut self, label: String, base: StageHash) -> Aligned {
+        let Some(settings) = self.experiment.model.align() else {
+            return Aligned { model: base, base: None };
+        };
+        let align = StageSpec::Align(AlignStage {
+            data: self.data.clone(),
+            train: settings.train,
+            refusals: settings.refusals,
+            permitted: settings.permitted,
+            seed: self.seed("align"),
+        });
+        Aligned { model: self.plan_answered(label, align, &[&base]), base: Some(base) }
+    }
+
+    /// The defence's model in this arm: for the baseline, the aligned model in both arms.
+    pub(super) fn victim(
+        &mut self,
+        aligned: &Aligned,
+        defence: &'a DefenceEntry,
+        seed: u64,
+        arm: Arm,
+        domains: &[String],
+    ) -> Victim<'a> {
+        let Aligned { model, base } = aligned.clone();
+        let mut victim = Victim { stage: model, base, defence, seed, arm, domains: domains.to_vec() };
+        self.curate(&mut victim);
+        for method in defence.methods(DefenceStage::Alignment) {
+            let seed = self.seed(&format!("immunize/{}/{seed}", method.name));
+            let (label, start) = (format!("immunize {}", victim.label()), victim.stage.clone());
+            let immunize = StageSpec::Immunize(ImmunizeStage {
+                data: self.data.clone(),
+                defence: method,
+                domains: domains.to_vec(),
+                seed,
+            });
+            victim.stage = self.plan_answered(label, immunize, &[&start]);
+        }
+        victim
+    }
+
+    /// Where the defence acts while the base model is made: another base model, aligned as the undefended one is.
+    fn curate(&mut self, victim: &mut Victim<'_>) {
+        let Model::World(model) = &self.experiment.model else { return };
+        let Some(method) = victim.defence.methods(DefenceStage::Pretraining).into_iter().next() else {
+            return;
+        };
+        let seed = self.seed(&format!("pretrain/{}/{}", method.name, victim.seed));
+        let curation = CurationSpec { defence: method, domains: victim.domains.clone() };
+        let base = self.pretrained(format!("pretrain {}", victim.label()), model, seed, Some(curation));
+        let Aligned { model, base } = self.align(format!("align {}", victim.label()), base);
+        (victim.stage, victim.base) = (model, base);
+    }
+}
