@@ -4,6 +4,7 @@ mod bench;
 mod captures;
 mod ci;
 mod command;
+mod controls;
 mod docs;
 mod model;
 mod ranks;
@@ -38,6 +39,8 @@ enum Verb {
     Test(test::Arguments),
     /// Run every check, cheapest first
     Ci,
+    /// Run controls, whose outcome is known beforehand: the identity at twenty seeds, and a model that never knew
+    Controls,
     /// Time training steps against PyTorch doing the same work, in turn
     Bench(bench::Arguments),
     /// Compare the order of the defences between worlds, sizes, real models and papers
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Docs(arguments) => docs::docs(&arguments),
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Ci => ci::ci(),
+        Verb::Controls => controls::controls(),
         Verb::Bench(arguments) => bench::bench(&arguments),
         Verb::Validity(arguments) => validity::validity(&arguments),
         Verb::Captures(arguments) => captures::captures(&arguments),
