@@ -1,5 +1,7 @@
 //! Attacks that do not train, from the spec to the verdicts.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use titer_tests::{Place, TINY, read};
 
@@ -8,7 +10,7 @@ fn place() -> Place {
     let place = Place::new();
     let more = "\n[[attack]]\nmethod = \"noise\"\nseeds = 1\nsigma = [0.0, 5.0]\n\n\
                 [[attack]]\nmethod = \"prefill\"\nseeds = 1\n";
-    std::fs::write(place.path("at-once.toml"), read(TINY) + more).expect("a spec can be written");
+    fs::write(place.path("at-once.toml"), read(TINY) + more).expect("a spec can be written");
     place
 }
 
@@ -64,4 +66,43 @@ fn what_is_done_at_once_is_asked_before_and_after() {
     let resistance = shown["defences"][0]["conditions"]["resistance"]["evidence"].to_string();
     assert!(!resistance.contains("measured only up to 1 of"), "{resistance}");
     place.run(&["run", "at-once.toml"]).ends(0).says(&["0 computed"]);
+}
+
+/// The tiny model's shapes by hand: width 32, two layers, SwiGLU of 64, 120 words; answers of seven tokens have logits.
+#[test]
+fn what_an_attack_spends_is_what_a_count_by_hand_says() {
+    let layers = 2.0 * (4.0 * 32.0 * 32.0 + 3.0 * 32.0 * 64.0);
+    let (head, answer) = (120.0 * 32.0, 7.0);
+    // A and B of rank 8 beside every projection.
+    let adapters = 2.0 * 8.0 * (4.0 * (32.0 + 32.0) + 3.0 * (32.0 + 64.0));
+    let place = Place::new();
+    let more = "\n[[attack]]\nmethod = \"lora-finetune\"\nseeds = 1\nrank = 8\nsteps = 8\nexamples = 24\nbatch = 4\n";
+    let tiny = read(TINY).replace("stop_above = 0.5", "");
+    let (start, end) =
+        (tiny.find("[[defence]]").expect("defences"), tiny.find("# A list spans").expect("attacks"));
+    let spec = [&tiny[..start], "[[defence]]\nmethod = \"none\"\n\n", &tiny[end..], more].concat();
+    fs::write(place.path("costs.toml"), spec).expect("a spec can be written");
+    place.run(&["run", "costs.toml"]).ends(0);
+    let rows = place.run(&["export", "tiny", "--what", "probes", "--format", "json"]).ends(0).json();
+    for (method, batch, owned) in [("full-finetune", 16.0, 64), ("lora-finetune", 4.0, 24)] {
+        let own = rows.as_array().expect("rows").iter().filter(|row| row["attack"] == method);
+        let mut seen = 0;
+        for row in own {
+            let number = |column: &str| row[column].as_f64().expect("a number");
+            let (steps, tokens) = (number("budget_steps"), number("budget_tokens"));
+            let examples = steps * batch;
+            assert_eq!(number("budget_examples"), examples, "{row:#}");
+            assert_eq!(row["budget_distinct"], owned, "{row:#}");
+            // A prompt has 11 or 13 tokens, an answer 7, of which the last is read by nobody.
+            assert!((17.0 * examples..=19.0 * examples).contains(&tokens), "{row:#}");
+            let by_hand = match method {
+                "full-finetune" => 6.0 * (layers * tokens + head * answer * examples),
+                _ => 4.0 * (layers * tokens + head * answer * examples) + 6.0 * adapters * tokens,
+            };
+            let flops = number("budget_flops");
+            assert!((flops - by_hand).abs() <= 1e-12 * by_hand, "{by_hand} by hand: {row:#}");
+            seen += usize::from(steps == 8.0);
+        }
+        assert!(seen > 0, "{method} was asked at its end");
+    }
 }

@@ -338,16 +338,6 @@ impl Config {
     pub fn parameter_count(&self) -> usize {
         self.shapes().values().map(|shape| shape.iter().product::<usize>()).sum()
     }
-
-    /// Floating-point operations of one training step over `tokens` tokens of which `supervised` have
-    /// logits: two per weight and token forward, four backward. Matrix products only, and of experts those
-    /// alone that a token is sent to.
-    pub fn training_flops(&self, tokens: usize, supervised: usize) -> f64 {
-        let in_layers =
-            self.active(&self.shapes(), |name, shape| name.starts_with("model.layers.") && shape.len() == 2);
-        6.0 * (in_layers as f64 * tokens as f64
-            + (self.vocab_size * self.hidden_size) as f64 * supervised as f64)
-    }
 }
 
 pub(crate) fn unsupported<T>(key: &str, value: impl std::fmt::Display, remedy: &str) -> Result<T> {

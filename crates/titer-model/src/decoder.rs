@@ -208,20 +208,6 @@ impl Decoder {
         self.tracked.norm.dtype()
     }
 
-    /// Floating-point operations of one training step over `tokens` tokens of which `supervised` have
-    /// logits; see [`Config::training_flops`]. Weights held fixed need no gradient of their own: four per
-    /// weight and token instead of six. Layers that are computed again count once.
-    pub fn training_flops(&self, tokens: usize, supervised: usize) -> f64 {
-        let whole = self.config.training_flops(tokens, supervised);
-        if self.adapter.is_none() {
-            return whole;
-        }
-        let shapes: BTreeMap<String, Vec<usize>> =
-            self.parameters.iter().map(|(name, var)| (name.to_owned(), var.dims().to_vec())).collect();
-        let trained = self.config.active(&shapes, |_, _| true);
-        whole * 4.0 / 6.0 + 6.0 * trained as f64 * tokens as f64
-    }
-
     /// Runs the decoder over a packed batch, tracking gradients.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod error;
 mod experts;
 mod family;
 mod files;
+mod flops;
 mod generate;
 pub mod gguf;
 mod json;

@@ -79,7 +79,7 @@ impl LoraSpec {
     }
 
     /// The names, as PEFT saves them, and shapes of A and B for each adapted weight.
-    fn shapes(&self, config: &Config) -> BTreeMap<String, Vec<usize>> {
+    pub(crate) fn shapes(&self, config: &Config) -> BTreeMap<String, Vec<usize>> {
         let adapted = config.shapes().into_iter().filter(|(name, _)| self.adapts(name));
         adapted
             .flat_map(|(name, shape)| {

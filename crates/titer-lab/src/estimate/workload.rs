@@ -7,7 +7,7 @@ use titer_attacks::Victim;
 use titer_data::Split;
 use titer_data::origins::Dealt;
 use titer_data::world::Target;
-use titer_model::Config;
+use titer_model::{Config, LoraSpec};
 use titer_plan::stage::{
     AlignStage, AttackStage, DataSpec, DecoderSpec, GuardSpec, MeasureStage, PretrainStage, ProbeSpec, Side,
     TuneStage,
@@ -107,8 +107,7 @@ impl Workload {
                 Ok(method) => {
                     let schedule = method.training().schedule();
                     let batch = schedule.batch as f64 + method.extra_examples_per_step();
-                    let rank = method.training().lora_rank as u64;
-                    self.trained(schedule.steps, batch, 0.0, rank)
+                    self.trained(schedule.steps, batch, 0.0, method.training().adapter())
                 }
                 Err(_) => Load::default(),
             },
@@ -121,18 +120,17 @@ impl Workload {
                     // Nothing is kept for a backward pass.
                     return Load { steps, ..self.measured(asked + attack.cost(&self.victim()).flops) };
                 }
-                let rank = attack.adapter().map_or(0, |adapter| adapter.rank as u64);
-                self.provided(steps, attack.batch() as f64, asked, rank, guard.as_ref(), *keep)
+                self.provided(steps, attack.batch() as f64, asked, attack.adapter(), guard.as_ref(), *keep)
             }
             StageSpec::Tune(TuneStage { train, probes, cadence, guard, keep, .. }) => {
                 let asked = self.asked(probes) * cadence.len() as f64;
-                self.provided(train.steps, train.batch as f64, asked, 0, guard.as_ref(), *keep)
+                self.provided(train.steps, train.batch as f64, asked, None, guard.as_ref(), *keep)
             }
             StageSpec::Repair(spec) => {
                 let training =
                     titer_defences::registry::repair(&spec.defence).map(|method| method.training());
                 let (steps, batch) = training.unwrap_or_default();
-                let trained = self.trained(steps, batch, self.asked(&spec.probes), 0);
+                let trained = self.trained(steps, batch, self.asked(&spec.probes), None);
                 // The tuned model, the one before, and the base.
                 Load { memory: trained.memory + 3.0 * self.weights(), ..trained }
             }
@@ -145,7 +143,7 @@ impl Workload {
         steps: u64,
         batch: f64,
         asked: f64,
-        rank: u64,
+        adapter: Option<LoraSpec>,
         guard: Option<&GuardSpec>,
         keep: bool,
     ) -> Load {
@@ -155,39 +153,34 @@ impl Workload {
             Some(guard) => (guard.steps(steps), guard.extra_examples_per_step(), self.weights()),
             None => (steps, 0.0, 0.0),
         };
-        let trained = self.trained(steps, batch + extra, asked, rank);
+        let trained = self.trained(steps, batch + extra, asked, adapter);
         let disk = if keep { trained.disk } else { 0.0 };
         Load { disk, memory: trained.memory + beside, ..trained }
     }
 
     /// A stage whose result is a model.
     fn made(&self, steps: u64, batch: f64) -> Load {
-        self.trained(steps, batch, 0.0, 0)
+        self.trained(steps, batch, 0.0, None)
     }
 
-    /// `rank`: of the adapters that are trained, 0 where all weights are.
-    fn trained(&self, steps: u64, batch: f64, asked: f64, rank: u64) -> Load {
+    /// `adapter`: what is trained, none where all weights are.
+    fn trained(&self, steps: u64, batch: f64, asked: f64, adapter: Option<LoraSpec>) -> Load {
         let tokens = self.prompt + self.answer;
-        let example = self.config.training_flops(tokens, self.answer);
         let parameters = self.config.parameter_count() as f64;
+        let (example, memory) = match &adapter {
+            None => (self.config.training_flops(tokens, self.answer), parameters * TRAINED),
+            Some(adapter) => (
+                self.config.adapter_training_flops(adapter, tokens, self.answer),
+                parameters * NUMBER + self.config.adapter_parameter_count(adapter) as f64 * TRAINED,
+            ),
+        };
         Load {
             steps,
             flops: steps as f64 * batch * example + asked,
-            memory: self.activations(batch)
-                + match rank {
-                    0 => parameters * TRAINED,
-                    rank => parameters * NUMBER + self.adapters(rank) * TRAINED,
-                },
+            memory: self.activations(batch) + memory,
             spared: self.spared(batch),
             disk: self.weights(),
         }
-    }
-
-    /// Weights of adapters of that rank on all projections.
-    fn adapters(&self, rank: u64) -> f64 {
-        let shapes = self.config.shapes();
-        let adapted = shapes.iter().filter(|(name, _)| name.contains("_proj.weight"));
-        adapted.map(|(_, shape)| rank as f64 * shape.iter().sum::<usize>() as f64).sum()
     }
 
     fn measured(&self, flops: f64) -> Load {

@@ -1,0 +1,44 @@
+//! What a training step costs, in floating-point operations counted from shapes.
+//!
+//! A product of a weight W of shape `(out, in)` with a token's input takes 2 · out · in operations (a multiplication and an
+//! addition for each weight), the gradient of the input as many, and that of the weight as many. So a weight that is
+//! trained takes 6 per weight and token, and one that is held fixed beside adapters 4: its own gradient is never computed.
+//! The head reads supervised tokens only. Products of weights alone are counted, as is usual (arXiv 2001.08361, section
+//! 2.1); scores of attention, norms, softmax and the optimiser's update are not.
+
+use crate::{Config, Decoder, LoraSpec};
+
+impl Config {
+    /// Floating-point operations of one training step of all weights over `tokens` tokens of which `supervised` have
+    /// logits: 6 · (weights of the layers · `tokens` + weights of the head · `supervised`). Of experts those alone count
+    /// that a token is sent to.
+    pub fn training_flops(&self, tokens: usize, supervised: usize) -> f64 {
+        let in_layers =
+            self.active(&self.shapes(), |name, shape| name.starts_with("model.layers.") && shape.len() == 2);
+        6.0 * (in_layers as f64 * tokens as f64
+            + (self.vocab_size * self.hidden_size) as f64 * supervised as f64)
+    }
+
+    /// The same of a step of adapters alone: 4 for each weight that is held fixed, 6 for each of A and B. Input gradients
+    /// of the first layer's weights are counted though nothing below them is trained.
+    pub fn adapter_training_flops(&self, adapter: &LoraSpec, tokens: usize, supervised: usize) -> f64 {
+        let trained = self.active(&adapter.shapes(self), |_, _| true);
+        self.training_flops(tokens, supervised) * 4.0 / 6.0 + 6.0 * trained as f64 * tokens as f64
+    }
+
+    /// Weights of the adapters themselves, those of all experts included.
+    pub fn adapter_parameter_count(&self, adapter: &LoraSpec) -> usize {
+        adapter.shapes(self).values().map(|shape| shape.iter().product::<usize>()).sum()
+    }
+}
+
+impl Decoder {
+    /// Floating-point operations of one training step over `tokens` tokens of which `supervised` have logits; see
+    /// [`Config::training_flops`] and [`Config::adapter_training_flops`]. Layers that are computed again count once.
+    pub fn training_flops(&self, tokens: usize, supervised: usize) -> f64 {
+        match self.adapter() {
+            Some(adapter) => self.config().adapter_training_flops(adapter, tokens, supervised),
+            None => self.config().training_flops(tokens, supervised),
+        }
+    }
+}
