@@ -5,6 +5,8 @@
 //! run. Checkpoints are those of the presets, so that a break is known between two of them only. The truth is the
 //! difference of the expected logarithms of the first whole step above φ, each model under its cheapest attack.
 
+mod wider;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use titer_plan::{AttackPoint, DefenceRole};
@@ -29,7 +31,9 @@ type Spread = [f64; 3];
 
 /// One defence of an experiment: where each attack breaks it, in steps.
 struct Model {
-    breaks: [f64; 4],
+    /// The attacks' rates.
+    rates: &'static [f64],
+    breaks: Vec<f64>,
     defence_seeds: u64,
     spread: Spread,
 }
@@ -48,7 +52,7 @@ impl Model {
             }
             let attack = AttackPoint {
                 method: "full-finetune".to_owned(),
-                settings: [("rate".to_owned(), RATES[rate].into())].into_iter().collect(),
+                settings: [("rate".to_owned(), self.rates[rate].into())].into_iter().collect(),
                 dose: None,
             };
             Course { attack, runs }
@@ -65,7 +69,7 @@ impl Model {
                 (0..20_000).map(|_| (steps.ln() + total * normal(&mut rng)).exp().ceil().max(1.0).ln()).sum();
             sum / 20_000.0
         };
-        self.breaks.map(mean).into_iter().fold(f64::INFINITY, f64::min)
+        self.breaks.iter().copied().map(mean).fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -106,11 +110,13 @@ struct Outcome {
 fn simulate(ratio: f64, (defence_seeds, attack_seeds): (u64, u64), spread: Spread) -> Outcome {
     let experiments = 300 * times();
     let base = [11.5, 3.5, 1.5, 0.9];
-    let undefended = Model { breaks: base, defence_seeds: 1, spread: [0.0, spread[1], spread[2]] };
+    let undefended =
+        Model { rates: &RATES, breaks: base.to_vec(), defence_seeds: 1, spread: [0.0, spread[1], spread[2]] };
     // Defences help a little more against the other attacks.
     let help = [1.6, 1.4, 1.2, 1.0];
-    let breaks = std::array::from_fn(|rate| base[rate] * if ratio == 1.0 { 1.0 } else { ratio * help[rate] });
-    let defended = Model { breaks, defence_seeds, spread };
+    let breaks =
+        (0..4).map(|rate| base[rate] * if ratio == 1.0 { 1.0 } else { ratio * help[rate] }).collect();
+    let defended = Model { rates: &RATES, breaks, defence_seeds, spread };
     let truth = defended.truth(spread) - undefended.truth(spread);
     let (mut covered, mut unbounded, mut widths) = (0, 0, Vec::new());
     for experiment in 0..experiments {
