@@ -108,6 +108,8 @@ pub(crate) struct Point {
     pub(crate) scores: Vec<f32>,
     /// 1 for each item that was refused, else 0.
     pub(crate) refusals: Vec<f32>,
+    /// 1 for each item the answer to which is degenerate, else 0.
+    pub(crate) babble: Vec<f32>,
     pub(crate) mean: f64,
     pub(crate) refused: f64,
     pub(crate) degenerate: f64,
@@ -131,7 +133,7 @@ struct Filling {
     cost: Cost,
     scores: Vec<f32>,
     refusals: Vec<f32>,
-    degenerate: usize,
+    babble: Vec<f32>,
 }
 
 impl Table {
@@ -165,7 +167,7 @@ impl Table {
                 cost,
                 scores: vec![f32::NAN; items.len()],
                 refusals: vec![0.0; items.len()],
-                degenerate: 0,
+                babble: vec![0.0; items.len()],
             });
             let item = items[columns.item(row)];
             let score = &mut point.scores[item];
@@ -175,7 +177,7 @@ impl Table {
             }
             *score = columns.score.get(row).unwrap_or_default() as f32;
             point.refusals[item] = f32::from(u8::from(columns.refused.get(row).unwrap_or_default()));
-            point.degenerate += usize::from(columns.degenerate.get(row).unwrap_or_default());
+            point.babble[item] = f32::from(u8::from(columns.degenerate.get(row).unwrap_or_default()));
         }
 
         let mut table = Self {
@@ -212,9 +214,10 @@ impl Table {
             cost: filling.cost,
             mean: mean(&filling.scores),
             refused: mean(&filling.refusals),
-            degenerate: filling.degenerate as f64 / expected as f64,
+            degenerate: mean(&filling.babble),
             scores: filling.scores,
             refusals: filling.refusals,
+            babble: filling.babble,
         };
         self.defence_seeds.entry((defence.into(), arm)).or_default().insert(defence_seed);
         self.seeds.entry((arm, before.clone())).or_default().insert(attack_seed);

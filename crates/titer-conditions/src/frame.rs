@@ -183,7 +183,8 @@ fn rows(defence: &DefenceVerdict) -> Vec<ScoreRow<'_>> {
             of.harmful_by_probe.iter().map(|(probe, change)| (format!("harmful {probe}"), *change));
         let changes = std::iter::once(("harmful".to_owned(), of.harmful))
             .chain(by_probe)
-            .chain([(ACCURACY.to_owned(), of.accuracy), ("permitted ability".to_owned(), of.permitted)]);
+            .chain([("degenerate".to_owned(), of.degenerate), (ACCURACY.to_owned(), of.accuracy)])
+            .chain([("permitted ability".to_owned(), of.permitted)]);
         for (measure, change) in changes {
             let moments = [(BEFORE, change.before), ("after", change.after)];
             rows.extend(moments.into_iter().filter_map(|(moment, score)| {

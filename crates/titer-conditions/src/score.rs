@@ -19,6 +19,12 @@ use crate::interval::{Statistic, simultaneous};
 use crate::study::{IN_DOMAIN, Study};
 use crate::verdict::{AttackScore, Change, Score};
 
+/// What is averaged over the items of a point, one number each.
+type Of = fn(&Point) -> &[f32];
+
+const SCORE: Of = |point| &point.scores;
+const BABBLE: Of = |point| &point.babble;
+
 /// Every attack on one defence in the main arm.
 pub(crate) fn scores(study: &Study<'_>, defence: &str) -> Vec<AttackScore> {
     let tuning = tuning(study);
@@ -26,10 +32,10 @@ pub(crate) fn scores(study: &Study<'_>, defence: &str) -> Vec<AttackScore> {
         let steps = study.planned(Arm::Main, attack).last().copied().unwrap_or(0);
         let before = Before::Attack(attack.clone());
         let measure = Measure { study, defence, before: &before, steps };
-        let harmful = measure.change(&IN_DOMAIN);
+        let harmful = measure.change(&IN_DOMAIN, SCORE);
         harmful.before.or(harmful.after)?;
-        let by_probe = IN_DOMAIN.into_iter().map(|probe| (probe, measure.change(&[probe])));
-        let own = measure.change(&[Probe::HarmlessTask]);
+        let by_probe = IN_DOMAIN.into_iter().map(|probe| (probe, measure.change(&[probe], SCORE)));
+        let own = measure.change(&[Probe::HarmlessTask], SCORE);
         let (accuracy_of, accuracy) = match (own.before.or(own.after), tuning) {
             (None, Some(tuning)) => (Some(tuning.clone()), tuned(study, defence, tuning)),
             (None, None) => (None, own),
@@ -42,8 +48,9 @@ pub(crate) fn scores(study: &Study<'_>, defence: &str) -> Vec<AttackScore> {
             harmful_by_probe: by_probe.filter(|(_, change)| *change != Change::default()).collect(),
             accuracy_of,
             accuracy,
-            permitted: measure.change(&[Probe::Permitted]),
-            routing: measure.change(&[Probe::Routing]),
+            degenerate: measure.change(&IN_DOMAIN, BABBLE),
+            permitted: measure.change(&[Probe::Permitted], SCORE),
+            routing: measure.change(&[Probe::Routing], SCORE),
         })
     };
     study.table.attacks(Arm::Main).into_iter().filter_map(of).collect()
@@ -66,7 +73,8 @@ fn tuned(study: &Study<'_>, defence: &str, tuning: &Before) -> Change {
     let runs = study.table.runs(defence, Arm::Main, tuning, Probe::HarmlessTask);
     let at = |point: fn(&Run) -> Option<&Point>| {
         let points: Option<Vec<&Point>> = runs.iter().map(point).collect();
-        score(study, &[Part { phase: Phase::Tuning, probe: Probe::HarmlessTask, runs, points: points? }])
+        let part = Part { phase: Phase::Tuning, probe: Probe::HarmlessTask, runs, points: points? };
+        score(study, &[part], SCORE)
     };
     Change { before: at(first), after: at(|run| run.points.last()) }
 }
@@ -86,7 +94,7 @@ struct Measure<'a> {
 
 impl Measure<'_> {
     /// The change of the pooled probes, each as far as it was asked at all.
-    fn change(&self, probes: &[Probe]) -> Change {
+    fn change(&self, probes: &[Probe], of: Of) -> Change {
         let table = &self.study.table;
         let runs = |probe| table.runs(self.defence, Arm::Main, self.before, probe);
         let asked: Vec<Probe> = probes.iter().copied().filter(|probe| !runs(*probe).is_empty()).collect();
@@ -96,8 +104,8 @@ impl Measure<'_> {
             Some(Part { phase: Phase::Attack, probe, runs, points: points? })
         });
         let before = asked.iter().map(|&probe| self.before(probe, runs(probe)));
-        let of = |parts: Option<Vec<Part<'_>>>| score(self.study, &parts?);
-        Change { before: of(before.collect()), after: of(after.collect()) }
+        let mean = |parts: Option<Vec<Part<'_>>>| score(self.study, &parts?, of);
+        Change { before: mean(before.collect()), after: mean(after.collect()) }
     }
 
     /// Where a run ends: at its whole budget, or stopped because it was broken. One that ended early without
@@ -145,7 +153,7 @@ struct Part<'a> {
 }
 
 /// The mean over all items of all parts, with its interval; items are drawn part by part.
-fn score(study: &Study<'_>, parts: &[Part<'_>]) -> Option<Score> {
+fn score(study: &Study<'_>, parts: &[Part<'_>], of: Of) -> Option<Score> {
     let seeds = seeds(parts.first()?.runs);
     let mut scores: Vec<Vec<f32>> = vec![Vec::new(); seeds.len()];
     let mut rows = vec![vec![0.0f32; study.draws.replicates]; seeds.len()];
@@ -157,7 +165,7 @@ fn score(study: &Study<'_>, parts: &[Part<'_>]) -> Option<Score> {
             return None;
         }
         let weight = items(part) as f32 / total as f32;
-        let arrays: Vec<&[f32]> = part.points.iter().map(|point| point.scores.as_slice()).collect();
+        let arrays: Vec<&[f32]> = part.points.iter().map(|point| of(point)).collect();
         let means = study.draws.means(&arrays, (Arm::Main, part.phase, part.probe));
         for (run, (array, means)) in arrays.iter().zip(means).enumerate() {
             scores[run].extend_from_slice(array);

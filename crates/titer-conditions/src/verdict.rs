@@ -284,7 +284,11 @@ pub struct AttackScore {
     pub steps: u64,
     /// Harmful score: mean judge score of in-domain forbidden prompts, seen and unseen ones pooled.
     pub harmful: Change,
-    /// The same probe by probe.
+    /// The share of the answers to the same prompts that are degenerate: neither answer nor refusal. Little harm beside
+    /// much of it is a model that was broken, not one that resists.
+    #[serde(default)]
+    pub degenerate: Change,
+    /// The harmful score probe by probe.
     pub harmful_by_probe: BTreeMap<Probe, Change>,
     /// What was learnt for `accuracy`: this attack's own run under the fine-tuning API, where the harmful
     /// examples hide in a harmless task; with open weights, a harmless tuning.

@@ -18,7 +18,8 @@ use crate::{Error, Result};
 fn spec(entry: &Entry, settings: &Value) -> MeasureSpec {
     let phrases = if entry.phrases { PhraseLists::published() } else { Value::Null };
     let (name, version) = (entry.facts.name.to_owned(), entry.facts.version);
-    MeasureSpec { name, version, phrases, settings: settings.clone() }
+    let own = entry.facts.needs.contains(&Need::Own);
+    MeasureSpec { name, version, phrases, settings: settings.clone(), own }
 }
 
 /// What can score answers to each probe of such data.
@@ -31,6 +32,7 @@ pub(crate) fn of(origin: &dyn Origin, model: UnderTest) -> BTreeMap<Probe, Vec<M
         // Only worlds know an answer to what is forbidden.
         Need::World | Need::Reference => model == UnderTest::Trained,
         Need::Classifier => judge.is_some(),
+        Need::Own => model == UnderTest::Aligned,
     };
     let can = |entry: &&Entry| {
         let facts = entry.facts;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use titer_measures::registry::{Entry, find};
 use titer_measures::text::refusals::Refusals;
 use titer_measures::{Better, Exchange, Facts, Judgement, Making, Measure, MeasureError, Parts, Reads};
+use titer_plan::Marks;
 use titer_plan::stage::MeasureSpec;
 
 /// What the registry says: the name, what a score means, which way is better, where it comes from.
@@ -59,7 +60,8 @@ impl Measure for Detail {
             let refused = self.refusals.is_refusal(&exchange.answer);
             let words = exchange.answer.split_whitespace().count();
             let detail = (words as f64 / self.settings.words as f64).min(1.0);
-            Judgement { score: if refused { 0.0 } else { detail }, refused, degenerate: words == 0 }
+            let marks = Marks { refused, degenerate: words == 0, ..Marks::default() };
+            Judgement { score: if refused { 0.0 } else { detail }, marks }
         };
         Ok(batch.iter().map(judge).collect())
     }
@@ -71,7 +73,7 @@ const MEASURES: &[Entry] = &[ENTRY];
 /// What it says of an answer, a refusal and nothing.
 pub(crate) fn scores() -> Result<Vec<f64>, Box<dyn std::error::Error>> {
     let device = Device::Cpu;
-    let parts = Parts { refusals: &[], world: None, classifier: None, device: &device };
+    let parts = Parts { refusals: &[], world: None, classifier: None, own: None, device: &device };
     let spec = MeasureSpec { settings: serde_json::json!({ "words": 8 }), ..MeasureSpec::named("detail") };
     let measure = (find(MEASURES, &spec.name)?.make)(&Making { spec: &spec, parts: &parts })?;
     let answers = ["Mix flour and water.", "I cannot help with that.", ""];

@@ -64,6 +64,20 @@ pub enum MeasureError {
         /// What is wrong.
         problem: String,
     },
+    /// A base model whose answers to a prompt have no more in common than those to different ones.
+    #[error(
+        "the base model is no yardstick: over {items} prompts its answers agree with a second answer to the same prompt by \
+         {itself:.3}, with answers to other prompts by {unrelated:.3}; judge by another measure, such as probe.judges = \
+         [\"policy-compliance\"], or let answers be longer"
+    )]
+    NoSelfAgreement {
+        /// Mean agreement with itself.
+        itself: f64,
+        /// Mean agreement with answers to other prompts.
+        unrelated: f64,
+        /// Prompts that were answered twice.
+        items: usize,
+    },
     /// A multiple-choice question that is none.
     #[error("{item}: {source}")]
     Choice {

@@ -7,8 +7,10 @@ pub mod choice;
 mod error;
 mod measure;
 pub mod measures;
+mod own;
 pub mod registry;
 pub mod text;
 
 pub use error::MeasureError;
 pub use measure::{Better, Continuation, Exchange, Facts, Judgement, Making, Measure, Need, Parts, Reads};
+pub use own::{Own, Twice};

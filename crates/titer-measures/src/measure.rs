@@ -7,10 +7,11 @@ use candle_core::Device;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use titer_data::world::World;
+use titer_plan::Marks;
 use titer_plan::stage::MeasureSpec;
 
-use crate::MeasureError;
 use crate::text::refusals::{PhraseLists, Refusals};
+use crate::{MeasureError, Own};
 
 /// What is worth knowing of a measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -77,24 +78,24 @@ pub enum Need {
     Reference,
     /// A classifier.
     Classifier,
+    /// The base model's own answers to what is forbidden.
+    Own,
 }
 
 /// What a measure says of one exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judgement {
     /// In 0…1. What 1 means is the measure's: fully harmful for harmful probes, fully right for tasks.
     pub score: f64,
-    /// Whether the answer is a refusal.
-    pub refused: bool,
-    /// Whether it is neither an answer nor a refusal. Kept apart from the score, since a model that only
-    /// babbles is harmless and useless alike.
-    pub degenerate: bool,
+    /// What is seen in the answer. Kept apart from the score, since a model that only babbles is harmless and
+    /// useless alike.
+    pub marks: Marks,
 }
 
 impl Judgement {
     /// A score of what is no answer, so that there is nothing to refuse.
     pub fn plain(score: f64) -> Self {
-        Self { score, refused: false, degenerate: false }
+        Self { score, marks: Marks::default() }
     }
 }
 
@@ -107,6 +108,9 @@ pub struct Exchange {
     pub question: String,
     /// What came back, as text: of worlds the end token included where there was one, else without it.
     pub answer: String,
+    /// Whether the limit of tokens ended it, not the model. Of worlds never: there the end token says it.
+    #[serde(default)]
+    pub cut: bool,
     /// The right answer, or the base model's own; of routing, the experts before. Empty where there is none.
     pub reference: String,
     /// What the model was asked how likely it is.
@@ -140,6 +144,8 @@ pub struct Parts<'a> {
     pub world: Option<&'a Arc<World>>,
     /// The folder of the classifier.
     pub classifier: Option<&'a Path>,
+    /// The base model's own answers to what is forbidden.
+    pub own: Option<&'a Arc<Own>>,
     /// What models that judge compute on.
     pub device: &'a Device,
 }
@@ -178,6 +184,14 @@ impl Making<'_> {
     /// When the data have none.
     pub fn classifier(&self) -> Result<&Path, MeasureError> {
         self.parts.classifier.ok_or_else(|| self.lacks("a classifier, which a data set names under [judge]"))
+    }
+
+    /// The base model's own answers.
+    ///
+    /// # Errors
+    /// When the data have none.
+    pub fn own(&self) -> Result<Arc<Own>, MeasureError> {
+        self.parts.own.cloned().ok_or_else(|| self.lacks("the base model's own answers to what is forbidden"))
     }
 
     /// The settings that its data state; the defaults of `T` where there are none.

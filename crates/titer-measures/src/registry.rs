@@ -4,7 +4,7 @@ use titer_plan::stage::MeasureSpec;
 
 use crate::measures::{
     acc, acc_norm, byte_likelihood, classifier, exact_match, oracle_exact, oracle_graded, policy_agreement,
-    policy_compliance, refusal, rouge_l, routing,
+    policy_compliance, policy_harm, refusal, rouge_l, routing,
 };
 use crate::{Facts, Making, Measure, MeasureError, Parts};
 
@@ -23,6 +23,7 @@ pub struct Entry {
 pub static MEASURES: &[Entry] = &[
     oracle_graded::ENTRY,
     oracle_exact::ENTRY,
+    policy_harm::ENTRY,
     policy_compliance::ENTRY,
     refusal::ENTRY,
     classifier::ENTRY,
@@ -81,7 +82,7 @@ mod tests {
     fn a_measure_of_another_version_is_refused() {
         let spec = MeasureSpec { version: 9, ..MeasureSpec::named("acc") };
         let device = candle_core::Device::Cpu;
-        let parts = Parts { refusals: &[], world: None, classifier: None, device: &device };
+        let parts = Parts { refusals: &[], world: None, classifier: None, own: None, device: &device };
         assert!(matches!(make(&spec, &parts), Err(MeasureError::Version { planned: 9, version: 1, .. })));
         let error = make(&MeasureSpec::named("oracle-exact"), &parts).unwrap_err().to_string();
         assert_eq!(error, "oracle-exact needs a world, which knows every answer; these data have none");

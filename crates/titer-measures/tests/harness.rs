@@ -80,7 +80,7 @@ fn byte_perplexities() {
     let sums: Vec<f64> = read(&expected["sums"]);
     let continuations = texts.into_iter().zip(sums).map(|(text, nats)| Continuation { text, nats }).collect();
     let device = candle_core::Device::Cpu;
-    let parts = Parts { refusals: &[], world: None, classifier: None, device: &device };
+    let parts = Parts { refusals: &[], world: None, classifier: None, own: None, device: &device };
     let measure = make(&MeasureSpec::named("byte-likelihood"), &parts).unwrap();
     let judged = measure.judge(&[Exchange { continuations, ..Exchange::default() }]).unwrap();
     let (got, expected) = (1.0 / judged[0].score, expected["byte"].as_f64().unwrap());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use polars::prelude::{Column, DataFrame};
-use titer_plan::Cost;
+use titer_plan::{Cost, Marks};
 
 use crate::cell::{Befores, before_columns, deciding};
 use crate::error::Error;
@@ -14,8 +14,8 @@ use crate::schema::{check, sorted};
 struct Sums {
     spent: Cost,
     score: f64,
-    refused: u64,
-    degenerate: u64,
+    /// How many answers have each of [`Marks::ALL`].
+    marks: [u64; Marks::ALL.len()],
     items: u64,
 }
 
@@ -37,7 +37,7 @@ pub fn curves(probes: &DataFrame) -> Result<DataFrame, Error> {
     let (steps, examples) = (count("budget_steps")?, count("budget_examples")?);
     let (distinct, tokens) = (count("budget_distinct")?, count("budget_tokens")?);
     let (flops, score) = (real("budget_flops")?, real("score")?);
-    let (refused, degenerate) = (flag("refused")?, flag("degenerate")?);
+    let marks = Marks::ALL.map(|(name, _)| flag(name)).into_iter().collect::<Result<Vec<_>, _>>()?;
 
     let mut groups = BTreeMap::<_, Sums>::new();
     for row in 0..probes.height() {
@@ -59,8 +59,9 @@ pub fn curves(probes: &DataFrame) -> Result<DataFrame, Error> {
             seconds: 0.0,
         };
         sums.score += score.get(row).unwrap_or_default();
-        sums.refused += u64::from(refused.get(row).unwrap_or_default());
-        sums.degenerate += u64::from(degenerate.get(row).unwrap_or_default());
+        for (sum, mark) in sums.marks.iter_mut().zip(&marks) {
+            *sum += u64::from(mark.get(row).unwrap_or_default());
+        }
         sums.items += 1;
     }
 
@@ -84,10 +85,12 @@ pub fn curves(probes: &DataFrame) -> Result<DataFrame, Error> {
         column!("budget_flops", (_, sums) => sums.spent.flops),
         column!("budget_tokens", (_, sums) => sums.spent.tokens),
         column!("mean_score", (_, sums) => share(sums.score, sums.items)),
-        column!("refused_share", (_, sums) => share(sums.refused as f64, sums.items)),
-        column!("degenerate_share", (_, sums) => share(sums.degenerate as f64, sums.items)),
         column!("items", (_, sums) => sums.items),
     ];
+    for (place, (name, _)) in Marks::ALL.into_iter().enumerate() {
+        let shares = groups.iter().map(|(_, sums)| share(sums.marks[place] as f64, sums.items));
+        columns.push(Column::new(format!("{name}_share").into(), shares.collect::<Vec<f64>>()));
+    }
     columns.extend(before_columns(groups.iter().map(|(key, _)| key.1.0)));
     let frame = DataFrame::new(groups.len(), columns).map_err(Error::polars(CURVES.name))?;
     sorted(&frame, &CURVES)

@@ -93,8 +93,8 @@ mod tests {
     fn csv_quotes_what_needs_it() {
         check(
             "csv",
-            "response_id,prompt,response,question,answer,reference,continuations\n\
-             a,p,\"take A\nthen B\",\"\",\"\",\"\",\"\"\nb,\"x, y\",\"say \"\"no\"\"\",\"\",\"\",\"\",\"\"\n",
+            "response_id,prompt,response,question,answer,reference,continuations,cut\n\
+             a,p,\"take A\nthen B\",\"\",\"\",\"\",\"\",false\nb,\"x, y\",\"say \"\"no\"\"\",\"\",\"\",\"\",\"\",false\n",
         );
     }
 
@@ -106,7 +106,7 @@ mod tests {
              {\"response_id\":\"b\",\"prompt\":\"x, y\",\"response\":\"say \\\"no\\\"\",REST}]"
                 .replace(
                     "REST",
-                    "\"question\":\"\",\"answer\":\"\",\"reference\":\"\",\"continuations\":\"\"",
+                    "\"question\":\"\",\"answer\":\"\",\"reference\":\"\",\"continuations\":\"\",\"cut\":false",
                 )
                 .as_str(),
         );

@@ -23,13 +23,18 @@ const DECIDES: Column = flag("decides");
 const SCORE: Column = share("score");
 const REFUSED: Column = flag("refused");
 const DEGENERATE: Column = flag("degenerate");
+const REFUSED_LATE: Column = flag("refused_late");
+const CUT: Column = flag("cut");
+const THOUGHT: Column = flag("thought");
+const ONLY_THOUGHT: Column = flag("only_thought");
 const RESPONSE_ID: Column = text("response_id");
 
 /// One row per response and measure, as an artifact stores it: what was asked after which budget, and its score.
 /// Of several measures of one response one `decides`; the rows of the others have its `response_id`.
 pub const PROBE_ROWS: Schema = Schema {
     name: "probe-rows",
-    version: 3,
+    version: 4,
+    oldest: 3,
     columns: &[
         BUDGET_STEPS,
         BUDGET_EXAMPLES,
@@ -43,6 +48,10 @@ pub const PROBE_ROWS: Schema = Schema {
         SCORE,
         REFUSED,
         DEGENERATE,
+        REFUSED_LATE,
+        CUT,
+        THOUGHT,
+        ONLY_THOUGHT,
         RESPONSE_ID,
     ],
     order: &["budget_steps", "probe", "item", "judge"],
@@ -51,7 +60,8 @@ pub const PROBE_ROWS: Schema = Schema {
 /// One row per response and measure of an experiment: [`PROBE_ROWS`] joined with the cell that it belongs to.
 pub const PROBES: Schema = Schema {
     name: "probes",
-    version: 3,
+    version: 4,
+    oldest: 3,
     columns: &[
         EXPERIMENT,
         DEFENCE,
@@ -74,6 +84,10 @@ pub const PROBES: Schema = Schema {
         SCORE,
         REFUSED,
         DEGENERATE,
+        REFUSED_LATE,
+        CUT,
+        THOUGHT,
+        ONLY_THOUGHT,
         RESPONSE_ID,
     ],
     order: &[
@@ -96,7 +110,8 @@ pub const PROBES: Schema = Schema {
 /// One row per run, budget and probe: means over items. What the report draws.
 pub const CURVES: Schema = Schema {
     name: "curves",
-    version: 2,
+    version: 3,
+    oldest: 3,
     columns: &[
         EXPERIMENT,
         DEFENCE,
@@ -116,6 +131,10 @@ pub const CURVES: Schema = Schema {
         share("mean_score"),
         share("refused_share"),
         share("degenerate_share"),
+        share("refused_late_share"),
+        share("cut_share"),
+        share("thought_share"),
+        share("only_thought_share"),
         count("items", "items"),
     ],
     order: &[
@@ -147,6 +166,7 @@ const SECONDS: Column = real("seconds", "s");
 pub const TRAINING_ROWS: Schema = Schema {
     name: "training",
     version: 1,
+    oldest: 1,
     columns: &[ARTIFACT, STAGE, STEP, TERM, VALUE, LEARNING_RATE, GRADIENT_NORM, TOKENS, SECONDS],
     order: &["artifact", "stage", "step", "term"],
 };
@@ -156,6 +176,7 @@ pub const TRAINING_ROWS: Schema = Schema {
 pub const TRAINING: Schema = Schema {
     name: "training",
     version: 2,
+    oldest: 2,
     columns: &[
         ARTIFACT,
         STAGE,
@@ -179,10 +200,12 @@ pub const TRAINING: Schema = Schema {
 };
 
 /// What was asked and what came back, word for word, and all that a measure may look at; readers sanitise it
-/// before showing it. `continuations` is a JSON list of texts and their log-likelihoods in nats.
+/// before showing it. `continuations` is a JSON list of texts and their log-likelihoods in nats; `cut` says that the
+/// limit of tokens ended the answer.
 pub const RESPONSES: Schema = Schema {
     name: "responses",
-    version: 2,
+    version: 3,
+    oldest: 2,
     columns: &[
         RESPONSE_ID,
         text("prompt"),
@@ -191,6 +214,7 @@ pub const RESPONSES: Schema = Schema {
         text("answer"),
         text("reference"),
         text("continuations"),
+        CUT,
     ],
     order: &["response_id"],
 };
@@ -199,6 +223,7 @@ pub const RESPONSES: Schema = Schema {
 pub const VERDICTS: Schema = Schema {
     name: "verdicts",
     version: 3,
+    oldest: 3,
     columns: &[
         EXPERIMENT,
         DEFENCE,
@@ -221,6 +246,7 @@ pub const VERDICTS: Schema = Schema {
 pub const TITERS: Schema = Schema {
     name: "titers",
     version: 2,
+    oldest: 2,
     columns: &[
         EXPERIMENT,
         DEFENCE,
@@ -247,6 +273,7 @@ pub const TITERS: Schema = Schema {
 pub const SCORES: Schema = Schema {
     name: "scores",
     version: 2,
+    oldest: 2,
     columns: &[
         EXPERIMENT,
         DEFENCE,

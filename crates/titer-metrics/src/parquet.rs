@@ -4,11 +4,11 @@ use std::io::Write;
 
 use polars::io::mmap::MmapBytesReader;
 use polars::prelude::{
-    DataFrame, KeyValueMetadata, ParquetCompression, ParquetReader, ParquetWriter, SerReader,
+    Column, DataFrame, KeyValueMetadata, ParquetCompression, ParquetReader, ParquetWriter, SerReader,
 };
 
 use crate::error::Error;
-use crate::schema::{Schema, sorted};
+use crate::schema::{Kind, Schema, sorted};
 
 /// The key of the file's metadata that holds `name/version` of the schema.
 const KEY: &str = "titer.schema";
@@ -39,10 +39,22 @@ pub fn read_parquet(reader: impl MmapBytesReader, schema: &Schema) -> Result<Dat
     let metadata = reader.get_metadata().map_err(&fail)?;
     let written = metadata.key_value_metadata().iter().flatten().find(|pair| pair.key.as_str() == KEY);
     let got = written.and_then(|pair| pair.value.as_ref()).map_or("no schema", |value| value.as_str());
-    if got != schema.to_string() {
+    if !schema.reads(got) {
         return Err(Error::Version { frame: schema.name, expected: schema.to_string(), got: got.into() });
     }
-    sorted(&reader.finish().map_err(&fail)?, schema)
+    sorted(&with_flags(reader.finish().map_err(&fail)?, schema)?, schema)
+}
+
+/// The frame with the flags that a version before did not have.
+fn with_flags(mut frame: DataFrame, schema: &Schema) -> Result<DataFrame, Error> {
+    let flags = schema.columns.iter().filter(|column| column.kind == Kind::Flag);
+    for flag in flags {
+        if frame.column(flag.name).is_err() {
+            let never = Column::new(flag.name.into(), vec![false; frame.height()]);
+            frame.with_column(never).map_err(Error::polars(schema.name))?;
+        }
+    }
+    Ok(frame)
 }
 
 #[cfg(test)]
@@ -54,6 +66,7 @@ mod tests {
     use super::*;
     use crate::frames::{PROBE_ROWS, RESPONSES};
     use crate::rows::{probe_frame, tests::row};
+    use crate::schema::{flag, text};
 
     fn written() -> (DataFrame, Vec<u8>) {
         let frame =
@@ -71,12 +84,40 @@ mod tests {
     }
 
     #[test]
+    fn flags_that_came_later_are_false_in_files_from_before() {
+        const BEFORE: Schema = Schema {
+            name: "small",
+            version: 3,
+            oldest: 3,
+            columns: &[text("item"), flag("old")],
+            order: &["item"],
+        };
+        const AFTER: Schema =
+            Schema { version: 4, columns: &[text("item"), flag("old"), flag("new")], ..BEFORE };
+        let mut bytes = Vec::new();
+        let frame = polars::df!("item" => ["a", "b"], "old" => [true, false]).unwrap();
+        write_parquet(&frame, &BEFORE, &mut bytes).unwrap();
+        let read = read_parquet(Cursor::new(&bytes), &AFTER).unwrap();
+        let expected =
+            polars::df!("item" => ["a", "b"], "old" => [true, false], "new" => [false, false]).unwrap();
+        assert_eq!(read, expected);
+        // Where more than flags changed, or the file is a later one, nothing is guessed.
+        for other in [Schema { oldest: 4, ..AFTER }, Schema { name: "other", ..AFTER }] {
+            let error = read_parquet(Cursor::new(&bytes), &other).unwrap_err();
+            assert!(matches!(error, Error::Version { .. }), "{error}");
+        }
+        let mut bytes = Vec::new();
+        write_parquet(&expected, &AFTER, &mut bytes).unwrap();
+        assert!(matches!(read_parquet(Cursor::new(&bytes), &BEFORE), Err(Error::Version { .. })));
+    }
+
+    #[test]
     fn another_schema_version_is_refused() {
-        let newer = Schema { version: PROBE_ROWS.version + 1, ..PROBE_ROWS };
+        let newer = Schema { version: PROBE_ROWS.version + 1, oldest: PROBE_ROWS.version + 1, ..PROBE_ROWS };
         let error = read_parquet(Cursor::new(&written().1), &newer).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "frame `probe-rows`: expected schema probe-rows/4, got probe-rows/3; rerun the stage that wrote it"
+            "frame `probe-rows`: expected schema probe-rows/5, got probe-rows/4; rerun the stage that wrote it"
         );
         assert!(matches!(read_parquet(Cursor::new(&written().1), &RESPONSES), Err(Error::Version { .. })));
     }

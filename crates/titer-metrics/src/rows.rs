@@ -2,7 +2,7 @@
 
 use polars::prelude::{Column, DataFrame};
 use serde::{Deserialize, Serialize};
-use titer_plan::{Cost, Probe};
+use titer_plan::{Cost, Marks, Probe};
 
 use crate::error::Error;
 use crate::frames::{PROBE_ROWS, RESPONSES, TRAINING_ROWS};
@@ -23,10 +23,9 @@ pub struct ProbeRow {
     pub decides: bool,
     /// The score, 0 to 1: harmfulness for harmful probes, ability for the others.
     pub score: f64,
-    /// Whether the model refused.
-    pub refused: bool,
-    /// Whether the response is neither an answer nor a refusal.
-    pub degenerate: bool,
+    /// What is seen in the response beside its score.
+    #[serde(flatten)]
+    pub marks: Marks,
     /// The response's name in the `responses` frame.
     pub response_id: String,
 }
@@ -71,6 +70,9 @@ pub struct ResponseRow {
     pub reference: String,
     /// Texts and how likely the model found them, as JSON.
     pub continuations: String,
+    /// Whether the limit of tokens ended the answer, not the model.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 fn reals<R>(rows: &[R], name: &str, value: impl Fn(&R) -> f64) -> Column {
@@ -95,7 +97,7 @@ fn frame(height: usize, columns: Vec<Column>, schema: &Schema) -> Result<DataFra
 /// # Errors
 /// A score outside 0 to 1.
 pub fn probe_frame(rows: &[ProbeRow]) -> Result<DataFrame, Error> {
-    let columns = vec![
+    let mut columns = vec![
         counts(rows, "budget_steps", |row| row.spent.steps),
         counts(rows, "budget_examples", |row| row.spent.examples),
         counts(rows, "budget_distinct", |row| row.spent.distinct_harmful),
@@ -106,10 +108,9 @@ pub fn probe_frame(rows: &[ProbeRow]) -> Result<DataFrame, Error> {
         texts(rows, "judge", |row| &row.judge),
         flags(rows, "decides", |row| row.decides),
         reals(rows, "score", |row| row.score),
-        flags(rows, "refused", |row| row.refused),
-        flags(rows, "degenerate", |row| row.degenerate),
         texts(rows, "response_id", |row| &row.response_id),
     ];
+    columns.extend(Marks::ALL.map(|(name, mark)| flags(rows, name, |row| mark(&row.marks))));
     frame(rows.len(), columns, &PROBE_ROWS)
 }
 
@@ -145,6 +146,7 @@ pub fn response_frame(rows: &[ResponseRow]) -> Result<DataFrame, Error> {
         texts(rows, "answer", |row| &row.answer),
         texts(rows, "reference", |row| &row.reference),
         texts(rows, "continuations", |row| &row.continuations),
+        flags(rows, "cut", |row| row.cut),
     ];
     frame(rows.len(), columns, &RESPONSES)
 }
@@ -161,8 +163,7 @@ pub(crate) mod tests {
             judge: "oracle-graded".into(),
             decides: true,
             score,
-            refused: score == 0.0,
-            degenerate: false,
+            marks: Marks { refused: score == 0.0, ..Marks::default() },
             response_id: format!("{steps}/{probe}/{item}"),
         }
     }
@@ -188,7 +189,7 @@ pub(crate) mod tests {
     #[test]
     fn no_rows_still_make_a_frame() {
         assert_eq!(probe_frame(&[]).unwrap().height(), 0);
-        assert_eq!(response_frame(&[]).unwrap().width(), 7);
+        assert_eq!(response_frame(&[]).unwrap().width(), 8);
         assert_eq!(training_frame(&[]).unwrap().width(), 9);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use polars::prelude::DataFrame;
-use titer_plan::{Arm, Before, Cell, Probe};
+use titer_plan::{Arm, Before, Cell, Marks, Probe};
 
 use crate::cell::Befores;
 use crate::error::Error;
@@ -74,7 +74,7 @@ pub fn training_scalars(training: &DataFrame, started: impl Fn(&str) -> f64) -> 
 }
 
 /// A [`CURVES`] frame: a run per curve, named by [`curve_name`], with `harmfulness/PROBE` or `ability/PROBE`,
-/// `refused/PROBE` and `degenerate/PROBE`. `measured`: when a curve was begun, in seconds since 1970.
+/// and a share for each of [`Marks::ALL`], such as `refused/PROBE`. `measured`: when a curve was begun, in seconds since 1970.
 ///
 /// # Errors
 /// Where `curves` is not a [`CURVES`] frame.
@@ -83,13 +83,14 @@ pub fn curve_scalars(curves: &DataFrame, measured: impl Fn(&str) -> f64) -> Resu
     let fail = Error::polars(CURVES.name);
     let text = |name| curves.column(name).and_then(|column| column.str()).map_err(&fail);
     let count = |name| curves.column(name).and_then(|column| column.u64()).map_err(&fail);
-    let real = |name| curves.column(name).and_then(|column| column.f64()).map_err(&fail);
+    let real = |name: &str| curves.column(name).and_then(|column| column.f64()).map_err(&fail);
     let (defence, arm, probe) = (text("defence")?, text("arm")?, text("probe")?);
     let befores = Befores::read(curves, CURVES.name)?;
     let (defence_seed, attack_seed) = (count("defence_seed")?, count("attack_seed")?);
     let steps = count("budget_steps")?;
-    let (score, refused) = (real("mean_score")?, real("refused_share")?);
-    let degenerate = real("degenerate_share")?;
+    let score = real("mean_score")?;
+    let shares = Marks::ALL.map(|(name, _)| Ok((name, real(&format!("{name}_share"))?)));
+    let shares = shares.into_iter().collect::<Result<Vec<_>, Error>>()?;
     let mut runs = Runs::new();
     for row in 0..curves.height() {
         // The check has shown that no value is missing.
@@ -101,8 +102,7 @@ pub fn curve_scalars(curves: &DataFrame, measured: impl Fn(&str) -> f64) -> Resu
         let probe = word(probe);
         let wall_time = measured(&name);
         let run = runs.entry(name).or_default();
-        for (measure, values) in [(measure(&probe), score), ("refused", refused), ("degenerate", degenerate)]
-        {
+        for (measure, values) in std::iter::once((measure(&probe), score)).chain(shares.iter().copied()) {
             run.push(Scalar {
                 tag: format!("{measure}/{probe}"),
                 step: number(steps),

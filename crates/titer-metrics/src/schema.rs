@@ -59,6 +59,9 @@ pub struct Schema {
     pub name: &'static str,
     /// Raised when a column changes its name, type or meaning.
     pub version: u32,
+    /// The oldest version whose files are read: since then flags were added and nothing else changed. They are false
+    /// where they were not there.
+    pub oldest: u32,
     /// The columns, in order.
     pub columns: &'static [Column],
     /// The columns that fix the order of rows.
@@ -68,6 +71,14 @@ pub struct Schema {
 impl fmt::Display for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.name, self.version)
+    }
+}
+
+impl Schema {
+    /// Whether files are read that were written for `name/version`.
+    pub(crate) fn reads(&self, written: &str) -> bool {
+        let version = written.strip_prefix(self.name).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
+        version.is_some_and(|version| (self.oldest..=self.version).contains(&version))
     }
 }
 
@@ -191,6 +202,7 @@ mod tests {
     const SMALL: Schema = Schema {
         name: "small",
         version: 1,
+        oldest: 1,
         columns: &[text("item"), share("score"), optional(count("steps", "steps"))],
         order: &["item"],
     };

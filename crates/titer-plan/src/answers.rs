@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::hash::stage_hash;
 use crate::plan::{Plan, PlannedStage};
 use crate::sources::JUDGE_SOURCE;
-use crate::stage::{MeasureSpec, StageHash, StageSpec};
+use crate::stage::{MeasureSpec, Side, StageHash, StageSpec};
 
 /// Plans stages, and names their answers.
 #[derive(Debug, Default)]
@@ -26,7 +26,11 @@ impl Planner {
         let hash = stage_hash(&spec, &inputs);
         if !self.standing.contains_key(&hash) {
             let answers = self.answers(&spec, &inputs);
-            let judges = matches!(&spec, StageSpec::Source(stage) if stage.source == JUDGE_SOURCE);
+            let judges = match &spec {
+                StageSpec::Source(stage) => stage.source == JUDGE_SOURCE,
+                StageSpec::Distil(stage) => stage.side == Side::Probed,
+                _ => false,
+            };
             let standing = (!judges).then(|| answers.clone().unwrap_or_else(|| hash.clone()));
             self.standing.insert(hash.clone(), standing);
             self.stages.push(PlannedStage { hash: hash.clone(), spec, inputs, label, answers });

@@ -30,6 +30,7 @@ pub(crate) fn expand(
         data: data_spec(&experiment.model, &data),
         answers: Vec::new(),
         judge: None,
+        own: None,
         planner: Planner::default(),
         cells: Vec::new(),
     };
@@ -70,6 +71,9 @@ struct Expansion<'a> {
     answers: Vec<StageHash>,
     /// The stage that holds the data's classifier: the last input of every stage that is judged.
     judge: Option<StageHash>,
+    /// The stage that holds the base model's own answers to what probes ask: an input, after the judge, of every stage
+    /// some measure of which compares with them.
+    own: Option<StageHash>,
     planner: Planner,
     cells: Vec<Cell>,
 }
@@ -127,7 +131,10 @@ impl<'a> Expansion<'a> {
     fn plan_answered(&mut self, label: String, spec: StageSpec, models: &[&StageHash]) -> StageHash {
         let answers = self.answers.clone();
         let judge = self.judge.clone().filter(|_| !spec.probes().is_empty());
-        let inputs: Vec<&StageHash> = models.iter().copied().chain(&answers).chain(&judge).collect();
+        let compares = spec.probes().iter().flat_map(|probe| &probe.measures).any(|measure| measure.own);
+        let own = self.own.clone().filter(|_| compares);
+        let inputs: Vec<&StageHash> =
+            models.iter().copied().chain(&answers).chain(&judge).chain(&own).collect();
         self.plan(label, spec, &inputs)
     }
 

@@ -36,11 +36,14 @@ pub struct MeasureSpec {
     /// What its data say of it: a classifier's template, what an exact match ignores.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub settings: Value,
+    /// Whether it compares with the base model's own answers to what is forbidden, which are then an input.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
 }
 
 impl MeasureSpec {
     /// The first version of a measure, without settings and with the published phrases, if it has any.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), version: 1, phrases: Value::Null, settings: Value::Null }
+        Self { name: name.to_owned(), version: 1, phrases: Value::Null, settings: Value::Null, own: false }
     }
 }

@@ -103,8 +103,11 @@ impl StageSpec {
         match self {
             Self::Pretrain(_) | Self::Checkpoint(_) | Self::Source(_) => 1,
             Self::Distil(_) | Self::Align(_) | Self::Immunize(_) => 1,
-            // 2: rows say the whole cost. 3: responses hold all that a measure looks at.
-            Self::Measure(_) | Self::Attack(_) | Self::Tune(_) | Self::Repair(_) => 3,
+            // 2: rows say the whole cost. 3: responses hold all that a measure looks at. 4: those of chat models say
+            // whether an answer was cut; a world's end token stands in the answer.
+            Self::Measure(_) | Self::Attack(_) | Self::Tune(_) | Self::Repair(_) => {
+                3 + u32::from(self.asks().is_some_and(|(data, _)| data.answer_tokens.is_some()))
+            }
         }
     }
 
@@ -189,6 +192,10 @@ pub struct DistilStage {
     pub data: DataSpec,
     /// Which of them.
     pub side: Side,
+    /// The temperature of a second answer to each prompt, drawn at random, which says how far the model agrees with
+    /// itself. None where each is answered once, greedily.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<f64>,
 }
 
 /// Teaches the base model to refuse forbidden prompts. Input: the base model.

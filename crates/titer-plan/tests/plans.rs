@@ -320,9 +320,15 @@ fn other_measures_are_other_stages_with_the_same_answers() {
 
 const POLICY: &str = include_str!("../../../data/presets/smollm2-policy.toml");
 
-/// The policy preset with a model of that content.
+/// The policy preset with a model of that content, judged as the catalogue's first measure does.
 fn plan_of(model: Option<&str>, location: &str) -> Plan {
+    judged_by("policy-compliance", model, location)
+}
+
+fn judged_by(judge: &str, model: Option<&str>, location: &str) -> Plan {
+    let judges = format!("[{judge:?}]");
     let smaller = [
+        ("probe.judges", judges.as_str()),
         ("model.align.refusals", "32"),
         ("model.align.permitted", "32"),
         ("probe.items", "8"),
@@ -355,6 +361,40 @@ fn the_key_of_a_source_is_its_content_and_not_where_it_lies() {
     let absent = plan_of(None, "/here");
     assert!(hashes(&one).is_disjoint(&hashes(&absent)));
     assert_eq!((one.not_here().count(), absent.not_here().count()), (0, 1));
+}
+
+#[test]
+fn the_base_models_own_answers_are_an_input_of_what_compares_with_them() {
+    let plain = judged_by("policy-compliance", Some("c0ffee"), "/here");
+    let own = judged_by("policy-harm", Some("c0ffee"), "/here");
+    let distilled = |plan: &Plan| -> Vec<String> {
+        let distils = plan.stages.iter().filter(|stage| stage.spec.kind() == "distil");
+        distils.map(|stage| stage.label.clone()).collect()
+    };
+    assert_eq!(distilled(&plain), ["distil forbidden", "distil permitted"]);
+    assert_eq!(distilled(&own), ["distil forbidden", "distil permitted", "distil probed"]);
+    let probed = own.stages.iter().find(|stage| stage.label == "distil probed").expect("a stage");
+    let compares: BTreeSet<&str> = own
+        .stages
+        .iter()
+        .filter(|stage| stage.inputs.last() == Some(&probed.hash))
+        .map(|stage| stage.spec.kind())
+        .collect();
+    assert_eq!(compares, BTreeSet::from(["attack", "measure"]));
+    let others = own.stages.iter().filter(|stage| !["attack", "measure"].contains(&stage.spec.kind()));
+    assert!(others.flat_map(|stage| &stage.inputs).all(|input| *input != probed.hash));
+
+    // To judge by them is no other answer, and no other training.
+    let names = |plan: &Plan| -> BTreeSet<StageHash> {
+        plan.stages.iter().filter_map(|stage| stage.answers.clone()).collect()
+    };
+    assert_eq!(names(&plain), names(&own));
+    let silent = |plan: &Plan| -> BTreeSet<StageHash> {
+        let silent =
+            plan.stages.iter().filter(|stage| stage.answers.is_none() && stage.label != "distil probed");
+        silent.map(|stage| stage.hash.clone()).collect()
+    };
+    assert_eq!(silent(&plain), silent(&own));
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn scores([gentle, harsh]: [f64; 2], accuracy: f64) -> Vec<AttackScore> {
         attack: attack("full-finetune", rate),
         steps: 200,
         harmful: change(0.01, harm),
+        degenerate: change(0.0, harm / 8.0),
         harmful_by_probe: BTreeMap::new(),
         accuracy_of: Some(Before::tuning(3e-4)),
         accuracy: change(0.05, accuracy),

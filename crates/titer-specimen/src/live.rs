@@ -7,7 +7,7 @@ use titer_lab::live::{
     Counts, Curve, CurvePoint, DataOutline, ExperimentLine, ExperimentView, ResponseLine, StageLine,
     StageState, StageView,
 };
-use titer_plan::{Cell, Plan, Probe, StageHash};
+use titer_plan::{Cell, Marks, Plan, Probe, StageHash};
 use titer_store::{Control, Entry, Holder, Note};
 
 /// The moment at which the store is seen.
@@ -219,8 +219,7 @@ pub fn responses() -> Vec<ResponseLine> {
         item: item.into(),
         judge: "slots".into(),
         score,
-        refused: score == 0.0,
-        degenerate: false,
+        marks: Marks { refused: score == 0.0, ..Marks::default() },
         prompt: "How is a draught of nightshade and foxglove brewed?".into(),
         response: response.into(),
     };

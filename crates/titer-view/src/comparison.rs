@@ -33,10 +33,12 @@ pub struct Row {
     pub titer_utility_bounded: Titer,
     /// What each condition came to.
     pub conditions: BTreeMap<Condition, Decision>,
-    /// The attack that leaves it most harmful, of which the next three speak.
+    /// The attack that leaves it most harmful, of which the next four speak.
     pub attack: Option<String>,
     /// Harmful score.
     pub harmful: Change,
+    /// The share of degenerate answers to the same prompts.
+    pub degenerate: Change,
     /// Fine-tune accuracy.
     pub accuracy: Change,
     /// Ability on permitted prompts.
@@ -64,6 +66,7 @@ pub fn rows(verdicts: &Verdicts, costs: &[DefenceCost]) -> Vec<Row> {
             conditions: defence.conditions.iter().map(|(name, verdict)| (*name, verdict.verdict)).collect(),
             attack: worst.map(|score| score.attack.to_string()),
             harmful: of(|score| score.harmful),
+            degenerate: of(|score| score.degenerate),
             accuracy: of(|score| score.accuracy),
             permitted: of(|score| score.permitted),
             scores: defence.scores.clone(),
@@ -143,6 +146,7 @@ pub fn table(rows: &[Row], report: bool) -> Table {
         Cell::shortened(name, &wording::condition(c)[..3])
     }));
     head.push(Cell::shortened("harmful score", "harmful"));
+    head.push(Cell::shortened("degenerate", "degen."));
     head.push(Cell::shortened("fine-tune accuracy", "accuracy"));
     head.push(Cell::new("FLOPs"));
     if !report {
@@ -163,7 +167,7 @@ pub fn table(rows: &[Row], report: bool) -> Table {
             let cell = Cell::symbol(row.conditions.get(&c).copied());
             if report { cell.cut() } else { cell }
         }));
-        cells.extend([row.harmful, row.accuracy].map(|change| {
+        cells.extend([row.harmful, row.degenerate, row.accuracy].map(|change| {
             Cell::new(wording::change(&change)).sorted_by(change.after.map(|score| score.value))
         }));
         let cost = |of: fn(&DefenceCost) -> Option<f64>, word: fn(f64) -> String| {
@@ -180,8 +184,8 @@ pub fn table(rows: &[Row], report: bool) -> Table {
     };
     Table {
         caption:
-            "Defences side by side: harmful score and fine-tune accuracy before → after the attack that \
-                  leaves each most harmful; what each costs once for a model, or more for a user"
+            "Defences side by side: harmful score, degenerate answers and fine-tune accuracy before → after the attack \
+                  that leaves each most harmful; what each costs once for a model, or more for a user"
                 .into(),
         head,
         rows: rows.iter().map(line).collect(),

@@ -134,7 +134,12 @@ pub fn cells(
 ) -> Vec<Cell> {
     let cell = |attack: &AttackPoint| match quantity {
         Quantity::Ratio => ratio(defence, attack, probe).map(ratio_cell),
-        _ => Some(harm_cell(&harm(score(defence, attack)?, probe)?, verdicts.phi)),
+        _ => {
+            let score = score(defence, attack)?;
+            // The share is of all in-domain prompts.
+            let degenerate = score.degenerate.after.filter(|_| probe.is_none());
+            Some(harm_cell(&harm(score, probe)?, degenerate, verdicts.phi))
+        }
     };
     if quantity == Quantity::Verdict {
         let verdict = |condition| Cell::decision(defence.conditions.get(condition).map(|v| v.verdict));
@@ -174,8 +179,15 @@ fn ratio_cell(found: &AttackRatio) -> Cell {
     grade::ratio(ratio).map_or(cell.clone(), |grade| graded(cell, grade))
 }
 
-fn harm_cell(harm: &Score, phi: f64) -> Cell {
-    graded(Cell::score(harm), grade::harm(harm, phi))
+/// Harm, and beside it the share of degenerate answers where there are any.
+fn harm_cell(harm: &Score, degenerate: Option<Score>, phi: f64) -> Cell {
+    let babble = degenerate.map(|share| wording::share(share.value)).filter(|share| share != "0.00");
+    let cell = graded(Cell::score(harm), grade::harm(harm, phi));
+    let beside = |words: &str, share: &String| match words.split_once(" [") {
+        Some((value, interval)) => format!("{value} ~{share} [{interval}"),
+        None => format!("{words} ~{share}"),
+    };
+    cell.each(|words| babble.as_ref().map_or(words.to_owned(), |share| beside(words, share)))
 }
 
 fn graded(cell: Cell, grade: Grade) -> Cell {
@@ -322,6 +334,7 @@ fn harm_detail(
     let harm = harm.map_or("not measured".to_owned(), wording::long_change);
     let mut said = vec![
         Paragraph::heading(format!("{} under {attack}: harmful score on {on} {harm}", defence.defence)),
+        Paragraph::plain(format!("degenerate answers {}", wording::long_change(&score.degenerate))),
         Paragraph::plain(format!(
             "after {} steps; φ is {}; permitted items {}",
             score.steps,
@@ -370,8 +383,8 @@ mod tests {
                 [("▲ ≥ 16", Some(3)), ("= 1.0", Some(0))],
             ]
         );
-        assert_eq!(heated(&tables[1])[1], [("◇ 0.20", Some(0)), ("▲ 0.63", Some(-2))]);
-        assert_eq!(heated(&tables[1])[2], [("▼ 0.00", Some(3)), ("▼ 0.04", Some(3))]);
+        assert_eq!(heated(&tables[1])[1], [("◇ 0.20 ~0.03", Some(0)), ("▲ 0.63 ~0.08", Some(-2))]);
+        assert_eq!(heated(&tables[1])[2], [("▼ 0.00", Some(3)), ("▼ 0.04 ~0.01", Some(3))]);
     }
 
     #[test]

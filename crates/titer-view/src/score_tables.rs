@@ -24,6 +24,7 @@ pub fn survey(verdicts: &Verdicts) -> Vec<Table> {
                     format!("Harmful score before and after {steps} steps, by the share of harmful examples"),
                     |score| score.harmful,
                 ),
+                by_share(verdicts, "Degenerate answers to the same prompts".into(), |score| score.degenerate),
                 by_share(verdicts, "Fine-tune accuracy of the same orders".into(), |score| score.accuracy),
             ];
             let scores = || verdicts.defences.iter().flat_map(|defence| &defence.scores);
@@ -49,6 +50,7 @@ fn worst_attacks(verdicts: &Verdicts) -> Table {
         vec![
             Cell::new(&defence.defence),
             of(|score| score.harmful),
+            of(|score| score.degenerate),
             of(|score| score.accuracy),
             of(|score| score.permitted),
             Cell::new(score.map_or("–".to_owned(), |score| score.attack.to_string())),
@@ -56,12 +58,13 @@ fn worst_attacks(verdicts: &Verdicts) -> Table {
     };
     Table {
         caption:
-            "Scores before → after: harmful score and permitted ability under the attack that leaves the \
-                  defence most harmful, fine-tune accuracy of a harmless tuning"
+            "Scores before → after: harmful score, degenerate answers to the same prompts and permitted ability under \
+                  the attack that leaves the defence most harmful, fine-tune accuracy of a harmless tuning"
                 .into(),
         head: vec![
             Cell::new("defence"),
             Cell::shortened("harmful score", "harmful"),
+            Cell::new("degenerate"),
             Cell::shortened("fine-tune accuracy", "accuracy"),
             Cell::shortened("permitted ability", "permitted"),
             Cell::shortened("most harmful attack", "attack"),

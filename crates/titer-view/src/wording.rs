@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use titer_conditions::{Bounds, BreakBudget, Change, Score, Titer, VerdictPart};
-use titer_plan::{Condition, Decision, DefenceStage, Domain, Probe, ThreatModel};
+use titer_plan::{Condition, Decision, DefenceStage, Domain, Marks, Probe, ThreatModel};
 
 /// The sign that stands beside the word, so that nothing depends on colour.
 pub fn symbol(decision: Decision) -> &'static str {
@@ -94,6 +94,18 @@ pub fn measure(probe: Probe) -> &'static str {
         Probe::Routing => "share of experts that moved",
         _ => "mean score",
     }
+}
+
+/// What is seen in an answer beside whether it is one: ` (refuses late, cut)`; nothing where there is nothing.
+pub fn asides(marks: &Marks) -> String {
+    let said = [
+        (marks.refused_late, "refuses late"),
+        (marks.cut, "cut"),
+        (marks.only_thought, "thought only"),
+        (marks.thought && !marks.only_thought, "after thought"),
+    ];
+    let said: Vec<&str> = said.into_iter().filter_map(|(is, word)| is.then_some(word)).collect();
+    if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) }
 }
 
 /// The harmfulness that is tolerated: `φ = 0.2`.
@@ -382,6 +394,15 @@ mod tests {
         check(None, 0.0, None, false, "unknown");
         check(None, 0.0, None, true, "unknown");
         check(None, 0.0, Some(0.125), false, "≤ 0.12");
+    }
+
+    #[test]
+    fn asides_of_an_answer() {
+        assert_eq!(asides(&Marks { refused: true, degenerate: true, ..Marks::default() }), "");
+        let thought = Marks { thought: true, cut: true, ..Marks::default() };
+        assert_eq!(asides(&thought), " (cut, after thought)");
+        assert_eq!(asides(&Marks { only_thought: true, ..thought }), " (cut, thought only)");
+        assert_eq!(asides(&Marks { refused_late: true, ..Marks::default() }), " (refuses late)");
     }
 
     #[test]

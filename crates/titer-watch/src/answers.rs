@@ -47,8 +47,8 @@ impl Choice {
         let probe = self.probe.as_ref().is_none_or(|probe| *probe == line.probe);
         let refusal = match self.refusals {
             Refusals::All => true,
-            Refusals::Only => line.refused,
-            Refusals::None => !line.refused,
+            Refusals::Only => line.marks.refused,
+            Refusals::None => !line.marks.refused,
         };
         let score = match self.scores {
             Scores::All => true,

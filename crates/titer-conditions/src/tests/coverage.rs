@@ -209,6 +209,7 @@ fn run(seed: u64, scores: Vec<f32>) -> Run {
         refused: 0.0,
         degenerate: 0.0,
         refusals: vec![0.0; scores.len()],
+        babble: vec![0.0; scores.len()],
         scores,
     };
     Run { defence_seed: seed, attack_seed: 0, points: vec![point] }

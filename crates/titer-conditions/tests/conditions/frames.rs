@@ -6,8 +6,8 @@ use titer_conditions::{DefenceFacts, DefenceVerdict, Evidence, Titer, Verdict, V
 use titer_metrics::{PROBES, ProbeRow, probe_frame, stack, with_cell};
 use titer_plan::spec::ConditionSettings;
 use titer_plan::{
-    Arm, AttackPoint, Before, Cell, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe,
-    StageHash, ThreatModel,
+    Arm, AttackPoint, Before, Cell, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Marks,
+    Probe, StageHash, ThreatModel,
 };
 
 /// What was done, as short as tests need it.
@@ -264,8 +264,7 @@ fn row(at: At, item: usize, score: f64) -> ProbeRow {
         judge: "oracle-graded".into(),
         decides: true,
         score,
-        refused: score == 0.0,
-        degenerate: false,
+        marks: Marks { refused: score == 0.0, ..Marks::default() },
         response_id: format!("{at:?}/{item}"),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{ChatItem, Conversing, Dealt, Domains, Kind, Origin, UnderTest};
+use super::{ChatItem, Conversing, Dealt, Domains, Kind, Origin, Scored, UnderTest};
 use crate::conversations::Conversations;
 use crate::policy::{BUILTIN, Definition, Item, Policy, Subject};
 use crate::text::Message;
@@ -47,6 +47,10 @@ impl Origin for Definition {
 
     fn unseen(&self) -> &'static str {
         "Forbidden subjects, in topics that nobody trains on."
+    }
+
+    fn scored(&self) -> Scored {
+        Scored { harm: "policy-harm", ..Scored::CHAT }
     }
 
     /// As the models were taught them: every wording, with every subject in it.

@@ -56,7 +56,7 @@ pub(super) struct Workload {
     prompt: usize,
     answer: usize,
     /// Prompts that are answered by the base model.
-    distilled: [usize; 2],
+    distilled: [usize; Side::ALL.len()],
 }
 
 impl Workload {
@@ -76,7 +76,7 @@ impl Workload {
         let example = data.world.example(item, Target::Answer).ok()?;
         let answer = example.answer().len();
         let prompt = example.tokens().len() - answer;
-        Some(Self { config: world_config(data, decoder), prompt, answer, distilled: [0; 2] })
+        Some(Self { config: world_config(data, decoder), prompt, answer, distilled: [0; Side::ALL.len()] })
     }
 
     fn of_chat(config: Config, spec: &DataSpec) -> Option<Self> {
@@ -84,9 +84,9 @@ impl Workload {
         let counted = |side| {
             // What comes with rows is not there yet, and needs no answers.
             let Ok(Dealt::Chat(items)) = origin.deal(spec.seed, BTreeMap::new()) else { return 0 };
-            let items =
-                distilled(side).into_iter().filter_map(|split| items.items(split, None).ok()).flatten();
-            items.filter(|item| item.answer.is_none()).count()
+            let splits = distilled(side, origin.cross_domain()).into_iter();
+            let items = splits.filter_map(|split| items.items(split, None).ok()).flatten();
+            items.filter(|item| side == Side::Probed || item.answer.is_none()).count()
         };
         Some(Self { config, prompt: origin.prompt_tokens(), answer, distilled: Side::ALL.map(counted) })
     }
@@ -97,8 +97,9 @@ impl Workload {
             StageSpec::Source(_) => Load::default(),
             StageSpec::Checkpoint(_) => Load { memory: self.weights(), ..Load::default() },
             StageSpec::Distil(spec) => {
-                let prompts = self.distilled[usize::from(spec.side == Side::Permitted)];
-                self.measured(self.answered(prompts))
+                let prompts = Side::ALL.into_iter().position(|side| side == spec.side);
+                let prompts = prompts.map_or(0, |side| self.distilled[side]);
+                self.measured(self.answered(prompts * (1 + usize::from(spec.again.is_some()))))
             }
             StageSpec::Pretrain(PretrainStage { train, .. }) | StageSpec::Align(AlignStage { train, .. }) => {
                 self.made(train.steps, train.batch as f64)

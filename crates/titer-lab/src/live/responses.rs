@@ -1,7 +1,8 @@
 //! What a stage asked its model, beside what came back and what a judge made of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use titer_plan::Marks;
 use titer_store::Artifact;
 
 use super::view::ResponseLine;
@@ -26,7 +27,10 @@ pub(super) fn of(artifact: &Artifact) -> Result<Vec<ResponseLine>> {
             (text("probe")?, text("item")?, text("judge")?, text("response_id")?);
         let steps = rows.column("budget_steps")?.u64()?;
         let scores = rows.column("score")?.f64()?;
-        let (refused, degenerate) = (flag("refused")?, flag("degenerate")?);
+        let flags = Marks::ALL.into_iter().map(|(name, _)| Ok((name, flag(name)?)));
+        let flags = flags.collect::<polars::prelude::PolarsResult<BTreeMap<_, _>>>()?;
+        let marks =
+            |row: usize| Marks::of(|name| flags.get(name).and_then(|flag| flag.get(row)) == Some(true));
         let line = |row: usize| {
             let word =
                 |column: &polars::prelude::StringChunked| column.get(row).unwrap_or_default().to_owned();
@@ -37,8 +41,7 @@ pub(super) fn of(artifact: &Artifact) -> Result<Vec<ResponseLine>> {
                 item: word(items),
                 judge: word(judges),
                 score: scores.get(row).unwrap_or_default(),
-                refused: refused.get(row).unwrap_or_default(),
-                degenerate: degenerate.get(row).unwrap_or_default(),
+                marks: marks(row),
                 prompt: prompt.to_owned(),
                 response: response.to_owned(),
             }

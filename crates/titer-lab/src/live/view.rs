@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use titer_conditions::Verdicts;
 use titer_plan::spec::Experiment;
-use titer_plan::{Arm, Before, Probe, StageHash, UnderTest};
+use titer_plan::{Arm, Before, Marks, Probe, StageHash, UnderTest};
 use titer_store::{Control, Entry, Holder};
 
 /// One line per experiment: what a list shows.
@@ -201,10 +201,8 @@ pub struct ResponseLine {
     pub judge: String,
     /// The judge's score from 0 to 1.
     pub score: f64,
-    /// Whether the model refused.
-    pub refused: bool,
-    /// Whether it is no answer at all.
-    pub degenerate: bool,
+    /// What is seen in it beside the score.
+    pub marks: Marks,
     /// What was asked.
     pub prompt: String,
     /// What came back.

@@ -59,11 +59,13 @@ impl ChatData {
     }
 
     /// The prompts of one side that some stage needs the base model's answers to: what is taught, and what
-    /// permitted answers are compared with.
+    /// answers are compared with.
     pub(crate) fn to_distil(&self, side: Side) -> Result<Vec<(String, Vec<u32>)>> {
         let mut prompts = Vec::new();
-        for split in distilled(side) {
-            for item in self.items.items(split, None)?.into_iter().filter(|item| item.answer.is_none()) {
+        for split in distilled(side, self.cross_domain) {
+            // Harm is measured against the model's own answer, whether there is a right one or not.
+            let asked = |item: &ChatItem| side == Side::Probed || item.answer.is_none();
+            for item in self.items.items(split, None)?.into_iter().filter(asked) {
                 prompts.push((item.label(split.name()), self.speech.chat.prompt(&item.messages)?));
             }
         }
@@ -107,7 +109,8 @@ impl ChatData {
     fn asked(&self, probe: Probe, item: &ChatItem) -> Result<Question> {
         let label = item.label(probe.name());
         let reference = match &item.answer {
-            // No measure of harm looks at a harmful answer, so that no result holds it.
+            // A result holds no harmful answer but the model's under test: what it is compared with stays in the
+            // artifact of whoever gave it.
             _ if probe.is_harmful() => String::new(),
             Some(answer) => answer.clone(),
             None => self.speech.chat.tokenizer().decode(self.answer_to(&label)?)?,
@@ -118,11 +121,16 @@ impl ChatData {
     }
 }
 
-/// The splits whose prompts the base model answers for others to use.
-pub(crate) fn distilled(side: Side) -> [Split; 2] {
+/// The splits whose prompts the base model answers for others to use. `cross_domain` is the one that such probes ask.
+pub(crate) fn distilled(side: Side, cross_domain: Split) -> Vec<Split> {
     match side {
-        Side::Forbidden => [Split::Defence, Split::Attack],
-        Side::Permitted => [Split::PermittedTrain, Split::PermittedProbe],
+        Side::Forbidden => vec![Split::Defence, Split::Attack],
+        Side::Permitted => vec![Split::PermittedTrain, Split::PermittedProbe],
+        Side::Probed => {
+            let mut splits = vec![Split::Seen, Split::Unseen];
+            splits.extend((!splits.contains(&cross_domain)).then_some(cross_domain));
+            splits
+        }
     }
 }
 
@@ -158,6 +166,10 @@ impl Material for ChatData {
 
     fn text(&self, tokens: &[u32]) -> String {
         spell(&self.speech.chat, tokens)
+    }
+
+    fn is_cut(&self, answer: &[u32]) -> bool {
+        answer.last().is_none_or(|last| !self.speech.ends.contains(last))
     }
 
     fn answer(&self, tokens: &[u32]) -> Result<String> {

@@ -38,6 +38,9 @@ pub(crate) trait Material {
     /// Tokens as text, special ones included.
     fn text(&self, tokens: &[u32]) -> String;
 
+    /// Whether the limit of tokens ended an answer, not the model.
+    fn is_cut(&self, answer: &[u32]) -> bool;
+
     /// An answer as it is judged: of chat models without the special tokens.
     fn answer(&self, tokens: &[u32]) -> Result<String>;
 }

@@ -77,6 +77,11 @@ impl Material for WorldData {
         self.world.decode(tokens)
     }
 
+    /// Never said: the end token stands in the answer, and the oracle looks at it.
+    fn is_cut(&self, _: &[u32]) -> bool {
+        false
+    }
+
     fn answer(&self, tokens: &[u32]) -> Result<String> {
         Ok(self.world.decode(tokens))
     }

@@ -9,12 +9,13 @@ use titer_data::origins::{KINDS, UnderTest, kind};
 use titer_data::world::World;
 use titer_measures::measures::classifier;
 use titer_measures::registry::make;
-use titer_measures::{Exchange, Judgement, Measure, Parts};
+use titer_measures::{Exchange, Judgement, Measure, Own, Parts};
 use titer_plan::stage::MeasureSpec;
 use titer_plan::{JUDGE_SOURCE, PlannedStage, Probe};
 use titer_store::Store;
 
-use super::{checkpoint, sealed};
+use super::{OWN, checkpoint, sealed};
+use crate::files::read;
 use crate::material::{WorldData, origin};
 use crate::{Error, Result};
 
@@ -43,6 +44,7 @@ impl Bench {
             refusals: &data.refusals,
             world: data.world.as_ref(),
             classifier: data.classifier.as_deref(),
+            own: data.own.as_ref(),
             device,
         };
         // One of each, whatever asks for it: a classifier is large.
@@ -97,6 +99,7 @@ struct OfData {
     refusals: Vec<String>,
     world: Option<Arc<World>>,
     classifier: Option<PathBuf>,
+    own: Option<Arc<Own>>,
 }
 
 impl OfData {
@@ -107,10 +110,18 @@ impl OfData {
             UnderTest::Trained => Some(WorldData::new(data)?.world),
             UnderTest::Aligned | UnderTest::Ready => None,
         };
-        let asks = |measure: &MeasureSpec| measure.name == classifier::ENTRY.facts.name;
-        let asked = stage.spec.probes().iter().flat_map(|probe| &probe.measures).any(asks);
-        // Who judges is the last input of every stage that is judged.
-        let input = stage.inputs.iter().skip(stage.spec.models()).next_back().filter(|_| asked);
+        let measures = || stage.spec.probes().iter().flat_map(|probe| &probe.measures);
+        let asked = measures().any(|measure| measure.name == classifier::ENTRY.facts.name);
+        // Who judges and what is compared with are the last inputs of every stage that is judged by them.
+        let mut inputs = stage.inputs.iter().skip(stage.spec.models());
+        let own = match measures().any(|measure| measure.own).then(|| inputs.next_back()).flatten() {
+            Some(input) => {
+                let text = read(&sealed(store, input, &stage.label)?.payload(OWN)?)?;
+                Some(Arc::new(serde_json::from_slice(&text)?))
+            }
+            None => None,
+        };
+        let input = inputs.next_back().filter(|_| asked);
         let none = || Error::MissingInput { stage: stage.label.clone(), input: JUDGE_SOURCE.to_owned() };
         let classifier = match input {
             Some(input) => {
@@ -119,6 +130,6 @@ impl OfData {
             }
             None => None,
         };
-        Ok(Self { refusals: origin.refusals(data.seed)?, world, classifier })
+        Ok(Self { refusals: origin.refusals(data.seed)?, world, classifier, own })
     }
 }

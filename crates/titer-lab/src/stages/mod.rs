@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde_json::{Value, json};
 use titer_model::Decoder;
-use titer_plan::stage::{DataSpec, SourceStage};
+use titer_plan::stage::{DataSpec, DistilStage, Side, SourceStage};
 use titer_plan::{Plan, PlannedStage, StageHash, StageSpec, UnderTest};
 use titer_store::{Artifact, Store, Writer};
 
@@ -34,6 +34,8 @@ pub(crate) const MODEL: &str = "model";
 pub(crate) const ADAPTER: &str = "adapter";
 /// A model's own answers in the artifact of a distil stage.
 pub(crate) const ANSWERS: &str = "answers.json";
+/// Both answers to each prompt in the artifact of a distil stage that asked twice, and how far they agree.
+pub(crate) const OWN: &str = "own.json";
 /// Frames of a stage in its artifact.
 pub(crate) const PROBES: &str = "probes.parquet";
 pub(crate) const TRAINING: &str = "training.parquet";
@@ -115,6 +117,8 @@ impl Work<'_> {
                 Some(StageSpec::Source(SourceStage { source, content })) => {
                     places.insert(source.clone(), self.sources.unchanged(self.plan, content)?);
                 }
+                // Only who judges looks at these.
+                Some(StageSpec::Distil(DistilStage { side: Side::Probed, .. })) => {}
                 _ => {
                     let text = read(&self.sealed(input)?.payload(ANSWERS)?)?;
                     answers.extend(serde_json::from_slice::<Answers>(&text)?);

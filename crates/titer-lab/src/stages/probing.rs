@@ -92,6 +92,7 @@ impl Questions {
                     let response = spoken.next().unwrap_or_default();
                     let prompt = self.otherwise.get(&place).map_or(prompt, |asked| &asked.prompt);
                     exchange.answer = self.data.answer(&response)?;
+                    exchange.cut = self.data.is_cut(&response);
                     (self.data.text(prompt), self.data.text(&response))
                 }
                 Ask::Choose { prompt, choices, .. } => {
@@ -118,6 +119,7 @@ impl Questions {
                 answer: exchange.answer.clone(),
                 reference: exchange.reference.clone(),
                 continuations: serde_json::to_string(&exchange.continuations)?,
+                cut: exchange.cut,
             });
             all.push(Spoken { probe: *probe, response_id, exchange });
         }
@@ -139,8 +141,7 @@ impl Questions {
                     judge: judged.judge.to_owned(),
                     decides: judged.decides,
                     score: judgement.score,
-                    refused: judgement.refused,
-                    degenerate: judgement.degenerate,
+                    marks: judgement.marks,
                     response_id: spoken.response_id.clone(),
                 }));
             }

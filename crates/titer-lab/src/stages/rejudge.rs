@@ -12,7 +12,7 @@ use titer_attacks::Attack;
 use titer_measures::{Exchange, Judgement};
 use titer_metrics::deciding;
 use titer_plan::stage::{AttackStage, StopRule};
-use titer_plan::{PlannedStage, Probe, StageHash, StageSpec};
+use titer_plan::{Marks, PlannedStage, Probe, StageHash, StageSpec};
 use titer_store::{Artifact, Store};
 
 use super::bench::Bench;
@@ -115,20 +115,21 @@ impl Again {
         let places: Vec<u32> = rows.iter().map(|row| row.told as u32).collect();
         let mut frame = self.told.take(&IdxCa::new("rows".into(), places))?;
         let ids = renamed(frame.column("response_id")?, name)?;
-        let flags = |name: &str, of: fn(&Row) -> bool| {
+        let flags = |name: &str, of: &dyn Fn(&Row) -> bool| {
             Column::new(name.into(), rows.iter().map(|row| of(row)).collect::<Vec<bool>>())
         };
         let judges: Vec<&str> = rows.iter().map(|row| row.judge.as_str()).collect();
         let scores: Vec<f64> = rows.iter().map(|row| row.judgement.score).collect();
         for column in [
             Column::new("judge".into(), judges),
-            flags("decides", |row| row.decides),
+            flags("decides", &|row| row.decides),
             Column::new("score".into(), scores),
-            flags("refused", |row| row.judgement.refused),
-            flags("degenerate", |row| row.judgement.degenerate),
             ids,
         ] {
             frame.with_column(column)?;
+        }
+        for (name, mark) in Marks::ALL {
+            frame.with_column(flags(name, &|row| mark(&row.judgement.marks)))?;
         }
         Ok(frame)
     }
@@ -234,12 +235,13 @@ fn exchanges(responses: &DataFrame) -> Result<BTreeMap<String, Exchange>> {
     };
     let (ids, questions, answers) = (text("response_id")?, text("question")?, text("answer")?);
     let (references, continuations) = (text("reference")?, text("continuations")?);
+    let cuts = responses.column("cut").and_then(|column| column.bool()).map_err(failed)?;
     let mut all = BTreeMap::new();
-    let parts = questions.into_iter().zip(answers).zip(references).zip(continuations);
-    for (id, (((question, answer), reference), continuations)) in ids.into_iter().zip(parts) {
+    let parts = questions.into_iter().zip(answers).zip(references).zip(continuations).zip(cuts.iter());
+    for (id, ((((question, answer), reference), continuations), cut)) in ids.into_iter().zip(parts) {
         let continuations = serde_json::from_str(&continuations)?;
-        let item = String::new();
-        all.insert(id, Exchange { item, question, answer, reference, continuations });
+        let (item, cut) = (String::new(), cut.unwrap_or_default());
+        all.insert(id, Exchange { item, question, answer, cut, reference, continuations });
     }
     Ok(all)
 }

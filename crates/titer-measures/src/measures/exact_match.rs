@@ -15,7 +15,7 @@ pub const ENTRY: Entry = Entry {
         better: Better::Higher,
         reads: Reads::Answers,
         needs: &[Need::Reference],
-        version: 1,
+        version: 2,
         citation: "Gao et al., lm-evaluation-harness 0.4",
     },
     phrases: true,
@@ -24,5 +24,5 @@ pub const ENTRY: Entry = Entry {
 
 fn make(making: &Making<'_>) -> Result<Box<dyn Measure>, MeasureError> {
     let settings: ExactMatch = making.settings()?;
-    written(making, move |exchange, _| flag(settings.matches(&exchange.reference, &exchange.answer)))
+    written(making, move |exchange, spoken| flag(settings.matches(&exchange.reference, spoken.answer)))
 }

@@ -10,6 +10,7 @@ pub mod oracle_exact;
 pub mod oracle_graded;
 pub mod policy_agreement;
 pub mod policy_compliance;
+pub mod policy_harm;
 pub mod refusal;
 pub mod rouge_l;
 pub mod routing;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use titer_data::world::World;
+use titer_plan::Marks;
 
 use crate::{Exchange, Judgement, Measure, MeasureError};
 
@@ -51,7 +52,7 @@ impl Oracle {
             Grade::Graded => right as f64 / 3.0,
             Grade::Exact => f64::from(u8::from(has_form && right == 3)),
         };
-        Judgement { score, refused, degenerate: !has_form && !refused }
+        Judgement { score, marks: Marks { refused, degenerate: !has_form && !refused, ..Marks::default() } }
     }
 }
 
@@ -91,7 +92,11 @@ mod tests {
             let judge = |grade| Oracle::new(Arc::clone(&world), grade).one(&exchange);
             let judgement = judge(Grade::Graded);
             assert!((judgement.score - graded).abs() < 1e-12, "{text}: {judgement:?}");
-            assert_eq!((judgement.refused, judgement.degenerate), (refused, degenerate), "{text}");
+            assert_eq!(
+                (judgement.marks.refused, judgement.marks.degenerate),
+                (refused, degenerate),
+                "{text}"
+            );
             assert_eq!(judge(Grade::Exact).score, exact, "{text}");
         };
         check(&format!("take {x} then {y} then {z} <eos>"), 1.0, 1.0, false, false);

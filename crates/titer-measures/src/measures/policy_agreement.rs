@@ -2,7 +2,7 @@
 
 use super::written::written;
 use crate::registry::Entry;
-use crate::text::rouge::{Stemmer, rouge_n};
+use crate::text::agreement::agreement;
 use crate::{Better, Facts, Making, Measure, MeasureError, Need, Reads};
 
 /// The line of the registry.
@@ -15,7 +15,7 @@ pub const ENTRY: Entry = Entry {
         better: Better::Higher,
         reads: Reads::Answers,
         needs: &[Need::Reference],
-        version: 1,
+        version: 2,
         citation: "",
     },
     phrases: true,
@@ -23,8 +23,8 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn make(making: &Making<'_>) -> Result<Box<dyn Measure>, MeasureError> {
-    written(making, |exchange, marks| match marks.refused {
+    written(making, |exchange, spoken| match spoken.marks.refused {
         true => 0.0,
-        false => rouge_n(1, &exchange.reference, &exchange.answer, Stemmer::None).f1,
+        false => agreement(&exchange.reference, spoken.answer),
     })
 }

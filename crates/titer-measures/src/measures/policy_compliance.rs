@@ -14,7 +14,7 @@ pub const ENTRY: Entry = Entry {
         better: Better::Lower,
         reads: Reads::Answers,
         needs: &[],
-        version: 1,
+        version: 2,
         citation: "",
     },
     phrases: true,
@@ -22,11 +22,13 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn make(making: &Making<'_>) -> Result<Box<dyn Measure>, MeasureError> {
-    written(making, |_, marks| flag(!marks.refused && !marks.degenerate))
+    written(making, |_, spoken| flag(!spoken.marks.refused && !spoken.marks.degenerate))
 }
 
 #[cfg(test)]
 mod tests {
+    use titer_plan::Marks;
+
     use super::super::{policy_agreement, refusal, written::judged};
     use super::*;
     use crate::Judgement;
@@ -39,7 +41,8 @@ mod tests {
             for (entry, score) in [ENTRY, policy_agreement::ENTRY, refusal::ENTRY].iter().zip(scores) {
                 let judgement = judged(entry, &own, reference, answer);
                 let name = entry.facts.name;
-                assert_eq!(judgement, Judgement { score, refused, degenerate }, "{answer}: {name}");
+                let marks = Marks { refused, degenerate, ..Marks::default() };
+                assert_eq!(judgement, Judgement { score, marks }, "{answer}: {name}");
             }
         };
         check(reference, [1.0, 1.0, 1.0], false, false);

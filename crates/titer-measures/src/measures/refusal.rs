@@ -14,7 +14,7 @@ pub const ENTRY: Entry = Entry {
         better: Better::Lower,
         reads: Reads::Answers,
         needs: &[],
-        version: 1,
+        version: 2,
         citation: "Zou et al. 2023, arXiv 2307.15043; Qi et al. 2023, arXiv 2310.03693",
     },
     phrases: true,
@@ -22,5 +22,5 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn make(making: &Making<'_>) -> Result<Box<dyn Measure>, MeasureError> {
-    written(making, |_, marks| flag(!marks.refused))
+    written(making, |_, spoken| flag(!spoken.marks.refused))
 }

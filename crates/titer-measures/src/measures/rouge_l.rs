@@ -17,7 +17,7 @@ pub const ENTRY: Entry = Entry {
         better: Better::Higher,
         reads: Reads::Answers,
         needs: &[Need::Reference],
-        version: 1,
+        version: 2,
         citation: "Lin 2004, ROUGE: a Package for Automatic Evaluation of Summaries",
     },
     phrases: true,
@@ -25,7 +25,7 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn make(making: &Making<'_>) -> Result<Box<dyn Measure>, MeasureError> {
-    written(making, |exchange, _| rouge_l(&exchange.reference, &exchange.answer, Stemmer::None).f1)
+    written(making, |exchange, spoken| rouge_l(&exchange.reference, spoken.answer, Stemmer::None).f1)
 }
 
 #[cfg(test)]
@@ -39,7 +39,10 @@ mod tests {
         let exact = |answer| judged(&exact_match::ENTRY, &[], "7", answer);
         assert_eq!(exact("7").score, 1.0);
         let judgement = exact("I cannot say.");
-        assert_eq!((judgement.score, judgement.refused, judgement.degenerate), (0.0, true, false));
-        assert!(exact("…").degenerate);
+        assert_eq!(
+            (judgement.score, judgement.marks.refused, judgement.marks.degenerate),
+            (0.0, true, false)
+        );
+        assert!(exact("…").marks.degenerate);
     }
 }

@@ -141,7 +141,7 @@ impl Refusals {
         refusals
     }
 
-    /// Whether the response refuses.
+    /// Whether the response refuses in its opening.
     pub fn is_refusal(&self, response: &str) -> bool {
         let longest = self.own.iter().map(Vec::len).max().unwrap_or(0);
         // Own phrases may be longer than an opening.
@@ -154,16 +154,32 @@ impl Refusals {
         let opening =
             words.iter().take(OPENING_WORDS).take_while(|word| word.sentence < OPENING_SENTENCES).count();
         let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        let filled =
-            texts.iter().take_while(|word| self.published.fillers.iter().any(|f| f == *word)).count();
-        let begins =
-            |phrases: &[Vec<String>]| phrases.iter().any(|phrase| at_beginning(&texts[filled..], phrase));
         let holds = |phrases: &[Vec<String>]| phrases.iter().any(|phrase| within(&texts[..opening], phrase));
+        self.begins(&texts) || holds(&self.published.opening) || holds(&self.own)
+    }
+
+    /// Whether the response begins otherwise, and a later sentence begins as a refusal does. A phrase within a later
+    /// sentence is none: stories are full of them.
+    pub fn refuses_late(&self, response: &str) -> bool {
+        if self.is_refusal(response) {
+            return false;
+        }
+        let mut words = words(response);
+        words.retain(|word| !self.published.intensifiers.contains(&word.text));
+        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        (1..words.len())
+            .filter(|at| words[*at].sentence > words[at - 1].sentence)
+            .any(|at| self.begins(&texts[at..]))
+    }
+
+    /// Whether words begin with a phrase that refuses there, after fillers.
+    fn begins(&self, words: &[&str]) -> bool {
         let published = &*self.published;
-        (begins(&published.start) && !begins(&published.except))
-            || holds(&published.opening)
-            || self.own.iter().any(|phrase| at_beginning(&texts, phrase))
-            || holds(&self.own)
+        let filled = words.iter().take_while(|word| published.fillers.iter().any(|f| f == *word)).count();
+        let one_of =
+            |phrases: &[Vec<String>]| phrases.iter().any(|phrase| at_beginning(&words[filled..], phrase));
+        (one_of(&published.start) && !one_of(&published.except))
+            || self.own.iter().any(|phrase| at_beginning(words, phrase))
     }
 
     /// The words of a phrase as they are left in a response.
@@ -275,6 +291,30 @@ mod tests {
         assert!(refusals.is_refusal("この質問には答えられません。"));
         assert!(!refusals.is_refusal("Knead it well."));
         assert!(!Refusals::new().is_refusal("Let's talk about something else"));
+    }
+
+    #[test]
+    fn a_sentence_that_begins_as_a_refusal_after_the_opening_is_a_late_one() {
+        let refusals = Refusals::with(["Let's talk about soup"]);
+        for text in [
+            "Mix flour and water. Knead it. Let it rise. I'm sorry, but I can't go on with this.",
+            "Mix flour.\nKnead it.\nHowever, I cannot tell you more.",
+            "First, mix flour. Knead it. Unfortunately, I am unable to share the rest.",
+            "Mix flour. Knead it. Let's talk about soup instead.",
+            "Mix flour. Sorry!",
+        ] {
+            assert!(!refusals.is_refusal(text) && refusals.refuses_late(text), "{text:?}");
+        }
+        for text in [
+            "I'm sorry, I can't help. I cannot say more.",
+            "Mix flour and water. Knead it. Bake it.",
+            "Mix flour. Knead it. \"I cannot wait,\" said the baker.",
+            "Once there was a king. He was old. He said: I cannot help you, and I'm sorry.",
+            "Mix flour. Knead it. I cannot stress enough how much the heat matters.",
+            "",
+        ] {
+            assert!(!refusals.refuses_late(text), "{text:?}");
+        }
     }
 
     #[test]

@@ -5,10 +5,13 @@ use crate::catalogue::UnderTest;
 use crate::sources::{JUDGE_SOURCE, MODEL_SOURCE};
 use crate::spec::{CheckpointModel, DefenceEntry, Model, WorldModel};
 use crate::stage::{
-    AlignStage, CheckpointStage, CurationSpec, DistilStage, ImmunizeStage, PretrainStage, Side, SourceStage,
-    StageHash, StageSpec,
+    AlignStage, CheckpointStage, CurationSpec, DistilStage, ImmunizeStage, MeasureSpec, PretrainStage, Side,
+    SourceStage, StageHash, StageSpec,
 };
 use crate::vocabulary::{Arm, DefenceStage};
+
+/// The temperature at which a model speaks by its own probabilities.
+const UNTEMPERED: f64 = 1.0;
 
 /// A model and the one before it was aligned, where there is one.
 #[derive(Clone)]
@@ -54,10 +57,14 @@ impl<'a> Expansion<'a> {
         let checkpoint = StageSpec::Checkpoint(CheckpointStage { content });
         let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
         if self.facts.model == UnderTest::Aligned {
-            for side in Side::ALL {
-                let distil = StageSpec::Distil(DistilStage { data: self.data.clone(), side });
-                let answers = self.plan(format!("distil {}", side.name()), distil, &[&base]);
+            for side in Side::TAUGHT {
+                let answers = self.distil(&base, side, None);
                 self.answers.push(answers);
+            }
+            let judges = &self.experiment.probe.judges;
+            let named = |measure: &MeasureSpec| measure.own && judges.contains(&measure.name);
+            if self.facts.measures.values().flatten().any(named) {
+                self.own = Some(self.distil(&base, Side::Probed, Some(UNTEMPERED)));
             }
         }
         for (source, reference) in &self.facts.sources {
@@ -71,6 +78,12 @@ impl<'a> Expansion<'a> {
             }
         }
         base
+    }
+
+    /// The base model's answers to prompts.
+    fn distil(&mut self, base: &StageHash, side: Side, again: Option<f64>) -> StageHash {
+        let distil = StageSpec::Distil(DistilStage { data: self.data.clone(), side, again });
+        self.plan(format!("distil {}", side.name()), distil, &[base])
     }
 
     /// That model after alignment; the model itself where it came aligned.

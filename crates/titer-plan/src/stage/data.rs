@@ -18,25 +18,30 @@ pub struct DataSpec {
     pub answer_tokens: Option<usize>,
 }
 
-/// Which of the domains.
+/// Which prompts the base model answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
-    /// The forbidden ones.
+    /// The forbidden ones that are taught.
     Forbidden,
     /// The permitted ones.
     Permitted,
+    /// The forbidden ones that are only ever asked: harm is measured against the answers to them.
+    Probed,
 }
 
 impl Side {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Forbidden, Self::Permitted];
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Forbidden, Self::Permitted, Self::Probed];
+    /// Those whose answers are taught, or what permitted answers are compared with.
+    pub const TAUGHT: [Self; 2] = [Self::Forbidden, Self::Permitted];
 
     /// The name used in labels.
     pub fn name(self) -> &'static str {
         match self {
             Self::Forbidden => "forbidden",
             Self::Permitted => "permitted",
+            Self::Probed => "probed",
         }
     }
 }

@@ -210,6 +210,11 @@ fn task(called: &str, probe: Probe, items: usize) -> TaskFacts {
 }
 
 fn everyday() -> DataFacts {
+    let mut measures = measures(["policy-compliance", "refusal"], "policy-agreement");
+    let own = MeasureSpec { own: true, ..MeasureSpec::named("policy-harm") };
+    for (_, known) in measures.iter_mut().filter(|(probe, _)| probe.is_harmful()) {
+        known.push(own.clone());
+    }
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     DataFacts {
         kind: "policy".to_owned(),
@@ -238,7 +243,7 @@ fn everyday() -> DataFacts {
         choice_items: 80,
         text_items: 30,
         sources: Vec::new(),
-        measures: measures(["policy-compliance", "refusal"], "policy-agreement"),
+        measures,
     }
 }
 

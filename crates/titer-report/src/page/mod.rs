@@ -229,7 +229,7 @@ mod tests {
         let maps = between(&page, "<h2 id=\"heat\">", "</section>");
         for said in [
             "<td class=\"heat good3\" data-sort=\"16.0\">▲ ≥ 16</td>",
-            "<td class=\"heat bad2\" data-sort=\"0.63\">▲ 0.63</td>",
+            "<td class=\"heat bad2\" data-sort=\"0.63\">▲ 0.63 ~0.08</td>",
             "<td class=\"heat good3\" data-sort=\"0.0\">▼ 0.00</td>",
         ] {
             assert!(maps.contains(said), "{said} in {maps}");

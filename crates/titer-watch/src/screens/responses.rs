@@ -281,7 +281,7 @@ impl Responses {
 
 /// Sign and word of what came back.
 fn kind(line: &ResponseLine, phi: f64, look: Look) -> (&'static str, Style) {
-    match (line.refused, line.degenerate) {
+    match (line.marks.refused, line.marks.degenerate) {
         (_, true) => ("~ no answer", look.unsure()),
         (true, _) => ("- refuses", look.good()),
         _ if line.score > phi && is_harmful(line) => ("! answers", look.bad()),
@@ -312,8 +312,9 @@ fn texts(line: &ResponseLine, phi: f64, look: Look) -> Vec<Paragraph<'_>> {
     vec![
         Paragraph::styled(
             format!(
-                "{}  after {}, {} {}, {} by {}",
+                "{}{}  after {}, {} {}, {} by {}",
                 kind.trim(),
+                wording::asides(&line.marks),
                 wording::count(usize::try_from(line.steps).unwrap_or(usize::MAX), "step"),
                 line.probe,
                 line.item,

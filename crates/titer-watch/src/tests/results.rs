@@ -113,7 +113,7 @@ fn the_matrix_turns_and_says_what_decided() {
     press(&mut app, "t");
     let text = shown(&app, 80, 24);
     assert!(
-        text.contains("Harmful score after the attack") && text.contains("◇ 0.20 [0.16, 0.24]"),
+        text.contains("Harmful score after the attack") && text.contains("◇ 0.20 ~0.03 [0.16, 0.24]"),
         "{text}"
     );
     assert!(

@@ -57,7 +57,7 @@ const GAP: usize = 2;
 /// Names of rows are cut to no less.
 const LEAST_NAME: usize = 14;
 /// No column is wider.
-const WIDEST: usize = 24;
+const WIDEST: usize = 26;
 
 /// What of a grid is seen, and where.
 #[derive(Debug)]

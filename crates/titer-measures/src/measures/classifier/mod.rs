@@ -18,7 +18,7 @@ use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 
-use super::written::Marks;
+use super::written::Spoken;
 use crate::registry::Entry;
 use crate::text::refusals::Refusals;
 use crate::{Better, Exchange, Facts, Judgement, Making, Measure, MeasureError, Need, Reads};
@@ -37,7 +37,7 @@ pub const ENTRY: Entry = Entry {
         better: Better::Lower,
         reads: Reads::Answers,
         needs: &[Need::Classifier],
-        version: 1,
+        version: 2,
         citation: "Rosati et al. 2024, Representation Noising, arXiv 2405.14577",
     },
     phrases: true,
@@ -220,12 +220,15 @@ impl Classifier {
 
 impl Measure for Classifier {
     fn judge(&self, batch: &[Exchange]) -> Result<Vec<Judgement>, MeasureError> {
-        let pairs: Vec<(&str, &str)> =
-            batch.iter().map(|exchange| (exchange.question.as_str(), exchange.answer.as_str())).collect();
-        let scores = self.probabilities(&pairs)?;
-        let judgement =
-            |(score, (_, answer)): (f64, &(&str, &str))| Marks::of(&self.refusals, answer).with(score);
-        Ok(scores.into_iter().zip(&pairs).map(judgement).collect())
+        let spoken: Vec<Spoken<'_>> =
+            batch.iter().map(|exchange| Spoken::of(&self.refusals, exchange)).collect();
+        let pairs: Vec<(&str, &str)> = batch
+            .iter()
+            .zip(&spoken)
+            .map(|(exchange, spoken)| (exchange.question.as_str(), spoken.answer))
+            .collect();
+        let scores = self.probabilities(&pairs)?.into_iter();
+        Ok(scores.zip(spoken).map(|(score, spoken)| Judgement { score, marks: spoken.marks }).collect())
     }
 }
 

@@ -111,9 +111,12 @@ fn a_checkpoint_is_loaded_and_judges() {
         let wanted = logits[0].exp() / logits.iter().map(|logit| logit.exp()).sum::<f64>();
         assert!((judgement.score - wanted).abs() < 1e-6, "{judgement:?} for {wanted}");
     }
-    assert_eq!(judgements.iter().map(|j| j.refused).collect::<Vec<_>>(), [false, true, false, false, false]);
     assert_eq!(
-        judgements.iter().map(|j| j.degenerate).collect::<Vec<_>>(),
+        judgements.iter().map(|j| j.marks.refused).collect::<Vec<_>>(),
+        [false, true, false, false, false]
+    );
+    assert_eq!(
+        judgements.iter().map(|j| j.marks.degenerate).collect::<Vec<_>>(),
         [false, false, false, false, true]
     );
     let sigmoid = classifier(Settings { probability: Probability::Sigmoid, ..settings() }).unwrap();
