@@ -110,6 +110,7 @@ mod tests {
             stages,
             role: DefenceRole::Control,
             sham: None,
+            look: None,
             titer: overall,
             titer_over_sham: None,
             titer_utility_bounded: overall,
