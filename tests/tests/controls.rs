@@ -8,22 +8,22 @@ use std::fs;
 use serde_json::Value;
 use titer_tests::{Place, TINY, read, root};
 
-/// Experiment seeds of the identity in each test run, and in `cargo xtask controls`.
-const SEEDS: u64 = 3;
-const ALL_SEEDS: u64 = 20;
+/// Experiment seeds of the identity in `cargo xtask controls`; each test run has the first.
+const SEEDS: u64 = 20;
 /// What a positive control must reach over the undefended model on unseen probes.
 const RESISTS: f64 = 5.0;
 
 /// Larger than the tiny world's model, so that it is taught something and can be broken; as many items and seeds as decide
 /// that nothing changed.
-const SMALL: [&str; 17] = [
+const SMALL: [&str; 21] = [
     "model.decoder.hidden=64",
     "model.decoder.heads=4",
     "model.decoder.kv_heads=4",
     "model.decoder.intermediate=128",
     "model.pretrain.steps=400",
     "model.pretrain.rate=5e-3",
-    "model.align.train.steps=60",
+    "model.align.train.steps=150",
+    "model.align.train.rate=1e-3",
     "attack.0.seeds=2",
     "attack.0.batch=1",
     "attack.0.rate=[3e-4, 1e-3]",
@@ -31,6 +31,9 @@ const SMALL: [&str; 17] = [
     "stability.items=240",
     "trainability.seeds=3",
     "trainability.items=120",
+    "trainability.rates=[3e-3]",
+    "trainability.examples=256",
+    "trainability.cadence=[0, 20, 40, 60]",
     "conditions.phi=0.2",
     "conditions.trainability_target=0.5",
     "conditions.budget=examples",
@@ -110,7 +113,7 @@ fn is_none(seed: u64, (shown, rows): &(Value, Vec<Value>)) {
 }
 
 #[test]
-fn the_identity_is_worth_one_at_several_seeds_and_what_is_not_it_is_seen() {
+fn the_identity_is_worth_one_and_what_is_not_it_is_seen() {
     let (shown, rows) = identity_at(0);
     let attacked = rows.iter().filter(|row| row["attack"] == "full-finetune");
     assert!(attacked.filter(|row| row["attack_seed"] == 1).count() > 500, "two attackers");
@@ -132,13 +135,12 @@ fn the_identity_is_worth_one_at_several_seeds_and_what_is_not_it_is_seen() {
     assert_eq!(differences(&dearer, &rows).len(), 2, "{:#?}", differences(&dearer, &rows));
 
     is_none(0, &(shown, rows));
-    (1..SEEDS).for_each(|seed| is_none(seed, &identity_at(seed)));
 }
 
 #[test]
 #[ignore = "minutes; run by `cargo xtask controls`"]
 fn the_identity_is_worth_one_at_twenty_seeds() {
-    (SEEDS..ALL_SEEDS).for_each(|seed| is_none(seed, &identity_at(seed)));
+    (1..SEEDS).for_each(|seed| is_none(seed, &identity_at(seed)));
 }
 
 /// The least that the titer of the naive model on unseen probes may be by what was measured.
