@@ -86,6 +86,34 @@ fn killed_at_any_moment_it_ends_as_if_nothing_had_happened() {
 }
 
 #[test]
+fn the_preset_whose_refusals_sit_in_the_routing_plans_every_arm() {
+    let place = Place::new();
+    let plan = |settings: &[&str]| {
+        let arguments = [&["plan", "apothecary-routing", "--json"], settings].concat();
+        let plan = place.run(&arguments).ends(0).json();
+        let stages = plan["stages"].as_array().expect("a list").clone();
+        let hash = |kind: &str| {
+            let stage = stages.iter().find(|stage| stage["kind"] == kind).expect("a stage of that kind");
+            stage["hash"].to_string()
+        };
+        (hash("pretrain"), hash("align"), stages)
+    };
+    let (base, aligned, stages) = plan(&[]);
+    let attacks = |defence: &str| {
+        let attacked =
+            |label: &str| label.strip_prefix("attack ")?.split(['#', ' ']).next().map(str::to_owned);
+        let of = |stage: &&Value| stage["label"].as_str().and_then(attacked).as_deref() == Some(defence);
+        stages.iter().filter(of).count()
+    };
+    let counts = ["none", "identity", "safe-moe", "safe-moe-sham"].map(attacks);
+    assert!(counts[0] > 0 && counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+    // What is trained is part of what alignment is, and of nothing before it.
+    let (same, other, _) = plan(&["--set", "model.align.only.layers=[2]"]);
+    assert_eq!(same, base);
+    assert_ne!(other, aligned);
+}
+
+#[test]
 fn open_weights_admit_no_guard_and_no_repair() {
     let place = Place::new();
     for (defence, reason) in

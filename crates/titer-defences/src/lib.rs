@@ -22,8 +22,8 @@ pub use alignment::{
 pub use context::{DefenceContext, Keep, Pair, Pairs};
 pub use error::{Error, Result};
 pub use fine_tuning::{
-    ConstrainedSft, Ewc, Freeze, Guard, Guide, HiddenStates, Kl, Ldifs, Lisa, Part, RefusalDistillation,
-    Rehearsed, RoutingForm, SafeInstruct, SafeMoe, UserTraining,
+    ConstrainedSft, Ewc, Freeze, Guard, Guide, Held, HiddenStates, Kl, Ldifs, Lisa, Part,
+    RefusalDistillation, Rehearsed, RoutingForm, SafeInstruct, SafeMoe, UserTraining,
 };
 pub use post_fine_tuning::{
     Antidote, Form, Interpolation, NoiseUnit, Normalization, Panacea, Place, RandomPerturbation, Repair,

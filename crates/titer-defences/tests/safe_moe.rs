@@ -7,7 +7,7 @@ mod common;
 use candle_core::{Device, Tensor};
 use common::{context, decoder, examples, inner, mixture, slope, uniform};
 use titer_data::{Draw, Packed, Sampler, Stream};
-use titer_defences::{Error, Guard, RoutingForm, SafeMoe, UserTraining};
+use titer_defences::{Error, Guard, Held, RoutingForm, SafeMoe, UserTraining};
 use titer_model::{Decoder, View};
 use titer_plan::stage::{Schedule, TrainSpec};
 use titer_train::loss::value;
@@ -34,7 +34,7 @@ fn user() -> UserTraining {
 }
 
 fn method(form: RoutingForm) -> SafeMoe {
-    SafeMoe { form, prompts: 1, batch: 1, temperature: 0.5, every: 2, weight: 0.75 }
+    SafeMoe { form, held: Held::Forbidden, prompts: 1, batch: 1, temperature: 0.5, every: 2, weight: 0.75 }
 }
 
 fn objective(form: RoutingForm, start: &Decoder) -> Box<dyn Objective> {

@@ -206,7 +206,6 @@ fn guards_without_their_term_are_the_users_own_training() {
         ("kl", vec![("beta", json!(0.0))]),
         ("ldifs", vec![("rho", json!(0.0))]),
         ("safe-instruct", vec![("share", json!(0.0))]),
-        ("safe-moe", vec![("form", json!("joint")), ("weight", json!(0.0))]),
     ]);
     for (name, settings) in &cases {
         assert!(matches!(method(name).sham(), Some(Sham::Baseline { .. })), "{name}");
@@ -219,21 +218,20 @@ fn guards_without_their_term_are_the_users_own_training() {
 }
 
 #[test]
-fn guards_that_rehearse_go_on_rehearsing_in_their_sham() {
-    let plain = {
-        let (model, user) = (decoder(), user());
-        let mut plain = user.objective();
-        Trainer::new(user.train, &model).unwrap().fit(&model, &mut plain, &mut ()).unwrap();
-        bits(&model)
-    };
-    for (name, settings) in
-        [("lisa", [("rho", json!(0.0))]), ("refusal-distillation", [("target", json!("answers"))])]
-    {
+fn guards_that_rehearse_or_hold_go_on_doing_so_in_their_sham() {
+    for (name, settings) in [
+        ("lisa", [("rho", json!(0.0))]),
+        ("refusal-distillation", [("target", json!("answers"))]),
+        ("safe-moe", [("held", json!("permitted"))]),
+    ] {
         let Some(Sham::Settings { settings: declared }) = method(name).sham().cloned() else {
             panic!("{name}")
         };
         assert_eq!(declared, settings);
+        let (model, user) = (start(name), user());
+        let mut plain = user.objective();
+        Trainer::new(user.train, &model).unwrap().fit(&model, &mut plain, &mut ()).unwrap();
         let sham = guarded(name, &settings);
-        assert!(sham != plain && sham != guarded(name, &[]), "{name}: its sham is another one");
+        assert!(sham != bits(&model) && sham != guarded(name, &[]), "{name}: its sham is another one");
     }
 }

@@ -74,6 +74,11 @@ pub fn presets() -> &'static [Preset] {
             text: include_str!("../../../data/presets/apothecary-naive.toml"),
         },
         Preset {
+            name: "apothecary-routing",
+            summary: "a mixture of experts whose refusals sit in its routing: what SafeMoE is made for, in minutes",
+            text: include_str!("../../../data/presets/apothecary-routing.toml"),
+        },
+        Preset {
             name: "smollm2-policy",
             summary: "a real chat model, SmolLM2-135M, taught to refuse everyday subjects, immunized and attacked: within an hour",
             text: include_str!("../../../data/presets/smollm2-policy.toml"),

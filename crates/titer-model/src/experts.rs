@@ -205,9 +205,14 @@ impl Config {
     }
 }
 
+/// Whether the weight of this name is a router's: its logits say which experts a token passes through.
+pub fn is_router(name: &str) -> bool {
+    name.ends_with(".gate.weight")
+}
+
 /// What the names of all weights (or adapters) of experts of one layer begin with, and which expert's this
 /// is; none for a weight of no expert, and for those of the shared one.
-pub(crate) fn of_expert(name: &str) -> Option<(&str, usize)> {
+pub fn of_expert(name: &str) -> Option<(&str, usize)> {
     const MARK: &str = ".experts.";
     let start = name.find(MARK)? + MARK.len();
     let (expert, _) = name[start..].split_once('.')?;

@@ -24,7 +24,7 @@ mod weights;
 pub use config::{Config, Scales};
 pub use decoder::{Decoder, Hidden};
 pub use error::{Error, Result};
-pub use experts::Experts;
+pub use experts::{Experts, is_router, of_expert};
 pub use family::{FAMILIES, Family, Gguf};
 pub use files::{CONFIG, INDEX, WEIGHTS, read_tensors, write_tensors};
 pub use generate::{Choice, Generate};

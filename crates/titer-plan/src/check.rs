@@ -6,7 +6,7 @@
 use crate::asked::{default_judges, tasks};
 use crate::catalogue::{Catalogue, DataFacts, UnderTest};
 use crate::declared::{
-    ALIGN, CONDITIONS, CROSS_DOMAIN, DECODER, Form, MODEL, PROBE, SPEC, STABILITY, TRAIN, TRAINABILITY,
+    ALIGN, CONDITIONS, CROSS_DOMAIN, DECODER, Form, MODEL, ONLY, PROBE, SPEC, STABILITY, TRAIN, TRAINABILITY,
 };
 use crate::limits::{Available, Limits};
 use crate::methods::{attacks, defences};
@@ -15,7 +15,7 @@ use crate::spec::{
     AlignSettings, CheckpointModel, ConditionSettings, CrossDomain, Experiment, Model, ProbeSettings,
     StabilitySettings, TrainabilitySettings, WorldModel,
 };
-use crate::stage::{DecoderSpec, TrainSpec};
+use crate::stage::{DecoderSpec, TrainSpec, TrainedPart, WeightKind};
 use crate::table::Table;
 use crate::vocabulary::ThreatModel;
 
@@ -108,13 +108,13 @@ fn model(table: &mut Table<'_>, limits: &mut Limits<'_>) -> Option<Model> {
     if form.data == UnderTest::Trained {
         let decoder = table.section("decoder", |table| decoder(table, limits));
         let pretrain = table.section("pretrain", |table| train(table, limits, limits.everything()));
-        let align = table.section("align", |table| align(table, limits));
+        let align = table.section("align", |table| align(table, limits, decoder.as_ref()));
         let (decoder, pretrain, align) = (decoder?, pretrain?, align?);
         let model = WorldModel { world: named?, world_seed: seed?, decoder, pretrain, align };
         return Some(Model::World(model));
     }
     let align = match form.section.key("align") {
-        Some(_) => table.section("align", |table| align(table, limits)).map(Some),
+        Some(_) => table.section("align", |table| align(table, limits, None)).map(Some),
         None => Some(None),
     };
     Some(Model::Checkpoint(CheckpointModel {
@@ -169,14 +169,46 @@ fn train(table: &mut Table<'_>, limits: &Limits<'_>, batch: Option<Available>) -
     values.typed(table)
 }
 
-fn align(table: &mut Table<'_>, limits: &Limits<'_>) -> Option<AlignSettings> {
+/// How the model is aligned; `decoder` is its shape, where the spec states it.
+fn align(table: &mut Table<'_>, limits: &Limits<'_>, decoder: Option<&DecoderSpec>) -> Option<AlignSettings> {
     let values = table.read(ALIGN.keys.iter().copied(), limits);
     let (refusals, permitted) = (values.count("refusals"), values.count("permitted"));
     let examples = refusals.zip(permitted).map(|(refusals, permitted)| {
         (refusals + permitted, format!("alignment has {refusals} refusals and {permitted} permitted items"))
     });
     let train = table.section("train", |table| train(table, limits, examples));
-    Some(AlignSettings { refusals: refusals?, permitted: permitted?, train: train? })
+    let only = table.optional_section("only", |table| only(table, limits, decoder));
+    Some(AlignSettings { refusals: refusals?, permitted: permitted?, train: train?, only: only? })
+}
+
+/// The part of the model that is trained: it must lie within `decoder`, where that is stated. What a checkpoint
+/// holds is known when it is opened.
+fn only(table: &mut Table<'_>, limits: &Limits<'_>, decoder: Option<&DecoderSpec>) -> Option<TrainedPart> {
+    let values = table.read(ONLY.keys.iter().copied(), limits);
+    let part: TrainedPart = values.typed(table)?;
+    if !part.experts.is_empty() && !part.weights.contains(&WeightKind::Experts) {
+        let problem = "chooses among experts, none of which is trained";
+        return table.reject("experts", problem, "name `experts` among `weights`, or leave it out");
+    }
+    let Some(decoder) = decoder else { return Some(part) };
+    if decoder.experts == 0 {
+        let mixture = |kind: &&WeightKind| matches!(kind, WeightKind::Routers | WeightKind::Experts);
+        if part.weights.iter().any(|kind| mixture(&kind)) {
+            let remedy = "state `experts` of the decoder, or train `mlp`";
+            return table.reject("weights", "the decoder has no experts", remedy);
+        }
+    }
+    let mut fits = true;
+    for (key, numbers, count) in
+        [("experts", &part.experts, decoder.experts), ("layers", &part.layers, decoder.layers)]
+    {
+        if let Some(number) = numbers.iter().find(|number| **number >= count) {
+            let problem = format!("the decoder has {count} {key}, and {number} is none of them");
+            table.reject::<()>(key, problem, format!("take numbers from 0 to {}", count.saturating_sub(1)));
+            fits = false;
+        }
+    }
+    fits.then_some(part)
 }
 
 fn cross_domain(table: &mut Table<'_>, limits: &Limits<'_>) -> Option<CrossDomain> {

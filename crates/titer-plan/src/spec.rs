@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::arms::Control;
 use crate::method::{Mechanism, MethodSpec};
 use crate::seeds::{Seeds, Until};
-use crate::stage::{DecoderSpec, TrainSpec};
+use crate::stage::{DecoderSpec, TrainSpec, TrainedPart};
 use crate::vocabulary::{BASELINE, Component, DefenceRole, DefenceStage, ThreatModel};
 
 /// An experiment: a model, defences, attacks, budgets, seeds, probes and thresholds.
@@ -112,7 +112,7 @@ pub struct WorldModel {
 }
 
 /// How the base model is taught to refuse.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlignSettings {
     /// Forbidden items answered with the refusal.
@@ -121,6 +121,9 @@ pub struct AlignSettings {
     pub permitted: usize,
     /// The loop's settings.
     pub train: TrainSpec,
+    /// The part of the model that is trained; none for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<TrainedPart>,
 }
 
 /// One defence of an experiment: a method, and those that act after it.

@@ -16,7 +16,7 @@ use crate::sources::Content;
 pub use crate::probe::{MeasureSpec, ProbeSpec};
 
 pub use data::{DataSpec, Side};
-pub use train::{DecoderSpec, Schedule, TrainSpec};
+pub use train::{DecoderSpec, Schedule, TrainSpec, TrainedPart, WeightKind};
 
 /// The name of an artifact: BLAKE3 over the canonical JSON of kind, version, spec and input hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -210,6 +210,9 @@ pub struct AlignStage {
     pub refusals: usize,
     /// Permitted items answered plainly.
     pub permitted: usize,
+    /// The part of the model that is trained; none for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<TrainedPart>,
     /// Of the choice of items and sampling.
     pub seed: u64,
 }

@@ -43,8 +43,15 @@ fn spec_with(key: &Declared) -> toml::Table {
         model.insert(format!("{value}_seed"), 0.into());
         model.insert("checkpoint".into(), "somewhere".into());
         model.insert("answer_tokens".into(), 32.into());
-    } else if ["decoder.experts_per_token", "decoder.balance"].contains(&name) {
+    }
+    let part = name.starts_with("align.only");
+    if part || ["decoder.experts_per_token", "decoder.balance"].contains(&name) {
         model["decoder"].as_table_mut().expect("a table").insert("experts".into(), 8.into());
+    }
+    if part {
+        let only =
+            toml::Table::from_iter([("weights".to_owned(), toml::Value::from(vec!["routers", "experts"]))]);
+        model["align"].as_table_mut().expect("a table").insert("only".into(), only.into());
     }
     spec
 }

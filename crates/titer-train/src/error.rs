@@ -38,6 +38,12 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A part of the model that is to be trained, of which the model has nothing.
+    #[error("the part that is to be trained does not fit the model: {problem}")]
+    Part {
+        /// What does not fit.
+        problem: String,
+    },
     /// State for an objective that keeps none, or not the state that it keeps.
     #[error("the objective cannot take up the checkpoint's state: {problem}")]
     ObjectiveState {

@@ -16,5 +16,7 @@ pub use item::Item;
 pub use world::{Target, World};
 
 /// The worlds that come with titer: name and TOML.
-pub const BUILTIN: &[(&str, &str)] =
-    &[("apothecary", include_str!("../../../../data/worlds/apothecary.toml"))];
+pub const BUILTIN: &[(&str, &str)] = &[
+    ("apothecary", include_str!("../../../../data/worlds/apothecary.toml")),
+    ("apothecary-routing", include_str!("../../../../data/worlds/apothecary-routing.toml")),
+];

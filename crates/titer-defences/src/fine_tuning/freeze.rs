@@ -2,14 +2,12 @@
 //! were aligned.
 //!
 //! Source: Li et al., *Safety layers in aligned large language models*, arXiv 2408.17003 (SPPFT): a run of
-//! layers in the middle, where the model tells harmful prompts from others, gets no gradient. The
-//! optimiser passes over what is held, so that weight decay does not move it either, and the norm that is
-//! clipped does not count it.
+//! layers in the middle, where the model tells harmful prompts from others, gets no gradient.
 
 use serde::Deserialize;
 use titer_model::Decoder;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
-use titer_train::{Gradient, Objective, Supervised};
+use titer_train::{Objective, Partial};
 
 use super::{Guard, UserTraining, training_alone};
 use crate::{DefenceContext, Error, Result};
@@ -84,7 +82,8 @@ impl Guard for Freeze {
         if held == start.parameters().len() {
             return refuse("every trained weight lies in the part that is to be held".to_owned());
         }
-        Ok(Box::new(Partial { user: user.objective(), settings: self.clone() }))
+        let settings = self.clone();
+        Ok(Box::new(Partial::holding(user.objective(), move |name| settings.holds(name))))
     }
 }
 
@@ -99,16 +98,5 @@ impl Freeze {
             Part::Mlp => rest.starts_with("mlp."),
         };
         of_part && layer.parse().is_ok_and(|layer| (self.first_layer..=self.last_layer).contains(&layer))
-    }
-}
-
-struct Partial {
-    user: Supervised,
-    settings: Freeze,
-}
-
-impl Objective for Partial {
-    fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
-        self.user.gradient(model, step)?.holding(|name| self.settings.holds(name))
     }
 }

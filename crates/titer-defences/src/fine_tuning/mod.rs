@@ -22,7 +22,7 @@ pub use ldifs::{HiddenStates, Ldifs};
 pub use lisa::Lisa;
 pub use refusal_distillation::{RefusalDistillation, Rehearsed};
 pub use safe_instruct::SafeInstruct;
-pub use safe_moe::{RoutingForm, SafeMoe};
+pub use safe_moe::{Held, RoutingForm, SafeMoe};
 
 use titer_plan::Sham;
 

@@ -9,13 +9,14 @@
 
 use candle_core::Tensor;
 use serde::Deserialize;
-use titer_data::Packed;
+use titer_data::world::pick;
+use titer_data::{Packed, Stream};
 use titer_model::{Decoder, View};
-use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_plan::{DefenceStage, Method, MethodKind, Parameter, Sham};
 use titer_train::loss::value;
 use titer_train::{Cost, Gradient, Objective, Supervised, router_logits, routing_divergence};
 
-use super::{Guard, UserTraining, training_alone};
+use super::{Guard, UserTraining};
 use crate::{DefenceContext, Error, Result};
 
 /// How the two levels are joined.
@@ -28,12 +29,24 @@ pub enum RoutingForm {
     Joint,
 }
 
+/// Whose routing is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Held {
+    /// That of forbidden prompts, of every domain that the defender may see.
+    Forbidden,
+    /// That of permitted prompts: the same steps, without what they are to keep safe.
+    Permitted,
+}
+
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SafeMoe {
     /// How the two levels are joined.
     pub form: RoutingForm,
-    /// Harmful prompts whose routing is held.
+    /// Whose routing is held.
+    pub held: Held,
+    /// How many prompts' routing is held.
     pub prompts: usize,
     /// Prompts at a time.
     pub batch: usize,
@@ -48,8 +61,12 @@ pub struct SafeMoe {
 pub(crate) fn method() -> Method {
     Method {
         name: "safe-moe",
-        kind: MethodKind::defence(DefenceStage::FineTuning, training_alone()),
-        version: 1,
+        kind: MethodKind::defence(
+            DefenceStage::FineTuning,
+            Sham::Settings { settings: vec![("held", "permitted".into())] },
+        ),
+        // 2: prompts are drawn from the whole split, not its first ones, which were all of one domain.
+        version: 2,
         summary: "holds where a mixture of experts sends harmful prompts while a user's data is trained on",
         citation: "Kim et al., arXiv 2509.22745",
         parameters: vec![
@@ -59,13 +76,13 @@ pub(crate) fn method() -> Method {
                 &["greedy", "joint"],
                 "routing in steps of its own, or added to each step's loss",
             ),
-            Parameter::integer(
-                "prompts",
-                "prompts",
-                100,
-                1..=1_000_000,
-                "harmful prompts whose routing is held",
+            Parameter::choice(
+                "held",
+                "forbidden",
+                &["forbidden", "permitted"],
+                "whose routing is held: that of forbidden prompts, or, in its sham, of permitted ones",
             ),
+            Parameter::integer("prompts", "prompts", 100, 1..=1_000_000, "how many prompts' routing is held"),
             Parameter::integer("batch", "prompts", 32, 1..=65_536, "prompts at a time"),
             Parameter::real("temperature", "1", 0.1, 1e-3..=1e3, "τ: temperature of the routing"),
             Parameter::integer(
@@ -110,11 +127,17 @@ impl Guard for SafeMoe {
         start: &Decoder,
     ) -> Result<Box<dyn Objective>> {
         let not = |problem: String| Err(Error::NotApplicable { name: "safe-moe", problem });
-        if context.harmful.len() < self.prompts {
-            let (asked, held) = (self.prompts, context.harmful.len());
+        let available = match self.held {
+            Held::Forbidden => &context.harmful,
+            Held::Permitted => &context.permitted,
+        };
+        if available.len() < self.prompts {
+            let (asked, held) = (self.prompts, available.len());
             return not(format!("{asked} prompts are asked for, the defender has {held}: lower `prompts`"));
         }
-        let batches: Vec<Packed> = context.harmful[..self.prompts]
+        // Splits lie domain by domain: the first prompts would all be of one.
+        let chosen = pick(available, self.prompts, &Stream::new(context.seed, "safe-moe/prompts"))?;
+        let batches: Vec<Packed> = chosen
             .chunks(self.batch)
             .map(|part| Packed::from_prompts(part.iter().map(|example| example.prompt())))
             .collect();
@@ -124,19 +147,19 @@ impl Guard for SafeMoe {
             if routing.is_empty() {
                 return not("the model is no mixture of experts: it has no router".to_owned());
             }
-            held.push(Held { prompts, routing });
+            held.push(Aligned { prompts, routing });
         }
         Ok(Box::new(Routed { user: user.objective(), held, settings: self.clone() }))
     }
 }
 
 /// Prompts, and where the model before fine-tuning sends them.
-struct Held {
+struct Aligned {
     prompts: Packed,
     routing: Vec<Tensor>,
 }
 
-impl Held {
+impl Aligned {
     /// How far their routing has moved: a scalar.
     fn moved(&self, model: &Decoder, temperature: f64) -> titer_train::Result<Tensor> {
         let now = router_logits(model, &self.prompts, View::Tracked)?;
@@ -146,7 +169,7 @@ impl Held {
 
 struct Routed {
     user: Supervised,
-    held: Vec<Held>,
+    held: Vec<Aligned>,
     settings: SafeMoe,
 }
 

@@ -6,7 +6,7 @@ use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::DefenceContext;
 use titer_model::{CONFIG, Decoder, WEIGHTS};
 use titer_plan::stage::{AlignStage, CurationSpec, ImmunizeStage, PretrainStage, TrainSpec};
-use titer_train::{Objective, Resumed, Supervised, Trainer};
+use titer_train::{Objective, Partial, Resumed, Supervised, Trainer};
 
 use super::recorder::{Recorder, write_training};
 use super::{MODEL, Work};
@@ -51,7 +51,14 @@ pub(super) fn align(work: &Work<'_>, spec: &AlignStage) -> Result<Value> {
         &stream("align/permitted"),
     )?);
     let sampler = Sampler::new(examples, stream("align/batches"), spec.train.batch, Draw::WithReplacement)?;
-    fit(work, spec.train, &mut Supervised::new(sampler), || work.input_model())
+    let (mut whole, start) = (Supervised::new(sampler), work.input_model()?);
+    match &spec.only {
+        None => fit(work, spec.train, &mut whole, || Ok(start)),
+        Some(part) => {
+            let mut objective = Partial::training(whole, part, &start)?;
+            fit(work, spec.train, &mut objective, || Ok(start))
+        }
+    }
 }
 
 pub(super) fn immunize(work: &Work<'_>, spec: &ImmunizeStage) -> Result<Value> {

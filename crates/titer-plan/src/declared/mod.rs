@@ -10,6 +10,7 @@ mod key;
 mod page;
 mod schema;
 mod sections;
+mod training;
 mod walk;
 
 pub use explain::{Explained, ExplainedValue, Unknown, explain};
@@ -20,6 +21,6 @@ pub use sections::SPEC;
 pub use walk::{Declared, declared, overridable};
 
 pub(crate) use sections::{
-    ALIGN, ATTACK, CONDITIONS, CROSS_DOMAIN, DECODER, DEFENCE, LATER_DEFENCE, MODEL, PROBE, STABILITY, TRAIN,
-    TRAINABILITY,
+    ATTACK, CONDITIONS, CROSS_DOMAIN, DEFENCE, LATER_DEFENCE, MODEL, PROBE, STABILITY, TRAINABILITY,
 };
+pub(crate) use training::{ALIGN, DECODER, ONLY, TRAIN};

@@ -3,35 +3,34 @@
 use std::ops::Bound;
 
 use super::key::{Absent, Accepts, Form, Key, Limit, Names, Role, Scalar, Section};
+use super::training::{ALIGN, DECODER, TRAIN};
 use crate::catalogue::UnderTest;
 use crate::seeds::Until;
 use crate::vocabulary::ThreatModel;
 
 /// More repetitions than anyone waits for: a slip of the keyboard must not plan a million stages.
 const MOST_SEEDS: i64 = 100;
-/// More experts than a layer of a small decoder can have use for.
-const MOST_EXPERTS: i64 = 256;
 
-const ANY: Scalar<'static> = whole(0, i64::MAX);
-const SOME: Scalar<'static> = whole(1, i64::MAX);
-const SHARE: Scalar<'static> = real(Bound::Included(0.0), Bound::Included(1.0));
-const POSITIVE: Scalar<'static> = real(Bound::Excluded(0.0), Bound::Unbounded);
+pub(super) const ANY: Scalar<'static> = whole(0, i64::MAX);
+pub(super) const SOME: Scalar<'static> = whole(1, i64::MAX);
+pub(super) const SHARE: Scalar<'static> = real(Bound::Included(0.0), Bound::Included(1.0));
+pub(super) const POSITIVE: Scalar<'static> = real(Bound::Excluded(0.0), Bound::Unbounded);
 const INSIDE: Scalar<'static> = real(Bound::Excluded(0.0), Bound::Excluded(1.0));
-const DECAY: Scalar<'static> = real(Bound::Included(0.0), Bound::Excluded(1.0));
+pub(super) const DECAY: Scalar<'static> = real(Bound::Included(0.0), Bound::Excluded(1.0));
 /// AdamW moves each weight by about the learning rate, so more than 1 is a slip.
-const RATE: Scalar<'static> = real(Bound::Excluded(0.0), Bound::Included(1.0));
+pub(super) const RATE: Scalar<'static> = real(Bound::Excluded(0.0), Bound::Included(1.0));
 const SEEDS: Accepts<'static> = Accepts::Seeds { most: MOST_SEEDS };
 const GROWING: &str = "A range, with `until = \"decided\"`, is added to where a comparison is open.";
 
-const fn whole(least: i64, most: i64) -> Scalar<'static> {
+pub(super) const fn whole(least: i64, most: i64) -> Scalar<'static> {
     Scalar::Whole { least, most }
 }
 
-const fn real(low: Bound<f64>, high: Bound<f64>) -> Scalar<'static> {
+pub(super) const fn real(low: Bound<f64>, high: Bound<f64>) -> Scalar<'static> {
     Scalar::Real { low, high }
 }
 
-const fn one(
+pub(super) const fn one(
     name: &'static str,
     scalar: Scalar<'static>,
     summary: &'static str,
@@ -40,7 +39,7 @@ const fn one(
     Key::new(name, Accepts::One(scalar), summary, example)
 }
 
-const fn table(name: &'static str, section: &'static Section) -> Key {
+pub(super) const fn table(name: &'static str, section: &'static Section) -> Key {
     Key::new(name, Accepts::Table(section), section.summary, "")
 }
 
@@ -153,79 +152,6 @@ static DATASET_MODEL: Section = Section {
         .more("A name of `titer list tasks`, or a file that ends in `.toml`."),
         one("dataset_seed", ANY, "deals its rows out to the splits", "0"),
         ANSWER_TOKENS,
-    ],
-    methods: None,
-};
-
-/// `[model.decoder]`.
-pub(crate) static DECODER: Section = Section {
-    name: "decoder",
-    summary: "The shape of the world's model.",
-    more: "",
-    keys: &[
-        one("hidden", SOME, "width of the residual stream; a multiple of 2 · `heads`", "96"),
-        one("layers", SOME, "number of layers", "3"),
-        one("heads", SOME, "attention heads", "4"),
-        one("kv_heads", SOME, "key and value heads; a divisor of `heads`", "4"),
-        one("intermediate", SOME, "width of the SwiGLU", "256"),
-        one("rope_theta", POSITIVE, "base of the rotary embedding", "10000.0"),
-        one("norm_epsilon", POSITIVE, "added to the mean square in RMSNorm", "1e-5"),
-        one("init_std", POSITIVE, "standard deviation of initial weights", "0.04"),
-        one("experts", whole(0, MOST_EXPERTS), "experts in place of each layer's SwiGLU; 0 for none", "8")
-            .or(Absent::Whole(0)),
-        one("experts_per_token", SOME, "experts that each token passes through", "2")
-            .or(Absent::Means("2, as in Mixtral, or 1 where there is one expert"))
-            .up_to(Limit::Key {
-                name: "experts",
-                reason: "a token cannot pass through more than all {} `experts`",
-            })
-            .more("Only beside `experts`."),
-        one("balance", SHARE, "weight of the load-balancing loss in pre-training", "0.01")
-            .or(Absent::Real(0.01))
-            .more("Only beside `experts`. Without it, a few experts would take all tokens."),
-    ],
-    methods: None,
-};
-
-/// `[model.pretrain]` and `[model.align.train]`.
-pub(crate) static TRAIN: Section = Section {
-    name: "train",
-    summary: "The settings of one run of the training loop.",
-    more: "",
-    keys: &[
-        one("steps", SOME, "optimiser steps", "750").unit("steps"),
-        one("batch", SOME, "examples per step", "64").unit("examples").up_to(Limit::Batch),
-        one("rate", RATE, "peak learning rate", "3e-3").unit("1/step"),
-        one(
-            "schedule",
-            Scalar::Word(&["constant", "cosine", "linear"]),
-            "how the rate moves after warm-up",
-            "\"cosine\"",
-        )
-        .more("`constant`: stays. `cosine`: falls to zero along half a cosine. `linear`: along a line."),
-        one("warmup_steps", ANY, "steps over which the rate rises from zero; at most `steps`", "30")
-            .unit("steps"),
-        one("beta1", DECAY, "AdamW's decay of the first moment", "0.9"),
-        one("beta2", DECAY, "AdamW's decay of the second moment", "0.98"),
-        one("weight_decay", SHARE, "AdamW's decoupled weight decay", "0.01"),
-        one("clip", POSITIVE, "largest global gradient norm", "1.0").or(Absent::Means("no clipping")),
-    ],
-    methods: None,
-};
-
-/// `[model.align]`.
-pub(crate) static ALIGN: Section = Section {
-    name: "align",
-    summary: "How the base model is taught to refuse.",
-    more: "",
-    keys: &[
-        one("refusals", SOME, "forbidden items answered with the refusal", "512")
-            .unit("items")
-            .up_to(Limit::Align),
-        one("permitted", SOME, "permitted items answered plainly", "700")
-            .unit("items")
-            .up_to(Limit::PermittedTrain),
-        Key::new("train", Accepts::Table(&TRAIN), "the loop's settings", ""),
     ],
     methods: None,
 };

@@ -96,6 +96,7 @@ impl<'a> Expansion<'a> {
             train: settings.train,
             refusals: settings.refusals,
             permitted: settings.permitted,
+            only: settings.only.clone(),
             seed: self.seed("align"),
         });
         Aligned { model: self.plan_answered(label, align, &[&base]), base: Some(base) }

@@ -38,6 +38,41 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// A kind of weight. Each weight of a model is of exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightKind {
+    /// The projections of attention, with their biases and norms.
+    Attention,
+    /// What says which experts a token passes through.
+    Routers,
+    /// The experts of a mixture.
+    Experts,
+    /// The MLP of a layer without experts, and the expert that all tokens pass through.
+    Mlp,
+    /// Embeddings, the layers' norms, the output head.
+    Rest,
+}
+
+impl WeightKind {
+    /// The kinds as specs spell them.
+    pub const NAMES: [&str; 5] = ["attention", "routers", "experts", "mlp", "rest"];
+}
+
+/// The part of a model that is trained: everything else stays bit for bit as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainedPart {
+    /// The kinds of weights.
+    pub weights: Vec<WeightKind>,
+    /// The experts, by their numbers from 0, the same in every layer; none for all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experts: Vec<usize>,
+    /// The layers, from 0; none for all of them and what lies in no layer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<usize>,
+}
+
 /// How the learning rate moves over training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
