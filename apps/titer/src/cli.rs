@@ -179,7 +179,7 @@ pub(crate) struct RescoreArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   titer show apothecary
-  titer show apothecary --defence tar --format md
+  titer show apothecary --defence tar-8-inner-steps --format md
   titer show apothecary --json | jq '.defences[].titer'
 
 How to read it: ✓ the whole confidence interval lies on the good side of the threshold, ✗ on the bad side,

@@ -17,7 +17,7 @@ pub mod registry;
 
 pub use alignment::{
     AdversarialLoss, Booster, CircuitBreakers, ConditionNumber, Identity, Immunizer, Npo, Rehearsal,
-    RepNoise, RepNoiseForm, RepNoiseLoss, Rmu, Sdd, TVaccine, Tamper, Tar, Training, Vaccine,
+    RepNoise, RepNoiseForm, RepNoiseLoss, Rmu, Sdd, TVaccine, Tamper, Tar, TarRows, Training, Vaccine,
 };
 pub use context::{DefenceContext, Keep, Pair, Pairs};
 pub use error::{Error, Result};

@@ -5,11 +5,15 @@
 
 mod common;
 
-use common::{assert_gradient, close, context, decoder, fixture, inner, slope, training, uniform};
+use common::{assert_gradient, close, context, decoder, examples, fixture, inner, slope, training, uniform};
 use serde_json::Value;
-use titer_defences::{CircuitBreakers, ConditionNumber, Immunizer, Npo, Rmu, Sdd, Tamper, Tar, Training};
+use titer_data::Packed;
+use titer_defences::{
+    CircuitBreakers, ConditionNumber, DefenceContext, Immunizer, Npo, Rmu, Sdd, Tamper, Tar, Training,
+};
 use titer_model::Decoder;
-use titer_train::{Gradient, Objective};
+use titer_train::loss::{mean_entropy, value};
+use titer_train::{Cost, Gradient, Objective};
 
 /// What is trained: every matrix 1.05 times that of the model as it was, so that no distance is zero.
 fn moved() -> Decoder {
@@ -67,6 +71,7 @@ fn tar(tamper_loss: Tamper) -> Tar {
         tamper_growth: 0.25,
         tamper_loss,
         retain: 0.6,
+        held_out: 0.0,
     }
 }
 
@@ -136,6 +141,63 @@ fn tar_along_the_path_with_either_loss_equals_torch() {
         let terms = [("kept_distance", "held")];
         assert_case(&gradient(&tar(tamper), 0), &fixture("alignment_b")[key], &terms, 2e-3);
     }
+}
+
+/// Four harmful rows, one of which is held out.
+fn held_out() -> (DefenceContext, Tar) {
+    let context = DefenceContext { harmful: examples()[3..7].into(), ..context() };
+    // One tamper gradient, at the end of an attack that hardly moves.
+    let method = Tar {
+        held_out: 0.25,
+        tamper_every: 0,
+        adversary_rates: vec![1e-12],
+        retain: 0.0,
+        ..tar(Tamper::Entropy)
+    };
+    (context, method)
+}
+
+fn entropy(method: &Tar, context: &DefenceContext) -> f64 {
+    let gradient = method.objective(context, &decoder()).unwrap().gradient(&decoder(), 0).unwrap();
+    gradient.terms.iter().find(|(term, _)| *term == "attacked_entropy").unwrap().1
+}
+
+#[test]
+fn tars_tamper_gradient_is_that_of_the_rows_held_out() {
+    let (context, method) = held_out();
+    let rows = method.rows(&context).unwrap();
+    assert_eq!((rows.attacked.len(), rows.held.len()), (3, 1));
+    assert!(rows.attacked.iter().all(|row| *row != rows.held[0]) && context.harmful.contains(&rows.held[0]));
+
+    let model = decoder();
+    let of = |method: &Tar| method.objective(&context, &model).unwrap().gradient(&model, 0).unwrap();
+    let kept = of(&Tar { lambda: 0.0, ..method.clone() });
+    let tampered = of(&method).add_scaled(-1.0, &kept).unwrap();
+    // By hand: both rows of the batch are the one.
+    let batch = Packed::from_examples([&rows.held[0]; 2]);
+    let uncertainty = mean_entropy(&model, &batch).unwrap();
+    close(entropy(&method, &context), value(&uncertainty).unwrap(), 1.0, 1e-5, "entropy of the held row");
+    let expected = Gradient::of(&uncertainty.neg().unwrap(), &model, Cost::of(&model, &batch)).unwrap();
+    let difference = tampered.add_scaled(-method.lambda, &expected).unwrap().norm().unwrap();
+    assert!(difference < 1e-4 * expected.norm().unwrap(), "{difference}");
+}
+
+#[test]
+fn tars_simulated_attack_trains_on_the_other_rows() {
+    let (context, method) = held_out();
+    let held = method.rows(&context).unwrap().held[0].clone();
+    let others = context.harmful.iter().map(|row| if *row == held { row } else { &context.permitted[0] });
+    let other = DefenceContext { harmful: others.cloned().collect(), ..context.clone() };
+    // What the attack trains on is felt where it moves, and nowhere else.
+    assert_eq!(entropy(&method, &context), entropy(&method, &other));
+    let moves = Tar { adversary_rates: vec![1e-2], ..method.clone() };
+    assert_ne!(entropy(&moves, &context), entropy(&moves, &other));
+
+    let none = Tar { held_out: 0.1, ..method };
+    assert_eq!(
+        none.objective(&context, &decoder()).err().unwrap().to_string(),
+        "tar cannot be applied: held_out 0.1 of 4 harmful rows leaves 0 to hold out and 4 to attack with; both need one"
+    );
 }
 
 /// The slope of the loss that an objective's terms add up to, against its gradient, along that gradient.

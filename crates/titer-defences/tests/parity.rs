@@ -98,6 +98,7 @@ fn tar_adds_the_gradient_at_attacked_weights() {
         tamper_growth: 0.0625,
         tamper_loss: Tamper::Entropy,
         retain: 0.0,
+        held_out: 0.0,
     };
     let gradient = method.objective(&context(), &decoder()).unwrap().gradient(&decoder(), 0).unwrap();
     // The first AdamW step is almost the gradient's sign, which f32 cannot tell where a gradient is nearly

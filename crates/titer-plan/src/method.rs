@@ -136,6 +136,9 @@ pub enum Meaning {
     UserRows,
     /// The share of harmful rows among a user's: the dose.
     Dose,
+    /// A whole number without which the method's name says too little: it stands in the label of a defence that is
+    /// given none, as `tar-8-inner-steps`.
+    Named,
 }
 
 /// One setting of a method.
@@ -154,6 +157,9 @@ pub struct Parameter {
     /// What it means to others than the method, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meaning: Option<Meaning>,
+    /// Whether a stage's spec leaves it out at its default: it came later, and results from before stay what they are.
+    #[serde(skip)]
+    pub later: bool,
 }
 
 /// The values a parameter may take.
@@ -198,7 +204,7 @@ pub struct MethodSpec {
     pub name: String,
     /// The method's version in its registry.
     pub version: u32,
-    /// Every parameter, defaults filled in.
+    /// Every parameter, defaults filled in but for those that came later and have theirs.
     pub parameters: BTreeMap<String, Value>,
 }
 
@@ -241,6 +247,11 @@ impl Method {
 }
 
 impl Parameter {
+    /// Says that the method was there without it, doing what it does at its default.
+    pub fn later(self) -> Self {
+        Self { later: true, ..self }
+    }
+
     /// Says what it means to others than the method.
     pub fn meaning(self, meaning: Meaning) -> Self {
         Self { meaning: Some(meaning), ..self }
@@ -255,7 +266,7 @@ impl Parameter {
         summary: &'static str,
     ) -> Self {
         let domain = Domain::Integer { min: *range.start(), max: *range.end() };
-        Self { name, unit, summary, default: default.into(), domain, meaning: None }
+        Self { name, unit, summary, default: default.into(), domain, meaning: None, later: false }
     }
 
     /// A real number.
@@ -267,7 +278,7 @@ impl Parameter {
         summary: &'static str,
     ) -> Self {
         let domain = Domain::Real { min: *range.start(), max: *range.end() };
-        Self { name, unit, summary, default: default.into(), domain, meaning: None }
+        Self { name, unit, summary, default: default.into(), domain, meaning: None, later: false }
     }
 
     /// A list of real numbers.
@@ -279,7 +290,7 @@ impl Parameter {
         summary: &'static str,
     ) -> Self {
         let domain = Domain::Reals { min: *range.start(), max: *range.end() };
-        Self { name, unit, summary, default: default.into(), domain, meaning: None }
+        Self { name, unit, summary, default: default.into(), domain, meaning: None, later: false }
     }
 
     /// One of several words.
@@ -290,6 +301,6 @@ impl Parameter {
         summary: &'static str,
     ) -> Self {
         let domain = Domain::Choice { of };
-        Self { name, unit: "", summary, default: default.into(), domain, meaning: None }
+        Self { name, unit: "", summary, default: default.into(), domain, meaning: None, later: false }
     }
 }

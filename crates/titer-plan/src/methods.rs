@@ -69,9 +69,13 @@ fn defence(
     let values = values.all()?;
     let seeds = values.get("seeds").and_then(Seeds::read);
     let sham = values.get("sham").and_then(Json::as_bool).unwrap_or(true);
-    let names = || std::iter::once(method.name).chain(then.iter().map(|later| later.method.as_str()));
+    let parameters = parameters?;
+    let names: Vec<String> = std::iter::once((method.name, &parameters))
+        .chain(then.iter().map(|later| (later.method.as_str(), &later.parameters)))
+        .map(|(name, parameters)| told(name, parameters, &limits.catalogue.defences))
+        .collect();
     let entry = DefenceEntry {
-        label: label.unwrap_or_else(|| names().collect::<Vec<_>>().join("-")),
+        label: label.unwrap_or_else(|| names.join("-")),
         method: method.name.to_owned(),
         version: method.version,
         stage: stage?,
@@ -79,10 +83,18 @@ fn defence(
         sham: None,
         control: method.control().filter(|_| then.is_empty()),
         seeds: seeds?,
-        parameters: parameters?,
+        parameters,
         then,
     };
     Some((entry, sham))
+}
+
+/// The name of a method, with the setting without which it says too little.
+fn told(name: &str, parameters: &BTreeMap<String, Json>, methods: &[Method]) -> String {
+    let method = methods.iter().find(|method| method.name == name);
+    let setting = method.and_then(|method| method.setting(Meaning::Named)).map(|setting| setting.name);
+    let value = setting.and_then(|setting| Some((setting, parameters.get(setting)?.as_u64()?)));
+    value.map_or_else(|| name.to_owned(), |(key, value)| format!("{name}-{value}-{}", key.replace('_', "-")))
 }
 
 /// Every parameter of a method, as given or by default.
@@ -98,6 +110,9 @@ fn settings(table: &mut Table<'_>, method: &Method, limits: &Limits<'_>, varied:
     for parameter in &method.parameters {
         if table.peek(parameter.name).is_none() {
             values.insert(parameter.name, Some(parameter.default.clone()));
+        }
+        if parameter.later && values.get(parameter.name) == Some(&parameter.default) {
+            values.forget(parameter.name);
         }
     }
     values

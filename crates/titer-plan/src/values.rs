@@ -21,6 +21,11 @@ impl Values {
         }
     }
 
+    /// Leaves a value out.
+    pub(crate) fn forget(&mut self, key: &str) {
+        self.found.remove(key);
+    }
+
     /// The value of a key that was left out.
     pub(crate) fn insert_default(&mut self, key: &str, value: Json) {
         self.found.entry(key).or_insert(value);

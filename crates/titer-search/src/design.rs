@@ -122,7 +122,19 @@ impl<'a> Design<'a> {
         self.changed(setting, Vec::new())
     }
 
-    fn changed(&self, setting: &Setting, more: Vec<(String, String)>) -> Result<Plan, Mistakes> {
+    /// The defence with that setting, called as it is with it.
+    pub(super) fn named(&self, setting: &Setting) -> Result<Option<DefenceEntry>, Mistakes> {
+        Ok(self.set(setting, Vec::new())?.experiment.defence.into_iter().nth(self.index))
+    }
+
+    /// All trials have the label of the spec's own setting, even where a setting is part of a label.
+    fn changed(&self, setting: &Setting, mut more: Vec<(String, String)>) -> Result<Plan, Mistakes> {
+        let label = serde_json::Value::from(self.entry().label.as_str());
+        more.push((format!("defence.{}.label", self.index), label.to_string()));
+        self.set(setting, more)
+    }
+
+    fn set(&self, setting: &Setting, more: Vec<(String, String)>) -> Result<Plan, Mistakes> {
         let key = |key: &str| format!("defence.{}.{key}", self.index);
         let set = setting.iter().map(|(name, value)| (key(name), value.to_string())).chain(more);
         let set = set.map(|(key, value)| Override { key, value });
@@ -251,14 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn trials_are_called_alike_though_a_setting_is_part_of_the_name() {
+        let source = source("apothecary-smoke").unwrap();
+        let over = ["inner_steps=[2, 4]".to_owned()];
+        let design = Design::new(&source, &[], "tar-8-inner-steps", &over).unwrap();
+        let setting = Setting::from([("inner_steps".to_owned(), 4.into())]);
+        let trial = design.rung(&design.with(&setting).unwrap(), Rung::Everything, &BTreeSet::new());
+        assert!(trial.cells.iter().any(|cell| cell.defence == "tar-8-inner-steps"));
+        assert_eq!(design.named(&setting).unwrap().unwrap().label, "tar-4-inner-steps");
+    }
+
+    #[test]
     fn what_there_is_not_is_refused() {
         let source = source("apothecary-smoke").unwrap();
         let refused =
             |label: &str, over: &[String]| Design::new(&source, &[], label, over).unwrap_err().to_string();
-        assert!(refused("adverserial", &over()).contains("it has adversarial-loss, tar"));
+        assert!(refused("adverserial", &over()).contains("it has adversarial-loss, tar-8-inner-steps"));
         assert!(refused("none", &over()).contains("nothing to tune"));
         assert!(refused("adversarial-loss-sham", &over()).contains("is a sham"));
-        assert!(refused("tar", &[]).contains("--over"));
-        assert!(refused("tar", &["steps=1..2".to_owned(), "steps=2..3".to_owned()]).contains("two --over"));
+        assert!(refused("tar-8-inner-steps", &[]).contains("--over"));
+        let twice = ["steps=1..2".to_owned(), "steps=2..3".to_owned()];
+        assert!(refused("tar-8-inner-steps", &twice).contains("two --over"));
     }
 }

@@ -337,9 +337,7 @@ impl Search<'_> {
                 (Some(fresh), String::new())
             }
         };
-        let whole = self.design.with(&trial.setting)?;
-        let entry = whole.experiment.defence.iter().find(|entry| entry.label == self.record.defence);
-        let toml = entry.map(block).unwrap_or_default();
+        let toml = self.design.named(&trial.setting)?.as_ref().map(block).unwrap_or_default();
         self.record.winner = Some(Winner { trial: trial.number, selection, fresh, problem, spent, toml });
         Ok(flow)
     }

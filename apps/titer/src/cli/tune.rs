@@ -13,8 +13,8 @@ use super::parse_override;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   titer tune apothecary --defence adversarial-loss --over rate=1e-4..2e-3:log --over lambda=0.1..10:log
-  titer tune apothecary --defence tar --over steps=50..400 --over 'inner_steps=[4, 8, 16]' --budget 20m
-  titer tune apothecary --defence tar --over rate=1e-4..2e-3:log --budget 2e13 --trials 40
+  titer tune apothecary --defence tar-8-inner-steps --over steps=50..400 --over 'inner_steps=[4, 8, 16]' --budget 20m
+  titer tune apothecary --defence tar-8-inner-steps --over rate=1e-4..2e-3:log --budget 2e13 --trials 40
 
 Without --over it lists the defence's parameters.
 

@@ -30,7 +30,7 @@ pub use repnoise::{RepNoise, RepNoiseForm, RepNoiseLoss};
 pub use rmu::Rmu;
 pub use sdd::Sdd;
 pub use t_vaccine::TVaccine;
-pub use tar::{Tamper, Tar};
+pub use tar::{Tamper, Tar, TarRows};
 pub use training::Training;
 pub(crate) use training::constant_rate;
 pub use vaccine::Vaccine;

@@ -7,22 +7,25 @@
 //!
 //! Source: Tamirisa et al., *Tamper-resistant safeguards for open-weight LLMs*, arXiv 2408.00761,
 //! section 4. By default the length of the simulated attack is drawn uniformly from 1 to `inner_steps`, the
-//! tamper gradient is taken once, at its end, and r is 0.
+//! tamper gradient is taken once, at its end, r is 0, and attack and tamper gradient draw from the same rows.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use rand::RngExt;
+use rand::seq::index;
 use serde::Deserialize;
-use titer_data::{Draw, Packed, Sampler, Stream};
+use titer_data::{Draw, Example, Packed, Sampler, Stream};
 use titer_model::Decoder;
-use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_plan::{DefenceStage, Meaning, Method, MethodKind, Parameter};
 use titer_train::activations::Original;
 use titer_train::loss::{mean_entropy, per_sequence, softplus, token_losses, value};
 use titer_train::{Cost, Gradient, Objective, Observer, Point, StepRecord, Supervised, Trainer};
 
 use super::rehearsal::{self, Rehearsing};
 use super::{Immunizer, Training, constant_rate};
-use crate::{DefenceContext, Result};
+use crate::{DefenceContext, Error, Result};
 
 /// Inverse temperature of the DPO loss, per nat, as in the public code.
 const DPO_BETA: f64 = 0.1;
@@ -66,6 +69,10 @@ pub struct Tar {
     pub tamper_loss: Tamper,
     /// r: weight of the distance of kept text's hidden states to the original model's.
     pub retain: f64,
+    /// The share of the harmful rows that simulated attacks never train on and that tamper gradients alone are of, a new
+    /// batch at each moment. At 0 both draw from all rows, and all moments of one attack have one batch.
+    #[serde(default)]
+    pub held_out: f64,
 }
 
 pub(crate) fn method() -> Method {
@@ -78,7 +85,8 @@ pub(crate) fn method() -> Method {
             "harmful examples per tamper gradient",
         ),
         Parameter::real("lambda", "1", 1.0, 0.0..=1e6, "λ: weight of the tamper gradients"),
-        Parameter::integer("inner_steps", "steps", 8, 1..=100_000, "most steps of a simulated attack"),
+        Parameter::integer("inner_steps", "steps", 8, 1..=100_000, "most steps of a simulated attack")
+            .meaning(Meaning::Named),
         Parameter::integer(
             "adversary_batch",
             "examples",
@@ -127,6 +135,14 @@ pub(crate) fn method() -> Method {
             0.0..=1e6,
             "r: weight of the kept hidden states' distance to the aligned model's",
         ),
+        Parameter::real(
+            "held_out",
+            "1",
+            0.0,
+            0.0..=0.9,
+            "share of the harmful rows that simulated attacks never train on, and that tamper gradients are of; 0: both draw from all",
+        )
+        .later(),
     ];
     Method {
         name: "tar",
@@ -154,16 +170,68 @@ impl Immunizer for Tar {
         if self.lambda == 0.0 {
             return Ok(Box::new(kept));
         }
+        let rows = self.rows(context)?;
         Ok(Box::new(Tampering {
             kept,
             // The same stream, so that of paired data both draw the same prompts.
-            tamper: context.sampler("tar/tamper", &context.harmful, self.batch_harmful)?,
-            refusals: context.sampler("tar/tamper", &context.refusals, self.batch_harmful)?,
+            tamper: context.sampler("tar/tamper", &rows.held, self.batch_harmful)?,
+            refusals: context.sampler("tar/tamper", &rows.refusals, self.batch_harmful)?,
             adversary: Stream::new(context.seed, "tar/adversary"),
             original: Original::of(start)?,
-            context: context.clone(),
+            attacked: rows.attacked,
+            seed: context.seed,
             settings: self.clone(),
         }))
+    }
+}
+
+/// Which harmful rows are whose.
+#[derive(Debug, Clone)]
+pub struct TarRows {
+    /// What simulated attacks train on.
+    pub attacked: Arc<[Example]>,
+    /// What tamper gradients are of.
+    pub held: Arc<[Example]>,
+    /// The refusals of these; of data that are not paired, all.
+    pub refusals: Arc<[Example]>,
+}
+
+impl Tar {
+    /// Deals the harmful rows out, by the defence's seed.
+    ///
+    /// # Errors
+    /// When a share is held out and one side would have no row.
+    pub fn rows(&self, context: &DefenceContext) -> Result<TarRows> {
+        let (harmful, refusals) = (&context.harmful, &context.refusals);
+        if self.held_out == 0.0 {
+            return Ok(TarRows {
+                attacked: harmful.clone(),
+                held: harmful.clone(),
+                refusals: refusals.clone(),
+            });
+        }
+        let held = (self.held_out * harmful.len() as f64).round() as usize;
+        if held == 0 || held >= harmful.len() {
+            let problem = format!(
+                "held_out {} of {} harmful rows leaves {held} to hold out and {} to attack with; both need one",
+                self.held_out,
+                harmful.len(),
+                harmful.len() - held
+            );
+            return Err(Error::NotApplicable { name: "tar", problem });
+        }
+        let mut rng = Stream::new(context.seed, "tar/held-out").at(0);
+        let chosen: BTreeSet<usize> = index::sample(&mut rng, harmful.len(), held).into_iter().collect();
+        let of = |rows: &Arc<[Example]>, is_held: bool| -> Arc<[Example]> {
+            let rows = rows.iter().enumerate().filter(|(at, _)| chosen.contains(at) == is_held);
+            rows.map(|(_, row)| row.clone()).collect()
+        };
+        let paired = refusals.len() == harmful.len();
+        Ok(TarRows {
+            attacked: of(harmful, false),
+            held: of(harmful, true),
+            refusals: if paired { of(refusals, true) } else { refusals.clone() },
+        })
     }
 }
 
@@ -173,7 +241,9 @@ struct Tampering {
     refusals: Sampler,
     adversary: Stream,
     original: Original,
-    context: DefenceContext,
+    /// What simulated attacks train on.
+    attacked: Arc<[Example]>,
+    seed: u64,
     settings: Tar,
 }
 
@@ -192,8 +262,8 @@ impl Tampering {
         let steps = rng.random_range(*inner_least.min(inner_steps)..=*inner_steps);
         let rate = adversary_rates[rng.random_range(0..adversary_rates.len())];
         let spec = constant_rate(steps, *adversary_batch, rate, None);
-        let stream = Stream::new(self.context.seed, &format!("tar/adversary/{step}"));
-        let sampler = Sampler::new(self.context.harmful.clone(), stream, spec.batch, Draw::WithReplacement)?;
+        let stream = Stream::new(self.seed, &format!("tar/adversary/{step}"));
+        let sampler = Sampler::new(self.attacked.clone(), stream, spec.batch, Draw::WithReplacement)?;
         let attacked = model.duplicate()?;
         let mut watch = Watch { tampering: self, step, steps, sum: None, spent: Cost::default() };
         Trainer::new(spec, &attacked)?.fit(&attacked, &mut Supervised::new(sampler), &mut watch)?;
@@ -201,15 +271,20 @@ impl Tampering {
         // An attack shorter than the distance of two tamper gradients has none along its path.
         let mut sum = match sum {
             Some(sum) => sum,
-            None => self.tamper_gradient(&attacked, step)?,
+            None => self.tamper_gradient(&attacked, self.draw(step, steps))?,
         };
         sum.cost += spent;
         Ok(sum)
     }
 
-    /// The gradient of T at attacked weights.
-    fn tamper_gradient(&self, attacked: &Decoder, step: u64) -> titer_train::Result<Gradient> {
-        let batch = self.tamper.batch(step);
+    /// Which batch the tamper gradient is of after so many steps of the attack.
+    fn draw(&self, step: u64, made: u64) -> u64 {
+        if self.settings.held_out == 0.0 { step } else { step * (self.settings.inner_steps + 1) + made }
+    }
+
+    /// The gradient of T at attacked weights, on the batch of that draw.
+    fn tamper_gradient(&self, attacked: &Decoder, draw: u64) -> titer_train::Result<Gradient> {
+        let batch = self.tamper.batch(draw);
         match self.settings.tamper_loss {
             Tamper::Entropy => {
                 let entropy = mean_entropy(attacked, &batch)?;
@@ -217,7 +292,7 @@ impl Tampering {
                     .with_term("attacked_entropy", value(&entropy)?))
             }
             Tamper::Dpo => {
-                let both = self.refusals.batch(step).followed_by(&batch);
+                let both = self.refusals.batch(draw).followed_by(&batch);
                 let loss = self.preference(attacked, &both, both.sequences() - batch.sequences())?;
                 Ok(Gradient::of(&loss, attacked, Cost::of(attacked, &both))?
                     .with_term("attacked_preference", value(&loss)?))
@@ -256,7 +331,8 @@ impl Observer for Watch<'_> {
         if point.step == 0 || !point.step.is_multiple_of(tamper_every) {
             return Ok(ControlFlow::Continue(()));
         }
-        let gradient = self.tampering.tamper_gradient(point.model, self.step)?;
+        let draw = self.tampering.draw(self.step, point.step);
+        let gradient = self.tampering.tamper_gradient(point.model, draw)?;
         let weight = (tamper_growth * (point.step as f64 - self.steps as f64)).exp();
         let sum = self.sum.take().map_or_else(|| gradient.zeros(), Ok)?;
         self.sum = Some(sum.add_scaled(weight, &gradient)?);

@@ -16,7 +16,7 @@ const WEIGHT: Domain = Domain::Real { min: 0.0, max: 1000.0 };
 const SHARE: Domain = Domain::Real { min: 0.0, max: 1.0 };
 
 fn parameter((name, default, domain): (&'static str, Value, Domain)) -> Parameter {
-    Parameter { name, unit: "1", summary: "", default, domain, meaning: None }
+    Parameter { name, unit: "1", summary: "", default, domain, meaning: None, later: false }
 }
 
 /// What an attack's settings mean.
