@@ -144,8 +144,12 @@ fn a_budget_of_time_ends_a_run_that_goes_on_later() {
     let tiny = titer_tests::TINY;
     let ran = place.run(&["run", tiny, "--budget", "0.001s", "--json"]).ends(130);
     let said = ran.json();
-    let expected: [Value; 3] = [true.into(), false.into(), 0.into()];
-    assert_eq!(["out_of_time", "interrupted", "computed"].map(|key| said[key].clone()), expected);
+    assert_eq!(
+        ["out_of_time", "interrupted"].map(|key| said[key].clone()),
+        [Value::from(true), false.into()]
+    );
+    // What had begun was finished.
+    assert!(said["computed"].as_u64() <= Some(1), "{said:#}");
     place.run(&["run", tiny, "--budget", "1h"]).ends(0);
     // Where all is done, no time is needed.
     place.run(&["run", tiny, "--budget", "0.001s"]).ends(0);

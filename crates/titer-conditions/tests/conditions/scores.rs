@@ -117,8 +117,8 @@ fn scores_make_a_frame_with_a_row_per_number() {
     check(&frame, &SCORES).unwrap();
     let first = |name: &str| frame.column(name).unwrap().str().unwrap().get(0).unwrap().to_owned();
     assert_eq!((first("attack").as_str(), first("settings").as_str()), ("full-finetune", "{\"rate\":3e-5}"));
-    // Two defences, two attacks, five measures, before and after.
-    assert_eq!(frame.height(), 2 * 2 * 5 * 2);
+    // Two defences, two attacks, six measures, before and after.
+    assert_eq!(frame.height(), 2 * 2 * 6 * 2);
 }
 
 #[test]

@@ -252,7 +252,11 @@ pub(crate) fn catalogue() -> Catalogue {
     Catalogue {
         attacks: attacks(),
         defences: defences(),
-        data: vec![apothecary(), everyday()],
+        data: vec![
+            apothecary(),
+            DataFacts { name: "apothecary-routing".to_owned(), ..apothecary() },
+            everyday(),
+        ],
         tasks: vec![
             task("general-knowledge", Probe::Choice, 80),
             task("held-out", Probe::Text, 30),
