@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use titer_conditions::{Design, PARTS, Power, Quantity, Spread, power, spreads};
-use titer_plan::spec::{AttackEntry, DefenceEntry, Experiment};
-use titer_plan::{DefenceRole, ThreatModel};
+use titer_plan::spec::{AttackEntry, ConditionSettings, DefenceEntry, Experiment};
+use titer_plan::{DefenceRole, Ladder, ThreatModel};
 
 use crate::Result;
 use crate::results::Results;
@@ -123,7 +123,8 @@ fn designs(experiment: &Experiment) -> Vec<(&DefenceEntry, Design)> {
 }
 
 /// What the seeds of `experiment` can decide, with the spreads of `earlier` runs where they tell, and those that are
-/// given in any case.
+/// given in any case. Of seeds that are added until all is decided: what the most of them decide at the last look, at its
+/// level; looks before may decide it as well.
 ///
 /// # Errors
 /// When the frame of the earlier runs is not what it should be.
@@ -156,6 +157,10 @@ pub fn planned_power(
         }
         used.insert(quantity, spread);
     }
+    let settings = experiment.conditions;
+    let levels = Ladder::of(experiment).levels(1.0 - settings.confidence);
+    let last = levels.last().map_or(settings.confidence, |level| 1.0 - level);
+    let settings = ConditionSettings { confidence: last, ..settings };
     let mut groups: Vec<PowerGroup> = Vec::new();
     for (entry, design) in designs(experiment) {
         match groups.iter_mut().find(|group| group.design == design) {
@@ -163,7 +168,7 @@ pub fn planned_power(
             None => groups.push(PowerGroup {
                 defences: vec![entry.label.clone()],
                 design,
-                power: power(&design, &used, &experiment.conditions),
+                power: power(&design, &used, &settings),
             }),
         }
     }

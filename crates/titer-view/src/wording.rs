@@ -209,7 +209,8 @@ pub fn flops(flops: f64) -> String {
 
 /// A size: `512 kB`, `2.2 GB`.
 pub fn bytes(bytes: f64) -> String {
-    match bytes {
+    // A sum of nothing is −0.
+    match bytes + 0.0 {
         bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
         bytes if bytes >= 1e6 => format!("{:.0} MB", bytes / 1e6),
         bytes => format!("{:.0} kB", bytes / 1e3),
@@ -317,7 +318,8 @@ pub fn duration(seconds: f64) -> String {
     // A guard may take less than nothing where the clock is less sure than its price.
     let whole = seconds.round() as u64;
     match whole {
-        0..10 => format!("{seconds:.1} s"),
+        // A sum of nothing is −0.
+        0..10 => format!("{:.1} s", seconds + 0.0),
         10..60 => format!("{whole} s"),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
