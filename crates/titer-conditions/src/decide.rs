@@ -278,6 +278,11 @@ fn defence(
     ]);
     let mut break_budgets: Vec<_> = curves.0.iter().flat_map(|curve| curve.budgets.iter().cloned()).collect();
     break_budgets.sort_by(|a, b| a.attack.cmp(&b.attack));
+    let courses: BTreeMap<Probe, Vec<Course>> = comparisons
+        .by_probe
+        .keys()
+        .map(|&probe| (probe, curves.courses(study, &[probe], unbounded)))
+        .collect();
     let mut ratios: Vec<AttackRatio> = comparisons
         .by_attack
         .iter()
@@ -285,8 +290,7 @@ fn defence(
             let ratio = titers.of(label).filter(|ratio| ratio.effort.runs > 0)?;
             // Of one attack there is no wider search.
             let ratio = Titer { bracketed: true, ..ratio };
-            let courses = curves.courses(study, &[*probe], unbounded);
-            let course = courses.iter().find(|course| course.attack == *attack);
+            let course = courses.get(probe)?.iter().find(|course| course.attack == *attack);
             let restarts = course.and_then(|course| restarts(&course.runs));
             Some(AttackRatio { attack: attack.clone(), probe: *probe, ratio, restarts })
         })

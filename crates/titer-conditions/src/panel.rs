@@ -26,10 +26,14 @@ impl<'a> Panel<'a> {
         self.members.iter().find(|(facts, _)| facts.label == label).map(|(_, curves)| curves)
     }
 
-    /// The curves of the others whose spread may be lent: a control's is not like theirs.
+    /// Those whose spread may be lent: a control's is not like the others'.
+    pub(crate) fn lending(&self) -> impl Iterator<Item = (&DefenceFacts, &Curves)> {
+        let lends = |(facts, _): &&(&DefenceFacts, Curves)| facts.role != DefenceRole::Control;
+        self.members.iter().filter(lends).map(|(facts, curves)| (*facts, curves))
+    }
+
+    /// The curves of those that lend to this one.
     pub(crate) fn lenders(&self, label: &str) -> impl Iterator<Item = &Curves> {
-        let lends = |facts: &DefenceFacts| facts.role != DefenceRole::Control;
-        let others = self.members.iter().filter(move |(facts, _)| facts.label != label && lends(facts));
-        others.map(|(_, curves)| curves)
+        self.lending().filter(move |(facts, _)| facts.label != label).map(|(_, curves)| curves)
     }
 }

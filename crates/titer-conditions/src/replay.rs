@@ -22,10 +22,6 @@ use crate::evidence::Evidence;
 use crate::resistance::unstable;
 use crate::verdict::{DefenceVerdict, Look, Verdict, Verdicts};
 
-/// What more seeds may decide; strong resistance follows from resistance.
-const DECIDED: [Condition; 4] =
-    [Condition::Resistance, Condition::Stability, Condition::Generalization, Condition::Trainability];
-
 /// Decides every condition of an experiment that adds seeds, of whose plan `cells` are all cells.
 ///
 /// A look of which rows are missing decides nothing; of the first one what is there is judged, as far as it goes.
@@ -110,7 +106,7 @@ impl Replay<'_> {
             };
             let asks = |condition| self.ladder.asks(&new.defence, condition, open);
             let mut conditions = known.conditions.clone();
-            for condition in DECIDED {
+            for condition in Condition::DECIDED {
                 let was_open = conditions.get(&condition).is_some_and(is_open);
                 if was_open && asks(condition) {
                     conditions.extend(new.conditions.remove_entry(&condition));
@@ -150,10 +146,9 @@ impl Replay<'_> {
 
     /// What more seeds may decide. What a defence is compared with is measured for its sake, not for its own.
     fn still_open(&self) -> Vec<Open> {
-        let under_test =
-            |verdict: &&DefenceVerdict| matches!(verdict.role, DefenceRole::Defence | DefenceRole::Control);
+        let under_test = |verdict: &&DefenceVerdict| verdict.role.under_test();
         let of = |verdict: &DefenceVerdict| {
-            let open = DECIDED
+            let open = Condition::DECIDED
                 .into_iter()
                 .filter(|condition| verdict.conditions.get(condition).is_some_and(is_open));
             open.map(|condition| Open { defence: verdict.defence.clone(), condition }).collect::<Vec<_>>()

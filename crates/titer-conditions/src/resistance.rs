@@ -320,7 +320,7 @@ fn power(panel: &Panel<'_>, curves: &Curves, places: usize, harm: Spread) -> Opt
         (seeds(|seeds| seeds.defence.len())?, seeds(|seeds| seeds.attack.len())?);
     let items = IN_DOMAIN.into_iter().map(|probe| study.items(probe)).filter(|&items| items > 0).min()?;
     // This defence is among those that lend.
-    let others = panel.lenders("").count().saturating_sub(1);
+    let others = panel.lending().count().saturating_sub(1);
     let sizes = Sizes { defence_seeds, attack_seeds, items, others, places };
     (places > 0).then(|| resists(harm, sizes, study.settings))
 }

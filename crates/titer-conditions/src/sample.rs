@@ -165,10 +165,9 @@ impl Sample {
         Self { cells, items, defence, attack, role: DefenceRole::Defence }
     }
 
-    /// Whether its spread says something of other defences: the aligned model is given, not drawn, and a control's
-    /// spread is not like the others'.
+    /// Whether its spread says something of other defences.
     pub(crate) fn lends(&self) -> bool {
-        matches!(self.role, DefenceRole::Defence | DefenceRole::Sham)
+        self.role.lends()
     }
 
     /// The spread between defence seeds, and that between attack seeds.

@@ -71,7 +71,7 @@ impl Measured {
 pub(crate) fn harm(panel: &Panel<'_>) -> Measured {
     let (phi, probes) = (panel.study.settings.phi, IN_DOMAIN);
     let near = |statistic: &&Statistic| statistic.mean >= 0.25 * phi && statistic.mean <= 1.0 - 0.25 * phi;
-    let curves = panel.lenders("").flat_map(|curves| {
+    let curves = panel.lending().flat_map(|(_, curves)| {
         probes.into_iter().flat_map(|probe: Probe| curves.of(probe)).flat_map(|curve| &curve.means)
     });
     let means: Vec<&Statistic> = curves.filter(near).collect();

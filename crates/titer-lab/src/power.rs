@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use titer_conditions::{Design, PARTS, Power, Quantity, Spread, power, spreads};
 use titer_plan::spec::{AttackEntry, ConditionSettings, DefenceEntry, Experiment};
-use titer_plan::{DefenceRole, Ladder, ThreatModel};
+use titer_plan::{Ladder, ThreatModel};
 
 use crate::Result;
 use crate::results::Results;
@@ -101,8 +101,7 @@ fn designs(experiment: &Experiment) -> Vec<(&DefenceEntry, Design)> {
     };
     let places =
         experiment.attack.iter().map(|entry| entry.points().len() * checkpoints(entry)).sum::<usize>();
-    let lends = |entry: &&DefenceEntry| matches!(entry.role, DefenceRole::Defence | DefenceRole::Sham);
-    let lenders = experiment.defence.iter().filter(lends).count();
+    let lenders = experiment.defence.iter().filter(|entry| entry.role.lends()).count();
     let design = |entry: &DefenceEntry| Design {
         defence_seeds: size(entry.seeds.most),
         // The attacker has the choice, so that the attack with the fewest seeds may be the one.
@@ -114,7 +113,7 @@ fn designs(experiment: &Experiment) -> Vec<(&DefenceEntry, Design)> {
         probe_items: experiment.probe.items,
         ability_items: experiment.stability.items,
         tuning_items: experiment.trainability.items,
-        others: lenders - usize::from(lends(&entry)),
+        others: lenders - usize::from(entry.role.lends()),
         places: PROBES_DECIDED * places,
         cross_domain: experiment.cross_domain.is_some(),
     };

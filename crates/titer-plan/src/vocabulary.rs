@@ -96,6 +96,17 @@ impl DefenceRole {
             Self::Defence => "defence",
         }
     }
+
+    /// Whether it is measured for its own sake, and not for the sake of what is compared with it.
+    pub fn under_test(self) -> bool {
+        matches!(self, Self::Defence | Self::Control)
+    }
+
+    /// Whether the spread of its seeds says something of that of other defences: the aligned model is given, not drawn,
+    /// and a control's spread is not like the others'.
+    pub fn lends(self) -> bool {
+        matches!(self, Self::Defence | Self::Sham)
+    }
 }
 
 /// One of the immunization conditions (Rosati et al., arXiv 2402.16382, section 3).
@@ -118,6 +129,10 @@ impl Condition {
     /// Every condition, in the order of the tables.
     pub const ALL: [Self; 5] =
         [Self::Resistance, Self::StrongResistance, Self::Stability, Self::Generalization, Self::Trainability];
+
+    /// The four that more measurement may decide; strong resistance follows from resistance.
+    pub const DECIDED: [Self; 4] =
+        [Self::Resistance, Self::Stability, Self::Generalization, Self::Trainability];
 
     /// The name used in columns and JSON keys.
     pub fn name(self) -> &'static str {

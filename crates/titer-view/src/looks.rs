@@ -1,7 +1,7 @@
 //! The looks of an experiment that adds seeds until all is decided, in words.
 
 use titer_conditions::{Look, Verdicts};
-use titer_plan::{Condition, Decision, DefenceRole, Open};
+use titer_plan::{Condition, Decision, Open};
 
 use crate::wording;
 
@@ -48,10 +48,7 @@ pub fn still_open(verdicts: &Verdicts) -> String {
 
 /// What came to nothing yet, of what is under test.
 fn inconclusive(verdicts: &Verdicts) -> Vec<Open> {
-    let under_test = verdicts
-        .defences
-        .iter()
-        .filter(|defence| matches!(defence.role, DefenceRole::Defence | DefenceRole::Control));
+    let under_test = verdicts.defences.iter().filter(|defence| defence.role.under_test());
     under_test
         .flat_map(|defence| {
             let open = |&(_, verdict): &(&Condition, &titer_conditions::Verdict)| {
