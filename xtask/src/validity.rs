@@ -76,6 +76,10 @@ pub(crate) fn validity(arguments: &Arguments) -> Result<()> {
     let published = published.into_iter().map(|(label, harm)| (label.to_owned(), -harm)).collect();
     columns.push(Column { name: name.to_owned(), scores: published });
     writeln!(io::stdout().lock(), "{}\n{}", of_defences(&columns), of_pairs(&columns))?;
+    writeln!(
+        io::stdout().lock(),
+        "\n–: not measured there, or nothing is known of its titer; such a defence is in no order."
+    )?;
     Ok(())
 }
 
@@ -103,7 +107,8 @@ fn scores(shown: &Value) -> BTreeMap<String, f64> {
         let titer = &defence["titer"];
         match titer["open"].as_bool() {
             Some(true) => Some(0.0),
-            _ => titer["value"].as_f64().or_else(|| titer["lower"].as_f64()),
+            // A lower end of 0 is no bound: nothing is known.
+            _ => titer["value"].as_f64().or_else(|| titer["lower"].as_f64().filter(|lower| *lower > 0.0)),
         }
     };
     let compared = |defence: &&Value| matches!(defence["role"].as_str(), Some("defence" | "baseline"));
@@ -186,6 +191,7 @@ mod tests {
             {"defence": "none", "role": "baseline", "titer": titer(json!(1.0), 1.0, false)},
             {"defence": "tar", "role": "defence", "titer": titer(Value::Null, 8.0, false)},
             {"defence": "sdd", "role": "defence", "titer": titer(Value::Null, 0.0, true)},
+            {"defence": "npo", "role": "defence", "titer": titer(Value::Null, 0.0, false)},
             {"defence": "rehearsal", "role": "sham", "titer": titer(json!(2.0), 1.0, false)},
         ]});
         let expected =

@@ -22,6 +22,12 @@ pub(crate) struct Change {
     pub(crate) power: f64,
 }
 
+/// Whether so many answers without any difference would show one of at most `margin`: by the rule of three they leave room
+/// for a share of `1 − tail^(1/n)`.
+pub(crate) fn can_show(answers: usize, tail: f64, margin: f64) -> bool {
+    binomial_upper(0.0, answers, tail) <= margin
+}
+
 impl Differences {
     /// Of runs and the reference's run of the same seeds, else of the same attack seed, else all of its runs. `of` is what
     /// is compared of a run: one value for each item. None where either has none.
@@ -98,6 +104,7 @@ impl Differences {
         let lower = estimate.lower.min(gain - binomial_upper(loss, answers, tail));
         let upper = estimate.upper.max(binomial_upper(gain, answers, tail) - loss);
         let interval = Bounds { lower: lower.max(-1.0), upper: upper.min(1.0) };
-        Change { mean: estimate.value, interval, power: estimate.power(margin, tail) }
+        let power = if can_show(answers, tail, margin) { estimate.power(margin, tail) } else { 0.0 };
+        Change { mean: estimate.value, interval, power }
     }
 }

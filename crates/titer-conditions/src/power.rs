@@ -13,6 +13,7 @@ use serde::Serialize;
 use titer_plan::Condition;
 use titer_plan::spec::ConditionSettings;
 
+use crate::paired::can_show;
 use crate::quantile::{t_below, t_upper};
 use crate::sample::{Borrowed, Cell, Estimate, Factor, Items, Sample, satterthwaite};
 
@@ -247,8 +248,11 @@ fn chance(
             Some(resists(spread(Quantity::Harm), sizes, settings))
         }
         Condition::Stability => {
-            let power =
-                |quantity, items| estimate(quantity, 1, items).power(settings.stability_epsilon, alpha);
+            let margin = settings.stability_epsilon;
+            let power = |quantity, items| match can_show(items, alpha, margin) {
+                true => estimate(quantity, 1, items).power(margin, alpha),
+                false => 0.0,
+            };
             let ability = (2.0 * power(Quantity::Ability, design.ability_items) - 1.0).max(0.0);
             Some(ability.min(power(Quantity::Refusals, design.probe_items)))
         }
@@ -259,15 +263,13 @@ fn chance(
         Condition::Trainability => (design.tuning_seeds > 0).then(|| {
             let time = estimate(Quantity::Learning, tunings, design.tuning_items);
             let last = estimate(Quantity::Quality, tunings, design.tuning_items);
-            seen(time, settings.trainability_epsilon.ln_1p()).min(seen(last, settings.trainability_delta))
+            let margin = settings.trainability_delta;
+            let kept = if can_show(design.tuning_items, alpha, margin) { seen(last, margin) } else { 0.0 };
+            seen(time, settings.trainability_epsilon.ln_1p()).min(kept)
         }),
         Condition::StrongResistance => None,
     }
 }
-
-/// The conditions that a design can decide.
-const DECIDED: [Condition; 4] =
-    [Condition::Resistance, Condition::Stability, Condition::Generalization, Condition::Trainability];
 
 /// What a design can decide with these spreads; those that are not given are [`Spread::assumed`].
 pub fn power(design: &Design, spreads: &BTreeMap<Quantity, Spread>, settings: &ConditionSettings) -> Power {
@@ -292,7 +294,7 @@ pub fn power(design: &Design, spreads: &BTreeMap<Quantity, Spread>, settings: &C
     );
     let half = titer.error * t_upper(tail, titer.df) + 0.5 * spread.gap;
     Power {
-        conditions: DECIDED.into_iter().map(of).collect(),
+        conditions: Condition::DECIDED.into_iter().map(of).collect(),
         titer_factor: (!titer.blind && half.is_finite()).then(|| half.exp()),
     }
 }
@@ -387,6 +389,15 @@ mod tests {
         assert!(one[&Condition::Stability].chance > Some(0.5));
         let power = power(&Design { attack_seeds: 1, ..DESIGN }, &BTreeMap::new(), &SETTINGS);
         assert_eq!(power.titer_factor, None);
+    }
+
+    #[test]
+    fn few_items_show_nothing_however_well_they_agree() {
+        // 1 − 0.05^(1/58) is 0.0503, 1 − 0.05^(1/59) is 0.0495, against ±0.05.
+        for (items, enough) in [(58, false), (59, true)] {
+            let chance = chances(Design { ability_items: items, ..DESIGN })[&Condition::Stability].chance;
+            assert_eq!(chance > Some(0.0), enough, "{items}: {chance:?}");
+        }
     }
 
     #[test]
