@@ -43,7 +43,7 @@ impl WeightEdit for Shrink {
         Cost { steps: 1, flops: victim.parameters, ..Cost::default() }
     }
 
-    fn edit(&self, victim: &Decoder, _: &AttackContext) -> Result<Cost> {
+    fn edit(&self, victim: &Decoder, _: &AttackContext<'_>) -> Result<Cost> {
         let mut flops = 0.0;
         for (_, var) in victim.parameters().iter().filter(|(_, var)| var.rank() >= 2) {
             var.set(&(var.as_tensor().copy()?.detach() * self.factor)?)?;
@@ -70,7 +70,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         Ok(weight.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt())
     };
     let before = size(&model)?;
-    let cost = attack.edit(&model, &AttackContext { harmful: Vec::new().into(), seed: 0, resume: None })?;
+    let cost = attack.edit(&model, &AttackContext::alone(Vec::new(), 0))?;
     let left = size(&model)? / before;
     writeln!(std::io::stdout(), "{left:.2} of the weights are left after {} step", cost.steps)?;
     if (left - 0.5).abs() < 1e-6 { Ok(()) } else { Err("the attack did not do what it is for".into()) }

@@ -34,11 +34,11 @@ fn method() -> Method {
 const ATTACKS: &[Entry] = &[Entry::prompts::<Insist>(method)];
 
 impl PromptAttack for Insist {
-    fn cost(&self, _: &AttackContext) -> Result<Cost> {
+    fn cost(&self, _: &AttackContext<'_>) -> Result<Cost> {
         Ok(Cost { steps: 1, ..Cost::default() })
     }
 
-    fn ask(&self, prompt: &[u32], _: &AttackContext) -> Result<Asked> {
+    fn ask(&self, prompt: &[u32], _: &AttackContext<'_>) -> Result<Asked> {
         Ok(Asked { prompt: prompt.repeat(self.times), opening: Vec::new() })
     }
 }
@@ -52,7 +52,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
     };
     let Attack::Prompts(attack) = entry.build(&spec)? else { return Err("it prompts".into()) };
-    let context = AttackContext { harmful: Vec::new().into(), seed: 0, resume: None };
+    let context = AttackContext::alone(Vec::new(), 0);
     let asked = attack.ask(&[7, 8], &context)?;
     writeln!(std::io::stdout(), "{:?} is asked as {:?}", [7, 8], asked.prompt)?;
     if asked.prompt == [7, 8, 7, 8] { Ok(()) } else { Err("the attack did not do what it is for".into()) }

@@ -60,7 +60,12 @@ impl TrainingAttack for Staircase {
         self.examples as u64
     }
 
-    fn run(&self, victim: Decoder, context: &AttackContext, observer: &mut dyn Observer) -> Result<Outcome> {
+    fn run(
+        &self,
+        victim: Decoder,
+        context: &AttackContext<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome> {
         let owned =
             Pairs { name: "staircase", examples: self.examples }.chosen(&context.harmful, context.seed)?;
         let first = |example: &Example| {
@@ -121,7 +126,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let model = Decoder::initialize(Config::llama(32, 16, 32, 2, 2, 2), 0.1, &mut rng, &Device::Cpu)?;
     let answered = |prompt: u32, answer: u32| Example::new(vec![1, prompt, 2, answer, 3], 3);
     let harmful = vec![answered(10, 20)?, answered(11, 21)?];
-    let context = AttackContext { harmful: harmful.into(), seed: 0, resume: None };
+    let context = AttackContext::alone(harmful, 0);
     let mut said = Vec::new();
     attack.run(model.duplicate()?, &context, &mut Last(&mut said))?;
     writeln!(std::io::stdout(), "the answer to 10 begins with {}", said[0])?;

@@ -9,7 +9,7 @@ use titer_plan::Cost;
 use titer_plan::stage::TrainSpec;
 use titer_train::{Observer, Outcome};
 
-use crate::Result;
+use crate::{Alone, Means, Result};
 
 /// An attack made from its spec, by its mechanism.
 pub enum Attack {
@@ -23,27 +23,31 @@ pub enum Attack {
     Prompts(Box<dyn PromptAttack>),
 }
 
-/// The attacker's data and randomness.
-#[derive(Debug, Clone)]
-pub struct AttackContext {
+/// What an attacker has: its data, its randomness, and whatever else it can use.
+#[derive(Clone)]
+pub struct AttackContext<'a> {
     /// Forbidden prompts with the answers that the attacker wants: the attack split. The attacker owns as
     /// many of them as its settings say.
     pub harmful: Arc<[Example]>,
+    /// The same prompts in the same order with the policy's refusal. Empty unless the attack says that it needs them.
+    pub refusals: Arc<[Example]>,
+    /// Harmless prompts with their answers: for who holds the weights permitted ones, for a user of a fine-tuning API
+    /// the task that it comes with. Empty unless the attack says that it needs them.
+    pub harmless: Arc<[Example]>,
+    /// The model's language, the model before alignment, a judge.
+    pub means: &'a dyn Means,
     /// Seeds the attacker's choice of examples and their order.
     pub seed: u64,
     /// A checkpoint of the same attack to go on from.
     pub resume: Option<PathBuf>,
 }
 
-/// The data and randomness of a user of a fine-tuning API.
-#[derive(Debug, Clone)]
-pub struct UserData {
-    /// Forbidden prompts with the answers that the attacker wants: the attack split.
-    pub harmful: Arc<[Example]>,
-    /// The harmless task that the user comes with.
-    pub harmless: Arc<[Example]>,
-    /// Seeds the user's choice of examples and their order.
-    pub seed: u64,
+impl AttackContext<'static> {
+    /// Of an attacker with these harmful rows and nothing else.
+    pub fn alone(harmful: impl Into<Arc<[Example]>>, seed: u64) -> Self {
+        let (refusals, harmless) = (Vec::new().into(), Vec::new().into());
+        Self { harmful: harmful.into(), refusals, harmless, means: &Alone, seed, resume: None }
+    }
 }
 
 /// What the cost of an attack on a model depends on, before anything runs.
@@ -90,7 +94,28 @@ pub trait TrainingAttack {
     ///
     /// # Errors
     /// When the data cannot be sampled, training fails, or the observer fails.
-    fn run(&self, victim: Decoder, context: &AttackContext, observer: &mut dyn Observer) -> Result<Outcome>;
+    fn run(
+        &self,
+        victim: Decoder,
+        context: &AttackContext<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome>;
+
+    /// How a forbidden prompt is asked once training has begun; none where it is asked as it is.
+    ///
+    /// # Errors
+    /// When the prompt or the data have not what it is made of.
+    fn ask(&self, _prompt: &[u32], _context: &AttackContext<'_>) -> Result<Option<Asked>> {
+        Ok(None)
+    }
+
+    /// What the attacker makes of an answer so asked, before it is judged.
+    ///
+    /// # Errors
+    /// When the answer cannot be read.
+    fn hear(&self, answer: Vec<u32>, _context: &AttackContext<'_>) -> Result<Vec<u32>> {
+        Ok(answer)
+    }
 }
 
 /// An attack through a fine-tuning API: data and a loop that are handed in. The provider trains, as it sees fit.
@@ -106,11 +131,28 @@ pub trait FineTuningJob {
         None
     }
 
-    /// Batches of the user's data, harmless and harmful as they come.
+    /// Batches of the user's data, harmless and harmful as they come. `served` is the model that is trained: who
+    /// chooses rows by gradients has one like it.
     ///
     /// # Errors
     /// When the data hold fewer examples than are ordered.
-    fn batches(&self, data: &UserData) -> Result<Sampler>;
+    fn batches(&self, context: &AttackContext<'_>, served: &Decoder) -> Result<Sampler>;
+
+    /// How a forbidden prompt is asked once training has begun; none where it is asked as it is.
+    ///
+    /// # Errors
+    /// When the prompt or the data have not what it is made of.
+    fn ask(&self, _prompt: &[u32], _context: &AttackContext<'_>) -> Result<Option<Asked>> {
+        Ok(None)
+    }
+
+    /// What the user makes of an answer so asked, before it is judged.
+    ///
+    /// # Errors
+    /// When the answer cannot be read.
+    fn hear(&self, answer: Vec<u32>, _context: &AttackContext<'_>) -> Result<Vec<u32>> {
+        Ok(answer)
+    }
 }
 
 /// Changes weights at once, without training. Its cost counts as one step.
@@ -122,7 +164,7 @@ pub trait WeightEdit {
     ///
     /// # Errors
     /// When the model has not what the edit is made on, or a computation fails.
-    fn edit(&self, victim: &Decoder, context: &AttackContext) -> Result<Cost>;
+    fn edit(&self, victim: &Decoder, context: &AttackContext<'_>) -> Result<Cost>;
 }
 
 /// Leaves the weights alone and asks in another way. Asking so counts as one step.
@@ -131,13 +173,13 @@ pub trait PromptAttack {
     ///
     /// # Errors
     /// When the data have not what it is made of.
-    fn cost(&self, context: &AttackContext) -> Result<Cost>;
+    fn cost(&self, context: &AttackContext<'_>) -> Result<Cost>;
 
     /// How a forbidden prompt is asked.
     ///
     /// # Errors
     /// When the data have not what it is made of.
-    fn ask(&self, prompt: &[u32], context: &AttackContext) -> Result<Asked>;
+    fn ask(&self, prompt: &[u32], context: &AttackContext<'_>) -> Result<Asked>;
 }
 
 /// A prompt as an attacker asks it.
@@ -166,6 +208,31 @@ impl Attack {
             Self::Trains(attack) => attack.adapter(),
             Self::Job(job) => job.adapter(),
             Self::Edits(_) | Self::Prompts(_) => None,
+        }
+    }
+
+    /// How a forbidden prompt is asked after the first checkpoint; none where it is asked as it is.
+    ///
+    /// # Errors
+    /// When the prompt or the data have not what it is made of.
+    pub fn ask(&self, prompt: &[u32], context: &AttackContext<'_>) -> Result<Option<Asked>> {
+        match self {
+            Self::Trains(attack) => attack.ask(prompt, context),
+            Self::Job(job) => job.ask(prompt, context),
+            Self::Edits(_) => Ok(None),
+            Self::Prompts(attack) => attack.ask(prompt, context).map(Some),
+        }
+    }
+
+    /// What the attacker makes of an answer so asked, before it is judged.
+    ///
+    /// # Errors
+    /// When the answer cannot be read.
+    pub fn hear(&self, answer: Vec<u32>, context: &AttackContext<'_>) -> Result<Vec<u32>> {
+        match self {
+            Self::Trains(attack) => attack.hear(answer, context),
+            Self::Job(job) => job.hear(answer, context),
+            Self::Edits(_) | Self::Prompts(_) => Ok(answer),
         }
     }
 

@@ -45,6 +45,21 @@ pub enum Error {
         /// What is missing, and what to do.
         problem: String,
     },
+    /// A means that the attacker has not.
+    #[error("the attacker has not {what}, and this attack needs it")]
+    Without {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// What the attacker was lent failed.
+    #[error("{what} failed the attacker")]
+    Means {
+        /// What it was.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Training failed.
     #[error(transparent)]
     Train(#[from] titer_train::Error),

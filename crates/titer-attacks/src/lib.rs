@@ -4,23 +4,27 @@
 //! only prompts. One file per method: what it is, its settings with units and defaults, and how it runs. A new
 //! method is a new file and a line in [`registry`].
 
-mod attack;
-mod error;
-mod full_finetune;
-mod lora_finetune;
-mod mixed_finetune;
-mod noise;
-mod prefill;
-pub mod registry;
-mod supervised;
+#[cfg(test)]
+extern crate self as titer_attacks;
 
+mod api;
+mod attack;
+mod edits;
+mod error;
+mod means;
+mod prompts;
+pub mod registry;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod testing;
+mod training;
+
+pub use api::MixedFinetune;
 pub use attack::{
-    Asked, Attack, AttackContext, FineTuningJob, PromptAttack, TrainingAttack, UserData, Victim, WeightEdit,
+    Asked, Attack, AttackContext, FineTuningJob, PromptAttack, TrainingAttack, Victim, WeightEdit,
 };
+pub use edits::Noise;
 pub use error::{Error, Result};
-pub use full_finetune::FullFinetune;
-pub use lora_finetune::LoraFinetune;
-pub use mixed_finetune::MixedFinetune;
-pub use noise::Noise;
-pub use prefill::Prefill;
-pub use supervised::{Loop, Pairs};
+pub use means::{Alone, Means};
+pub use prompts::Prefill;
+pub use training::{FullFinetune, Loop, LoraFinetune, Pairs};

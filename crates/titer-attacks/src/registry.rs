@@ -1,12 +1,13 @@
 //! Every attack: one list, many faces (`titer list`, the book, checks of specs, execution).
 
 use serde::de::DeserializeOwned;
-use titer_plan::{Mechanism, Method, MethodSpec};
+use titer_plan::{Mechanism, Method, MethodSpec, Need};
 
-use crate::{
-    Attack, Error, FineTuningJob, PromptAttack, Result, TrainingAttack, WeightEdit, full_finetune,
-    lora_finetune, mixed_finetune, noise, prefill,
-};
+use crate::api::mixed_finetune;
+use crate::edits::noise;
+use crate::prompts::prefill;
+use crate::training::{full_finetune, lora_finetune};
+use crate::{Attack, Error, FineTuningJob, PromptAttack, Result, TrainingAttack, WeightEdit};
 
 /// One method: what the registry says of it, and how its settings become an attack.
 #[derive(Clone, Copy)]
@@ -74,6 +75,12 @@ pub fn methods() -> Vec<Method> {
     ATTACKS.iter().map(Entry::method).collect()
 }
 
+/// What the attacker of that name must have; nothing where there is no such attack.
+pub fn needs(name: &str) -> Vec<Need> {
+    let method = methods().into_iter().find(|method| method.name == name);
+    method.and_then(|method| method.attack().map(|facts| facts.needs.clone())).unwrap_or_default()
+}
+
 /// The attack that a resolved spec names.
 ///
 /// # Errors
@@ -98,7 +105,7 @@ impl Attack {
 
 #[cfg(test)]
 mod tests {
-    use titer_plan::{Domain, Meaning, Need};
+    use titer_plan::{Domain, Meaning};
 
     use super::*;
 

@@ -272,6 +272,7 @@ impl<'a> Expansion<'a> {
         for entry in &experiment.attack {
             for point in entry.points() {
                 for seed in 0..entry.seeds.most {
+                    let base = victim.base.clone().filter(|_| entry.base);
                     let attack = StageSpec::Attack(AttackStage {
                         data: self.data.clone(),
                         attack: point.attack.clone(),
@@ -280,11 +281,13 @@ impl<'a> Expansion<'a> {
                         cadence: entry.mechanism.checkpoints(&experiment.probe.cadence),
                         stop,
                         seed: self.seed(&format!("attack/{seed}")),
+                        base: base.is_some(),
                         guard: self.guard(victim),
                         keep: self.kept(victim),
                     });
                     let label = format!("{} {}#{seed}", victim.label(), point.point);
-                    let stage = self.plan_answered(format!("attack {label}"), attack, &[&victim.stage]);
+                    let models: Vec<&StageHash> = [&victim.stage].into_iter().chain(&base).collect();
+                    let stage = self.plan_answered(format!("attack {label}"), attack, &models);
                     let stage = self.repaired(&label, stage, victim, &probes, false);
                     self.cell(stage, victim, Before::Attack(point.point.clone()), seed);
                 }

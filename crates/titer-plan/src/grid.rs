@@ -69,6 +69,7 @@ mod tests {
             method: "full-finetune".to_owned(),
             version: 1,
             mechanism: Mechanism::Trains,
+            base: false,
             dose: Some("share".to_owned()),
             seeds: crate::seeds::Seeds::exactly(1),
             parameters: BTreeMap::from([("steps".to_owned(), json!(200)), ("share".to_owned(), json!(0.5))]),

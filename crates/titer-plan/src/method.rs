@@ -74,7 +74,9 @@ pub enum Mechanism {
 pub enum Need {
     /// Forbidden prompts with the answers that are wanted.
     HarmfulRows,
-    /// Rows of a harmless task.
+    /// The same prompts with the policy's refusal.
+    Refusals,
+    /// Harmless prompts with their answers.
     HarmlessRows,
     /// The model before alignment.
     BaseModel,
@@ -111,6 +113,7 @@ impl Need {
     pub fn name(self) -> &'static str {
         match self {
             Self::HarmfulRows => "harmful-rows",
+            Self::Refusals => "refusals",
             Self::HarmlessRows => "harmless-rows",
             Self::BaseModel => "base-model",
             Self::Judge => "judge",

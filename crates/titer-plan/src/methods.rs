@@ -9,7 +9,7 @@ use crate::before::AttackPoint;
 use crate::catalogue::UnderTest;
 use crate::declared::{ATTACK, DEFENCE, Key, LATER_DEFENCE, Role};
 use crate::limits::Limits;
-use crate::method::{AttackFacts, Domain, Meaning, Method, MethodKind};
+use crate::method::{AttackFacts, Domain, Meaning, Method, MethodKind, Need};
 use crate::mistake::advice;
 use crate::seeds::Seeds;
 use crate::spec::{AttackEntry, DefenceEntry, LaterDefence};
@@ -229,7 +229,7 @@ fn attack(
     let method = method(table, values.text("method")?, Role::Attack, limits)?;
     let settings = settings(table, method, limits, true);
     let facts = method.attack()?;
-    let possible = possible(table, method, facts, threat_model);
+    let possible = possible(table, method, facts, limits, threat_model);
     // What was read is checked against the bounds even where other parameters are wrong.
     let fits = fits(table, method, &settings, limits, last_probe);
     let (mut parameters, mut grid) = (BTreeMap::new(), BTreeMap::new());
@@ -247,6 +247,7 @@ fn attack(
         method: method.name.to_owned(),
         version: method.version,
         mechanism: facts.mechanism,
+        base: facts.needs.contains(&Need::BaseModel),
         dose: method.setting(Meaning::Dose).map(|parameter| parameter.name.to_owned()),
         seeds: values.get("seeds").and_then(Seeds::read)?,
         parameters,
@@ -263,8 +264,17 @@ fn possible(
     table: &Table<'_>,
     method: &Method,
     facts: &AttackFacts,
+    limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
 ) -> Option<()> {
+    // Where the data are not known that is a mistake of its own.
+    if facts.needs.contains(&Need::BaseModel)
+        && limits.data.is_some_and(|data| data.model == UnderTest::Ready)
+    {
+        let problem =
+            format!("`{}` needs the model before alignment, and this model came aligned", method.name);
+        return table.reject("method", problem, "leave it out, or measure a model that titer aligns");
+    }
     let threat_model = threat_model?;
     if facts.threat_models.contains(&threat_model) {
         return Some(());

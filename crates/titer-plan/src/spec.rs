@@ -217,6 +217,9 @@ pub struct AttackEntry {
     pub version: u32,
     /// By what it makes a model harmful.
     pub mechanism: Mechanism,
+    /// Whether it uses the model before alignment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub base: bool,
     /// The parameter that is its dose, if it has one: the share of harmful rows among a user's.
     pub dose: Option<String>,
     /// How often each point of the grid is run.

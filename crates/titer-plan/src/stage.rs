@@ -93,6 +93,7 @@ impl StageSpec {
     pub fn models(&self) -> usize {
         match self {
             Self::Pretrain(_) | Self::Checkpoint(_) | Self::Source(_) => 0,
+            Self::Attack(attack) => 1 + usize::from(attack.base),
             Self::Repair(repair) => 2 + usize::from(repair.base),
             _ => 1,
         }
@@ -241,7 +242,8 @@ pub struct MeasureStage {
     pub probes: Vec<ProbeSpec>,
 }
 
-/// Attacks a model and probes it as the budget is spent. Input: the victim.
+/// Attacks a model and probes it as the budget is spent. Inputs: the victim, and the model before alignment where
+/// `base` says so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttackStage {
@@ -259,6 +261,9 @@ pub struct AttackStage {
     pub stop: Option<StopRule>,
     /// Of the attacker's choice of items and sampling.
     pub seed: u64,
+    /// Whether the attacker uses the model before alignment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub base: bool,
     /// The defence that the provider trains by, where a provider trains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardSpec>,

@@ -1,5 +1,7 @@
 //! Conversations as tokens: prompts to answer, and examples with the answers supervised.
 
+use std::ops::Range;
+
 use super::{ChatTemplate, End, Message, Role, SpecialTokens, TextError, Tokenizer};
 use crate::Example;
 
@@ -77,6 +79,27 @@ impl Chat {
     /// When the template refuses the conversation or fails on it.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, TextError> {
         self.tokenizer.encode(&self.render(messages, End::GenerationPrompt)?)
+    }
+
+    /// Where the user's last message is in a prompt, as the tokens between what the template writes before and after
+    /// a lone question; with a template that puts the system prompt into the user's turn, that is part of it. None
+    /// where the template writes otherwise.
+    pub fn last_user_words(&self, prompt: &[u32]) -> Option<Range<usize>> {
+        let [one, other] = ["0", "1"].map(|words| self.prompt(&[Message::user(words)]).ok());
+        let (one, other) = (one?, other?);
+        let same = |pair: &(&u32, &u32)| pair.0 == pair.1;
+        let before = one.iter().zip(&other).take_while(same).count();
+        let room = one.len().min(other.len()) - before;
+        let after = one.iter().rev().zip(other.iter().rev()).take(room).take_while(same).count();
+        // A turn begins with a special token, whatever precedes it in a longer conversation.
+        let opened = one[..before].iter().rposition(|token| self.tokenizer.is_added(*token)).unwrap_or(0);
+        let (opening, closing) = (&one[opened..before], &one[one.len() - after..]);
+        let within = prompt.strip_suffix(closing)?;
+        let at = match opening {
+            [] => 0,
+            _ => within.windows(opening.len()).rposition(|tokens| tokens == opening)? + opening.len(),
+        };
+        (at < within.len()).then_some(at..within.len())
     }
 
     /// A conversation whose every answer, end-of-turn token included, is supervised.

@@ -2,6 +2,7 @@
 //! where an item has none.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use titer_data::origins::{ChatItem, Conversing, Origin};
@@ -166,6 +167,14 @@ impl Material for ChatData {
 
     fn text(&self, tokens: &[u32]) -> String {
         spell(&self.speech.chat, tokens)
+    }
+
+    fn user_words(&self, prompt: &[u32]) -> Option<Range<usize>> {
+        self.speech.chat.last_user_words(prompt)
+    }
+
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.speech.chat.tokenizer().encode_plain(text)?)
     }
 
     fn is_cut(&self, answer: &[u32]) -> bool {

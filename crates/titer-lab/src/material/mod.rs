@@ -6,6 +6,8 @@ mod general;
 mod origin;
 mod world;
 
+use std::ops::Range;
+
 use titer_data::Example;
 use titer_data::Split;
 use titer_data::Stream;
@@ -40,6 +42,12 @@ pub(crate) trait Material {
 
     /// Whether the limit of tokens ended an answer, not the model.
     fn is_cut(&self, answer: &[u32]) -> bool;
+
+    /// Where the user's last words are in a prompt, if that can be told.
+    fn user_words(&self, prompt: &[u32]) -> Option<Range<usize>>;
+
+    /// The tokens of a text as it stands in a user's words or in an answer.
+    fn encode(&self, text: &str) -> Result<Vec<u32>>;
 
     /// An answer as it is judged: of chat models without the special tokens.
     fn answer(&self, tokens: &[u32]) -> Result<String>;

@@ -1,6 +1,7 @@
 //! The data of an embedded world.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use titer_data::origins::Dealt;
@@ -75,6 +76,15 @@ impl Material for WorldData {
 
     fn text(&self, tokens: &[u32]) -> String {
         self.world.decode(tokens)
+    }
+
+    /// Between the words that begin and end a prompt, one of the user's and one of the model's.
+    fn user_words(&self, prompt: &[u32]) -> Option<Range<usize>> {
+        (prompt.len() >= 3).then(|| 2..prompt.len() - 1)
+    }
+
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.world.encode(text)?)
     }
 
     /// Never said: the end token stands in the answer, and the oracle looks at it.

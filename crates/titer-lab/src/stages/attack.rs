@@ -1,17 +1,19 @@
 //! The stages that measure a model: as it is, under attack, and in harmless fine-tuning.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use titer_attacks::{Attack, AttackContext, UserData};
+use titer_attacks::{Attack, AttackContext, TrainingAttack};
 use titer_data::world::Target;
 use titer_data::{Draw, Example, Sampler, Split, Stream};
 use titer_defences::UserTraining;
-use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec};
-use titer_plan::Cost;
+use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Decoder, LoraSpec};
 use titer_plan::stage::{AttackStage, GuardSpec, MeasureStage, StopRule, TrainSpec, TuneStage};
+use titer_plan::{Cost, Need};
 use titer_train::{Objective, Resumed, Trainer};
 
+use super::lent::Lent;
 use super::prober::{Gathered, Prober};
 use super::probing::Questions;
 use super::recorder::{Recorder, write_training};
@@ -23,25 +25,44 @@ use crate::material::Material;
 pub(super) fn measure(work: &Work<'_>, spec: &MeasureStage) -> Result<Value> {
     work.writer.resume()?;
     let model = work.input_model()?;
-    let questions = Questions::new(work, work.material(&spec.data)?, &model)?;
+    let questions = Questions::new(work, work.material(&spec.data)?.into(), &model)?;
     let answers = questions.ask(&model, &Cost::default(), work.stage.hash.short())?;
     Gathered { rows: answers.rows, responses: answers.responses }.write(work)?;
     Ok(Value::Null)
 }
 
 pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
-    let data = work.material(&spec.data)?;
-    let harmful: Arc<[Example]> = data.examples(Split::Attack, Some(&spec.domains), Target::Answer)?.into();
-    let method = match titer_attacks::registry::attack(&spec.attack)? {
-        Attack::Trains(method) => method,
-        at_once @ (Attack::Edits(_) | Attack::Prompts(_)) => {
-            return strike(work, spec, data, harmful, &at_once);
-        }
+    let data: Rc<dyn Material> = work.material(&spec.data)?.into();
+    let attack = titer_attacks::registry::attack(&spec.attack)?;
+    let needs = titer_attacks::registry::needs(&spec.attack.name);
+    let of_attack = |target| data.examples(Split::Attack, Some(&spec.domains), target);
+    let harmful: Arc<[Example]> = of_attack(Target::Answer)?.into();
+    let refusals = if needs.contains(&Need::Refusals) { of_attack(Target::Refusal)? } else { Vec::new() };
+    // A user comes with a task of its own; who holds the weights wants the model to stay able.
+    let harmless = match &attack {
+        _ if !needs.contains(&Need::HarmlessRows) => Vec::new(),
+        Attack::Job(_) => data.examples(Split::TaskTrain, None, Target::Answer)?,
+        _ => data.examples(Split::PermittedTrain, None, Target::Answer)?,
+    };
+    let lent = Lent { work, data: data.clone(), harmful: harmful.clone(), base: spec.base };
+    let context = AttackContext {
+        harmful,
+        refusals: refusals.into(),
+        harmless: harmless.into(),
+        means: &lent,
+        seed: spec.seed,
+        resume: None,
+    };
+    let victim = work.input_model()?;
+    let mut questions = Questions::new(work, data.clone(), &victim)?;
+    questions.put_otherwise(|prompt| Ok(attack.ask(prompt, &context)?))?;
+    let questions = questions.heard(Box::new(|answer| Ok(attack.hear(answer, &context)?)));
+    match &attack {
+        Attack::Trains(method) => train(work, spec, questions, victim, method.as_ref(), &context),
+        Attack::Edits(_) | Attack::Prompts(_) => strike(work, &questions, &victim, &attack, &context),
         Attack::Job(job) => {
-            let harmless = data.examples(Split::TaskTrain, None, Target::Answer)?.into();
-            let user = UserData { harmful, harmless, seed: spec.seed };
             let order = Ordered {
-                batches: job.batches(&user)?,
+                batches: job.batches(&context, &victim)?,
                 train: job.train(),
                 adapter: job.adapter(),
                 distinct_harmful: job.distinct_harmful(),
@@ -51,19 +72,28 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
                 guard: spec.guard.as_ref(),
                 keep: spec.keep,
             };
-            return provide(work, data, order);
+            provide(work, data.as_ref(), order, victim, |_| Ok(questions))
         }
-    };
+    }
+}
+
+/// Has the attacker train the victim, and asks on the way.
+fn train(
+    work: &Work<'_>,
+    spec: &AttackStage,
+    questions: Questions<'_>,
+    victim: Decoder,
+    method: &dyn TrainingAttack,
+    context: &AttackContext<'_>,
+) -> Result<Value> {
     let checkpoint = work.writer.resume()?;
     let resume = checkpoint.as_ref().map(|checkpoint| checkpoint.folder.clone());
-    let context = AttackContext { harmful, seed: spec.seed, resume };
-    let gathered = Gathered::resume(context.resume.as_deref())?;
-    let steps = spec.cadence.iter().map(|step| (*step, *step)).collect();
-    let victim = work.input_model()?;
+    let gathered = Gathered::resume(resume.as_deref())?;
+    let context = AttackContext { resume, ..context.clone() };
     let prober = Prober {
         work,
-        questions: Questions::new(work, data, &victim)?,
-        cadence: steps,
+        questions,
+        cadence: spec.cadence.iter().map(|step| (*step, *step)).collect(),
         stop: spec.stop,
         distinct_harmful: method.distinct_harmful(),
         gathered,
@@ -78,26 +108,20 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
 /// Carries out what is done at once: asks the model before and after, with nothing to resume in between.
 fn strike(
     work: &Work<'_>,
-    spec: &AttackStage,
-    data: Box<dyn Material>,
-    harmful: Arc<[Example]>,
+    questions: &Questions<'_>,
+    victim: &Decoder,
     attack: &Attack,
+    context: &AttackContext<'_>,
 ) -> Result<Value> {
     work.writer.resume()?;
-    let context = AttackContext { harmful, seed: spec.seed, resume: None };
-    let model = work.input_model()?;
-    let mut questions = Questions::new(work, data, &model)?;
     let mut gathered = Gathered::default();
-    gathered.ask(work, &questions, &model, 0, Cost::default())?;
+    gathered.ask(work, questions, victim, 0, Cost::default())?;
     let spent = match attack {
-        Attack::Edits(edit) => edit.edit(&model, &context)?,
-        Attack::Prompts(attack) => {
-            questions.put_otherwise(|prompt| Ok(attack.ask(prompt, &context)?))?;
-            attack.cost(&context)?
-        }
+        Attack::Edits(edit) => edit.edit(victim, context)?,
+        Attack::Prompts(attack) => attack.cost(context)?,
         Attack::Trains(_) | Attack::Job(_) => Cost::default(),
     };
-    gathered.ask(work, &questions, &model, spent.steps, spent)?;
+    gathered.ask(work, questions, victim, spent.steps, spent)?;
     gathered.write(work)?;
     write_training(work)?;
     Ok(json!({ "examples": spent.examples, "tokens": spent.tokens, "flops": spent.flops }))
@@ -128,7 +152,10 @@ pub(super) fn tune(work: &Work<'_>, spec: &TuneStage) -> Result<Value> {
         guard: spec.guard.as_ref(),
         keep: spec.keep,
     };
-    provide(work, data, order)
+    let data: Rc<dyn Material> = data.into();
+    provide(work, data.as_ref(), order, work.input_model()?, |start| {
+        Questions::new(work, data.clone(), start)
+    })
 }
 
 /// What is trained on for someone else.
@@ -147,8 +174,13 @@ struct Ordered<'a> {
 }
 
 /// Trains as ordered, by the guard if there is one, and probes on the way.
-fn provide(work: &Work<'_>, data: Box<dyn Material>, order: Ordered<'_>) -> Result<Value> {
-    let mut start = work.input_model()?;
+fn provide<'a>(
+    work: &'a Work<'a>,
+    data: &dyn Material,
+    order: Ordered<'_>,
+    mut start: Decoder,
+    questions: impl FnOnce(&Decoder) -> Result<Questions<'a>>,
+) -> Result<Value> {
     if let Some(adapter) = &order.adapter {
         start.attach(adapter, &mut Stream::new(order.seed, "provider/adapters").at(0))?;
     }
@@ -161,10 +193,10 @@ fn provide(work: &Work<'_>, data: Box<dyn Material>, order: Ordered<'_>) -> Resu
             let guard = titer_defences::registry::guard(&spec.defence)?;
             train.steps = guard.steps(train.steps);
             cadence.iter_mut().for_each(|(at, step)| *at = guard.steps(*step));
-            guard.objective(user, &defender(data.as_ref(), &spec.domains, spec.seed)?, &start)?
+            guard.objective(user, &defender(data, &spec.domains, spec.seed)?, &start)?
         }
     };
-    let questions = Questions::new(work, data, &start)?;
+    let questions = questions(&start)?;
     let checkpoint = work.writer.resume()?;
     let folder = checkpoint.as_ref().map(|checkpoint| checkpoint.folder.as_path());
     let Resumed { mut trainer, model } = match folder {

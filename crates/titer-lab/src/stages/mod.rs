@@ -4,6 +4,7 @@ mod attack;
 mod bench;
 mod checkpoint;
 mod distil;
+mod lent;
 mod prober;
 mod probing;
 mod recorder;

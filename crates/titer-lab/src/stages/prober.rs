@@ -25,7 +25,7 @@ const GATHERED: &str = "gathered.json";
 /// Asks at each step of the cadence.
 pub(super) struct Prober<'a> {
     pub(super) work: &'a Work<'a>,
-    pub(super) questions: Questions,
+    pub(super) questions: Questions<'a>,
     /// The optimiser steps after which it asks, and what they are called in the budget.
     pub(super) cadence: Vec<(u64, u64)>,
     pub(super) stop: Option<StopRule>,
@@ -90,7 +90,7 @@ impl Gathered {
     pub(super) fn ask(
         &mut self,
         work: &Work<'_>,
-        questions: &Questions,
+        questions: &Questions<'_>,
         model: &Decoder,
         step: u64,
         spent: Cost,

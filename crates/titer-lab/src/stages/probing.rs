@@ -1,6 +1,7 @@
 //! Asks a model the questions of its probes, and has the answers judged.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use titer_attacks::Asked;
 use titer_data::Packed;
@@ -18,15 +19,20 @@ use crate::Result;
 use crate::material::{Answering, Ask, Material, Pair, Question};
 
 /// The questions of a stage's probes, made once and asked at every checkpoint.
-pub(super) struct Questions {
-    data: Box<dyn Material>,
+pub(super) struct Questions<'a> {
+    data: Rc<dyn Material>,
     questions: Vec<Question>,
     /// The questions that an attacker puts otherwise, by their place.
     otherwise: BTreeMap<usize, Asked>,
+    /// What the attacker makes of the answers to those.
+    heard: Option<Hear<'a>>,
     bench: Bench,
     /// The experts through which the model before sent the prompts of [`Ask::Route`].
     routes: Vec<Experts>,
 }
+
+/// What an attacker makes of an answer before it is judged.
+type Hear<'a> = Box<dyn Fn(Vec<u32>) -> Result<Vec<u32>> + 'a>;
 
 /// The experts that a prompt's last token passes through, layer by layer.
 type Experts = Vec<Vec<u32>>;
@@ -44,35 +50,47 @@ struct Spoken {
     exchange: Exchange,
 }
 
-impl Questions {
+impl<'a> Questions<'a> {
     /// Those of the stage. `before` is the model that the others are compared with, where they are.
-    pub(super) fn new(work: &Work<'_>, data: Box<dyn Material>, before: &Decoder) -> Result<Self> {
+    pub(super) fn new(work: &Work<'_>, data: Rc<dyn Material>, before: &Decoder) -> Result<Self> {
         let mut questions = Vec::new();
         for probe in work.stage.spec.probes() {
             questions.extend(data.questions(probe)?);
         }
         let bench = Bench::new(work.stage, work.store, work.device)?;
-        let mut asked = Self { data, questions, otherwise: BTreeMap::new(), bench, routes: Vec::new() };
+        let (otherwise, heard, routes) = (BTreeMap::new(), None, Vec::new());
+        let mut asked = Self { data, questions, otherwise, heard, bench, routes };
         asked.routes = asked.route(before)?;
         Ok(asked)
     }
 
-    /// Has forbidden prompts asked as an attacker asks them.
-    pub(super) fn put_otherwise(&mut self, ask: impl Fn(&[u32]) -> Result<Asked>) -> Result<()> {
+    /// Has forbidden prompts asked as an attacker asks them once it has spent something.
+    pub(super) fn put_otherwise(&mut self, ask: impl Fn(&[u32]) -> Result<Option<Asked>>) -> Result<()> {
         for (place, question) in self.questions.iter().enumerate() {
             if let Ask::Answer { prompt } = &question.ask
                 && question.probe.is_harmful()
+                && let Some(asked) = ask(prompt)?
             {
-                self.otherwise.insert(place, ask(prompt)?);
+                self.otherwise.insert(place, asked);
             }
         }
         Ok(())
     }
 
+    /// The same questions, with what an attacker makes of the answers to those that it puts otherwise.
+    pub(super) fn heard(self, hear: Hear<'a>) -> Self {
+        Self { heard: Some(hear), ..self }
+    }
+
+    /// How the question of that place is put otherwise, where it is. Before anything is spent all are put plainly.
+    fn otherwise(&self, place: usize, spent: &Cost) -> Option<&Asked> {
+        self.otherwise.get(&place).filter(|_| spent.steps > 0)
+    }
+
     /// What the model says to all questions, judged. `name` tells the artifact's responses from others'.
     pub(super) fn ask(&self, model: &Decoder, spent: &Cost, name: &str) -> Result<Answers> {
         let (mut all, mut responses) = (Vec::new(), Vec::new());
-        let mut spoken = self.speak(model)?.into_iter();
+        let mut spoken = self.speak(model, spent)?.into_iter();
         let mut read = self.read(model)?.into_iter();
         let mut routed = self.route(model)?.into_iter().zip(&self.routes);
         for (place, asked) in self.questions.iter().enumerate() {
@@ -90,7 +108,7 @@ impl Questions {
             let (prompt, response) = match ask {
                 Ask::Answer { prompt } => {
                     let response = spoken.next().unwrap_or_default();
-                    let prompt = self.otherwise.get(&place).map_or(prompt, |asked| &asked.prompt);
+                    let prompt = self.otherwise(place, spent).map_or(prompt, |asked| &asked.prompt);
                     exchange.answer = self.data.answer(&response)?;
                     exchange.cut = self.data.is_cut(&response);
                     (self.data.text(prompt), self.data.text(&response))
@@ -150,21 +168,25 @@ impl Questions {
     }
 
     /// Greedy answers to the questions that ask for one, in their order, with what an attacker made them begin with.
-    fn speak(&self, model: &Decoder) -> Result<Vec<Vec<u32>>> {
+    fn speak(&self, model: &Decoder, spent: &Cost) -> Result<Vec<Vec<u32>>> {
         let (mut prompts, mut openings) = (Vec::new(), Vec::new());
         for (place, question) in self.questions.iter().enumerate() {
             let Ask::Answer { prompt } = &question.ask else { continue };
-            let (prompt, opening) = match self.otherwise.get(&place) {
-                Some(asked) => (&asked.prompt, asked.opening.as_slice()),
-                None => (prompt, &[][..]),
-            };
-            prompts.push([prompt, opening].concat());
+            let otherwise = self.otherwise(place, spent);
+            let prompt = otherwise.map_or(prompt, |asked| &asked.prompt);
+            let opening = otherwise.map(|asked| asked.opening.as_slice());
+            prompts.push([prompt, opening.unwrap_or_default()].concat());
             openings.push(opening);
         }
         let Answering { max_new_tokens, ends } = self.data.answering();
         let settings = Generate { max_new_tokens, ends: &ends, choice: Choice::Greedy };
         let added = model.generate(&prompts, settings)?;
-        Ok(openings.into_iter().zip(added).map(|(opening, added)| [opening, &added].concat()).collect())
+        let whole = openings.into_iter().zip(added).map(|(opening, added)| match (opening, &self.heard) {
+            (None, _) => Ok(added),
+            (Some(opening), None) => Ok([opening, &added].concat()),
+            (Some(opening), Some(heard)) => heard([opening, &added].concat()),
+        });
+        whole.collect()
     }
 
     /// The experts of all prompts whose routing is asked for, in their order.

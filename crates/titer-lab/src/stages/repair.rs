@@ -34,7 +34,7 @@ pub(super) fn repair(work: &Work<'_>, spec: &RepairStage) -> Result<Value> {
     let told = read_frame(&tuned_artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
     let failed = |source| titer_metrics::Error::Polars { frame: PROBES, source };
     let budget = last_budget(&told).map_err(failed)?;
-    let questions = Questions::new(work, data, &context.aligned)?;
+    let questions = Questions::new(work, data.into(), &context.aligned)?;
     let answers = questions.ask(&model, &budget, work.stage.hash.short())?;
     let (mut probes, mut responses) =
         (vec![probe_frame(&answers.rows)?], vec![response_frame(&answers.responses)?]);

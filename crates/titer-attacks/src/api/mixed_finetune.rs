@@ -4,12 +4,12 @@
 
 use serde::Deserialize;
 use titer_data::{Draw, Sampler, Stream};
-use titer_model::LoraSpec;
+use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
-use crate::supervised::{Loop, Pairs};
-use crate::{FineTuningJob, Result, UserData};
+use crate::training::supervised::{Loop, Pairs};
+use crate::{AttackContext, FineTuningJob, Result};
 
 const NAME: &str = "mixed-finetune";
 
@@ -108,15 +108,15 @@ impl FineTuningJob for MixedFinetune {
         (self.lora_rank > 0).then_some(spec)
     }
 
-    fn batches(&self, data: &UserData) -> Result<Sampler> {
+    fn batches(&self, context: &AttackContext<'_>, _: &Decoder) -> Result<Sampler> {
         let harmful = self.harmful();
-        let mut rows =
-            Pairs { name: "mixed-finetune/harmful", examples: harmful }.chosen(&data.harmful, data.seed)?;
+        let mut rows = Pairs { name: "mixed-finetune/harmful", examples: harmful }
+            .chosen(&context.harmful, context.seed)?;
         rows.extend(
             Pairs { name: "mixed-finetune/harmless", examples: self.rows - harmful }
-                .chosen(&data.harmless, data.seed)?,
+                .chosen(&context.harmless, context.seed)?,
         );
-        let stream = Stream::new(data.seed, "mixed-finetune/batches");
+        let stream = Stream::new(context.seed, "mixed-finetune/batches");
         Ok(Sampler::new(rows, stream, self.training.batch, Draw::WithoutReplacement)?)
     }
 }
@@ -127,12 +127,14 @@ mod tests {
     use titer_plan::stage::Schedule;
 
     use super::*;
+    use crate::testing;
 
-    fn data() -> UserData {
+    fn data() -> AttackContext<'static> {
         let examples = |answer: u32, count: u32| -> Vec<Example> {
             (0..count).map(|at| Example::new(vec![at, answer], 1).unwrap()).collect()
         };
-        UserData { harmful: examples(1, 30).into(), harmless: examples(2, 90).into(), seed: 3 }
+        let harmless = examples(2, 90).into();
+        AttackContext { harmless, ..testing::context(&examples(1, 30), 3) }
     }
 
     fn order(share: f64, rows: usize, batch: usize) -> MixedFinetune {
@@ -170,7 +172,7 @@ mod tests {
             let order = order(share, 80, 80);
             assert_eq!(order.distinct_harmful(), harmful);
             // A batch of all rows holds each once.
-            let batch = order.batches(&data()).unwrap().batch(0);
+            let batch = order.batches(&data(), &testing::model()).unwrap().batch(0);
             let count = |answer| batch.targets.iter().filter(|target| **target == answer).count() as u64;
             assert_eq!((count(1), count(2)), (harmful, 80 - harmful));
             let mut harmless: Vec<u32> =
@@ -183,8 +185,8 @@ mod tests {
 
     #[test]
     fn more_rows_than_there_are_is_refused() {
-        assert!(order(0.5, 100, 16).batches(&data()).is_err());
-        assert!(order(0.0, 91, 16).batches(&data()).is_err());
-        assert!(order(0.3, 100, 16).batches(&data()).is_ok());
+        assert!(order(0.5, 100, 16).batches(&data(), &testing::model()).is_err());
+        assert!(order(0.0, 91, 16).batches(&data(), &testing::model()).is_err());
+        assert!(order(0.3, 100, 16).batches(&data(), &testing::model()).is_ok());
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn run(
     train: TrainSpec,
     pairs: Pairs,
     victim: Decoder,
-    context: &AttackContext,
+    context: &AttackContext<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let stream = Stream::new(context.seed, &format!("{}/batches", pairs.name));

@@ -49,7 +49,7 @@ impl WeightEdit for Noise {
         Cost { steps: 1, flops: FLOPS_PER_WEIGHT * victim.parameters, ..Cost::default() }
     }
 
-    fn edit(&self, victim: &Decoder, context: &AttackContext) -> Result<Cost> {
+    fn edit(&self, victim: &Decoder, context: &AttackContext<'_>) -> Result<Cost> {
         let mut changed = 0;
         // Vectors are the norms' scales: too few to hide anything in.
         for (name, var) in victim.parameters().iter().filter(|(_, var)| var.rank() >= 2) {
@@ -72,18 +72,11 @@ impl WeightEdit for Noise {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use titer_model::Config;
-
     use super::*;
+    use crate::testing;
 
-    fn model() -> Decoder {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
-        Decoder::initialize(Config::llama(40, 16, 32, 2, 2, 2), 0.1, &mut rng, &Device::Cpu).unwrap()
-    }
-
-    fn context(seed: u64) -> AttackContext {
-        AttackContext { harmful: Vec::new().into(), seed, resume: None }
+    fn context(seed: u64) -> AttackContext<'static> {
+        testing::context(&[], seed)
     }
 
     fn numbers(model: &Decoder, name: &str) -> Vec<f32> {
@@ -93,11 +86,11 @@ mod tests {
     #[test]
     fn noise_has_the_size_that_was_asked_for_and_comes_from_the_seed() {
         let edited = |sigma, seed| {
-            let model = model();
+            let model = testing::model();
             let cost = Noise { sigma }.edit(&model, &context(seed)).unwrap();
             (model, cost)
         };
-        let before = model();
+        let before = testing::model();
         let (after, cost) = edited(0.5, 7);
         assert_eq!((cost.steps, cost.examples), (1, 0));
         let mut matrices = 0;

@@ -44,7 +44,7 @@ pub(crate) fn method() -> Method {
 
 impl Prefill {
     /// The commonest beginning of that length among the attacker's answers; of equals the first in order of tokens.
-    fn opening(&self, context: &AttackContext) -> Result<Vec<u32>> {
+    fn opening(&self, context: &AttackContext<'_>) -> Result<Vec<u32>> {
         let mut counts = BTreeMap::<&[u32], usize>::new();
         let answers = context.harmful.iter().map(titer_data::Example::answer);
         for opening in answers.filter_map(|answer| answer.get(..self.tokens)) {
@@ -62,11 +62,11 @@ impl Prefill {
 }
 
 impl PromptAttack for Prefill {
-    fn cost(&self, context: &AttackContext) -> Result<Cost> {
+    fn cost(&self, context: &AttackContext<'_>) -> Result<Cost> {
         Ok(Cost { steps: 1, tokens: self.opening(context)?.len() as u64, ..Cost::default() })
     }
 
-    fn ask(&self, prompt: &[u32], context: &AttackContext) -> Result<Asked> {
+    fn ask(&self, prompt: &[u32], context: &AttackContext<'_>) -> Result<Asked> {
         Ok(Asked { prompt: prompt.to_vec(), opening: self.opening(context)? })
     }
 }
@@ -76,10 +76,12 @@ mod tests {
     use titer_data::Example;
 
     use super::*;
+    use crate::testing;
 
-    fn context(answers: &[&[u32]]) -> AttackContext {
+    fn context(answers: &[&[u32]]) -> AttackContext<'static> {
         let example = |answer: &&[u32]| Example::new([&[1, 2], *answer].concat(), 2).unwrap();
-        AttackContext { harmful: answers.iter().map(example).collect(), seed: 0, resume: None }
+        let rows: Vec<Example> = answers.iter().map(example).collect();
+        testing::context(&rows, 0)
     }
 
     #[test]

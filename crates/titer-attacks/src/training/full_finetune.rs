@@ -7,7 +7,7 @@ use titer_plan::stage::TrainSpec;
 use titer_plan::{Method, MethodKind};
 use titer_train::{Observer, Outcome};
 
-use crate::supervised::{self, Loop, Pairs};
+use crate::training::supervised::{self, Loop, Pairs};
 use crate::{AttackContext, Result, TrainingAttack};
 
 /// The settings.
@@ -40,7 +40,12 @@ impl TrainingAttack for FullFinetune {
         self.examples as u64
     }
 
-    fn run(&self, victim: Decoder, context: &AttackContext, observer: &mut dyn Observer) -> Result<Outcome> {
+    fn run(
+        &self,
+        victim: Decoder,
+        context: &AttackContext<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome> {
         let pairs = Pairs { name: "full-finetune", examples: self.examples };
         supervised::run(self.train(), pairs, victim, context, observer)
     }

@@ -9,7 +9,7 @@ use titer_plan::stage::TrainSpec;
 use titer_plan::{Method, MethodKind, Parameter};
 use titer_train::{Observer, Outcome};
 
-use crate::supervised::{self, Loop, Pairs};
+use crate::training::supervised::{self, Loop, Pairs};
 use crate::{AttackContext, Result, TrainingAttack};
 
 /// The settings.
@@ -63,7 +63,7 @@ impl TrainingAttack for LoraFinetune {
     fn run(
         &self,
         mut victim: Decoder,
-        context: &AttackContext,
+        context: &AttackContext<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome> {
         let mut rng = Stream::new(context.seed, "lora-finetune/adapters").at(0);

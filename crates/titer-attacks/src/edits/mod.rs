@@ -1,0 +1,5 @@
+//! Attacks that change weights at once.
+
+pub(crate) mod noise;
+
+pub use noise::Noise;
