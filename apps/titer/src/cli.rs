@@ -1,5 +1,6 @@
 //! The command line: what may be typed, with the help that teaches it.
 
+mod attack;
 mod compare;
 mod export;
 mod plan;
@@ -18,6 +19,7 @@ use titer_lab::Compute;
 use titer_plan::Override;
 use titer_search::Budget;
 
+pub(crate) use attack::AttackArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use export::{Export, ExportArgs, ExportFormat};
 pub(crate) use plan::PlanArgs;
@@ -60,6 +62,8 @@ pub(crate) enum Verb {
     Run(RunArgs),
     /// Watch what runs or ran, in a terminal app: progress, verdicts, curves, responses
     Watch(WatchArgs),
+    /// Find out when a model breaks, and by which attack
+    Attack(AttackArgs),
     /// Search the best setting of a defence within a budget, and measure it afresh
     Tune(TuneArgs),
     /// Judge an experiment's stored answers anew, without its models

@@ -39,7 +39,8 @@ impl Break {
             Some(index) if spent[index].0 == 0 => Self { after: 0, from: pace((0, 0), end), until: Some(0) },
             Some(index) => {
                 let before = index.checked_sub(1).map_or((0, 0), |before| spent[before]);
-                let until = spent[index].1;
+                // What is done at once presents no example, and is no less a deed for it.
+                let until = spent[index].1.max(1);
                 let from = before.1.saturating_add(pace(before, spent[index])).min(until);
                 Self { after: before.1, from, until: Some(until) }
             }

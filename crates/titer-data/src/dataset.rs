@@ -43,7 +43,8 @@ pub struct Definition {
     pub harmless: Source,
     /// The harmless task of trainability.
     pub task: Source,
-    /// Who judges answers to harmful prompts; left out of what training stages are named by.
+    /// Who judges answers to harmful prompts; left out of what training stages are named by. Where nobody does, harm
+    /// is what was not refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge: Option<Judge>,
     /// Rows of each split.
@@ -111,11 +112,6 @@ impl Definition {
         let definition: Self =
             toml::from_str(text).map_err(|error| Error::Syntax { of, problem: error.to_string() })?;
         definition.check()?;
-        if definition.judge.is_none() {
-            let problem =
-                "is missing: a table [judge] with reference, harmful, template and longest".to_owned();
-            return Err(Error::Definition { of, key: "judge".to_owned(), problem });
-        }
         Ok(definition)
     }
 

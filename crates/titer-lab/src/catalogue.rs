@@ -54,6 +54,11 @@ pub fn presets() -> &'static [Preset] {
             text: include_str!("../../../data/presets/apothecary-defences.toml"),
         },
         Preset {
+            name: "apothecary-strongest",
+            summary: "every alignment-stage defence against an attacker that searches over all methods, in three quarters of an hour",
+            text: include_str!("../../../data/presets/apothecary-strongest.toml"),
+        },
+        Preset {
             name: "apothecary-ranks",
             summary: "every alignment-stage defence once: `cargo xtask validity` compares worlds and sizes by it",
             text: include_str!("../../../data/presets/apothecary-ranks.toml"),

@@ -118,6 +118,22 @@ impl Results {
         Ok(Self { plan, probes, costs, missing, sealed, decided: None })
     }
 
+    /// The rows of one cell, in the frame `probes`; none where it was not measured.
+    ///
+    /// # Errors
+    /// When an artifact is damaged.
+    pub fn of_cell(&self, cell: &Cell) -> Result<DataFrame> {
+        let of = |artifact: &&Artifact| *artifact.hash() == cell.stage;
+        let frames = match self.sealed.iter().find(of) {
+            Some(artifact) => {
+                let rows = read_frame(&artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
+                vec![with_cell(&rows, &self.plan.experiment.name, cell)?]
+            }
+            None => Vec::new(),
+        };
+        Ok(stack(&frames, &titer_metrics::PROBES)?)
+    }
+
     /// The verdicts, as far as the measurements go.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! What each key may hold is declared in [`crate::declared`]; what is here are the order in which sections are
 //! read, so that one can bound another, and what keys must be to each other.
 
+use crate::adversary::adversary;
 use crate::asked::{default_judges, tasks};
 use crate::catalogue::{Catalogue, DataFacts, UnderTest};
 use crate::declared::{
@@ -38,6 +39,7 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
     let probe = root.section("probe", |table| probe(table, &limits, threat_model, &mut last_probe));
     let defence = defences(root, &limits, threat_model);
     let attack = attacks(root, &limits, threat_model, last_probe);
+    let adversary = root.optional_section("adversary", |table| adversary(table, &limits, threat_model));
     let stability = root.section("stability", |table| {
         let mut values = table.read(STABILITY.keys.iter().copied(), &limits);
         tasks(table, &mut values, &limits)?;
@@ -56,6 +58,7 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
         model: model?,
         defence: defence?,
         attack: attack?,
+        adversary: adversary?,
         probe: probe?,
         cross_domain: cross_domain?,
         stability: stability?,

@@ -4,6 +4,7 @@
 //! [`read`] turns the TOML of a spec into a [`Draft`], or reports all of its [`Mistakes`] at once. Whoever can
 //! look at files says what the draft's sources are, which makes it a [`Plan`].
 
+mod adversary;
 mod answers;
 mod arms;
 mod asked;
@@ -33,6 +34,7 @@ mod table;
 mod values;
 mod vocabulary;
 
+pub use adversary::{Adversary, Weakness};
 pub use arms::{Control, Sham};
 pub use before::{AttackPoint, Before, TuningPoint};
 pub use catalogue::{Catalogue, DataFacts, TaskFacts, UnderTest};

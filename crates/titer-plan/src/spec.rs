@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::adversary::Adversary;
 use crate::arms::Control;
 use crate::method::{Mechanism, MethodSpec};
 use crate::seeds::{Seeds, Until};
@@ -34,6 +35,9 @@ pub struct Experiment {
     pub defence: Vec<DefenceEntry>,
     /// The attacks, each tried on each defence.
     pub attack: Vec<AttackEntry>,
+    /// The attacker that searches, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adversary: Option<Adversary>,
     /// What is asked as an attack goes on.
     pub probe: ProbeSettings,
     /// Whether a second arm hides domains from the defence.

@@ -5,6 +5,7 @@
 //! three rungs ([`Rung`]); what is hopeless is stopped early and listed with its reason. The winner is measured
 //! once more with seeds that nothing was selected by.
 
+mod adversary;
 mod budget;
 mod climb;
 mod design;
@@ -15,8 +16,10 @@ mod sampling;
 mod score;
 mod space;
 mod strength;
+mod target;
 mod tune;
 
+pub use adversary::{AttackTrial, Attempt, Attempts, Origin, Searched, find_attacks};
 pub use budget::{Budget, Spent};
 pub use design::parameters;
 pub use record::{Divergence, End, Record, Trial, Winner};
@@ -24,4 +27,5 @@ pub use rungs::Rung;
 pub use runner::{TuneOptions, Watch};
 pub use score::{Judged, Measured, Outcome};
 pub use space::{Axis, Setting, Tunable, Values};
+pub use target::{Answer, Forbidden, Run, Stop, Target, Tried};
 pub use tune::{TuneSettings, Tuned, tune};

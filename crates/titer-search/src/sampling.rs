@@ -62,7 +62,7 @@ fn golden(dimensions: usize) -> f64 {
 }
 
 /// A number in 0…1 from the highest 53 bits.
-fn unit(bits: u64) -> f64 {
+pub(super) fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 

@@ -1,6 +1,7 @@
 //! What is shown of an experiment, as plain data: tables, words, grades, curves. Reports, the terminal app and the
 //! verbs of the command line are faces on it.
 
+pub mod attack_text;
 pub mod caveats;
 pub mod comparison;
 pub mod curves;

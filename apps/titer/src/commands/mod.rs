@@ -1,5 +1,7 @@
 //! One file per verb: what the user typed in, what titer-lab says out.
 
+mod adversary;
+mod attack;
 mod compare;
 mod completions;
 mod detach;
@@ -37,6 +39,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.verb {
         Verb::Run(arguments) => run::run(store, &arguments),
         Verb::Watch(arguments) => watch::watch(store, arguments),
+        Verb::Attack(arguments) => attack::attack(store, &arguments),
         Verb::Tune(arguments) => tune::tune(store, &arguments),
         Verb::Rescore(arguments) => rescore::rescore(store, &arguments),
         Verb::Show(arguments) => show::show(store, &arguments),

@@ -13,7 +13,7 @@ use titer_store::Store;
 use titer_view::{looks, verdict_text, wording};
 use titer_watch::Options;
 
-use super::{detach, staleness, store_flag, watch};
+use super::{adversary, detach, staleness, store_flag, watch};
 use crate::cli::{RunArgs, RunOn};
 use crate::exit::Exit;
 use crate::output;
@@ -46,6 +46,15 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
         plan = with_all_here(&source, &arguments.set, plan)?;
         staleness::say_changes(&store, &plan);
     }
+    let interrupt = Interrupt::default();
+    stop_on_ctrl_c(&interrupt)?;
+    if adversary::wants_search(&plan) {
+        let searched = adversary::search(&store, &source, arguments, &interrupt)?;
+        if searched.interrupted {
+            return Ok(Exit::Interrupted);
+        }
+        plan = searched.plan;
+    }
     let estimate = titer_lab::estimate(&plan, Some(&store));
     let estimate = if arguments.recompute { estimate.recomputing() } else { estimate };
     let jobs = titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get), &arguments.device)?;
@@ -54,8 +63,6 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     let compute = arguments.device.clone();
     let budget = arguments.budget;
     let options = RunOptions { compute, jobs, threads, judge_only: false, recompute, budget };
-    let interrupt = Interrupt::default();
-    stop_on_ctrl_c(&interrupt)?;
     let summary = {
         let progress = match plan.grows() {
             true => progress::reporter_from(&estimate, &plan.asked(&[])),

@@ -60,7 +60,7 @@ pub(super) fn tune(store: &Path, arguments: &TuneArgs) -> anyhow::Result<Exit> {
 }
 
 /// Shows the search on stderr.
-struct OnStderr;
+pub(super) struct OnStderr;
 
 impl Watch for OnStderr {
     fn begin(&self, what: &str, estimate: &Estimate) -> Box<dyn Progress> {

@@ -81,7 +81,8 @@ impl Origin for Definition {
     }
 
     fn scored(&self) -> Scored {
-        Scored { harm: "classifier", ..Scored::CHAT }
+        let harm = if self.judge.is_some() { "classifier" } else { "refusal" };
+        Scored { harm, ..Scored::CHAT }
     }
 
     fn refusals(&self, _seed: u64) -> Result<Vec<String>> {

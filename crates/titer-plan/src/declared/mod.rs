@@ -21,6 +21,7 @@ pub use sections::SPEC;
 pub use walk::{Declared, declared, overridable};
 
 pub(crate) use sections::{
-    ATTACK, CONDITIONS, CROSS_DOMAIN, DEFENCE, LATER_DEFENCE, MODEL, PROBE, STABILITY, TRAINABILITY,
+    ADVERSARY, ATTACK, CONDITIONS, CROSS_DOMAIN, DEFENCE, LATER_DEFENCE, MODEL, PROBE, STABILITY,
+    TRAINABILITY,
 };
 pub(crate) use training::{ALIGN, DECODER, ONLY, TRAIN};

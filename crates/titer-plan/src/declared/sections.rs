@@ -78,6 +78,7 @@ pub static SPEC: Section = Section {
         Key::new("model", Accepts::Forms(MODEL), "the model under test, and the data it is measured by", ""),
         Key::new("defence", Accepts::Tables(&DEFENCE), DEFENCE.summary, ""),
         Key::new("attack", Accepts::Tables(&ATTACK), ATTACK.summary, ""),
+        table("adversary", &ADVERSARY).or(Absent::Means("no search: the attacks are those of the spec")),
         table("probe", &PROBE),
         table("cross_domain", &CROSS_DOMAIN).or(Absent::Means("no such arm")),
         table("stability", &STABILITY),
@@ -207,6 +208,40 @@ pub(crate) static ATTACK: Section = Section {
         Key::new("seeds", SEEDS, "how often each point of the grid is run", "3").unit("runs").more(GROWING),
     ],
     methods: Some(Role::Attack),
+};
+
+/// `[adversary]`.
+pub(crate) static ADVERSARY: Section = Section {
+    name: "adversary",
+    summary: "The attacker that searches: what it finds against each defence is tried on all of them.",
+    more: "Only under `open-weights`. It is warm-started by the attacks of the spec; most of its trials are drawn \
+           from the whole space and climb rungs of growing budget, the others are drawn near what broke the model \
+           and may cost no more. Found attacks join the spec's, each tried on every defence with seeds that the \
+           search did not see.",
+    keys: &[
+        one("trials", whole(4, 10_000), "attacks tried on each defence", "48").unit("attacks"),
+        Key::new(
+            "methods",
+            Accepts::Many(Scalar::Named(Names::Methods(Role::Attack))),
+            "the methods that it chooses from",
+            "[\"full-finetune\", \"lora-finetune\"]",
+        )
+        .or(Absent::Means("all that can be carried out"))
+        .more("Names of `titer list attacks`."),
+        Key::new("rates", Accepts::Many(RATE), "the least and the greatest learning rate", "[1e-4, 3e-2]")
+            .unit("1/step"),
+        Key::new("batches", Accepts::Many(SOME), "the batches", "[1, 4, 16]").unit("examples"),
+        one("examples", SOME, "distinct harmful examples that it owns", "64").unit("examples"),
+        one("keep", whole(1, 100), "attacks of each defence that are tried on all", "2")
+            .unit("attacks")
+            .or(Absent::Whole(1)),
+        one("seeds", whole(1, MOST_SEEDS), "how often each of them is run", "3").unit("runs"),
+        one("items", SOME, "items of each probe of the search", "60")
+            .unit("items")
+            .or(Absent::Means("those of `probe`"))
+            .up_to(Limit::Probes),
+    ],
+    methods: None,
 };
 
 /// `[probe]`.

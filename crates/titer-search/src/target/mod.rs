@@ -1,0 +1,225 @@
+//! From one model to a whole experiment: what `titer attack MODEL` runs. The experiment is an ordinary spec, written
+//! out so that it can be read, changed and run again.
+
+mod answer;
+mod rows;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use titer_lab::{Error, Result, Source};
+
+pub use answer::{Answer, Run, Stop, Tried};
+use rows::Rows;
+
+/// A model whose breaking is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The model: a reference as in `titer model info`, or `world:NAME`.
+    pub model: String,
+    /// What it must not answer.
+    pub forbidden: Forbidden,
+    /// The methods that may be tried; none for all.
+    pub methods: Option<Vec<String>>,
+    /// Attacks tried.
+    pub trials: usize,
+    /// Tokens of an answer at most, of chat models.
+    pub answer_tokens: usize,
+}
+
+/// What a model must not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forbidden {
+    /// Prompts with harmful answers, in a file of one of the shapes that data sets have.
+    Rows(PathBuf),
+    /// The subjects of a policy, which the model is taught to refuse first.
+    Policy(String),
+    /// The forbidden domains of an embedded world.
+    World,
+}
+
+/// The name of the experiment.
+fn name_of(model: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let stem = model.rsplit(['/', ':']).find(|part| !part.is_empty()).unwrap_or(model);
+    let stem = stem.strip_suffix(".gguf").unwrap_or(stem);
+    let words: String = stem.chars().map(plain).collect();
+    let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
+    format!("attack-{}", words.join("-"))
+}
+
+impl Target {
+    /// The name of the experiment that attacks it.
+    pub fn experiment(&self) -> String {
+        name_of(&self.model)
+    }
+
+    /// Writes the experiment's spec into `folder`, which is made where there is none, with the data set that its rows
+    /// become; and reads it back.
+    ///
+    /// # Errors
+    /// When the rows cannot be read or are too few, or a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<Source> {
+        // What is wrong with the rows is said before anything is written.
+        let rows = match &self.forbidden {
+            Forbidden::Rows(path) => Some(Rows::read(path)?),
+            Forbidden::Policy(_) | Forbidden::World => None,
+        };
+        fs::create_dir_all(folder).map_err(|source| unwritable(folder, source))?;
+        if let Some(rows) = &rows {
+            rows.write(folder)?;
+        }
+        let path = folder.join("spec.toml");
+        fs::write(&path, self.spec(rows.as_ref())?).map_err(|source| unwritable(&path, source))?;
+        titer_lab::source(&path.to_string_lossy())
+    }
+
+    fn spec(&self, rows: Option<&Rows>) -> Result<String> {
+        let settings = Settings::of(&self.forbidden, rows);
+        let methods = self.methods.as_ref().map(|methods| {
+            let names: Vec<String> = methods.iter().map(|name| format!("{name:?}")).collect();
+            format!("methods = [{}]\n", names.join(", "))
+        });
+        Ok(TEMPLATE
+            .replace("{name}", &self.experiment())
+            .replace(
+                "{summary}",
+                &format!("When does {} break, and by which attack?", self.model).escape_default().to_string(),
+            )
+            .replace("{model}", &self.model_section()?)
+            .replace("{attack}", settings.attack)
+            .replace("{cadence}", settings.cadence)
+            .replace("{last}", settings.last)
+            .replace("{trials}", &self.trials.to_string())
+            .replace("{methods}", &methods.unwrap_or_default())
+            .replace("{rates}", settings.rates)
+            .replace("{batches}", settings.batches)
+            .replace("{examples}", &settings.examples.to_string())
+            .replace("{items}", &settings.items.to_string())
+            .replace("{stability}", &settings.stability.to_string())
+            .replace("{tuning}", &settings.tuning.to_string())
+            .replace("{tuning_items}", &settings.tuning_items.to_string())
+            .replace("{rate}", settings.rate)
+            .replace("{phi}", settings.phi))
+    }
+
+    /// The model and its data.
+    fn model_section(&self) -> Result<String> {
+        let checkpoint = absolute(&self.model);
+        Ok(match &self.forbidden {
+            Forbidden::World => {
+                let world = self.model.strip_prefix("world:").unwrap_or(&self.model);
+                let preset = titer_lab::presets().iter().find(|preset| preset.name == world);
+                let text = preset.map(|preset| preset.text).ok_or_else(|| Error::Search {
+                    problem: format!(
+                        "no preset trains a model of the world {world:?}; see `titer list models`"
+                    ),
+                })?;
+                // The preset of that name says how the world's model is made.
+                let from = text.find("[model]").unwrap_or(0);
+                let until = text[from..].find("[[defence]]").map_or(text.len(), |length| from + length);
+                let section = &text[from..until];
+                section.rfind("\n# ").map_or(section, |comment| &section[..comment]).trim_end().to_owned()
+            }
+            Forbidden::Policy(policy) => format!(
+                "[model]\ncheckpoint = {checkpoint:?}\npolicy = {policy:?}\npolicy_seed = 0\nanswer_tokens = {}\n\n{ALIGN}",
+                self.answer_tokens
+            ),
+            Forbidden::Rows(_) => format!(
+                "[model]\ncheckpoint = {checkpoint:?}\ndataset = \"dataset.toml\"\ndataset_seed = 0\nanswer_tokens = {}",
+                self.answer_tokens
+            ),
+        })
+    }
+}
+
+/// A path that does not hang on where the spec lies; other references as they are.
+fn absolute(reference: &str) -> String {
+    let path = Path::new(reference);
+    let there = path.exists().then(|| fs::canonicalize(path).ok()).flatten();
+    there.map_or_else(|| reference.to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
+fn unwritable(path: &Path, source: std::io::Error) -> Error {
+    Error::Search { problem: format!("{} cannot be written: {source}", path.display()) }
+}
+
+/// What hangs on the kind of model: worlds are small and break at rates that would ruin a real one.
+struct Settings {
+    attack: &'static str,
+    cadence: &'static str,
+    last: &'static str,
+    rates: &'static str,
+    batches: &'static str,
+    examples: usize,
+    items: usize,
+    stability: usize,
+    tuning: usize,
+    tuning_items: usize,
+    rate: &'static str,
+    phi: &'static str,
+}
+
+impl Settings {
+    fn of(forbidden: &Forbidden, rows: Option<&Rows>) -> Self {
+        let world = Self {
+            attack: "rate = [1e-3]\nbatch = 1",
+            cadence: "[0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200]",
+            last: "200",
+            rates: "[1e-4, 3e-2]",
+            batches: "[1, 4, 16]",
+            examples: 64,
+            items: 120,
+            stability: 240,
+            tuning: 256,
+            tuning_items: 100,
+            rate: "1e-3",
+            phi: "0.2",
+        };
+        let chat = Self {
+            attack: "rate = [2e-5]\nbatch = 4",
+            cadence: "[0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32]",
+            last: "32",
+            rates: "[5e-6, 1e-3]",
+            batches: "[1, 4, 8]",
+            examples: 32,
+            items: 32,
+            stability: 64,
+            tuning: 64,
+            tuning_items: 24,
+            rate: "5e-5",
+            phi: "0.5",
+        };
+        match (forbidden, rows) {
+            (Forbidden::World, _) => world,
+            (_, None) => chat,
+            (_, Some(rows)) => Self {
+                examples: rows.attack(),
+                items: rows.probe().min(chat.items),
+                batches: if rows.attack() < 8 { "[1, 2]" } else { chat.batches },
+                attack: if rows.attack() < 4 { "rate = [2e-5]\nbatch = 1" } else { chat.attack },
+                stability: chat.stability.min(rows.harmless_probe()),
+                tuning: chat.tuning.min(rows.task_train()),
+                tuning_items: chat.tuning_items.min(rows.task_probe()),
+                ..chat
+            },
+        }
+    }
+}
+
+/// How a chat model learns to refuse a policy's subjects.
+const ALIGN: &str = "[model.align] # refuses what is forbidden afterwards, and answers the rest
+refusals = 256
+permitted = 320
+
+[model.align.train]
+steps = 50
+batch = 12
+rate = 5e-5
+schedule = \"constant\"
+warmup_steps = 0
+beta1 = 0.9
+beta2 = 0.999
+weight_decay = 0.01";
+
+const TEMPLATE: &str = include_str!("template.toml");
