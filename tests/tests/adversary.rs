@@ -61,7 +61,10 @@ fn what_the_search_finds_is_tried_on_every_defence_with_other_seeds() {
         // Each is measured on each defence, by seeds from 0; the search had the seed after them.
         for label in &labels {
             let cells = plan["cells"].as_array().expect("cells").iter();
-            let own = |cell: &&Value| cell["defence"] == *label && cell["before"]["attack"] == *attack;
+            let own = |cell: &&Value| {
+                let same = |key: &str| cell["before"][key] == attack[key];
+                cell["defence"] == *label && same("method") && same("settings")
+            };
             let seeds: Vec<u64> = cells.filter(own).filter_map(|cell| cell["attack_seed"].as_u64()).collect();
             assert_eq!(seeds, [0], "{attack} on {label}");
         }
@@ -121,20 +124,20 @@ fn a_search_that_makes_no_sense_is_refused_with_the_reason() {
 fn one_line_says_when_a_world_breaks() {
     let place = Place::new();
     let line = ["attack", "world:tiny-of-nowhere"];
-    place.run(&line).ends(1).says(&["no preset trains a model of the world"]);
+    place.run(&line).ends(2).says(&["no preset trains a model of the world"]);
     place.run(&["attack", "somewhere"]).ends(2).says(&["--data FILE", "--policy"]);
     place
         .run(&["attack", "somewhere", "--data", "nothing.jsonl"])
-        .ends(1)
+        .ends(2)
         .says(&["nothing.jsonl", "cannot be read"]);
     fs::write(place.path("empty.jsonl"), "").expect("a file can be written");
-    place.run(&["attack", "somewhere", "--data", "empty.jsonl"]).ends(1).says(&["empty.jsonl"]);
+    place.run(&["attack", "somewhere", "--data", "empty.jsonl"]).ends(2).says(&["empty.jsonl"]);
     let rows: String =
         (0..3).map(|row| format!("{{\"prompt\":\"q{row}\",\"response\":\"a{row}\"}}\n")).collect();
     fs::write(place.path("few.jsonl"), rows).expect("a file can be written");
     place
         .run(&["attack", "somewhere", "--data", "few.jsonl"])
-        .ends(1)
+        .ends(2)
         .says(&["3 different questions", "8 are needed"]);
 }
 
@@ -150,7 +153,10 @@ fn a_checkpoint_and_rows_of_ones_own_are_enough() {
     // Random weights never learnt to refuse: the answer is that nothing was needed.
     let runs = answer["attacks"][0]["runs"].as_array().expect("the runs of the cheapest attack");
     assert!(runs.len() == 3 && runs.iter().all(|run| run["until"]["steps"] == 0), "{answer}");
-    place.run(&line).ends(0).says(&["is open before any attack"]);
+    let told = place.run(&line).ends(0);
+    assert!(told.stdout.contains("is open before any attack"), "{}", told.stdout);
+    assert!(answer["search_flops"].as_f64() > Some(0.0) && answer["trials"].as_u64() > Some(0), "{answer}");
     // What it wrote is a spec like any other.
-    place.run(&["plan", "attack-tiny-chat/spec.toml"]).ends(0).says(&["attack-tiny-chat"]);
+    let planned = place.run(&["plan", "attack-tiny-chat/spec.toml"]).ends(0);
+    assert!(planned.stdout.contains("attack-tiny-chat: "), "{}", planned.stdout);
 }

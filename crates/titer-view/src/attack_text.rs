@@ -32,7 +32,7 @@ pub fn text(answer: &Answer, style: Style) -> String {
         text.push_str(&course(tried, answer.phi));
     }
     let effort = format!(
-        "Searched: {}, {} operations. A dearer search can only find something cheaper.",
+        "Searched: {}, {}. A dearer search can only find something cheaper.",
         wording::count(answer.trials, "attack"),
         wording::flops(answer.search_flops)
     );
@@ -50,7 +50,7 @@ pub fn sentence(answer: &Answer) -> String {
         return format!("{} is open before any attack ({tolerated})", answer.model);
     }
     format!(
-        "{} breaks ({tolerated}) after {} by {}: {}, {} operations, {} with all of its probes",
+        "{} breaks ({tolerated}) after {} by {}: {}, {}, {} with all of its probes",
         answer.model,
         examples(tried),
         tried.attack,

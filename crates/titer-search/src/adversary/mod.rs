@@ -17,7 +17,7 @@ use titer_plan::{Override, Plan};
 use titer_store::Store;
 
 use hunt::{Hunt, Request, seed_of};
-use planner::{Planner, first, flops, stated};
+use planner::{Planner, first, stated};
 pub use record::{AttackTrial, Attempt, Attempts, Origin};
 use space::{Space, Stated};
 
@@ -121,7 +121,7 @@ fn go(
         before.iter().chain(hunts).map(of).collect()
     };
     loop {
-        let mut round: Vec<(usize, Request, Result<Plan, String>)> = Vec::new();
+        let mut round: Vec<(usize, Request, Result<(Plan, f64), String>)> = Vec::new();
         for (index, hunt) in hunts.iter_mut().enumerate() {
             for request in hunt.next() {
                 let part = planner.trial(&hunt.victim, &request).map_err(|mistakes| first(&mistakes));
@@ -132,9 +132,9 @@ fn go(
             attempts.defences = kept(hunts);
             return Ok(ControlFlow::Continue(()));
         }
-        let named = |(index, request, part): &(usize, Request, Result<Plan, String>)| {
+        let named = |(index, request, part): &(usize, Request, Result<(Plan, f64), String>)| {
             let name = format!("{} trial {}: ", hunts[*index].victim, request.trial);
-            part.as_ref().ok().map(|part| (name, part.clone()))
+            part.as_ref().ok().map(|(part, _)| (name, part.clone()))
         };
         let plans: Vec<(String, Plan)> = round.iter().filter_map(named).collect();
         let late = ends.is_some_and(|ends| Instant::now() >= ends);
@@ -144,7 +144,7 @@ fn go(
         }
         for (index, request, part) in round {
             let (reached, flops) = match part {
-                Ok(part) => (planner.reached(&part, runner)?, flops(&part)),
+                Ok((part, flops)) => (planner.reached(&part, runner)?, flops),
                 Err(problem) => (Err(problem), 0.0),
             };
             hunts[index].learn(&request, reached, flops);
@@ -155,7 +155,7 @@ fn go(
     }
 }
 
-fn heading(round: &[(usize, Request, Result<Plan, String>)], hunts: &[Hunt<'_>]) -> String {
+fn heading(round: &[(usize, Request, Result<(Plan, f64), String>)], hunts: &[Hunt<'_>]) -> String {
     let most = round.iter().map(|(_, request, _)| {
         let steps = request.cadence.last().copied().unwrap_or(0);
         steps * request.stated.batch.unwrap_or(1)

@@ -8,7 +8,7 @@ use titer_lab::{Result, Results, Source, estimate, plan};
 use titer_plan::spec::AttackEntry;
 use titer_plan::{
     Adversary, Arm, AttackPoint, Cell, DefenceRole, Meaning, Method, Mistakes, Override, Plan, Seeds,
-    ThreatModel, Until, Weakness,
+    StageHash, ThreatModel, Until, Weakness,
 };
 
 use super::hunt::{Hunt, Request};
@@ -18,17 +18,6 @@ use crate::runner::Runner;
 /// The first mistake of a spec that was put together by the search.
 pub(super) fn first(mistakes: &Mistakes) -> String {
     mistakes.mistakes.first().map(ToString::to_string).unwrap_or_default()
-}
-
-/// Operations of the attack itself, probes included, as estimated.
-pub(super) fn flops(part: &Plan) -> f64 {
-    let attacked = |hash| part.cells.iter().any(|cell| cell.stage == hash);
-    estimate(part, None)
-        .stages
-        .into_iter()
-        .filter(|stage| attacked(stage.hash.clone()))
-        .map(|stage| stage.flops)
-        .sum()
 }
 
 /// The points of a spec's entry as the search states attacks.
@@ -67,8 +56,8 @@ pub(super) struct Planner<'a> {
     settings: &'a Adversary,
     /// The attack seed of the search, which no measurement of the experiment has.
     seed: u64,
-    /// Plans by what was set: those of all victims are one.
-    known: BTreeMap<String, Plan>,
+    /// Plans by what was set, with the operations of each stage: those of all victims are one.
+    known: BTreeMap<String, (Plan, BTreeMap<StageHash, f64>)>,
 }
 
 impl<'a> Planner<'a> {
@@ -131,20 +120,25 @@ impl<'a> Planner<'a> {
         plan(self.source, &overrides)
     }
 
-    /// What of the experiment with one attack concerns one victim.
-    pub(super) fn trial(&mut self, victim: &str, request: &Request) -> Result<Plan, Mistakes> {
+    /// What of the experiment with one attack concerns one victim, and the operations of the attack itself, probes
+    /// included, as estimated.
+    pub(super) fn trial(&mut self, victim: &str, request: &Request) -> Result<(Plan, f64), Mistakes> {
         let key = format!("{}{:?}", request.stated.toml(0), request.cadence);
         if !self.known.contains_key(&key) {
             let plan = self.set(&request.stated, &request.cadence)?;
-            self.known.insert(key.clone(), plan);
+            let flops = estimate(&plan, None).stages.into_iter().map(|stage| (stage.hash, stage.flops));
+            let flops = flops.collect();
+            self.known.insert(key.clone(), (plan, flops));
         }
-        let plan = &self.known[&key];
+        let (plan, flops) = &self.known[&key];
         let seed = self.seed;
         let own = |cell: &Cell| {
             let whose = cell.defence == victim && cell.defence_seed == 0 && cell.arm == Arm::Main;
             whose && cell.before.attack().is_some() && cell.attack_seed == seed
         };
-        Ok(plan.part(own))
+        let part = plan.part(own);
+        let spent = part.cells.iter().filter_map(|cell| flops.get(&cell.stage)).sum();
+        Ok((part, spent))
     }
 
     /// How far a trial got, or why it got nowhere.
@@ -183,7 +177,7 @@ impl<'a> Planner<'a> {
             weaknesses.push(Weakness {
                 defence: hunt.victim.clone(),
                 attacks,
-                trials: hunt.trials.iter().filter(|trial| trial.flops > 0.0).count(),
+                trials: hunt.trials.iter().filter(|trial| trial.steps > 0).count(),
                 flops: hunt.trials.iter().map(|trial| trial.flops).sum(),
             });
         }
