@@ -192,6 +192,7 @@ pub(crate) fn verdicts_of(
         defences,
         caveats,
         looks,
+        adversary: Vec::new(),
     }
 }
 

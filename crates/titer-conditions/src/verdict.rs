@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use titer_plan::{
     AttackPoint, Before, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Open, Probe,
-    SeedsAtLook, ThreatModel,
+    SeedsAtLook, ThreatModel, Weakness,
 };
 
 use crate::restarts::Restarts;
@@ -33,6 +33,9 @@ pub struct Verdicts {
     /// Where seeds were added until all was decided: the looks at which it was judged, in their order, up to the last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub looks: Vec<Look>,
+    /// What an attacker that searched found against each defence, and at which effort; empty where none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adversary: Vec<Weakness>,
 }
 
 /// One moment at which an experiment that adds seeds was judged.

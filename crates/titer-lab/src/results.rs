@@ -143,10 +143,22 @@ impl Results {
             return Ok(verdicts.clone());
         }
         let evidence = self.evidence();
-        Ok(match self.plan.grows() {
+        let mut verdicts = match self.plan.grows() {
             true => decide_by_looks(&evidence, &Ladder::of(&self.plan.experiment), &self.plan.cells)?,
             false => decide(&evidence)?,
-        })
+        };
+        let found = self.plan.experiment.adversary.iter().flat_map(|adversary| &adversary.found);
+        verdicts.adversary = found.cloned().collect();
+        if !verdicts.adversary.is_empty() {
+            let trials: usize = verdicts.adversary.iter().map(|weakness| weakness.trials).sum();
+            let flops: f64 = verdicts.adversary.iter().map(|weakness| weakness.flops).sum();
+            verdicts.caveats.push(format!(
+                "the attacks were searched: {trials} were tried on {} models for {flops:.1e} operations; titers are at \
+                 this effort, and more of it can only find something cheaper",
+                verdicts.adversary.len()
+            ));
+        }
+        Ok(verdicts)
     }
 
     /// What verdicts are reached from.

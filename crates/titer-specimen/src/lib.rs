@@ -57,6 +57,7 @@ pub fn verdicts() -> Verdicts {
             "attacks stopped early once broken: curves end there".into(),
         ],
         looks: Vec::new(),
+        adversary: Vec::new(),
     }
 }
 
