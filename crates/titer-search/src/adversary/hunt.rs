@@ -46,6 +46,8 @@ struct Candidate {
     over: bool,
     /// The last step at which the victim was asked and not broken, and the first at which it was.
     gap: Option<(u64, u64)>,
+    /// The gap in which it was asked at more checkpoints.
+    bisected: Option<(u64, u64)>,
 }
 
 /// The search against one victim.
@@ -58,7 +60,6 @@ pub(super) struct Hunt<'a> {
     pub(super) trials: Vec<AttackTrial>,
     /// Examples that the present rung may present; none once the climb is over.
     rung: Option<u64>,
-    bisected: bool,
     drawn: u64,
     asked: Vec<Request>,
 }
@@ -80,7 +81,6 @@ impl<'a> Hunt<'a> {
             candidates: Vec::new(),
             trials: Vec::new(),
             rung: Some(FIRST),
-            bisected: false,
             drawn: 0,
             asked: Vec::new(),
         };
@@ -109,7 +109,7 @@ impl<'a> Hunt<'a> {
         }
         let number = self.trials.len();
         self.trials.push(AttackTrial::new(number, &stated, origin));
-        self.candidates.push(Candidate { stated, place, steps: 0, over: false, gap: None });
+        self.candidates.push(Candidate { stated, place, steps: 0, over: false, gap: None, bisected: None });
         true
     }
 
@@ -158,21 +158,16 @@ impl<'a> Hunt<'a> {
 
     /// Trials near what did best, none of which may present more examples than that.
     fn near(&mut self) -> Vec<Request> {
-        let best = self.best();
         let mut requests = Vec::new();
-        let most = match best {
+        let most = match self.best() {
             Some(best) => {
                 let candidate = &self.candidates[best];
                 // Nothing that trains is cheaper than what is done at once.
-                let Some(batch) = candidate.stated.batch else { return Vec::new() };
-                if let Some((whole, broken)) = candidate.gap.filter(|_| !self.bisected)
-                    && broken - whole > 1
-                {
-                    let cadence = between(whole, broken, BISECTION);
-                    requests.push(Request { trial: best, stated: candidate.stated.clone(), cadence });
-                }
-                self.bisected = true;
-                self.candidates[best].gap.map_or(0, |(_, broken)| broken * batch)
+                let (Some(batch), Some((_, broken))) = (candidate.stated.batch, candidate.gap) else {
+                    return Vec::new();
+                };
+                requests.extend(self.bisections(broken * batch));
+                broken * batch
             }
             None => self.space.steps.saturating_mul(*self.space.settings.batches.iter().max().unwrap_or(&1)),
         };
@@ -192,6 +187,24 @@ impl<'a> Hunt<'a> {
             let trial = self.candidates.len() - 1;
             let cadence = between(0, until, BISECTION);
             requests.push(Request { trial, stated: self.candidates[trial].stated.clone(), cadence });
+        }
+        requests
+    }
+
+    /// Of the trials that may have broken it for less than so many examples, since they were not asked in between, those
+    /// that have not been asked there yet.
+    fn bisections(&mut self, most: u64) -> Vec<Request> {
+        let mut requests = Vec::new();
+        for (trial, candidate) in self.candidates.iter_mut().enumerate() {
+            let (Some(batch), Some((whole, broken))) = (candidate.stated.batch, candidate.gap) else {
+                continue;
+            };
+            if broken - whole > 1 && (whole + 1) * batch < most && candidate.bisected != Some((whole, broken))
+            {
+                candidate.bisected = Some((whole, broken));
+                let cadence = between(whole, broken, BISECTION);
+                requests.push(Request { trial, stated: candidate.stated.clone(), cadence });
+            }
         }
         requests
     }

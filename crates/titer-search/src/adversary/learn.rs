@@ -12,6 +12,8 @@ use crate::sampling::unit;
 const GOOD: f64 = 0.25;
 /// Places drawn from the good ones, of which the most promising is tried.
 const CANDIDATES: u64 = 24;
+/// The share of coordinates that are drawn anew, so that what the good ones have in common does not become a trap.
+const ANYWHERE: f64 = 0.3;
 /// The least width of a kernel in the unit cube.
 const LEAST_WIDTH: f64 = 0.05;
 
@@ -23,24 +25,32 @@ pub(super) fn propose(space: &Space<'_>, tried: &[Place], number: u64, seed: u64
         return space.draw(number, seed);
     }
     let (good, rest) = tried.split_at(good);
+    let of = |name: &str| unit(derive_seed(seed, &format!("adversary/{number}/near/{name}")));
+    // Better places are more often the centre. Another method is another tree: its coordinates are compared with its own.
+    let at = |share: f64, of: usize| ((share * share * of as f64) as usize).min(of - 1);
+    let first = &good[at(of("method"), good.len())];
+    let method = space.method(first);
+    let own = |places: &[Place]| -> Vec<Place> {
+        places.iter().filter(|place| space.method(place) == method).cloned().collect()
+    };
+    let (good, rest) = (own(good), own(rest));
     let mut best: Option<(f64, Place)> = None;
     for candidate in 0..CANDIDATES {
-        let of = |name: &str| unit(derive_seed(seed, &format!("adversary/{number}/near/{candidate}/{name}")));
-        let centre = &good[((of("centre") * good.len() as f64) as usize).min(good.len() - 1)];
-        let mut place = Place::new();
-        for name in space.names(centre) {
-            let at = centre.get(&name).copied().unwrap_or(0.0);
-            let value = match name.as_str() {
-                // Another method is another tree: it is the centre's or nothing.
-                "method" => at,
-                _ => reflected(at + width(good, &name) * normal(of(&name), of(&format!("{name}/angle")))),
-            };
-            place.insert(name, value);
-        }
-        let names = space.names(&place);
+        let of = |name: &str| of(&format!("{candidate}/{name}"));
+        let centre = &good[at(of("centre"), good.len())];
+        let value = |name: &str| {
+            let there = centre.get(name).copied().unwrap_or(0.0);
+            match name {
+                "method" => there,
+                _ if of(&format!("{name}/anywhere")) < ANYWHERE => of(name),
+                _ => reflected(there + width(&good, name) * normal(of(name), of(&format!("{name}/angle")))),
+            }
+        };
+        let names = space.names(centre);
+        let place: Place = names.iter().map(|name| (name.clone(), value(name))).collect();
         let promise: f64 = names
             .iter()
-            .map(|name| density(good, &place, name).ln() - density(rest, &place, name).ln())
+            .map(|name| density(&good, &place, name).ln() - density(&rest, &place, name).ln())
             .sum();
         if best.as_ref().is_none_or(|(most, _)| promise > *most) {
             best = Some((promise, place));

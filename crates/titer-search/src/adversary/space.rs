@@ -83,6 +83,11 @@ impl Space<'_> {
         digits((least.ln() + unit * (greatest / least).ln()).exp())
     }
 
+    /// The method at a place.
+    pub(super) fn method(&self, place: &Place) -> Option<&str> {
+        pick(&self.methods, coordinate(place, "method")).map(|method| method.name)
+    }
+
     /// The names of all coordinates that a place of this method has.
     pub(super) fn names(&self, place: &Place) -> Vec<String> {
         let mut names = vec!["method".to_owned()];
