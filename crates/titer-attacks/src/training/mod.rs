@@ -6,4 +6,4 @@ pub(crate) mod supervised;
 
 pub use full_finetune::FullFinetune;
 pub use lora_finetune::LoraFinetune;
-pub use supervised::{Loop, Pairs};
+pub use supervised::{Loop, Pairs, Rule};
