@@ -29,4 +29,4 @@ pub use edits::Noise;
 pub use error::{Error, Result};
 pub use means::{Alone, Means};
 pub use prompts::Prefill;
-pub use training::{FullFinetune, Loop, LoraFinetune, Pairs, Rule};
+pub use training::{FullFinetune, HarmfulRl, Loop, LoraFinetune, Pairs, ReversePreference, Rule};

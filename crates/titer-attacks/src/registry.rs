@@ -6,7 +6,7 @@ use titer_plan::{Mechanism, Method, MethodSpec, Need};
 use crate::api::mixed_finetune;
 use crate::edits::noise;
 use crate::prompts::prefill;
-use crate::training::{full_finetune, lora_finetune};
+use crate::training::{full_finetune, harmful_rl, lora_finetune, reverse_preference};
 use crate::{Attack, Error, FineTuningJob, PromptAttack, Result, TrainingAttack, WeightEdit};
 
 /// One method: what the registry says of it, and how its settings become an attack.
@@ -20,6 +20,8 @@ pub struct Entry {
 const ATTACKS: &[Entry] = &[
     Entry::trains::<full_finetune::FullFinetune>(full_finetune::method),
     Entry::trains::<lora_finetune::LoraFinetune>(lora_finetune::method),
+    Entry::trains::<reverse_preference::ReversePreference>(reverse_preference::method),
+    Entry::trains::<harmful_rl::HarmfulRl>(harmful_rl::method),
     Entry::job::<mixed_finetune::MixedFinetune>(mixed_finetune::method),
     Entry::edits::<noise::Noise>(noise::method),
     Entry::prompts::<prefill::Prefill>(prefill::method),

@@ -54,6 +54,32 @@ impl Pairs {
     }
 }
 
+/// Draws a step's places among the rows that an attacker owns, all of a step distinct.
+pub(crate) struct Places {
+    among: usize,
+    batch: usize,
+    stream: Stream,
+}
+
+impl Places {
+    /// Of so many rows.
+    ///
+    /// # Errors
+    /// When there are fewer than the batch.
+    pub(crate) fn new(pairs: &Pairs, batch: usize, seed: u64) -> Result<Self> {
+        let among = pairs.examples;
+        if batch > among {
+            return Err(titer_data::Error::BatchAboveData { examples: among, batch }.into());
+        }
+        Ok(Self { among, batch, stream: pairs.stream(seed) })
+    }
+
+    /// Those of one step.
+    pub(crate) fn at(&self, step: u64) -> Vec<usize> {
+        index::sample(&mut self.stream.at(step), self.among, self.batch).into_vec()
+    }
+}
+
 /// The optimisers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -5,3 +5,5 @@
 mod common;
 mod contract;
 mod driven;
+mod harmful_rl;
+mod reverse_preference;
