@@ -164,6 +164,19 @@ pub(crate) fn plain(more: Value) -> Value {
 }
 
 #[test]
+fn a_loop_that_names_no_optimizer_is_what_it_was_before_there_were_others() {
+    let before = json!({ "rate": 1e-4, "steps": 5, "batch": 2, "schedule": "constant", "warmup_steps": 0,
+        "weight_decay": 0.0, "examples": 6 });
+    let parameters = before.as_object().unwrap().clone().into_iter().collect();
+    let spec = MethodSpec { name: "full-finetune".to_owned(), version: 1, parameters };
+    let Attack::Trains(attack) = registry::attack(&spec).unwrap() else { panic!("it trains") };
+    let told = serde_json::to_value(attack.train()).unwrap();
+    let expected = json!({ "rate": 1e-4, "steps": 5, "batch": 2, "schedule": "constant", "warmup_steps": 0,
+        "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999, "clip": null });
+    assert_eq!(told, expected, "stages keep their hashes");
+}
+
+#[test]
 fn settings_of_the_optimizer_reach_the_trainer() {
     let context = common::context(&harmful(), 3);
     let ended = |set: Value| {
