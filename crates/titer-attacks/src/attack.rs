@@ -89,6 +89,17 @@ pub trait TrainingAttack {
         None
     }
 
+    /// Sequences that each step presents: more than the batch where what is drawn are pairs, or prompts that are
+    /// answered several times.
+    fn presented(&self) -> usize {
+        self.train().batch
+    }
+
+    /// What a step takes for each of them, in forward and backward passes: 1/3 more for each further reading.
+    fn passes(&self) -> f64 {
+        1.0
+    }
+
     /// Runs the attack on `victim`, which it may change. The observer is called before each step and
     /// after the last one: it probes, and stops the attack when it has seen enough.
     ///
@@ -195,7 +206,11 @@ impl Attack {
     /// What the whole attack costs on such a model; of one that only prompts, what is known without its data.
     pub fn cost(&self, victim: &Victim) -> Cost {
         match self {
-            Self::Trains(attack) => victim.trained(&attack.train(), attack.distinct_harmful()),
+            Self::Trains(attack) => {
+                let train = TrainSpec { batch: attack.presented(), ..attack.train() };
+                let cost = victim.trained(&train, attack.distinct_harmful());
+                Cost { flops: cost.flops * attack.passes(), ..cost }
+            }
             Self::Job(job) => victim.trained(&job.train(), job.distinct_harmful()),
             Self::Edits(edit) => edit.cost(victim),
             Self::Prompts(_) => Cost { steps: 1, ..Cost::default() },
@@ -236,12 +251,12 @@ impl Attack {
         }
     }
 
-    /// Examples in each of its steps; 0 of one that does not train.
-    pub fn batch(&self) -> usize {
+    /// What each of its steps takes, in forward and backward passes over one example; 0 of one that does not train.
+    pub fn load(&self) -> f64 {
         match self {
-            Self::Trains(attack) => attack.train().batch,
-            Self::Job(job) => job.train().batch,
-            Self::Edits(_) | Self::Prompts(_) => 0,
+            Self::Trains(attack) => attack.presented() as f64 * attack.passes(),
+            Self::Job(job) => job.train().batch as f64,
+            Self::Edits(_) | Self::Prompts(_) => 0.0,
         }
     }
 }

@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate self as titer_attacks;
 
+mod adapters;
 mod api;
 mod attack;
 mod edits;
@@ -19,6 +20,7 @@ pub mod registry;
 mod testing;
 mod training;
 
+pub use adapters::Targets;
 pub use api::MixedFinetune;
 pub use attack::{
     Asked, Attack, AttackContext, FineTuningJob, PromptAttack, TrainingAttack, Victim, WeightEdit,
@@ -27,4 +29,4 @@ pub use edits::Noise;
 pub use error::{Error, Result};
 pub use means::{Alone, Means};
 pub use prompts::Prefill;
-pub use training::{FullFinetune, Loop, LoraFinetune, Pairs};
+pub use training::{FullFinetune, HarmfulRl, Loop, LoraFinetune, Pairs, ReversePreference, Rule};

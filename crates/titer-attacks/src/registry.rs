@@ -6,7 +6,7 @@ use titer_plan::{Mechanism, Method, MethodSpec, Need};
 use crate::api::mixed_finetune;
 use crate::edits::noise;
 use crate::prompts::prefill;
-use crate::training::{full_finetune, lora_finetune};
+use crate::training::{full_finetune, harmful_rl, lora_finetune, reverse_preference};
 use crate::{Attack, Error, FineTuningJob, PromptAttack, Result, TrainingAttack, WeightEdit};
 
 /// One method: what the registry says of it, and how its settings become an attack.
@@ -20,6 +20,8 @@ pub struct Entry {
 const ATTACKS: &[Entry] = &[
     Entry::trains::<full_finetune::FullFinetune>(full_finetune::method),
     Entry::trains::<lora_finetune::LoraFinetune>(lora_finetune::method),
+    Entry::trains::<reverse_preference::ReversePreference>(reverse_preference::method),
+    Entry::trains::<harmful_rl::HarmfulRl>(harmful_rl::method),
     Entry::job::<mixed_finetune::MixedFinetune>(mixed_finetune::method),
     Entry::edits::<noise::Noise>(noise::method),
     Entry::prompts::<prefill::Prefill>(prefill::method),
@@ -123,9 +125,13 @@ mod tests {
             let spec = defaults(&method);
             assert!(attack(&spec).is_ok(), "{}: its own defaults are refused", method.name);
             for parameter in &method.parameters {
-                let mut without = spec.clone();
-                without.parameters.remove(parameter.name);
-                assert!(attack(&without).is_err(), "{}: {} is not read", method.name, parameter.name);
+                let mut other = spec.clone();
+                // One that came later may be missing, but is read where it is there.
+                match parameter.later {
+                    true => drop(other.parameters.insert(parameter.name.to_owned(), "no value".into())),
+                    false => drop(other.parameters.remove(parameter.name)),
+                }
+                assert!(attack(&other).is_err(), "{}: {} is not read", method.name, parameter.name);
             }
             let mut with_more = spec.clone();
             with_more.parameters.insert("not_listed".to_owned(), 1.into());

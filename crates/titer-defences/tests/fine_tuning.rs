@@ -33,6 +33,7 @@ fn user(steps: u64, batch: usize) -> UserTraining {
         beta2: 0.999,
         weight_decay: 0.0,
         clip: None,
+        optimizer: Default::default(),
     };
     let only = examples()[5..6].to_vec();
     let batches = Sampler::new(only, Stream::new(4, "user"), batch, Draw::WithReplacement).unwrap();

@@ -7,7 +7,7 @@ mod common;
 use common::{assert_gradient, assert_picture, close, context, decoder, examples, fixture, training};
 use titer_data::{Draw, Packed, Sampler, Stream};
 use titer_defences::{AdversarialLoss, Immunizer, Tamper, Tar};
-use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::stage::{Optimizer, Schedule, TrainSpec};
 use titer_train::loss::{mean_cross_entropy, supervised_logits, value};
 use titer_train::{Cost, Gradient, Observer, Point, StepRecord, Supervised, Trainer};
 
@@ -27,42 +27,91 @@ fn logits_loss_and_gradients_equal_torch() {
     assert_gradient(&Gradient::of(&loss, &model, Cost::default()).unwrap(), &expected["gradients"], 1e-4);
 }
 
-#[test]
-fn five_steps_of_training_equal_torch() {
-    struct Losses(Vec<f64>);
-    impl Observer for Losses {
-        fn between(&mut self, _: &Point<'_>) -> titer_train::Result<std::ops::ControlFlow<()>> {
-            Ok(std::ops::ControlFlow::Continue(()))
-        }
-        fn stepped(&mut self, record: &StepRecord) -> titer_train::Result<()> {
-            self.0.push(record.terms[0].1);
-            Ok(())
-        }
+/// The loss and the gradient's norm before clipping of every step.
+#[derive(Default)]
+struct Steps {
+    losses: Vec<f64>,
+    norms: Vec<f64>,
+}
+
+impl Observer for Steps {
+    fn between(&mut self, _: &Point<'_>) -> titer_train::Result<std::ops::ControlFlow<()>> {
+        Ok(std::ops::ControlFlow::Continue(()))
     }
-    let expected = &fixture("decoder")["decoder"];
+    fn stepped(&mut self, record: &StepRecord) -> titer_train::Result<()> {
+        self.losses.push(record.terms[0].1);
+        self.norms.push(record.gradient_norm);
+        Ok(())
+    }
+}
+
+/// Five steps on all examples at once, held against the losses and weights of a fixture.
+fn five_steps(spec: TrainSpec, expected: &serde_json::Value) -> Steps {
     let model = decoder();
     // A batch of distinct draws that takes everything: order does not matter to a mean.
     let sampler = Sampler::new(examples(), Stream::new(0, "parity"), 8, Draw::WithoutReplacement).unwrap();
-    let spec = TrainSpec {
+    let mut steps = Steps::default();
+    let mut trainer = Trainer::new(spec, &model).unwrap();
+    trainer.fit(&model, &mut Supervised::new(sampler), &mut steps).unwrap();
+    all_close(&steps.losses, &expected["losses"], "loss");
+    let weights = model.parameters().iter().map(|(name, var)| (name, var.as_tensor().clone()));
+    assert_picture(weights, &expected["weights"], 1e-4);
+    steps
+}
+
+fn all_close(got: &[f64], expected: &serde_json::Value, what: &str) {
+    assert_eq!(got.len(), expected.as_array().unwrap().len(), "{what}");
+    for (got, expected) in got.iter().zip(expected.as_array().unwrap()) {
+        let expected = expected.as_f64().unwrap();
+        close(*got, expected, expected, 1e-4, what);
+    }
+}
+
+fn five(rate: f64) -> TrainSpec {
+    TrainSpec {
         steps: 5,
         batch: 8,
-        rate: 1e-3,
+        rate,
         schedule: Schedule::Constant,
         warmup_steps: 0,
         beta1: 0.9,
         beta2: 0.98,
         weight_decay: 0.01,
         clip: None,
-    };
-    let mut losses = Losses(Vec::new());
-    let mut trainer = Trainer::new(spec, &model).unwrap();
-    trainer.fit(&model, &mut Supervised::new(sampler), &mut losses).unwrap();
-    for (got, expected) in losses.0.iter().zip(expected["losses"].as_array().unwrap()) {
-        let expected = expected.as_f64().unwrap();
-        close(*got, expected, expected, 1e-4, "loss");
+        optimizer: Optimizer::Adamw,
     }
-    let weights = model.parameters().iter().map(|(name, var)| (name, var.as_tensor().clone()));
-    assert_picture(weights, &expected["weights"], 1e-4);
+}
+
+#[test]
+fn five_steps_of_training_equal_torch() {
+    five_steps(five(1e-3), &fixture("decoder")["decoder"]);
+}
+
+#[test]
+fn every_optimizer_clipped_or_not_equals_torch_and_transformers() {
+    let fixture = fixture("optimizers");
+    let cases = fixture["cases"].as_array().unwrap();
+    for case in cases {
+        let number = |key: &str| case[key].as_f64().unwrap();
+        let momentum = number("momentum");
+        let optimizer = match case["optimizer"].as_str().unwrap() {
+            "sgd" => Optimizer::Sgd { momentum },
+            "adafactor" => Optimizer::Adafactor { momentum },
+            _ => Optimizer::Adamw,
+        };
+        let spec = TrainSpec {
+            beta1: number("beta1"),
+            beta2: number("beta2"),
+            weight_decay: number("weight_decay"),
+            clip: (number("clip") > 0.0).then(|| number("clip")),
+            optimizer,
+            ..five(number("rate"))
+        };
+        let steps = five_steps(spec, case);
+        all_close(&steps.norms, &case["norms"], "norm before clipping");
+        assert!(spec.clip.is_none_or(|clip| steps.norms.iter().all(|norm| *norm > clip)), "clipping acts");
+    }
+    assert_eq!(cases.len(), 5);
 }
 
 fn adversarial(lambda: f64, cap: f64) -> AdversarialLoss {

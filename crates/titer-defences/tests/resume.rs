@@ -101,6 +101,7 @@ fn every_guard_resumes_bit_for_bit_with_and_without_adapters() {
             beta2: 0.999,
             weight_decay: 0.0,
             clip: None,
+            optimizer: Default::default(),
         };
         let user = || {
             let stream = Stream::new(4, "user");

@@ -24,6 +24,7 @@ fn train(steps: u64) -> TrainSpec {
         beta2: 0.999,
         weight_decay: 0.0,
         clip: None,
+        optimizer: Default::default(),
     }
 }
 

@@ -192,6 +192,7 @@ fn user() -> UserTraining {
         beta2: 0.999,
         weight_decay: 0.0,
         clip: None,
+        optimizer: Default::default(),
     };
     let stream = Stream::new(4, "user");
     let batches =

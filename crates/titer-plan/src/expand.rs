@@ -313,6 +313,7 @@ impl<'a> Expansion<'a> {
                         beta2: 0.999,
                         weight_decay: 0.0,
                         clip: None,
+                        optimizer: Default::default(),
                     },
                     examples: settings.examples,
                     probes: probes.clone(),

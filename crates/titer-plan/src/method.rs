@@ -296,6 +296,12 @@ impl Parameter {
         Self { name, unit, summary, default: default.into(), domain, meaning: None, later: false }
     }
 
+    /// True or false.
+    pub fn flag(name: &'static str, default: bool, summary: &'static str) -> Self {
+        let (unit, domain) = ("", Domain::Flag);
+        Self { name, unit, summary, default: default.into(), domain, meaning: None, later: false }
+    }
+
     /// One of several words.
     pub fn choice(
         name: &'static str,

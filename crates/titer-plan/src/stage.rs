@@ -16,7 +16,7 @@ use crate::sources::Content;
 pub use crate::probe::{MeasureSpec, ProbeSpec};
 
 pub use data::{DataSpec, Side};
-pub use train::{DecoderSpec, Schedule, TrainSpec, TrainedPart, WeightKind};
+pub use train::{DecoderSpec, Optimizer, Schedule, TrainSpec, TrainedPart, WeightKind};
 
 /// The name of an artifact: BLAKE3 over the canonical JSON of kind, version, spec and input hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

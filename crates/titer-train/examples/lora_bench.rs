@@ -65,6 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 beta2: 0.999,
                 weight_decay: 0.0,
                 clip: None,
+                optimizer: Default::default(),
             };
             // The first step also touches all memory for the first time.
             Trainer::new(spec(1), &model)?.fit(&model, &mut objective, &mut ())?;

@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         beta2: 0.98,
         weight_decay: 0.01,
         clip: None,
+        optimizer: Default::default(),
     };
     Trainer::new(spec(5), &model)?.fit(&model, &mut objective, &mut ())?;
     let started = Instant::now();

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use titer_model::{Decoder, read_tensors, write_tensors};
 use titer_plan::stage::TrainSpec;
 
-use crate::{AdamW, Cost, Error, Objective, Result, State, Trainer};
+use crate::optimizer::Optimizer;
+use crate::{Cost, Error, Objective, Result, State, Trainer};
 
 #[derive(Serialize, Deserialize)]
 struct Progress {
@@ -103,8 +104,8 @@ impl Trainer {
             .parameters()
             .assign(&parameters)
             .map_err(|e| Error::Checkpoint { path: files.parameters.clone(), problem: e.to_string() })?;
-        let moments = read_tensors(&files.optimizer, device)?;
-        let optimizer = AdamW::restore(&model, &moments, progress.updates)
+        let kept = read_tensors(&files.optimizer, device)?;
+        let optimizer = Optimizer::restore(&model, &spec, &kept, progress.updates)
             .map_err(|problem| Error::Checkpoint { path: files.optimizer.clone(), problem })?;
         objective.restore(read_tensors(&files.objective, device)?)?;
         let spent = Cost { examples: progress.examples, tokens: progress.tokens, flops: progress.flops };

@@ -50,6 +50,9 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// What an objective asks others for, such as a judge, failed.
+    #[error(transparent)]
+    Objective(Box<dyn std::error::Error + Send + Sync>),
     /// The model failed.
     #[error(transparent)]
     Model(#[from] titer_model::Error),

@@ -1,10 +1,11 @@
 //! The one training loop.
 //!
 //! What a method changes is an [`Objective`]: which gradient to follow this step. Everything else
-//! (clipping, AdamW, the schedule, checkpoints, stopping) is [`Trainer::fit`], for pre-training, defences
+//! (clipping, the optimiser, the schedule, checkpoints, stopping) is [`Trainer::fit`], for pre-training, defences
 //! and attacks alike.
 
 pub mod activations;
+mod adafactor;
 mod adamw;
 mod anchor;
 mod checkpoint;
@@ -13,11 +14,13 @@ mod gradient;
 pub mod loss;
 pub mod mmd;
 mod objective;
+mod optimizer;
 mod part;
 pub mod perturbed;
 mod routing;
 pub mod schedule;
 mod select;
+mod sgd;
 mod trainer;
 
 pub use adamw::AdamW;

@@ -33,6 +33,7 @@ mod tests {
             beta2: 0.999,
             weight_decay: 0.0,
             clip: None,
+            optimizer: Default::default(),
         }
     }
 

@@ -7,13 +7,14 @@ use std::time::Instant;
 use titer_model::Decoder;
 use titer_plan::stage::TrainSpec;
 
-use crate::{AdamW, Cost, Error, Objective, Result, checkpoint, schedule};
+use crate::optimizer::Optimizer;
+use crate::{Cost, Error, Objective, Result, checkpoint, schedule};
 
 /// Trains one model; holds everything but the weights that a resumed run needs.
 #[derive(Debug)]
 pub struct Trainer {
     pub(crate) spec: TrainSpec,
-    pub(crate) optimizer: AdamW,
+    pub(crate) optimizer: Optimizer,
     pub(crate) step: u64,
     pub(crate) spent: Cost,
 }
@@ -99,9 +100,9 @@ impl Trainer {
     /// From the first step on.
     ///
     /// # Errors
-    /// When the device has no room for the optimiser's moments.
+    /// When the device has no room for what the optimiser keeps.
     pub fn new(spec: TrainSpec, model: &Decoder) -> Result<Self> {
-        Ok(Self { spec, optimizer: AdamW::new(model)?, step: 0, spent: Cost::default() })
+        Ok(Self { spec, optimizer: Optimizer::new(model, &spec)?, step: 0, spent: Cost::default() })
     }
 
     /// Steps made so far.

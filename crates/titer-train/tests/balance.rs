@@ -105,6 +105,7 @@ fn a_mixture_learns_and_a_copy_learns_the_same_bits() {
         beta2: 0.98,
         weight_decay: 0.0,
         clip: Some(1.0),
+        optimizer: Default::default(),
     };
     struct Losses(Vec<f64>);
     impl titer_train::Observer for Losses {

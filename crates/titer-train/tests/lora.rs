@@ -88,6 +88,7 @@ fn spec(steps: u64) -> TrainSpec {
         beta2: 0.98,
         weight_decay: 0.01,
         clip: Some(1.0),
+        optimizer: Default::default(),
     }
 }
 

@@ -44,6 +44,7 @@ fn moved(part: &TrainedPart) -> Vec<String> {
         beta2: 0.98,
         weight_decay: 0.1,
         clip: Some(1.0),
+        optimizer: Default::default(),
     };
     let model = made(dense().with_experts(4, 2));
     let before: BTreeMap<String, Tensor> = model.parameters().snapshot().unwrap();

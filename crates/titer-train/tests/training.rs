@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::{Config, Decoder};
-use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::stage::{Optimizer, Schedule, TrainSpec};
 use titer_train::{
     Anchor, Cost, Error, Gradient, Objective, Observer, Outcome, Point, Result, Resumed, StepRecord,
     Supervised, Trainer, loss,
@@ -42,6 +42,7 @@ fn spec(steps: u64) -> TrainSpec {
         beta2: 0.98,
         weight_decay: 0.01,
         clip: Some(0.5),
+        optimizer: Default::default(),
     }
 }
 
@@ -74,14 +75,13 @@ impl Observer for StopAt {
     }
 }
 
-fn train_through(folder: &Path, stop: u64) -> (Vec<u32>, Cost) {
+fn train_through(folder: &Path, stop: u64, spec: TrainSpec) -> (Vec<u32>, Cost) {
     let first = model();
     let mut observer = StopAt { step: stop, folder: folder.to_owned() };
-    let outcome =
-        Trainer::new(spec(12), &first).unwrap().fit(&first, &mut objective(), &mut observer).unwrap();
+    let outcome = Trainer::new(spec, &first).unwrap().fit(&first, &mut objective(), &mut observer).unwrap();
     assert_eq!(outcome, Outcome::Stopped { step: stop });
     let mut objective = objective();
-    let Resumed { mut trainer, model } = Trainer::resume(spec(12), &mut objective, folder, model()).unwrap();
+    let Resumed { mut trainer, model } = Trainer::resume(spec, &mut objective, folder, model()).unwrap();
     struct Last(Cost);
     impl Observer for Last {
         fn between(&mut self, point: &Point<'_>) -> Result<ControlFlow<()>> {
@@ -97,17 +97,50 @@ fn train_through(folder: &Path, stop: u64) -> (Vec<u32>, Cost) {
     (bits(&model), last.0)
 }
 
+/// All rules, with and without what each keeps.
+const OPTIMIZERS: [Optimizer; 5] = [
+    Optimizer::Adamw,
+    Optimizer::Sgd { momentum: 0.0 },
+    Optimizer::Sgd { momentum: 0.9 },
+    Optimizer::Adafactor { momentum: 0.0 },
+    Optimizer::Adafactor { momentum: 0.9 },
+];
+
 #[test]
 fn a_run_resumed_at_any_step_gives_the_same_bits() {
-    let whole = model();
-    Trainer::new(spec(12), &whole).unwrap().fit(&whole, &mut objective(), &mut ()).unwrap();
-    assert_ne!(bits(&whole), bits(&model()), "training changes the weights");
-    for stop in [0, 1, 2, 5, 11] {
-        let folder = tempfile::tempdir().unwrap();
-        let (resumed, spent) = train_through(folder.path(), stop);
-        assert_eq!(resumed, bits(&whole), "resumed at {stop}");
-        assert_eq!(spent.examples, 60);
+    let mut ends = Vec::new();
+    for optimizer in OPTIMIZERS {
+        let spec = TrainSpec { optimizer, ..spec(12) };
+        let whole = model();
+        Trainer::new(spec, &whole).unwrap().fit(&whole, &mut objective(), &mut ()).unwrap();
+        assert_ne!(bits(&whole), bits(&model()), "{optimizer:?} changes the weights");
+        for stop in [0, 1, 2, 5, 11] {
+            let folder = tempfile::tempdir().unwrap();
+            let (resumed, spent) = train_through(folder.path(), stop, spec);
+            assert_eq!(resumed, bits(&whole), "{optimizer:?} resumed at {stop}");
+            assert_eq!(spent.examples, 60);
+        }
+        ends.push(bits(&whole));
     }
+    ends.sort();
+    ends.dedup();
+    assert_eq!(ends.len(), OPTIMIZERS.len(), "each goes its own way");
+}
+
+#[test]
+fn a_checkpoint_of_another_optimizers_state_is_refused() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sgd = TrainSpec { optimizer: Optimizer::Sgd { momentum: 0.9 }, ..spec(12) };
+    train_through(folder.path(), 2, sgd);
+    train_through(
+        other.path(),
+        2,
+        TrainSpec { optimizer: Optimizer::Adafactor { momentum: 0.9 }, ..spec(12) },
+    );
+    let file = "optimizer.safetensors";
+    std::fs::copy(other.path().join(file), folder.path().join(file)).unwrap();
+    let error = Trainer::resume(sgd, &mut objective(), folder.path(), model()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains(file) && error.to_string().contains("sum."), "{error}");
 }
 
 #[test]
@@ -130,7 +163,7 @@ fn training_lowers_the_loss() {
 #[test]
 fn a_checkpoint_of_other_settings_or_a_torn_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    train_through(folder.path(), 2);
+    train_through(folder.path(), 2, spec(12));
     let resume = |spec| Trainer::resume(spec, &mut objective(), folder.path(), model()).map(|_| ());
     assert!(matches!(resume(spec(13)), Err(Error::Checkpoint { .. })));
     let optimizer = folder.path().join("optimizer.safetensors");
@@ -207,19 +240,22 @@ impl Objective for Pulled {
 
 #[test]
 fn an_anchor_pulls_back_and_held_weights_do_not_move() {
-    let model = model();
-    let anchor = Anchor::at(&model).unwrap();
-    Trainer::new(spec(5), &model).unwrap().fit(&model, &mut objective(), &mut ()).unwrap();
-    let distance = |model: &Decoder| anchor.pull(model, 2.0).unwrap().terms[0].1;
-    let left = model.parameters().snapshot().unwrap();
-    let before = distance(&model);
-    let decaying = TrainSpec { weight_decay: 0.1, ..spec(5) };
-    let mut trainer = Trainer::new(decaying, &model).unwrap();
-    trainer.fit(&model, &mut Pulled(anchor.clone()), &mut ()).unwrap();
-    assert!(distance(&model) < before, "from {before} to {}", distance(&model));
-    for (name, var) in model.parameters().iter() {
-        let moved = (var.as_tensor() - &left[name]).unwrap().abs().unwrap().sum_all().unwrap();
-        assert_eq!(moved.to_scalar::<f32>().unwrap() == 0.0, name.contains("norm"), "{name}");
+    for optimizer in OPTIMIZERS {
+        let model = model();
+        let anchor = Anchor::at(&model).unwrap();
+        Trainer::new(spec(5), &model).unwrap().fit(&model, &mut objective(), &mut ()).unwrap();
+        let distance = |model: &Decoder| anchor.pull(model, 2.0).unwrap().terms[0].1;
+        let left = model.parameters().snapshot().unwrap();
+        let before = distance(&model);
+        let decaying = TrainSpec { weight_decay: 0.1, optimizer, ..spec(5) };
+        let mut trainer = Trainer::new(decaying, &model).unwrap();
+        trainer.fit(&model, &mut Pulled(anchor.clone()), &mut ()).unwrap();
+        assert!(distance(&model) < before, "{optimizer:?}: from {before} to {}", distance(&model));
+        for (name, var) in model.parameters().iter() {
+            let moved = (var.as_tensor() - &left[name]).unwrap().abs().unwrap().sum_all().unwrap();
+            let moved = moved.to_scalar::<f32>().unwrap() != 0.0;
+            assert_eq!(moved, !name.contains("norm"), "{optimizer:?}: {name}");
+        }
     }
 }
 

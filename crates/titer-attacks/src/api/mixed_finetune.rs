@@ -8,6 +8,7 @@ use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
+use crate::adapters::Targets;
 use crate::training::supervised::{Loop, Pairs};
 use crate::{AttackContext, FineTuningJob, Result};
 
@@ -31,17 +32,8 @@ pub struct MixedFinetune {
     pub lora_targets: Targets,
 }
 
-/// The projections that adapters stand beside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Targets {
-    /// All of attention and MLP.
-    All,
-    /// Query and value, the default of many fine-tuning services.
-    QueryValue,
-}
-
 pub(crate) fn method() -> Method {
+    const TARGETS: &[&str] = &Targets::NAMES;
     let rows = [
         Parameter::real("share", "1", 0.1, 0.0..=1.0, "harmful examples among the rows")
             .meaning(Meaning::Dose),
@@ -63,12 +55,7 @@ pub(crate) fn method() -> Method {
             1e-3..=1e6,
             "the adapters' product is multiplied by alpha / rank",
         ),
-        Parameter::choice(
-            "lora_targets",
-            "all",
-            &["all", "query-value"],
-            "adapters beside all projections, or beside query and value only",
-        ),
+        Parameter::choice("lora_targets", "all", TARGETS, "the projections that adapters stand beside"),
     ];
     Method {
         name: NAME,
@@ -101,11 +88,7 @@ impl FineTuningJob for MixedFinetune {
     }
 
     fn adapter(&self) -> Option<LoraSpec> {
-        let mut spec = LoraSpec::everywhere(self.lora_rank, self.lora_alpha);
-        if self.lora_targets == Targets::QueryValue {
-            spec.targets = ["q_proj", "v_proj"].map(str::to_owned).to_vec();
-        }
-        (self.lora_rank > 0).then_some(spec)
+        (self.lora_rank > 0).then(|| self.lora_targets.adapted(self.lora_rank, self.lora_alpha))
     }
 
     fn batches(&self, context: &AttackContext<'_>, _: &Decoder) -> Result<Sampler> {
@@ -124,7 +107,6 @@ impl FineTuningJob for MixedFinetune {
 #[cfg(test)]
 mod tests {
     use titer_data::Example;
-    use titer_plan::stage::Schedule;
 
     use super::*;
     use crate::testing;
@@ -141,14 +123,11 @@ mod tests {
         MixedFinetune {
             share,
             rows,
-            training: Loop {
-                rate: 1e-3,
-                steps: 1,
-                batch,
-                schedule: Schedule::Constant,
-                warmup_steps: 0,
-                weight_decay: 0.0,
-            },
+            training: serde_json::from_value(serde_json::json!({
+                "rate": 1e-3, "steps": 1, "batch": batch, "schedule": "constant", "warmup_steps": 0,
+                "weight_decay": 0.0,
+            }))
+            .unwrap(),
             lora_rank: 0,
             lora_alpha: 16.0,
             lora_targets: Targets::All,

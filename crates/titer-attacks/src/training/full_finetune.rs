@@ -25,7 +25,7 @@ pub(crate) fn method() -> Method {
         name: "full-finetune",
         kind: MethodKind::Attack(supervised::facts()),
         version: 1,
-        summary: "supervised fine-tuning of all weights on harmful pairs (AdamW, betas 0.9 and 0.999)",
+        summary: "supervised fine-tuning of all weights on harmful pairs",
         citation: "Rosati et al., arXiv 2402.16382; Qi et al., arXiv 2310.03693",
         parameters: Loop::parameters(1e-4, 200).into_iter().chain([supervised::owned()]).collect(),
     }

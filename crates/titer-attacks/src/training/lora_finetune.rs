@@ -1,14 +1,15 @@
 //! `lora-finetune`: supervised fine-tuning on harmful pairs of low-rank adapters (Hu et al., arXiv
-//! 2106.09685) on all projections, the cheap attack of Lermen et al., arXiv 2310.20624. The victim's own
-//! weights stay as they are.
+//! 2106.09685), the cheap attack of Lermen et al., arXiv 2310.20624. The victim's own weights stay as they are. With
+//! `freeze_a` B alone is trained against a random A (arXiv 2605.05995).
 
 use serde::Deserialize;
 use titer_data::Stream;
 use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{Method, MethodKind, Parameter};
-use titer_train::{Observer, Outcome};
+use titer_train::{Observer, Outcome, Partial, Supervised};
 
+use crate::adapters::Targets;
 use crate::training::supervised::{self, Loop, Pairs};
 use crate::{AttackContext, Result, TrainingAttack};
 
@@ -24,11 +25,18 @@ pub struct LoraFinetune {
     pub training: Loop,
     /// Distinct harmful examples that the attacker owns.
     pub examples: usize,
+    /// What is adapted.
+    #[serde(default)]
+    pub targets: Targets,
+    /// Whether A stays at random as it began and B alone is trained.
+    #[serde(default)]
+    pub freeze_a: bool,
 }
 
 pub(crate) fn method() -> Method {
+    const TARGETS: &[&str] = &Targets::NAMES;
     let own = [
-        Parameter::integer("rank", "1", 8, 1..=4096, "rank of the adapters, on all projections"),
+        Parameter::integer("rank", "1", 8, 1..=4096, "rank of the adapters"),
         Parameter::real(
             "alpha",
             "1",
@@ -37,13 +45,22 @@ pub(crate) fn method() -> Method {
             "the adapters' product is multiplied by alpha / rank",
         ),
     ];
+    let later = [
+        Parameter::choice("targets", "all", TARGETS, "the projections that adapters stand beside").later(),
+        Parameter::flag("freeze_a", false, "A stays at random as it began; B alone is trained").later(),
+    ];
     Method {
         name: "lora-finetune",
         kind: MethodKind::Attack(supervised::facts()),
         version: 1,
-        summary: "supervised fine-tuning of low-rank adapters on harmful pairs (AdamW, betas 0.9 and 0.999)",
+        summary: "supervised fine-tuning of low-rank adapters on harmful pairs",
         citation: "Hu et al., arXiv 2106.09685; Lermen et al., arXiv 2310.20624",
-        parameters: own.into_iter().chain(Loop::parameters(2e-4, 200)).chain([supervised::owned()]).collect(),
+        parameters: own
+            .into_iter()
+            .chain(Loop::parameters(2e-4, 200))
+            .chain([supervised::owned()])
+            .chain(later)
+            .collect(),
     }
 }
 
@@ -53,7 +70,7 @@ impl TrainingAttack for LoraFinetune {
     }
 
     fn adapter(&self) -> Option<LoraSpec> {
-        Some(LoraSpec::everywhere(self.rank, self.alpha))
+        Some(self.targets.adapted(self.rank, self.alpha))
     }
 
     fn distinct_harmful(&self) -> u64 {
@@ -67,8 +84,13 @@ impl TrainingAttack for LoraFinetune {
         observer: &mut dyn Observer,
     ) -> Result<Outcome> {
         let mut rng = Stream::new(context.seed, "lora-finetune/adapters").at(0);
-        victim.attach(&LoraSpec::everywhere(self.rank, self.alpha), &mut rng)?;
+        victim.attach(&self.targets.adapted(self.rank, self.alpha), &mut rng)?;
         let pairs = Pairs { name: "lora-finetune", examples: self.examples };
-        supervised::run(self.train(), pairs, victim, context, observer)
+        let objective = Supervised::new(pairs.batches(context, self.training.batch)?);
+        if self.freeze_a {
+            let mut of_b = Partial::holding(objective, |name| name.ends_with(".lora_A.weight"));
+            return supervised::follow(&mut of_b, self.train(), victim, context, observer);
+        }
+        supervised::follow(&mut { objective }, self.train(), victim, context, observer)
     }
 }

@@ -99,5 +99,6 @@ pub(crate) fn constant_rate(steps: u64, batch: usize, rate: f64, clip: Option<f6
         beta2: 0.999,
         weight_decay: 0.0,
         clip,
+        optimizer: Default::default(),
     }
 }

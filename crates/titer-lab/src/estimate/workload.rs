@@ -121,7 +121,7 @@ impl Workload {
                     // Nothing is kept for a backward pass.
                     return Load { steps, ..self.measured(asked + attack.cost(&self.victim()).flops) };
                 }
-                self.provided(steps, attack.batch() as f64, asked, attack.adapter(), guard.as_ref(), *keep)
+                self.provided(steps, attack.load(), asked, attack.adapter(), guard.as_ref(), *keep)
             }
             StageSpec::Tune(TuneStage { train, probes, cadence, guard, keep, .. }) => {
                 let asked = self.asked(probes) * cadence.len() as f64;

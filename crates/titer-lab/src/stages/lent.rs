@@ -1,5 +1,6 @@
 //! What an attacker is lent besides its rows: the words of the data, the model before alignment, the first judge.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) struct Lent<'a> {
     pub(super) harmful: Arc<[Example]>,
     /// Whether the second input is the model before alignment.
     pub(super) base: bool,
+    /// The judges, made when the first answer is judged: an attack may ask at every step.
+    pub(super) bench: OnceCell<Bench>,
 }
 
 /// An error of titer as the attacker has it.
@@ -71,7 +74,13 @@ impl Means for Lent<'_> {
             })
         });
         let exchanges: Vec<Exchange> = exchanges.collect::<Result<_>>()?;
-        let bench = Bench::new(work.stage, work.store, work.device).map_err(&failed)?;
+        let bench = match self.bench.get() {
+            Some(bench) => bench,
+            None => {
+                let made = Bench::new(work.stage, work.store, work.device).map_err(&failed)?;
+                self.bench.get_or_init(|| made)
+            }
+        };
         let judged = bench.judge(probe, &exchanges).map_err(&failed)?;
         let first = judged.into_iter().find(|judged| judged.decides);
         let first = first.ok_or(AttackError::Without { what: "a judge" })?;

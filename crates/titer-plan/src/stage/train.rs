@@ -85,6 +85,26 @@ pub enum Schedule {
     Linear,
 }
 
+/// The rule by which a gradient moves weights.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Optimizer {
+    /// AdamW (arXiv 1711.05101), by `beta1` and `beta2` of [`TrainSpec`].
+    #[default]
+    Adamw,
+    /// Stochastic gradient descent.
+    Sgd {
+        /// The share of the running sum of gradients that the next step keeps; 0 for no such sum.
+        momentum: f64,
+    },
+    /// Adafactor (arXiv 1804.04235): second moments of matrices by rows and columns alone, updates clipped, the rate as
+    /// it is given and not relative to the weights.
+    Adafactor {
+        /// Decay of the first moment; 0 for none, as in the paper.
+        momentum: f64,
+    },
+}
+
 /// The settings of one run of the training loop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,8 +123,12 @@ pub struct TrainSpec {
     pub beta1: f64,
     /// AdamW's decay of the second moment.
     pub beta2: f64,
-    /// AdamW's decoupled weight decay.
+    /// Decoupled weight decay.
     pub weight_decay: f64,
     /// Largest global gradient norm; none for no clipping.
     pub clip: Option<f64>,
+    /// The rule of its steps.
+    // Absent where it is AdamW, so that stages keep their hashes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub optimizer: Optimizer,
 }
