@@ -8,7 +8,8 @@ use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
-use crate::training::supervised::{Loop, Pairs};
+use crate::adapters::Order;
+use crate::training::supervised::Pairs;
 use crate::{AttackContext, FineTuningJob, Result};
 
 const NAME: &str = "mixed-finetune";
@@ -22,23 +23,7 @@ pub struct MixedFinetune {
     pub rows: usize,
     /// How the provider is to train.
     #[serde(flatten)]
-    pub training: Loop,
-    /// Rank of the adapters that are trained instead of the weights; 0 trains the weights.
-    pub lora_rank: usize,
-    /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
-    pub lora_alpha: f64,
-    /// What is adapted.
-    pub lora_targets: Targets,
-}
-
-/// The projections that adapters stand beside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Targets {
-    /// All of attention and MLP.
-    All,
-    /// Query and value, the default of many fine-tuning services.
-    QueryValue,
+    pub order: Order,
 }
 
 pub(crate) fn method() -> Method {
@@ -47,28 +32,6 @@ pub(crate) fn method() -> Method {
             .meaning(Meaning::Dose),
         Parameter::integer("rows", "examples", 500, 1..=10_000_000, "examples handed in, all distinct")
             .meaning(Meaning::UserRows),
-    ];
-    let adapters = [
-        Parameter::integer(
-            "lora_rank",
-            "1",
-            0,
-            0..=4096,
-            "rank of adapters trained instead of the weights; 0 for none",
-        ),
-        Parameter::real(
-            "lora_alpha",
-            "1",
-            16.0,
-            1e-3..=1e6,
-            "the adapters' product is multiplied by alpha / rank",
-        ),
-        Parameter::choice(
-            "lora_targets",
-            "all",
-            &["all", "query-value"],
-            "adapters beside all projections, or beside query and value only",
-        ),
     ];
     Method {
         name: NAME,
@@ -80,7 +43,7 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "a share of harmful examples hidden in a harmless task, trained on by the provider",
         citation: "Qi et al., arXiv 2310.03693; Huang et al., arXiv 2409.18169",
-        parameters: rows.into_iter().chain(Loop::parameters(1e-3, 300)).chain(adapters).collect(),
+        parameters: rows.into_iter().chain(Order::parameters(1e-3, 300, 16)).collect(),
     }
 }
 
@@ -97,15 +60,11 @@ impl FineTuningJob for MixedFinetune {
     }
 
     fn train(&self) -> TrainSpec {
-        self.training.train()
+        self.order.train()
     }
 
     fn adapter(&self) -> Option<LoraSpec> {
-        let mut spec = LoraSpec::everywhere(self.lora_rank, self.lora_alpha);
-        if self.lora_targets == Targets::QueryValue {
-            spec.targets = ["q_proj", "v_proj"].map(str::to_owned).to_vec();
-        }
-        (self.lora_rank > 0).then_some(spec)
+        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, _: &Decoder) -> Result<Sampler> {
@@ -117,7 +76,7 @@ impl FineTuningJob for MixedFinetune {
                 .chosen(&context.harmless, context.seed)?,
         );
         let stream = Stream::new(context.seed, "mixed-finetune/batches");
-        Ok(Sampler::new(rows, stream, self.training.batch, Draw::WithoutReplacement)?)
+        Ok(Sampler::new(rows, stream, self.order.training.batch, Draw::WithoutReplacement)?)
     }
 }
 
@@ -127,7 +86,8 @@ mod tests {
     use titer_plan::stage::Schedule;
 
     use super::*;
-    use crate::testing;
+    use crate::adapters::{Adapters, Targets};
+    use crate::{Loop, testing};
 
     fn data() -> AttackContext<'static> {
         let examples = |answer: u32, count: u32| -> Vec<Example> {
@@ -141,24 +101,25 @@ mod tests {
         MixedFinetune {
             share,
             rows,
-            training: Loop {
-                rate: 1e-3,
-                steps: 1,
-                batch,
-                schedule: Schedule::Constant,
-                warmup_steps: 0,
-                weight_decay: 0.0,
+            order: Order {
+                training: Loop {
+                    rate: 1e-3,
+                    steps: 1,
+                    batch,
+                    schedule: Schedule::Constant,
+                    warmup_steps: 0,
+                    weight_decay: 0.0,
+                },
+                adapters: Adapters { lora_rank: 0, lora_alpha: 16.0, lora_targets: Targets::All },
             },
-            lora_rank: 0,
-            lora_alpha: 16.0,
-            lora_targets: Targets::All,
         }
     }
 
     #[test]
     fn adapters_stand_where_they_are_wanted() {
         let adapted = |lora_rank, lora_targets| {
-            let order = MixedFinetune { lora_rank, lora_targets, ..order(0.0, 8, 8) };
+            let mut order = order(0.0, 8, 8);
+            order.order.adapters = Adapters { lora_rank, lora_targets, ..order.order.adapters };
             order.adapter().map(|spec| spec.targets)
         };
         assert_eq!(adapted(0, Targets::QueryValue), None);

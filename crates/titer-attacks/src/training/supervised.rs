@@ -107,6 +107,20 @@ pub(crate) fn run(
         train.batch,
         Draw::WithoutReplacement,
     )?;
+    fit(train, sampler, victim, context, observer)
+}
+
+/// Trains whatever of the victim is trainable on batches of `sampler`.
+///
+/// # Errors
+/// When training or the observer fails.
+pub(crate) fn fit(
+    train: TrainSpec,
+    sampler: Sampler,
+    victim: Decoder,
+    context: &AttackContext<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
     let mut objective = Supervised::new(sampler);
     let Resumed { mut trainer, model } = match &context.resume {
         Some(folder) => Trainer::resume(train, &mut objective, folder, victim)?,
