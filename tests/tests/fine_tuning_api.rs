@@ -74,7 +74,8 @@ fn every_stage_acts_where_it_can() {
 fn attacked_by(attacks: &str) -> String {
     let spec = read(TINY_API);
     let place = |what: &str| spec.find(what).unwrap_or_else(|| panic!("the spec has {what}"));
-    let defences = "[[defence]]\nmethod = \"none\"\n\n[[defence]]\nmethod = \"antidote\"\nseeds = 1\nsham = false\n\n";
+    let defences =
+        "[[defence]]\nmethod = \"none\"\n\n[[defence]]\nmethod = \"antidote\"\nseeds = 1\nsham = false\n\n";
     [&spec[..place("[[defence]]")], defences, attacks, &spec[place("[probe]")..]].concat()
 }
 
@@ -85,7 +86,8 @@ fn a_repaired_model_is_asked_as_its_attacker_asks() {
         format!("[[attack]]\nmethod = \"{method}\"\nseeds = 1\nrate = 1e-3\nsteps = 8\nbatch = 8\n{more}\n")
     };
     let attacks =
-        [attack("backdoor", "examples = 16\n"), attack("mixed-finetune", "rows = 40\nshare = 0.25\n")].concat();
+        [attack("backdoor", "examples = 16\n"), attack("mixed-finetune", "rows = 40\nshare = 0.25\n")]
+            .concat();
     fs::write(place.path("asked.toml"), attacked_by(&attacks)).expect("a spec can be written");
     let ran = place.run(&["run", "asked.toml", "--json"]).ends(0).json();
     assert_eq!(ran["failed"].as_array().map(Vec::len), Some(0), "{ran:#}");
