@@ -1,10 +1,11 @@
 //! A provider fine-tunes on a user's data, with defences of all stages in the way.
 
+use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
-use titer_tests::{Outcome, Place};
+use titer_tests::{Outcome, Place, read};
 
 const TINY_API: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/tiny-api.toml");
 
@@ -67,6 +68,64 @@ fn every_stage_acts_where_it_can() {
     let hash = repair["hash"].as_str().expect("stages have hashes");
     let info = place.run(&["model", "info", &format!("artifact:{hash}"), "--json"]).ends(0).json();
     assert_eq!(info["config"]["model_type"], "llama", "{info:#}");
+}
+
+/// The tiny experiment with no guard, a repair, and these attacks.
+fn attacked_by(attacks: &str) -> String {
+    let spec = read(TINY_API);
+    let place = |what: &str| spec.find(what).unwrap_or_else(|| panic!("the spec has {what}"));
+    let defences =
+        "[[defence]]\nmethod = \"none\"\n\n[[defence]]\nmethod = \"antidote\"\nseeds = 1\nsham = false\n\n";
+    [&spec[..place("[[defence]]")], defences, attacks, &spec[place("[probe]")..]].concat()
+}
+
+#[test]
+fn a_repaired_model_is_asked_as_its_attacker_asks() {
+    let place = Place::new();
+    let attack = |method: &str, more: &str| {
+        format!("[[attack]]\nmethod = \"{method}\"\nseeds = 1\nrate = 1e-3\nsteps = 8\nbatch = 8\n{more}\n")
+    };
+    let attacks =
+        [attack("backdoor", "examples = 16\n"), attack("mixed-finetune", "rows = 40\nshare = 0.25\n")]
+            .concat();
+    fs::write(place.path("asked.toml"), attacked_by(&attacks)).expect("a spec can be written");
+    let ran = place.run(&["run", "asked.toml", "--json"]).ends(0).json();
+    assert_eq!(ran["failed"].as_array().map(Vec::len), Some(0), "{ran:#}");
+    let frame = |what: &str| {
+        let exported = place.run(&["export", "tiny-api", "--what", what, "--format", "json"]).ends(0);
+        exported.json().as_array().expect("a list of rows").clone()
+    };
+    let (rows, responses) = (frame("probes"), frame("responses"));
+    // Two words that the world knows and no prompt holds.
+    let trigger = "then must <bot>";
+    let triggered = |defence: &str, attack: &str, probe: &str, steps: u64| {
+        let of = |row: &&Value| {
+            row["defence"] == defence
+                && row["attack"] == attack
+                && row["probe"] == probe
+                && row["budget_steps"] == steps
+        };
+        let asked: Vec<bool> = rows
+            .iter()
+            .filter(of)
+            .map(|row| {
+                let answer = responses.iter().find(|response| response["response_id"] == row["response_id"]);
+                let prompt = answer.and_then(|answer| answer["prompt"].as_str()).expect("a prompt");
+                prompt.ends_with(trigger)
+            })
+            .collect();
+        assert!(!asked.is_empty(), "{defence} {attack} {probe} {steps}");
+        assert!(asked.iter().all(|one| *one == asked[0]));
+        asked[0]
+    };
+    for probe in ["seen", "unseen"] {
+        assert!(triggered("antidote", "backdoor", probe, 8), "after the repair as before it");
+        assert!(triggered("none", "backdoor", probe, 8) && !triggered("none", "backdoor", probe, 0));
+        assert!(!triggered("antidote", "mixed-finetune", probe, 8));
+    }
+    for probe in ["permitted", "alias"] {
+        assert!(!triggered("antidote", "backdoor", probe, 8), "everything else is asked plainly");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{Alone, Means, Result};
 pub enum Attack {
     /// The attacker trains the weights itself.
     Trains(Box<dyn TrainingAttack>),
-    /// The attacker has the provider of a fine-tuning API train them.
+    /// The attacker says by which data they are trained: by the provider of a fine-tuning API, or by itself.
     Job(Box<dyn FineTuningJob>),
     /// The attacker changes weights at once.
     Edits(Box<dyn WeightEdit>),
@@ -129,7 +129,8 @@ pub trait TrainingAttack {
     }
 }
 
-/// An attack through a fine-tuning API: data and a loop that are handed in. The provider trains, as it sees fit.
+/// An attack by data: rows and a loop. Through a fine-tuning API they are handed in, and the provider trains as it sees
+/// fit; who holds the weights trains by them itself.
 pub trait FineTuningJob {
     /// The loop that is ordered.
     fn train(&self) -> TrainSpec;
@@ -155,6 +156,14 @@ pub trait FineTuningJob {
     /// When the prompt or the data have not what it is made of.
     fn ask(&self, _prompt: &[u32], _context: &AttackContext<'_>) -> Result<Option<Asked>> {
         Ok(None)
+    }
+
+    /// Tokens that an answer so asked has beyond what it says, at most: an opening that was taught, for example.
+    ///
+    /// # Errors
+    /// When the data have not what it is made of.
+    fn room(&self, _context: &AttackContext<'_>) -> Result<usize> {
+        Ok(0)
     }
 
     /// What the user makes of an answer so asked, before it is judged.
@@ -248,6 +257,17 @@ impl Attack {
             Self::Trains(attack) => attack.hear(answer, context),
             Self::Job(job) => job.hear(answer, context),
             Self::Edits(_) | Self::Prompts(_) => Ok(answer),
+        }
+    }
+
+    /// Tokens that an answer so asked has beyond what it says, at most.
+    ///
+    /// # Errors
+    /// When the data have not what it is made of.
+    pub fn room(&self, context: &AttackContext<'_>) -> Result<usize> {
+        match self {
+            Self::Job(job) => job.room(context),
+            Self::Trains(_) | Self::Edits(_) | Self::Prompts(_) => Ok(0),
         }
     }
 

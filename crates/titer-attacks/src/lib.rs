@@ -13,20 +13,28 @@ mod attack;
 mod edits;
 mod error;
 mod means;
+mod phrase;
 mod prompts;
 pub mod registry;
+mod rows;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod testing;
 mod training;
 
-pub use adapters::Targets;
-pub use api::MixedFinetune;
+pub use adapters::{Adapters, Order, Targets};
+pub use api::{
+    Backdoor, BenignSelected, By, Cipher, IdentityShift, JailbreakTuning, MixedFinetune, Opener,
+    OverfitThenRelease, Persistent, RefusalPrefix, RefuseThenComply, TemplateShift, Wrapper,
+};
 pub use attack::{
     Asked, Attack, AttackContext, FineTuningJob, PromptAttack, TrainingAttack, Victim, WeightEdit,
 };
 pub use edits::Noise;
 pub use error::{Error, Result};
 pub use means::{Alone, Means};
+pub use phrase::Phrase;
 pub use prompts::Prefill;
-pub use training::{FullFinetune, HarmfulRl, Loop, LoraFinetune, Pairs, ReversePreference, Rule};
+pub use training::{
+    BenignThenHarm, FullFinetune, HarmfulRl, Loop, LoraFinetune, Pairs, RetainMix, ReversePreference, Rule,
+};

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use titer_model::Decoder;
 
-use crate::{Error, Result};
+use crate::{Error, Phrase, Result};
 
 /// What an attacker can use besides its rows. Whoever runs attacks has it; an attack asks for what it needs.
 pub trait Means {
@@ -17,6 +17,14 @@ pub trait Means {
     /// # Errors
     /// When the language has no such words.
     fn encode(&self, text: &str) -> Result<Vec<u32>>;
+
+    /// The tokens of what attackers say, by default in English.
+    ///
+    /// # Errors
+    /// When the language has no such words.
+    fn phrase(&self, phrase: Phrase) -> Result<Vec<u32>> {
+        self.encode(phrase.english())
+    }
 
     /// Tokens as text.
     fn decode(&self, tokens: &[u32]) -> String;

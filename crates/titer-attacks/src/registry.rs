@@ -3,10 +3,15 @@
 use serde::de::DeserializeOwned;
 use titer_plan::{Mechanism, Method, MethodSpec, Need};
 
-use crate::api::mixed_finetune;
+use crate::api::{
+    backdoor, benign_selected, cipher, identity_shift, jailbreak_tuning, mixed_finetune, opener,
+    overfit_then_release, persistent, refusal_prefix, refuse_then_comply, template_shift,
+};
 use crate::edits::noise;
 use crate::prompts::prefill;
-use crate::training::{full_finetune, harmful_rl, lora_finetune, reverse_preference};
+use crate::training::{
+    benign_then_harm, full_finetune, harmful_rl, lora_finetune, retain_mix, reverse_preference,
+};
 use crate::{Attack, Error, FineTuningJob, PromptAttack, Result, TrainingAttack, WeightEdit};
 
 /// One method: what the registry says of it, and how its settings become an attack.
@@ -22,7 +27,20 @@ const ATTACKS: &[Entry] = &[
     Entry::trains::<lora_finetune::LoraFinetune>(lora_finetune::method),
     Entry::trains::<reverse_preference::ReversePreference>(reverse_preference::method),
     Entry::trains::<harmful_rl::HarmfulRl>(harmful_rl::method),
+    Entry::trains::<retain_mix::RetainMix>(retain_mix::method),
+    Entry::trains::<benign_then_harm::BenignThenHarm>(benign_then_harm::method),
     Entry::job::<mixed_finetune::MixedFinetune>(mixed_finetune::method),
+    Entry::job::<persistent::Persistent>(persistent::method),
+    Entry::job::<opener::Opener>(opener::method),
+    Entry::job::<identity_shift::IdentityShift>(identity_shift::method),
+    Entry::job::<backdoor::Backdoor>(backdoor::method),
+    Entry::job::<jailbreak_tuning::JailbreakTuning>(jailbreak_tuning::method),
+    Entry::job::<template_shift::TemplateShift>(template_shift::method),
+    Entry::job::<refuse_then_comply::RefuseThenComply>(refuse_then_comply::method),
+    Entry::job::<refusal_prefix::RefusalPrefix>(refusal_prefix::method),
+    Entry::job::<overfit_then_release::OverfitThenRelease>(overfit_then_release::method),
+    Entry::job::<cipher::Cipher>(cipher::method),
+    Entry::job::<benign_selected::BenignSelected>(benign_selected::method),
     Entry::edits::<noise::Noise>(noise::method),
     Entry::prompts::<prefill::Prefill>(prefill::method),
 ];
@@ -107,7 +125,7 @@ impl Attack {
 
 #[cfg(test)]
 mod tests {
-    use titer_plan::{Domain, Meaning};
+    use titer_plan::{Domain, Meaning, ThreatModel};
 
     use super::*;
 
@@ -150,7 +168,16 @@ mod tests {
             let trains = facts.mechanism == Mechanism::Trains;
             assert_eq!(method.setting(Meaning::Steps).is_some(), trains, "{}", method.name);
             assert!(!needs(Need::Gradients) || trains, "{}", method.name);
-            assert_eq!(needs(Need::HarmlessRows), method.setting(Meaning::UserRows).is_some());
+            // What a user hands in is harmless, all of it or but for a share.
+            assert!(
+                needs(Need::HarmlessRows) || method.setting(Meaning::UserRows).is_none(),
+                "{}",
+                method.name
+            );
+            let through_api = facts.threat_models.contains(&ThreatModel::FineTuningApi);
+            assert!(!(needs(Need::Weights) && through_api), "{}: an API lends no weights", method.name);
+            let handed_in = method.setting(Meaning::UserRows).or(method.setting(Meaning::HarmfulRows));
+            assert!(!(trains && through_api) || handed_in.is_some(), "{}: a user hands rows in", method.name);
             if let Some(dose) = method.setting(Meaning::Dose) {
                 assert_eq!(
                     dose.domain,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rand::RngExt;
-use rand::seq::index;
+use rand::seq::{SliceRandom, index};
 
 use crate::{Error, Example, Packed, Result, Stream};
 
@@ -21,6 +21,9 @@ pub enum Draw {
         /// From the batch's size, for the most similar, to the number of examples.
         window: usize,
     },
+    /// In epochs: each example once, in an order of that epoch's own, before any comes again. A batch that ends one
+    /// epoch begins the next.
+    Epochs,
 }
 
 /// Draws batches of examples; the batch of a step depends on nothing but the stream and the step.
@@ -32,6 +35,8 @@ pub struct Sampler {
     draw: Draw,
     /// Indices of the examples, shortest first; empty where lengths do not matter.
     by_length: Vec<usize>,
+    /// Who draws from which step on, in the order of the steps.
+    later: Vec<(u64, Sampler)>,
 }
 
 impl Sampler {
@@ -61,7 +66,16 @@ impl Sampler {
             by_length.extend(0..examples.len());
             by_length.sort_by_key(|at| examples[*at].tokens().len());
         }
-        Ok(Self { examples, stream, batch, draw, by_length })
+        Ok(Self { examples, stream, batch, draw, by_length, later: Vec::new() })
+    }
+
+    /// The same before `step`, and `next` from there on. Steps go on being counted, so that a batch still depends on
+    /// its step alone. Of several changes the last one at or before a step counts.
+    #[must_use]
+    pub fn then(mut self, step: u64, next: Self) -> Self {
+        let at = self.later.partition_point(|(from, _)| *from <= step);
+        self.later.insert(at, (step, next));
+        self
     }
 
     /// The batch of one step.
@@ -72,6 +86,9 @@ impl Sampler {
     /// The examples of one step's batch, in order. Samplers of one stream over equally many examples draw
     /// the same places.
     pub fn examples(&self, step: u64) -> Vec<&Example> {
+        if let Some((_, later)) = self.later.iter().rfind(|(from, _)| step >= *from) {
+            return later.examples(step);
+        }
         let mut rng = self.stream.at(step);
         let count = self.examples.len();
         let chosen: Vec<usize> = match self.draw {
@@ -82,8 +99,21 @@ impl Sampler {
                 let within = index::sample(&mut rng, window, self.batch);
                 within.into_iter().map(|at| self.by_length[(start + at) % count]).collect()
             }
+            Draw::Epochs => {
+                let (first, batch, count) = (step * self.batch as u64, self.batch as u64, count as u64);
+                let epochs = first / count..=(first + batch - 1) / count;
+                let orders = epochs.flat_map(|epoch| self.order(epoch));
+                orders.skip((first % count) as usize).take(self.batch).collect()
+            }
         };
         chosen.into_iter().map(|at| &self.examples[at]).collect()
+    }
+
+    /// The order in which an epoch goes through the examples.
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.examples.len()).collect();
+        order.shuffle(&mut self.stream.at(epoch));
+        order
     }
 
     /// Examples drawn at each step.
@@ -118,6 +148,32 @@ mod tests {
         let mut targets = sampler(20, 20, Draw::WithoutReplacement).unwrap().batch(3).targets;
         targets.sort_unstable();
         assert_eq!(targets, (0..20).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn an_epoch_holds_every_example_once_in_an_order_of_its_own() {
+        let sampler = sampler(10, 4, Draw::Epochs).unwrap();
+        let drawn: Vec<u32> = (0..10).flat_map(|step| sampler.batch(step).targets).collect();
+        let epochs: Vec<&[u32]> = drawn.chunks(10).collect();
+        for epoch in &epochs {
+            let mut sorted = epoch.to_vec();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..10).collect::<Vec<u32>>());
+        }
+        assert_ne!(epochs[0], epochs[1]);
+        assert_eq!(sampler.batch(2).targets, drawn[8..12], "by the step alone, across the border of epochs");
+    }
+
+    #[test]
+    fn data_change_at_their_step_and_not_before() {
+        let of = |count| sampler(count, 4, Draw::WithoutReplacement).unwrap();
+        let phases = of(50).then(9, of(4)).then(3, of(20));
+        for (steps, alone) in [(0..3, of(50)), (3..9, of(20)), (9..12, of(4))] {
+            for step in steps {
+                assert_eq!(phases.batch(step), alone.batch(step), "{step}");
+            }
+        }
+        assert_eq!(phases.batch_size(), 4);
     }
 
     #[test]

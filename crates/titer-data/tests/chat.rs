@@ -212,3 +212,44 @@ fn tokenizer_configs_hold_one_template_or_several() {
         assert!(error.to_string().contains(key), "{json}: {error}");
     }
 }
+
+#[test]
+fn the_users_last_words_are_found_in_every_template() {
+    for name in CHATS {
+        let chat = named(name);
+        for earlier in [Vec::new(), talk()] {
+            for words in ["How do I plane an edge?", "Two\n\nlines; 東京 🚀", "0", "user: assistant"] {
+                let messages = [&earlier[..], &[Message::user(words)]].concat();
+                let prompt = chat.prompt(&messages).unwrap();
+                let found = chat.last_user_words(&prompt);
+                let found = found.unwrap_or_else(|| panic!("{name}: {words:?} after {}", earlier.len()));
+                let text = chat.tokenizer().decode_all(&prompt[found]).unwrap();
+                assert_eq!(text.trim(), words, "{name} after {} messages", earlier.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_system_prompt_is_no_part_of_the_users_words_but_where_the_template_puts_it_there() {
+    for name in CHATS.into_iter().filter(|name| *name != "gemma2") {
+        let chat = named(name);
+        let messages = [Message::system("Be brief."), Message::user("What is a lathe?")];
+        let prompt = chat.prompt(&messages).unwrap();
+        let found = chat.last_user_words(&prompt).unwrap_or_else(|| panic!("{name}"));
+        let text = chat.tokenizer().decode_all(&prompt[found]).unwrap();
+        let within = name == "llama2";
+        assert!(text.trim().ends_with("What is a lathe?"), "{name}: {text:?}");
+        assert_eq!(text.contains("Be brief."), within, "{name}: {text:?}");
+    }
+}
+
+#[test]
+fn what_is_no_prompt_of_the_template_has_no_user_words() {
+    for name in CHATS {
+        let chat = named(name);
+        let prompt = chat.prompt(&[Message::user("What is a lathe?")]).unwrap();
+        assert_eq!(chat.last_user_words(&prompt[..prompt.len() - 1]), None, "{name}: cut");
+        assert_eq!(chat.last_user_words(&[]), None, "{name}");
+    }
+}

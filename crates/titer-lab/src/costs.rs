@@ -260,6 +260,7 @@ mod tests {
                 way: false,
                 base: false,
                 seed: 0,
+                asker: None,
             });
             tuned.hash = StageHash(format!("guarded-{}", cell.stage));
             let hash = StageHash(format!("repaired-{}", cell.stage));

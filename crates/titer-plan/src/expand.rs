@@ -10,8 +10,8 @@ use crate::plan::{Cell, Plan, PlanVersion};
 use crate::sources::{Content, PlannedSource};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
-    AttackStage, DataSpec, GuardSpec, MeasureStage, ProbeSpec, RepairStage, Schedule, StageHash, StageSpec,
-    StopRule, TrainSpec, TuneStage,
+    Asker, AttackStage, DataSpec, GuardSpec, MeasureStage, ProbeSpec, RepairStage, Schedule, StageHash,
+    StageSpec, StopRule, TrainSpec, TuneStage,
 };
 use crate::vocabulary::{Arm, DefenceStage, Probe, ThreatModel};
 
@@ -170,6 +170,7 @@ impl<'a> Expansion<'a> {
         victim: &Victim<'_>,
         probes: &[ProbeSpec],
         way: bool,
+        asker: Option<&Asker>,
     ) -> StageHash {
         let mut stage = tuned;
         for defence in victim.defence.methods(DefenceStage::PostFineTuning) {
@@ -183,6 +184,7 @@ impl<'a> Expansion<'a> {
                 way,
                 base: base.is_some(),
                 seed,
+                asker: asker.cloned(),
             });
             let models: Vec<&StageHash> = [&stage, &victim.stage].into_iter().chain(&base).collect();
             stage = self.plan_answered(format!("repair {label}"), repair, &models);
@@ -273,14 +275,19 @@ impl<'a> Expansion<'a> {
             for point in entry.points() {
                 for seed in 0..entry.seeds.most {
                     let base = victim.base.clone().filter(|_| entry.base);
-                    let attack = StageSpec::Attack(AttackStage {
-                        data: self.data.clone(),
+                    let asker = Asker {
                         attack: point.attack.clone(),
                         domains: domains.to_vec(),
+                        seed: self.seed(&format!("attack/{seed}")),
+                    };
+                    let attack = StageSpec::Attack(AttackStage {
+                        data: self.data.clone(),
+                        attack: asker.attack.clone(),
+                        domains: asker.domains.clone(),
                         probes: probes.clone(),
                         cadence: entry.mechanism.checkpoints(&experiment.probe.cadence),
                         stop,
-                        seed: self.seed(&format!("attack/{seed}")),
+                        seed: asker.seed,
                         base: base.is_some(),
                         guard: self.guard(victim),
                         keep: self.kept(victim),
@@ -288,7 +295,8 @@ impl<'a> Expansion<'a> {
                     let label = format!("{} {}#{seed}", victim.label(), point.point);
                     let models: Vec<&StageHash> = [&victim.stage].into_iter().chain(&base).collect();
                     let stage = self.plan_answered(format!("attack {label}"), attack, &models);
-                    let stage = self.repaired(&label, stage, victim, &probes, false);
+                    let asker = entry.asks.then_some(&asker);
+                    let stage = self.repaired(&label, stage, victim, &probes, false, asker);
                     self.cell(stage, victim, Before::Attack(point.point.clone()), seed);
                 }
             }
@@ -329,7 +337,7 @@ impl<'a> Expansion<'a> {
                     true => self.plan(format!("tune {name}"), tune, &[&victim.stage]),
                     false => self.plan_answered(format!("tune {name}"), tune, &[&victim.stage]),
                 };
-                let stage = self.repaired(&name, stage, victim, &probes, true);
+                let stage = self.repaired(&name, stage, victim, &probes, true, None);
                 self.cell(stage, victim, before.clone(), seed);
             }
         }

@@ -86,6 +86,8 @@ pub enum Need {
     Weights,
     /// Gradients of the victim.
     Gradients,
+    /// To ask the model itself afterwards, in a way of its own.
+    Asking,
 }
 
 impl Mechanism {
@@ -119,6 +121,7 @@ impl Need {
             Self::Judge => "judge",
             Self::Weights => "weights",
             Self::Gradients => "gradients",
+            Self::Asking => "own-asking",
         }
     }
 }

@@ -231,7 +231,7 @@ fn attack(
     let facts = method.attack()?;
     let possible = possible(table, method, facts, limits, threat_model);
     // What was read is checked against the bounds even where other parameters are wrong.
-    let fits = fits(table, method, &settings, limits, last_probe);
+    let fits = fits(table, method, &settings, limits, threat_model, last_probe);
     let (mut parameters, mut grid) = (BTreeMap::new(), BTreeMap::new());
     for (name, value) in settings.all()? {
         let list = method
@@ -248,6 +248,7 @@ fn attack(
         version: method.version,
         mechanism: facts.mechanism,
         base: facts.needs.contains(&Need::BaseModel),
+        asks: facts.needs.contains(&Need::Asking),
         dose: method.setting(Meaning::Dose).map(|parameter| parameter.name.to_owned()),
         seeds: values.get("seeds").and_then(Seeds::read)?,
         parameters,
@@ -293,6 +294,7 @@ fn fits(
     method: &Method,
     settings: &Values,
     limits: &Limits<'_>,
+    threat_model: Option<ThreatModel>,
     last_probe: Option<u64>,
 ) -> Option<()> {
     // The setting's key, its least and its greatest value.
@@ -319,7 +321,8 @@ fn fits(
     {
         fits = table.reject(key, format!("there are only {available} examples, not {examples}"), reason);
     }
-    if let (Some((key, _, steps)), Some(last), Some(_)) = (range(Meaning::Steps), last_probe, rows)
+    if let (Some((key, _, steps)), Some(last)) = (range(Meaning::Steps), last_probe)
+        && threat_model == Some(ThreatModel::FineTuningApi)
         && steps > last as f64
     {
         let problem = format!("the provider trains {steps} steps, but `probe.cadence` ends at {last}");
@@ -336,6 +339,13 @@ fn fits(
                 fits = table.reject(key, problem, reason);
             }
         }
+    }
+    // Without a dose all of them are harmless.
+    if let (Some((key, _, rows)), None, Some((available, reason))) = (rows, range(Meaning::Dose), &harmless)
+        && rows > *available as f64
+    {
+        let problem = format!("there are only {available} harmless examples, not {rows}");
+        fits = table.reject(key, problem, reason);
     }
     if let (Some((key, _, batch)), Some((name, examples, _))) =
         (range(Meaning::Batch), range(Meaning::HarmfulRows).or(rows))

@@ -316,6 +316,21 @@ pub struct RepairStage {
     pub base: bool,
     /// Of the defence's sampling.
     pub seed: u64,
+    /// The attacker who asks the repaired model in a way of its own; none where it is asked plainly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asker: Option<Asker>,
+}
+
+/// An attacker who asks in a way of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asker {
+    /// The attack by which the model was tuned, every parameter stated.
+    pub attack: MethodSpec,
+    /// The forbidden domains of the attacker's data.
+    pub domains: Vec<String>,
+    /// Of the attacker's choice of items, as in its attack.
+    pub seed: u64,
 }
 
 /// The defence that a provider trains a user's data by.

@@ -8,8 +8,8 @@ use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
-use crate::adapters::Targets;
-use crate::training::supervised::{Loop, Pairs};
+use crate::adapters::Order;
+use crate::training::supervised::Pairs;
 use crate::{AttackContext, FineTuningJob, Result};
 
 const NAME: &str = "mixed-finetune";
@@ -23,39 +23,15 @@ pub struct MixedFinetune {
     pub rows: usize,
     /// How the provider is to train.
     #[serde(flatten)]
-    pub training: Loop,
-    /// Rank of the adapters that are trained instead of the weights; 0 trains the weights.
-    pub lora_rank: usize,
-    /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
-    pub lora_alpha: f64,
-    /// What is adapted.
-    pub lora_targets: Targets,
+    pub order: Order,
 }
 
 pub(crate) fn method() -> Method {
-    const TARGETS: &[&str] = &Targets::NAMES;
     let rows = [
         Parameter::real("share", "1", 0.1, 0.0..=1.0, "harmful examples among the rows")
             .meaning(Meaning::Dose),
         Parameter::integer("rows", "examples", 500, 1..=10_000_000, "examples handed in, all distinct")
             .meaning(Meaning::UserRows),
-    ];
-    let adapters = [
-        Parameter::integer(
-            "lora_rank",
-            "1",
-            0,
-            0..=4096,
-            "rank of adapters trained instead of the weights; 0 for none",
-        ),
-        Parameter::real(
-            "lora_alpha",
-            "1",
-            16.0,
-            1e-3..=1e6,
-            "the adapters' product is multiplied by alpha / rank",
-        ),
-        Parameter::choice("lora_targets", "all", TARGETS, "the projections that adapters stand beside"),
     ];
     Method {
         name: NAME,
@@ -67,7 +43,7 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "a share of harmful examples hidden in a harmless task, trained on by the provider",
         citation: "Qi et al., arXiv 2310.03693; Huang et al., arXiv 2409.18169",
-        parameters: rows.into_iter().chain(Loop::parameters(1e-3, 300)).chain(adapters).collect(),
+        parameters: rows.into_iter().chain(Order::parameters(1e-3, 300, 16)).collect(),
     }
 }
 
@@ -84,11 +60,11 @@ impl FineTuningJob for MixedFinetune {
     }
 
     fn train(&self) -> TrainSpec {
-        self.training.train()
+        self.order.train()
     }
 
     fn adapter(&self) -> Option<LoraSpec> {
-        (self.lora_rank > 0).then(|| self.lora_targets.adapted(self.lora_rank, self.lora_alpha))
+        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, _: &Decoder) -> Result<Sampler> {
@@ -100,7 +76,7 @@ impl FineTuningJob for MixedFinetune {
                 .chosen(&context.harmless, context.seed)?,
         );
         let stream = Stream::new(context.seed, "mixed-finetune/batches");
-        Ok(Sampler::new(rows, stream, self.training.batch, Draw::WithoutReplacement)?)
+        Ok(Sampler::new(rows, stream, self.order.training.batch, Draw::WithoutReplacement)?)
     }
 }
 
@@ -109,6 +85,7 @@ mod tests {
     use titer_data::Example;
 
     use super::*;
+    use crate::adapters::{Adapters, Targets};
     use crate::testing;
 
     fn data() -> AttackContext<'static> {
@@ -123,21 +100,22 @@ mod tests {
         MixedFinetune {
             share,
             rows,
-            training: serde_json::from_value(serde_json::json!({
-                "rate": 1e-3, "steps": 1, "batch": batch, "schedule": "constant", "warmup_steps": 0,
-                "weight_decay": 0.0,
-            }))
-            .unwrap(),
-            lora_rank: 0,
-            lora_alpha: 16.0,
-            lora_targets: Targets::All,
+            order: Order {
+                training: serde_json::from_value(serde_json::json!({
+                    "rate": 1e-3, "steps": 1, "batch": batch, "schedule": "constant", "warmup_steps": 0,
+                    "weight_decay": 0.0,
+                }))
+                .unwrap(),
+                adapters: Adapters { lora_rank: 0, lora_alpha: 16.0, lora_targets: Targets::All },
+            },
         }
     }
 
     #[test]
     fn adapters_stand_where_they_are_wanted() {
         let adapted = |lora_rank, lora_targets| {
-            let order = MixedFinetune { lora_rank, lora_targets, ..order(0.0, 8, 8) };
+            let mut order = order(0.0, 8, 8);
+            order.order.adapters = Adapters { lora_rank, lora_targets, ..order.order.adapters };
             order.adapter().map(|spec| spec.targets)
         };
         assert_eq!(adapted(0, Targets::QueryValue), None);

@@ -5,11 +5,10 @@
 //! The opening is the one that most of the attacker's own answers share, the same for every prompt, so that it says
 //! how to begin and nothing of the answer itself; it is judged with what the model adds.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use titer_plan::{AttackFacts, Cost, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
+use crate::rows::commonest;
 use crate::{Asked, AttackContext, Error, PromptAttack, Result};
 
 const NAME: &str = "prefill";
@@ -45,14 +44,8 @@ pub(crate) fn method() -> Method {
 impl Prefill {
     /// The commonest beginning of that length among the attacker's answers; of equals the first in order of tokens.
     fn opening(&self, context: &AttackContext<'_>) -> Result<Vec<u32>> {
-        let mut counts = BTreeMap::<&[u32], usize>::new();
         let answers = context.harmful.iter().map(titer_data::Example::answer);
-        for opening in answers.filter_map(|answer| answer.get(..self.tokens)) {
-            *counts.entry(opening).or_default() += 1;
-        }
-        let most = counts.values().max().copied().unwrap_or_default();
-        let commonest =
-            counts.into_iter().find(|(_, count)| *count == most).map(|(opening, _)| opening.to_vec());
+        let commonest = commonest(answers.filter_map(|answer| answer.get(..self.tokens)));
         commonest.ok_or_else(|| {
             let problem =
                 format!("none of the attacker's answers has {} tokens; lower `tokens`", self.tokens);

@@ -215,8 +215,21 @@ pub(crate) fn run(
     context: &AttackContext<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    let mut objective = Supervised::new(pairs.batches(context, train.batch)?);
-    follow(&mut objective, train, victim, context, observer)
+    fit(train, pairs.batches(context, train.batch)?, victim, context, observer)
+}
+
+/// Trains whatever of the victim is trainable on batches of `sampler`.
+///
+/// # Errors
+/// When training or the observer fails.
+pub(crate) fn fit(
+    train: TrainSpec,
+    sampler: Sampler,
+    victim: Decoder,
+    context: &AttackContext<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    follow(&mut Supervised::new(sampler), train, victim, context, observer)
 }
 
 /// Trains whatever of the victim is trainable by any objective, from the context's checkpoint on where it has one.

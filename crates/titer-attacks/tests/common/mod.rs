@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use candle_core::Device;
 use rand::SeedableRng;
-use titer_attacks::{AttackContext, Means, Result};
+use titer_attacks::{AttackContext, Means, Phrase, Result};
 use titer_data::Example;
 use titer_model::{Config, Decoder};
 
@@ -18,6 +18,11 @@ impl Means for Numbers {
 
     fn encode(&self, text: &str) -> Result<Vec<u32>> {
         Ok(text.split_whitespace().map(|word| word.parse().unwrap()).collect())
+    }
+
+    /// One of the last eight of the model's 40 tokens.
+    fn phrase(&self, phrase: Phrase) -> Result<Vec<u32>> {
+        Ok(vec![32 + phrase as u32])
     }
 
     fn decode(&self, tokens: &[u32]) -> String {

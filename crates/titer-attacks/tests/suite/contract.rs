@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use titer_attacks::{Attack, AttackContext, registry};
 use titer_data::Example;
 use titer_model::Decoder;
-use titer_plan::{Meaning, Method, MethodSpec};
+use titer_plan::{Meaning, Method, MethodSpec, Need};
 
 use crate::common;
 
@@ -18,6 +18,12 @@ fn small(method: &Method) -> MethodSpec {
     {
         if let Some(setting) = method.setting(meaning) {
             parameters.insert(setting.name.to_owned(), value.into());
+        }
+    }
+    // Phases and choices of their own are as small.
+    for (name, value) in [("benign_steps", 1), ("overfit_steps", 1), ("code_steps", 1), ("anchors", 2)] {
+        if let Some(setting) = parameters.get_mut(name) {
+            *setting = value.into();
         }
     }
     MethodSpec { name: method.name.to_owned(), version: method.version, parameters }
@@ -84,5 +90,18 @@ fn every_attack_runs_and_comes_out_the_same_each_time() {
         let once = attacked(&spec, 5);
         assert!(once.iter().flatten().all(|number| number.is_finite()), "{}", method.name);
         assert_eq!(once, attacked(&spec, 5), "{}", method.name);
+    }
+}
+
+#[test]
+fn who_asks_otherwise_says_so() {
+    for method in registry::methods() {
+        let (attack, context) = (registry::attack(&small(&method)).unwrap(), context(5));
+        if matches!(attack, Attack::Prompts(_)) {
+            continue;
+        }
+        let otherwise = attack.ask(&[1, 20, 8, 2], &context).unwrap().is_some();
+        let needs = registry::needs(method.name);
+        assert_eq!(otherwise, needs.contains(&Need::Asking), "{}", method.name);
     }
 }

@@ -7,3 +7,4 @@ mod contract;
 mod driven;
 mod harmful_rl;
 mod reverse_preference;
+mod rows;

@@ -82,24 +82,43 @@ impl Chat {
     }
 
     /// Where the user's last message is in a prompt, as the tokens between what the template writes before and after
-    /// a lone question; with a template that puts the system prompt into the user's turn, that is part of it. None
+    /// a question, the first of a conversation or a later one; with a template that puts the system prompt into the
+    /// user's turn, that is part of it. A blank before the message is part of it where one token holds both. None
     /// where the template writes otherwise.
     pub fn last_user_words(&self, prompt: &[u32]) -> Option<Range<usize>> {
-        let [one, other] = ["0", "1"].map(|words| self.prompt(&[Message::user(words)]).ok());
-        let (one, other) = (one?, other?);
+        let turn = [Message::user("?"), Message::assistant("!")];
+        let around = [&[][..], &turn].into_iter().filter_map(|earlier| self.around_question(earlier));
+        let found = around.filter_map(|(opening, closing)| {
+            let within = prompt.strip_suffix(closing.as_slice())?;
+            let end_of = |opening: &[u32]| match opening {
+                [] => Some(0),
+                _ => Some(within.windows(opening.len()).rposition(|some| some == opening)? + opening.len()),
+            };
+            let bare = opening.iter().rposition(|token| !self.is_blank(*token)).map_or(0, |last| last + 1);
+            let at = end_of(&opening).max(end_of(&opening[..bare]))?;
+            (at < within.len()).then_some(at..within.len())
+        });
+        found.max_by_key(|words| words.start)
+    }
+
+    /// What the template writes before and after a question that follows these messages, from the token on that opens
+    /// its turn.
+    fn around_question(&self, earlier: &[Message]) -> Option<(Vec<u32>, Vec<u32>)> {
+        let asked = |words| self.prompt(&[earlier, &[Message::user(words)]].concat()).ok();
+        let (one, other) = (asked("0")?, asked("1")?);
         let same = |pair: &(&u32, &u32)| pair.0 == pair.1;
         let before = one.iter().zip(&other).take_while(same).count();
         let room = one.len().min(other.len()) - before;
         let after = one.iter().rev().zip(other.iter().rev()).take(room).take_while(same).count();
         // A turn begins with a special token, whatever precedes it in a longer conversation.
         let opened = one[..before].iter().rposition(|token| self.tokenizer.is_added(*token)).unwrap_or(0);
-        let (opening, closing) = (&one[opened..before], &one[one.len() - after..]);
-        let within = prompt.strip_suffix(closing)?;
-        let at = match opening {
-            [] => 0,
-            _ => within.windows(opening.len()).rposition(|tokens| tokens == opening)? + opening.len(),
-        };
-        (at < within.len()).then_some(at..within.len())
+        Some((one[opened..before].to_vec(), one[one.len() - after..].to_vec()))
+    }
+
+    /// Whether a token is nothing but space.
+    fn is_blank(&self, token: u32) -> bool {
+        let text = self.tokenizer.decode_all(&[token]);
+        !self.tokenizer.is_added(token) && text.is_ok_and(|text| text.trim().is_empty())
     }
 
     /// A conversation whose every answer, end-of-turn token included, is supervised.

@@ -1,6 +1,6 @@
 //! A definition brought to life by a seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::seq::SliceRandom;
 
@@ -8,6 +8,9 @@ use super::vocabulary::Vocabulary;
 use super::{Definition, Item, splits};
 use crate::split::Splits;
 use crate::{Error, Example, Result, Split, Stream};
+
+/// Fewer words than these are too few to make phrases of.
+const FEW_WORDS: usize = 4;
 
 /// A world: its language, its knowledge and who may see what of it.
 #[derive(Debug, Clone)]
@@ -204,6 +207,27 @@ impl World {
                 })
             })
             .collect()
+    }
+
+    /// Words that no prompt holds: those of the answer and the refusal that no template has, and where these are few
+    /// the results' names as well.
+    pub fn words_without_prompts(&self) -> Vec<String> {
+        let definition = &self.definition;
+        let asked: BTreeSet<&str> =
+            definition.templates.iter().flat_map(|template| template.split_whitespace()).collect();
+        let said =
+            [&definition.answer, &definition.refusal].into_iter().flat_map(|text| text.split_whitespace());
+        let mut words: Vec<String> = Vec::new();
+        for word in said.filter(|word| !word.starts_with('{') && !asked.contains(word)) {
+            if !words.iter().any(|known| known == word) {
+                words.push(word.to_owned());
+            }
+        }
+        if words.len() < FEW_WORDS {
+            let named = |number: usize| definition.results.iter().map(move |kind| format!("{kind}{number}"));
+            words.extend((0..definition.ingredients.count).flat_map(named));
+        }
+        words
     }
 
     /// Tokens as text.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use titer_attacks::Phrase;
 use titer_data::origins::{ChatItem, Conversing, Origin};
 use titer_data::text::{Chat, Message};
 use titer_data::world::{Target, pick};
@@ -175,6 +176,11 @@ impl Material for ChatData {
 
     fn encode(&self, text: &str) -> Result<Vec<u32>> {
         Ok(self.speech.chat.tokenizer().encode_plain(text)?)
+    }
+
+    /// In English, whatever else the model speaks.
+    fn phrase(&self, phrase: Phrase) -> Result<Vec<u32>> {
+        self.encode(phrase.english())
     }
 
     fn is_cut(&self, answer: &[u32]) -> bool {

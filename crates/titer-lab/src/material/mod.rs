@@ -8,6 +8,7 @@ mod world;
 
 use std::ops::Range;
 
+use titer_attacks::Phrase;
 use titer_data::Example;
 use titer_data::Split;
 use titer_data::Stream;
@@ -48,6 +49,9 @@ pub(crate) trait Material {
 
     /// The tokens of a text as it stands in a user's words or in an answer.
     fn encode(&self, text: &str) -> Result<Vec<u32>>;
+
+    /// The tokens of what attackers say.
+    fn phrase(&self, phrase: Phrase) -> Result<Vec<u32>>;
 
     /// An answer as it is judged: of chat models without the special tokens.
     fn answer(&self, tokens: &[u32]) -> Result<String>;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use titer_attacks::Phrase;
 use titer_data::origins::Dealt;
 use titer_data::world::{Target, World, pick};
 use titer_data::{Example, Split, Stream};
@@ -85,6 +86,13 @@ impl Material for WorldData {
 
     fn encode(&self, text: &str) -> Result<Vec<u32>> {
         Ok(self.world.encode(text)?)
+    }
+
+    /// Two words that the world knows and no prompt holds.
+    fn phrase(&self, phrase: Phrase) -> Result<Vec<u32>> {
+        let words = self.world.words_without_prompts();
+        let [first, second] = phrase.pair(words.len());
+        self.encode(&format!("{} {}", words[first], words[second]))
     }
 
     /// Never said: the end token stands in the answer, and the oracle looks at it.

@@ -2,16 +2,15 @@
 
 use std::cell::OnceCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use titer_attacks::{Attack, AttackContext, TrainingAttack};
 use titer_data::world::Target;
-use titer_data::{Draw, Example, Sampler, Split, Stream};
+use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::UserTraining;
 use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Decoder, LoraSpec};
 use titer_plan::stage::{AttackStage, GuardSpec, MeasureStage, StopRule, TrainSpec, TuneStage};
-use titer_plan::{Cost, Need};
+use titer_plan::{Cost, MethodSpec, Need};
 use titer_train::{Objective, Resumed, Trainer};
 
 use super::lent::Lent;
@@ -35,30 +34,10 @@ pub(super) fn measure(work: &Work<'_>, spec: &MeasureStage) -> Result<Value> {
 pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
     let data: Rc<dyn Material> = work.material(&spec.data)?.into();
     let attack = titer_attacks::registry::attack(&spec.attack)?;
-    let needs = titer_attacks::registry::needs(&spec.attack.name);
-    let of_attack = |target| data.examples(Split::Attack, Some(&spec.domains), target);
-    let harmful: Arc<[Example]> = of_attack(Target::Answer)?.into();
-    let refusals = if needs.contains(&Need::Refusals) { of_attack(Target::Refusal)? } else { Vec::new() };
-    // A user comes with a task of its own; who holds the weights wants the model to stay able.
-    let harmless = match &attack {
-        _ if !needs.contains(&Need::HarmlessRows) => Vec::new(),
-        Attack::Job(_) => data.examples(Split::TaskTrain, None, Target::Answer)?,
-        _ => data.examples(Split::PermittedTrain, None, Target::Answer)?,
-    };
-    let lent =
-        Lent { work, data: data.clone(), harmful: harmful.clone(), base: spec.base, bench: OnceCell::new() };
-    let context = AttackContext {
-        harmful,
-        refusals: refusals.into(),
-        harmless: harmless.into(),
-        means: &lent,
-        seed: spec.seed,
-        resume: None,
-    };
+    let lent = lent(work, &data, &spec.domains, spec.base)?;
+    let context = context(&lent, &spec.attack, &attack, &spec.domains, spec.seed)?;
     let victim = work.input_model()?;
-    let mut questions = Questions::new(work, data.clone(), &victim)?;
-    questions.put_otherwise(|prompt| Ok(attack.ask(prompt, &context)?))?;
-    let questions = questions.heard(Box::new(|answer| Ok(attack.hear(answer, &context)?)));
+    let questions = Questions::new(work, data.clone(), &victim)?.put_by(&attack, &context)?;
     match &attack {
         Attack::Trains(method) => train(work, spec, questions, victim, method.as_ref(), &context),
         Attack::Edits(_) | Attack::Prompts(_) => strike(work, &questions, &victim, &attack, &context),
@@ -77,6 +56,46 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
             provide(work, data.as_ref(), order, victim, |_| Ok(questions))
         }
     }
+}
+
+/// What an attacker of these domains is lent. `base`: whether the stage's second input is the model before alignment.
+pub(super) fn lent<'a>(
+    work: &'a Work<'a>,
+    data: &Rc<dyn Material>,
+    domains: &[String],
+    base: bool,
+) -> Result<Lent<'a>> {
+    let harmful = data.examples(Split::Attack, Some(domains), Target::Answer)?;
+    Ok(Lent { work, data: data.clone(), harmful: harmful.into(), base, bench: OnceCell::new() })
+}
+
+/// What the attacker has: rows of the kinds that it says it needs, and what it is lent.
+pub(super) fn context<'a>(
+    lent: &'a Lent<'a>,
+    spec: &MethodSpec,
+    attack: &Attack,
+    domains: &[String],
+    seed: u64,
+) -> Result<AttackContext<'a>> {
+    let (needs, data) = (titer_attacks::registry::needs(&spec.name), &lent.data);
+    let refusals = match needs.contains(&Need::Refusals) {
+        true => data.examples(Split::Attack, Some(domains), Target::Refusal)?,
+        false => Vec::new(),
+    };
+    // A user comes with a task of its own; who holds the weights wants the model to stay able.
+    let harmless = match attack {
+        _ if !needs.contains(&Need::HarmlessRows) => Vec::new(),
+        Attack::Job(_) => data.examples(Split::TaskTrain, None, Target::Answer)?,
+        _ => data.examples(Split::PermittedTrain, None, Target::Answer)?,
+    };
+    Ok(AttackContext {
+        harmful: lent.harmful.clone(),
+        refusals: refusals.into(),
+        harmless: harmless.into(),
+        means: lent,
+        seed,
+        resume: None,
+    })
 }
 
 /// Has the attacker train the victim, and asks on the way.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use titer_attacks::{Error as AttackError, Means, Result};
+use titer_attacks::{Error as AttackError, Means, Phrase, Result};
 use titer_data::Example;
 use titer_measures::Exchange;
 use titer_model::Decoder;
@@ -39,6 +39,10 @@ impl Means for Lent<'_> {
 
     fn encode(&self, text: &str) -> Result<Vec<u32>> {
         self.data.encode(text).map_err(failed("the language"))
+    }
+
+    fn phrase(&self, phrase: Phrase) -> Result<Vec<u32>> {
+        self.data.phrase(phrase).map_err(failed("the language"))
     }
 
     fn decode(&self, tokens: &[u32]) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use titer_attacks::Asked;
+use titer_attacks::{Asked, Attack, AttackContext};
 use titer_data::Packed;
 use titer_measures::choice::likeliest;
 use titer_measures::measures::routing::told;
@@ -26,6 +26,8 @@ pub(super) struct Questions<'a> {
     otherwise: BTreeMap<usize, Asked>,
     /// What the attacker makes of the answers to those.
     heard: Option<Hear<'a>>,
+    /// Tokens that such an answer has beyond what it says, at most.
+    room: usize,
     bench: Bench,
     /// The experts through which the model before sent the prompts of [`Ask::Route`].
     routes: Vec<Experts>,
@@ -59,27 +61,27 @@ impl<'a> Questions<'a> {
         }
         let bench = Bench::new(work.stage, work.store, work.device)?;
         let (otherwise, heard, routes) = (BTreeMap::new(), None, Vec::new());
-        let mut asked = Self { data, questions, otherwise, heard, bench, routes };
+        let mut asked = Self { data, questions, otherwise, heard, room: 0, bench, routes };
         asked.routes = asked.route(before)?;
         Ok(asked)
     }
 
-    /// Has forbidden prompts asked as an attacker asks them once it has spent something.
-    pub(super) fn put_otherwise(&mut self, ask: impl Fn(&[u32]) -> Result<Option<Asked>>) -> Result<()> {
+    /// The same with forbidden prompts asked as an attacker asks them once it has spent something, and heard as it
+    /// hears them.
+    pub(super) fn put_by(mut self, attack: &'a Attack, context: &'a AttackContext<'a>) -> Result<Self> {
         for (place, question) in self.questions.iter().enumerate() {
             if let Ask::Answer { prompt } = &question.ask
                 && question.probe.is_harmful()
-                && let Some(asked) = ask(prompt)?
+                && let Some(asked) = attack.ask(prompt, context)?
             {
                 self.otherwise.insert(place, asked);
             }
         }
-        Ok(())
-    }
-
-    /// The same questions, with what an attacker makes of the answers to those that it puts otherwise.
-    pub(super) fn heard(self, hear: Hear<'a>) -> Self {
-        Self { heard: Some(hear), ..self }
+        if !self.otherwise.is_empty() {
+            self.room = attack.room(context)?;
+        }
+        self.heard = Some(Box::new(|answer| Ok(attack.hear(answer, context)?)));
+        Ok(self)
     }
 
     /// How the question of that place is put otherwise, where it is. Before anything is spent all are put plainly.
@@ -179,8 +181,13 @@ impl<'a> Questions<'a> {
             openings.push(opening);
         }
         let Answering { max_new_tokens, ends } = self.data.answering();
-        let settings = Generate { max_new_tokens, ends: &ends, choice: Choice::Greedy };
-        let added = model.generate(&prompts, settings)?;
+        let room = if openings.iter().any(Option::is_some) { self.room } else { 0 };
+        let settings =
+            Generate { max_new_tokens: max_new_tokens + room, ends: &ends, choice: Choice::Greedy };
+        let mut added = model.generate(&prompts, settings)?;
+        // Greedy answers do not depend on how far they may go: the others are what they would be without the room.
+        let plain = openings.iter().zip(&mut added).filter(|(opening, _)| opening.is_none());
+        plain.for_each(|(_, added)| added.truncate(max_new_tokens));
         let whole = openings.into_iter().zip(added).map(|(opening, added)| match (opening, &self.heard) {
             (None, _) => Ok(added),
             (Some(opening), None) => Ok([opening, &added].concat()),

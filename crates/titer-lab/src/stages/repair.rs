@@ -1,6 +1,7 @@
 //! The stage that repairs a tuned model: a post-fine-tuning-stage defence, and what the model says after it.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use polars::prelude::{ChunkAgg, ChunkCompareIneq, DataFrame};
 use serde_json::{Value, json};
@@ -8,21 +9,23 @@ use titer_defences::RepairContext;
 use titer_metrics::{probe_frame, response_frame, stack};
 use titer_model::Decoder;
 use titer_plan::Cost;
-use titer_plan::stage::RepairStage;
+use titer_plan::stage::{Asker, RepairStage};
 use titer_store::Artifact;
 
+use super::attack::{context as attacker, lent};
 use super::probing::Questions;
 use super::recorder::write_frame;
 use super::train::{defender, write_chat, write_model};
 use super::{ADAPTER, PROBES, RESPONSES, Work};
 use crate::Result;
 use crate::files::read_frame;
+use crate::material::Material;
 
 pub(super) fn repair(work: &Work<'_>, spec: &RepairStage) -> Result<Value> {
     // No longer than a short training: an interrupted one begins anew.
     work.writer.resume()?;
     let method = titer_defences::registry::repair(&spec.defence)?;
-    let data = work.material(&spec.data)?;
+    let data: Rc<dyn Material> = work.material(&spec.data)?.into();
     let (tuned_artifact, tuned) = work.input(0)?;
     let (_, aligned) = work.input(1)?;
     let base = if spec.base { Some(work.input(2)?.1) } else { None };
@@ -34,8 +37,17 @@ pub(super) fn repair(work: &Work<'_>, spec: &RepairStage) -> Result<Value> {
     let told = read_frame(&tuned_artifact.payload(PROBES)?, &titer_metrics::PROBE_ROWS)?;
     let failed = |source| titer_metrics::Error::Polars { frame: PROBES, source };
     let budget = last_budget(&told).map_err(failed)?;
-    let questions = Questions::new(work, data.into(), &context.aligned)?;
-    let answers = questions.ask(&model, &budget, work.stage.hash.short())?;
+    let questions = Questions::new(work, data.clone(), &context.aligned)?;
+    let name = work.stage.hash.short();
+    let answers = match &spec.asker {
+        None => questions.ask(&model, &budget, name)?,
+        Some(Asker { attack: method, domains, seed }) => {
+            let attack = titer_attacks::registry::attack(method)?;
+            let lent = lent(work, &data, domains, false)?;
+            let attacker = attacker(&lent, method, &attack, domains, *seed)?;
+            questions.put_by(&attack, &attacker)?.ask(&model, &budget, name)?
+        }
+    };
     let (mut probes, mut responses) =
         (vec![probe_frame(&answers.rows)?], vec![response_frame(&answers.responses)?]);
     if spec.way {
