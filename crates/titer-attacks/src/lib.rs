@@ -23,7 +23,7 @@ pub use api::MixedFinetune;
 pub use attack::{
     Asked, Attack, AttackContext, FineTuningJob, PromptAttack, TrainingAttack, Victim, WeightEdit,
 };
-pub use edits::Noise;
+pub use edits::{By, DeltaStrip, Noise, Prune, Quantize, RefusalAblation, SearchedAblation};
 pub use error::{Error, Result};
 pub use means::{Alone, Means};
 pub use prompts::Prefill;

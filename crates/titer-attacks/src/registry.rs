@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use titer_plan::{Mechanism, Method, MethodSpec, Need};
 
 use crate::api::mixed_finetune;
-use crate::edits::noise;
+use crate::edits::{delta_strip, noise, prune, quantize, refusal_ablation, searched_ablation};
 use crate::prompts::prefill;
 use crate::training::{full_finetune, lora_finetune};
 use crate::{Attack, Error, FineTuningJob, PromptAttack, Result, TrainingAttack, WeightEdit};
@@ -21,6 +21,11 @@ const ATTACKS: &[Entry] = &[
     Entry::trains::<full_finetune::FullFinetune>(full_finetune::method),
     Entry::trains::<lora_finetune::LoraFinetune>(lora_finetune::method),
     Entry::job::<mixed_finetune::MixedFinetune>(mixed_finetune::method),
+    Entry::edits::<refusal_ablation::RefusalAblation>(refusal_ablation::method),
+    Entry::edits::<searched_ablation::SearchedAblation>(searched_ablation::method),
+    Entry::edits::<delta_strip::DeltaStrip>(delta_strip::method),
+    Entry::edits::<prune::Prune>(prune::method),
+    Entry::edits::<quantize::Quantize>(quantize::method),
     Entry::edits::<noise::Noise>(noise::method),
     Entry::prompts::<prefill::Prefill>(prefill::method),
 ];
@@ -144,7 +149,10 @@ mod tests {
             let trains = facts.mechanism == Mechanism::Trains;
             assert_eq!(method.setting(Meaning::Steps).is_some(), trains, "{}", method.name);
             assert!(!needs(Need::Gradients) || trains, "{}", method.name);
-            assert_eq!(needs(Need::HarmlessRows), method.setting(Meaning::UserRows).is_some());
+            // A user of an API says how many rows it comes with; who holds the weights takes what harmless rows it likes.
+            if matches!(built, Attack::Job(_)) {
+                assert_eq!(needs(Need::HarmlessRows), method.setting(Meaning::UserRows).is_some());
+            }
             if let Some(dose) = method.setting(Meaning::Dose) {
                 assert_eq!(
                     dose.domain,

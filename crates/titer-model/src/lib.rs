@@ -18,6 +18,7 @@ mod mlp;
 mod parameters;
 mod recompute;
 mod score;
+mod stream;
 mod trace;
 mod weights;
 
@@ -31,4 +32,5 @@ pub use generate::{Choice, Generate};
 pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec, PROJECTIONS};
 pub use parameters::Parameters;
 pub use score::LogLikelihood;
+pub use stream::Writer;
 pub use trace::{ExpertTrace, LayerTrace, Trace, View};

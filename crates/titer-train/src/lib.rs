@@ -19,6 +19,7 @@ mod routing;
 pub mod schedule;
 mod select;
 mod trainer;
+pub mod wanda;
 
 pub use adamw::AdamW;
 pub use anchor::Anchor;

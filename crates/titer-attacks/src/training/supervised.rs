@@ -24,12 +24,20 @@ impl Pairs {
     /// # Errors
     /// When there are not so many.
     pub fn chosen(&self, available: &[Example], seed: u64) -> Result<Vec<Example>> {
-        if self.examples > available.len() {
-            return Err(Error::Examples { examples: self.examples, available: available.len() });
+        let places = self.places(available.len(), seed)?;
+        Ok(places.into_iter().map(|at| available[at].clone()).collect())
+    }
+
+    /// Where those are among so many that are available.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn places(&self, available: usize, seed: u64) -> Result<Vec<usize>> {
+        if self.examples > available {
+            return Err(Error::Examples { examples: self.examples, available });
         }
         let mut rng = Stream::new(seed, &format!("{}/examples", self.name)).at(0);
-        let chosen = index::sample(&mut rng, available.len(), self.examples);
-        Ok(chosen.iter().map(|at| available[at].clone()).collect())
+        Ok(index::sample(&mut rng, available, self.examples).into_vec())
     }
 }
 
