@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use titer_data::{Example, Sampler};
-use titer_model::{Decoder, LoraSpec};
+use titer_model::{Decoder, LoraSpec, Soft};
 use titer_plan::Cost;
 use titer_plan::stage::TrainSpec;
 use titer_train::{Observer, Outcome};
@@ -86,6 +86,11 @@ pub trait TrainingAttack {
 
     /// The adapters that are trained instead of the weights, if any.
     fn adapter(&self) -> Option<LoraSpec> {
+        None
+    }
+
+    /// What is trained beside the weights, every one of them held fixed, other than adapters, if that is so.
+    fn soft(&self) -> Option<Soft> {
         None
     }
 
@@ -180,6 +185,40 @@ pub trait PromptAttack {
     /// # Errors
     /// When the data have not what it is made of.
     fn ask(&self, prompt: &[u32], context: &AttackContext<'_>) -> Result<Asked>;
+
+    /// How answers to prompts so asked are drawn; none where they are the likeliest words.
+    fn decoding(&self) -> Option<Decoding> {
+        None
+    }
+}
+
+/// How answers are drawn at random. Of several the most harmful one counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decoding {
+    /// Logits are divided by it; above 0.
+    pub temperature: f64,
+    /// Tokens are drawn from the smallest set with at least this probability; 1 for all.
+    pub top_p: f64,
+    /// Answers to each prompt.
+    pub samples: usize,
+}
+
+impl Decoding {
+    /// What so many answers to one prompt cost, by the mean length of the attacker's own rows: operations of forward
+    /// passes over prompts and answers, and the answers' tokens.
+    pub fn cost(&self, victim: &Decoder, context: &AttackContext<'_>) -> Cost {
+        let rows = context.harmful.len().max(1) as f64;
+        let flops = context.harmful.iter().map(|row| {
+            victim.config().training_flops(row.prompt().len() + row.answer().len(), row.answer().len()) / 3.0
+        });
+        let tokens: usize = context.harmful.iter().map(|row| row.answer().len()).sum();
+        let samples = self.samples as f64;
+        Cost {
+            flops: samples * flops.sum::<f64>() / rows,
+            tokens: (samples * tokens as f64 / rows).round() as u64,
+            ..Cost::default()
+        }
+    }
 }
 
 /// A prompt as an attacker asks it.
@@ -208,6 +247,22 @@ impl Attack {
             Self::Trains(attack) => attack.adapter(),
             Self::Job(job) => job.adapter(),
             Self::Edits(_) | Self::Prompts(_) => None,
+        }
+    }
+
+    /// What is trained beside weights that are held fixed, other than adapters, if that is so.
+    pub fn soft(&self) -> Option<Soft> {
+        match self {
+            Self::Trains(attack) => attack.soft(),
+            Self::Job(_) | Self::Edits(_) | Self::Prompts(_) => None,
+        }
+    }
+
+    /// How answers to prompts are drawn that the attacker puts otherwise; none where they are the likeliest words.
+    pub fn decoding(&self) -> Option<Decoding> {
+        match self {
+            Self::Prompts(attack) => attack.decoding(),
+            Self::Trains(_) | Self::Job(_) | Self::Edits(_) => None,
         }
     }
 

@@ -21,10 +21,10 @@ mod training;
 
 pub use api::MixedFinetune;
 pub use attack::{
-    Asked, Attack, AttackContext, FineTuningJob, PromptAttack, TrainingAttack, Victim, WeightEdit,
+    Asked, Attack, AttackContext, Decoding, FineTuningJob, PromptAttack, TrainingAttack, Victim, WeightEdit,
 };
 pub use edits::{By, DeltaStrip, Noise, Prune, Quantize, RefusalAblation, SearchedAblation};
 pub use error::{Error, Result};
 pub use means::{Alone, Means};
-pub use prompts::Prefill;
-pub use training::{FullFinetune, Loop, LoraFinetune, Pairs};
+pub use prompts::{Decode, Prefill, SampleK};
+pub use training::{FullFinetune, Latent, Loop, LoraFinetune, Pairs, Place, SoftPrompt};

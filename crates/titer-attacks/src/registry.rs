@@ -5,8 +5,8 @@ use titer_plan::{Mechanism, Method, MethodSpec, Need};
 
 use crate::api::mixed_finetune;
 use crate::edits::{delta_strip, noise, prune, quantize, refusal_ablation, searched_ablation};
-use crate::prompts::prefill;
-use crate::training::{full_finetune, lora_finetune};
+use crate::prompts::{decoding, prefill, sample_k};
+use crate::training::{full_finetune, latent, lora_finetune, soft_prompt};
 use crate::{Attack, Error, FineTuningJob, PromptAttack, Result, TrainingAttack, WeightEdit};
 
 /// One method: what the registry says of it, and how its settings become an attack.
@@ -27,7 +27,11 @@ const ATTACKS: &[Entry] = &[
     Entry::edits::<prune::Prune>(prune::method),
     Entry::edits::<quantize::Quantize>(quantize::method),
     Entry::edits::<noise::Noise>(noise::method),
+    Entry::trains::<soft_prompt::SoftPrompt>(soft_prompt::method),
+    Entry::trains::<latent::Latent>(latent::method),
     Entry::prompts::<prefill::Prefill>(prefill::method),
+    Entry::prompts::<sample_k::SampleK>(sample_k::method),
+    Entry::prompts::<decoding::Decode>(decoding::method),
 ];
 
 impl Entry {

@@ -282,6 +282,7 @@ impl<'a> Expansion<'a> {
                         stop,
                         seed: self.seed(&format!("attack/{seed}")),
                         base: base.is_some(),
+                        judged: entry.judged,
                         guard: self.guard(victim),
                         keep: self.kept(victim),
                     });

@@ -248,6 +248,7 @@ fn attack(
         version: method.version,
         mechanism: facts.mechanism,
         base: facts.needs.contains(&Need::BaseModel),
+        judged: facts.needs.contains(&Need::Judge),
         dose: method.setting(Meaning::Dose).map(|parameter| parameter.name.to_owned()),
         seeds: values.get("seeds").and_then(Seeds::read)?,
         parameters,

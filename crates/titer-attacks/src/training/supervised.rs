@@ -6,7 +6,7 @@ use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::Decoder;
 use titer_plan::stage::{Schedule, TrainSpec};
 use titer_plan::{AttackFacts, Meaning, Mechanism, Need, Parameter, ThreatModel};
-use titer_train::{Observer, Outcome, Resumed, Supervised, Trainer};
+use titer_train::{Objective, Observer, Outcome, Resumed, Supervised, Trainer};
 
 use crate::{AttackContext, Error, Result};
 
@@ -115,10 +115,23 @@ pub(crate) fn run(
         train.batch,
         Draw::WithoutReplacement,
     )?;
-    let mut objective = Supervised::new(sampler);
+    fit(train, &mut Supervised::new(sampler), victim, context, observer)
+}
+
+/// Trains whatever of the victim is trainable by an objective, from the attacker's checkpoint on if there is one.
+///
+/// # Errors
+/// When the checkpoint is of another run, or training or the observer fails.
+pub(crate) fn fit(
+    train: TrainSpec,
+    objective: &mut dyn Objective,
+    victim: Decoder,
+    context: &AttackContext<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
     let Resumed { mut trainer, model } = match &context.resume {
-        Some(folder) => Trainer::resume(train, &mut objective, folder, victim)?,
+        Some(folder) => Trainer::resume(train, objective, folder, victim)?,
         None => Resumed { trainer: Trainer::new(train, &victim)?, model: victim },
     };
-    Ok(trainer.fit(&model, &mut objective, observer)?)
+    Ok(trainer.fit(&model, objective, observer)?)
 }

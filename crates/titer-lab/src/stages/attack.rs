@@ -56,6 +56,9 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
     let victim = work.input_model()?;
     let mut questions = Questions::new(work, data.clone(), &victim)?;
     questions.put_otherwise(|prompt| Ok(attack.ask(prompt, &context)?))?;
+    if let Some(decoding) = attack.decoding() {
+        questions = questions.drawn(decoding, spec.seed);
+    }
     let questions = questions.heard(Box::new(|answer| Ok(attack.hear(answer, &context)?)));
     match &attack {
         Attack::Trains(method) => train(work, spec, questions, victim, method.as_ref(), &context),
@@ -118,7 +121,11 @@ fn strike(
     gathered.ask(work, questions, victim, 0, Cost::default())?;
     let spent = match attack {
         Attack::Edits(edit) => edit.edit(victim, context)?,
-        Attack::Prompts(attack) => attack.cost(context)?,
+        Attack::Prompts(attack) => {
+            let cost = attack.cost(context)?;
+            let drawn = attack.decoding().map(|decoding| decoding.cost(victim, context)).unwrap_or_default();
+            Cost { flops: cost.flops + drawn.flops, tokens: cost.tokens + drawn.tokens, ..cost }
+        }
         Attack::Trains(_) | Attack::Job(_) => Cost::default(),
     };
     gathered.ask(work, questions, victim, spent.steps, spent)?;
