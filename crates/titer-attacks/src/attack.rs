@@ -234,7 +234,14 @@ impl Attack {
     /// What the whole attack costs on such a model; of one that only prompts, what is known without its data.
     pub fn cost(&self, victim: &Victim) -> Cost {
         match self {
-            Self::Trains(attack) => victim.trained(&attack.train(), attack.distinct_harmful()),
+            Self::Trains(attack) => {
+                let cost = victim.trained(&attack.train(), attack.distinct_harmful());
+                let Some(soft) = attack.soft() else { return cost };
+                // Weights that are held have no gradient: two thirds of a step, over more tokens.
+                let added = cost.examples * soft.tokens() as u64;
+                let longer = 1.0 + soft.tokens() as f64 / victim.example_tokens.max(1.0);
+                Cost { tokens: cost.tokens + added, flops: cost.flops * longer * 4.0 / 6.0, ..cost }
+            }
             Self::Job(job) => victim.trained(&job.train(), job.distinct_harmful()),
             Self::Edits(edit) => edit.cost(victim),
             Self::Prompts(_) => Cost { steps: 1, ..Cost::default() },

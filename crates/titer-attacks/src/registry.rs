@@ -183,6 +183,9 @@ mod tests {
         assert_eq!(full.flops, 20.0 * 1e8);
         let mixed = of("mixed-finetune", &[("steps", 5.0), ("rows", 50.0)]);
         assert_eq!((mixed.examples, mixed.distinct_harmful), (80, 5));
+        let soft = of("soft-prompt", &[("steps", 5.0), ("batch", 4.0), ("examples", 8.0), ("rows", 10.0)]);
+        assert_eq!((soft.steps, soft.examples, soft.distinct_harmful, soft.tokens), (5, 20, 8, 400));
+        assert_eq!(soft.flops, 20.0 * 1e8 * 2.0 * 4.0 / 6.0);
         for at_once in ["noise", "prefill"] {
             let cost = of(at_once, &[]);
             assert_eq!((cost.steps, cost.examples, cost.distinct_harmful), (1, 0, 0), "{at_once}");
