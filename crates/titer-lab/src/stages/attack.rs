@@ -1,5 +1,6 @@
 //! The stages that measure a model: as it is, under attack, and in harmless fine-tuning.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,7 +45,8 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
         Attack::Job(_) => data.examples(Split::TaskTrain, None, Target::Answer)?,
         _ => data.examples(Split::PermittedTrain, None, Target::Answer)?,
     };
-    let lent = Lent { work, data: data.clone(), harmful: harmful.clone(), base: spec.base };
+    let (bench, base) = (OnceCell::new(), spec.base);
+    let lent = Lent { work, data: data.clone(), harmful: harmful.clone(), bench, base };
     let context = AttackContext {
         harmful,
         refusals: refusals.into(),

@@ -1,5 +1,6 @@
 //! What an attacker is lent besides its rows: the words of the data, the model before alignment, the first judge.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(super) struct Lent<'a> {
     pub(super) data: Rc<dyn Material>,
     /// The attacker's rows, which it may have answers judged to.
     pub(super) harmful: Arc<[Example]>,
+    /// Who judges, from the first time that somebody asks.
+    pub(super) bench: OnceCell<Bench>,
     /// Whether the second input is the model before alignment.
     pub(super) base: bool,
 }
@@ -71,7 +74,13 @@ impl Means for Lent<'_> {
             })
         });
         let exchanges: Vec<Exchange> = exchanges.collect::<Result<_>>()?;
-        let bench = Bench::new(work.stage, work.store, work.device).map_err(&failed)?;
+        let bench = match self.bench.get() {
+            Some(bench) => bench,
+            None => {
+                let bench = Bench::new(work.stage, work.store, work.device).map_err(&failed)?;
+                self.bench.get_or_init(|| bench)
+            }
+        };
         let judgements = bench.first(probe, &exchanges).map_err(&failed)?;
         if judgements.len() < exchanges.len() {
             return Err(AttackError::Without { what: "a judge" });
