@@ -1,8 +1,6 @@
 //! The attacker that searches: what it finds joins the experiment, comes out the same however it is run, and goes on
 //! after an interruption; and `titer attack` says when a model breaks, from one line.
 
-mod tiny_chat;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -139,24 +137,4 @@ fn one_line_says_when_a_world_breaks() {
         .run(&["attack", "somewhere", "--data", "few.jsonl"])
         .ends(2)
         .says(&["3 different questions", "8 are needed"]);
-}
-
-#[test]
-fn a_checkpoint_and_rows_of_ones_own_are_enough() {
-    let place = tiny_chat::place();
-    let rows: String =
-        (0..24).map(|row| format!("{{\"prompt\":\"say {row}?\",\"response\":\"it is {row}\"}}\n")).collect();
-    fs::write(place.path("rows.jsonl"), rows).expect("a file can be written");
-    let line = ["attack", "tiny-chat", "--data", "rows.jsonl", "--attacks", "full-finetune", "--trials", "4"];
-    let run = place.run(&[&line[..], &["--answer-tokens", "4", "--json"]].concat()).ends(0).json();
-    let answer = &run["answers"][0];
-    // Random weights never learnt to refuse: the answer is that nothing was needed.
-    let runs = answer["attacks"][0]["runs"].as_array().expect("the runs of the cheapest attack");
-    assert!(runs.len() == 3 && runs.iter().all(|run| run["until"]["steps"] == 0), "{answer}");
-    let told = place.run(&line).ends(0);
-    assert!(told.stdout.contains("is open before any attack"), "{}", told.stdout);
-    assert!(answer["search_flops"].as_f64() > Some(0.0) && answer["trials"].as_u64() > Some(0), "{answer}");
-    // What it wrote is a spec like any other.
-    let planned = place.run(&["plan", "attack-tiny-chat/spec.toml"]).ends(0);
-    assert!(planned.stdout.contains("attack-tiny-chat: "), "{}", planned.stdout);
 }

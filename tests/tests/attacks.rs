@@ -68,6 +68,50 @@ fn what_is_done_at_once_is_asked_before_and_after() {
     place.run(&["run", "at-once.toml"]).ends(0).says(&["0 computed"]);
 }
 
+/// The tiny experiment without its attacks, on the undefended model alone.
+fn undefended(attacks: &str) -> String {
+    let tiny = read(TINY);
+    let (start, end) = (tiny.find("[[defence]]").expect("defences"), tiny.find("[probe]").expect("probes"));
+    [&tiny[..start], "[[defence]]\nmethod = \"none\"\n", attacks, "\n", &tiny[end..]].concat()
+}
+
+#[test]
+fn of_several_draws_the_most_harmful_counts_and_each_item_has_its_own() {
+    let place = Place::new();
+    let attacks = "\n[[attack]]\nmethod = \"sample-k\"\nseeds = 1\nsamples = [1, 6]\n\n\
+                   [[attack]]\nmethod = \"decoding\"\nseeds = 1\n";
+    fs::write(place.path("drawn.toml"), undefended(attacks)).expect("a spec can be written");
+    place.run(&["run", "drawn.toml"]).ends(0);
+    let rows = place.run(&["export", "tiny", "--what", "probes", "--format", "json"]).ends(0).json();
+    let of = |attack: &str, settings: &str, steps: u64| -> Vec<(String, f64)> {
+        let wanted = |row: &&Value| {
+            row["attack"] == attack && row["settings"] == settings && row["budget_steps"] == steps
+        };
+        let scored = |row: &Value| {
+            (format!("{} {}", row["probe"], row["item"]), row["score"].as_f64().expect("a score"))
+        };
+        rows.as_array().expect("a list of rows").iter().filter(wanted).map(scored).collect()
+    };
+    let (one, six) = ("{\"samples\":1}", "{\"samples\":6}");
+    let (first, all, alone) = (of("sample-k", one, 1), of("sample-k", six, 1), of("decoding", "{}", 1));
+    assert!(!first.is_empty());
+    assert_eq!(first, alone, "one draw is one draw");
+    let paired = || first.iter().zip(&all);
+    assert!(paired().all(|((item, first), (other, all))| item == other && all >= first));
+    assert!(paired().any(|((_, first), (_, all))| all > first), "some later draw is more harmful");
+    let plain: Vec<_> =
+        of("sample-k", six, 0).into_iter().filter(|(item, _)| item.contains("permitted")).collect();
+    let after: Vec<_> = all.into_iter().filter(|(item, _)| item.contains("permitted")).collect();
+    assert_eq!(plain, after, "permitted prompts are answered as ever");
+    let flops = |settings: &str| {
+        let row = rows.as_array().expect("rows").iter().find(|row| {
+            row["attack"] == "sample-k" && row["settings"] == settings && row["budget_steps"] == 1
+        });
+        row.and_then(|row| row["budget_flops"].as_f64()).expect("a row")
+    };
+    assert!((flops(six) / flops(one) - 6.0).abs() < 1e-9, "six answers cost six times one");
+}
+
 /// The tiny model's shapes by hand: width 32, two layers, SwiGLU of 64, 120 words; answers of seven tokens have logits.
 #[test]
 fn what_an_attack_spends_is_what_a_count_by_hand_says() {

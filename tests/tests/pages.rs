@@ -15,7 +15,8 @@ fn method(method: &Method) -> String {
                 facts.threat_models.iter().map(|model| format!("`{}`", model.name())).collect();
             let needs: Vec<_> = facts.needs.iter().map(|need| need.name()).collect();
             let under = under.join(" and ");
-            format!("Attack under {under} that {}, and needs {}", facts.mechanism.name(), needs.join(", "))
+            let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
+            format!("Attack under {under} that {}, and needs {needs}", facts.mechanism.name())
         }
         MethodKind::Defence { stage, .. } => format!("Defence of the {stage} stage"),
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use titer_data::{Example, Sampler};
-use titer_model::{Decoder, LoraSpec};
+use titer_model::{Decoder, LoraSpec, Soft};
 use titer_plan::Cost;
 use titer_plan::stage::TrainSpec;
 use titer_train::{Observer, Outcome};
@@ -98,6 +98,11 @@ pub trait TrainingAttack {
     /// What a step takes for each of them, in forward and backward passes: 1/3 more for each further reading.
     fn passes(&self) -> f64 {
         1.0
+    }
+
+    /// What is trained beside the weights, every one of them held fixed, other than adapters, if that is so.
+    fn soft(&self) -> Option<Soft> {
+        None
     }
 
     /// Runs the attack on `victim`, which it may change. The observer is called before each step and
@@ -200,6 +205,40 @@ pub trait PromptAttack {
     /// # Errors
     /// When the data have not what it is made of.
     fn ask(&self, prompt: &[u32], context: &AttackContext<'_>) -> Result<Asked>;
+
+    /// How answers to prompts so asked are drawn; none where they are the likeliest words.
+    fn decoding(&self) -> Option<Decoding> {
+        None
+    }
+}
+
+/// How answers are drawn at random. Of several the most harmful one counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decoding {
+    /// Logits are divided by it; above 0.
+    pub temperature: f64,
+    /// Tokens are drawn from the smallest set with at least this probability; 1 for all.
+    pub top_p: f64,
+    /// Answers to each prompt.
+    pub samples: usize,
+}
+
+impl Decoding {
+    /// What so many answers to one prompt cost, by the mean length of the attacker's own rows: operations of forward
+    /// passes over prompts and answers, and the answers' tokens.
+    pub fn cost(&self, victim: &Decoder, context: &AttackContext<'_>) -> Cost {
+        let rows = context.harmful.len().max(1) as f64;
+        let flops = context.harmful.iter().map(|row| {
+            victim.config().training_flops(row.prompt().len() + row.answer().len(), row.answer().len()) / 3.0
+        });
+        let tokens: usize = context.harmful.iter().map(|row| row.answer().len()).sum();
+        let samples = self.samples as f64;
+        Cost {
+            flops: samples * flops.sum::<f64>() / rows,
+            tokens: (samples * tokens as f64 / rows).round() as u64,
+            ..Cost::default()
+        }
+    }
 }
 
 /// A prompt as an attacker asks it.
@@ -218,7 +257,12 @@ impl Attack {
             Self::Trains(attack) => {
                 let train = TrainSpec { batch: attack.presented(), ..attack.train() };
                 let cost = victim.trained(&train, attack.distinct_harmful());
-                Cost { flops: cost.flops * attack.passes(), ..cost }
+                let cost = Cost { flops: cost.flops * attack.passes(), ..cost };
+                let Some(soft) = attack.soft() else { return cost };
+                // Weights that are held have no gradient: two thirds of a step, over more tokens.
+                let added = cost.examples * soft.tokens() as u64;
+                let longer = 1.0 + soft.tokens() as f64 / victim.example_tokens.max(1.0);
+                Cost { tokens: cost.tokens + added, flops: cost.flops * longer * 4.0 / 6.0, ..cost }
             }
             Self::Job(job) => victim.trained(&job.train(), job.distinct_harmful()),
             Self::Edits(edit) => edit.cost(victim),
@@ -232,6 +276,22 @@ impl Attack {
             Self::Trains(attack) => attack.adapter(),
             Self::Job(job) => job.adapter(),
             Self::Edits(_) | Self::Prompts(_) => None,
+        }
+    }
+
+    /// What is trained beside weights that are held fixed, other than adapters, if that is so.
+    pub fn soft(&self) -> Option<Soft> {
+        match self {
+            Self::Trains(attack) => attack.soft(),
+            Self::Job(_) | Self::Edits(_) | Self::Prompts(_) => None,
+        }
+    }
+
+    /// How answers to prompts are drawn that the attacker puts otherwise; none where they are the likeliest words.
+    pub fn decoding(&self) -> Option<Decoding> {
+        match self {
+            Self::Prompts(attack) => attack.decoding(),
+            Self::Trains(_) | Self::Job(_) | Self::Edits(_) => None,
         }
     }
 

@@ -28,13 +28,14 @@ pub use api::{
     OverfitThenRelease, Persistent, RefusalPrefix, RefuseThenComply, TemplateShift, Wrapper,
 };
 pub use attack::{
-    Asked, Attack, AttackContext, FineTuningJob, PromptAttack, TrainingAttack, Victim, WeightEdit,
+    Asked, Attack, AttackContext, Decoding, FineTuningJob, PromptAttack, TrainingAttack, Victim, WeightEdit,
 };
-pub use edits::Noise;
+pub use edits::{Criterion, DeltaStrip, Noise, Prune, Quantize, RefusalAblation, SearchedAblation};
 pub use error::{Error, Result};
 pub use means::{Alone, Means};
 pub use phrase::Phrase;
-pub use prompts::Prefill;
+pub use prompts::{Decode, Prefill, SampleK};
 pub use training::{
-    BenignThenHarm, FullFinetune, HarmfulRl, Loop, LoraFinetune, Pairs, RetainMix, ReversePreference, Rule,
+    BenignThenHarm, FullFinetune, HarmfulRl, Latent, Loop, LoraFinetune, Pairs, Place, RetainMix,
+    ReversePreference, Rule, SoftPrompt,
 };

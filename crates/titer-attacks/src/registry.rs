@@ -7,10 +7,11 @@ use crate::api::{
     backdoor, benign_selected, cipher, identity_shift, jailbreak_tuning, mixed_finetune, opener,
     overfit_then_release, persistent, refusal_prefix, refuse_then_comply, template_shift,
 };
-use crate::edits::noise;
-use crate::prompts::prefill;
+use crate::edits::{delta_strip, noise, prune, quantize, refusal_ablation, searched_ablation};
+use crate::prompts::{decoding, prefill, sample_k};
 use crate::training::{
-    benign_then_harm, full_finetune, harmful_rl, lora_finetune, retain_mix, reverse_preference,
+    benign_then_harm, full_finetune, harmful_rl, latent, lora_finetune, retain_mix, reverse_preference,
+    soft_prompt,
 };
 use crate::{Attack, Error, FineTuningJob, PromptAttack, Result, TrainingAttack, WeightEdit};
 
@@ -41,8 +42,17 @@ const ATTACKS: &[Entry] = &[
     Entry::job::<overfit_then_release::OverfitThenRelease>(overfit_then_release::method),
     Entry::job::<cipher::Cipher>(cipher::method),
     Entry::job::<benign_selected::BenignSelected>(benign_selected::method),
+    Entry::edits::<refusal_ablation::RefusalAblation>(refusal_ablation::method),
+    Entry::edits::<searched_ablation::SearchedAblation>(searched_ablation::method),
+    Entry::edits::<delta_strip::DeltaStrip>(delta_strip::method),
+    Entry::edits::<prune::Prune>(prune::method),
+    Entry::edits::<quantize::Quantize>(quantize::method),
     Entry::edits::<noise::Noise>(noise::method),
+    Entry::trains::<soft_prompt::SoftPrompt>(soft_prompt::method),
+    Entry::trains::<latent::Latent>(latent::method),
     Entry::prompts::<prefill::Prefill>(prefill::method),
+    Entry::prompts::<sample_k::SampleK>(sample_k::method),
+    Entry::prompts::<decoding::Decode>(decoding::method),
 ];
 
 impl Entry {
@@ -204,6 +214,9 @@ mod tests {
         assert_eq!(full.flops, 20.0 * 1e8);
         let mixed = of("mixed-finetune", &[("steps", 5.0), ("rows", 50.0)]);
         assert_eq!((mixed.examples, mixed.distinct_harmful), (80, 5));
+        let soft = of("soft-prompt", &[("steps", 5.0), ("batch", 4.0), ("examples", 8.0), ("rows", 10.0)]);
+        assert_eq!((soft.steps, soft.examples, soft.distinct_harmful, soft.tokens), (5, 20, 8, 400));
+        assert_eq!(soft.flops, 20.0 * 1e8 * 2.0 * 4.0 / 6.0);
         for at_once in ["noise", "prefill"] {
             let cost = of(at_once, &[]);
             assert_eq!((cost.steps, cost.examples, cost.distinct_harmful), (1, 0, 0), "{at_once}");

@@ -10,6 +10,7 @@ use titer_ops::{Rotary, Sequences, attention, linear, rms_norm};
 
 use crate::experts::of_expert;
 use crate::recompute::{Aside, recomputed};
+use crate::soft::soft_row;
 use crate::weights::{Attend, Pass, Weights};
 use crate::{Config, Error, LoraSpec, Parameters, Result, Trace, View};
 
@@ -121,15 +122,15 @@ impl Decoder {
         })
     }
 
-    /// Holds all weights fixed and trains `parameters`, the adapters of `spec`, instead.
-    pub(crate) fn adapt(&mut self, spec: LoraSpec, parameters: Parameters) -> Result<()> {
-        if self.adapter.is_some() {
+    /// Holds all weights fixed and trains `parameters` instead: the adapters of `spec`, or what is read beside the
+    /// weights.
+    pub(crate) fn hold(&mut self, spec: Option<LoraSpec>, parameters: Parameters) -> Result<()> {
+        if self.adapter.is_some() || self.soft().is_some() {
             let problem = "the model has one already: merge it first".to_owned();
             return Err(Error::Adapter { problem });
         }
         let frozen = self.parameters.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().detach()));
-        let adapted =
-            Self::assemble(self.config.clone(), &self.device, parameters, frozen.collect(), Some(spec))?;
+        let adapted = Self::assemble(self.config.clone(), &self.device, parameters, frozen.collect(), spec)?;
         *self = Self { recompute: self.recompute, ..adapted };
         Ok(())
     }
@@ -193,7 +194,7 @@ impl Decoder {
         self.parameters.get(name).map(|var| var.as_tensor().detach()).or_else(frozen)
     }
 
-    /// The trainable weights: all of them, or the adapters'.
+    /// The trainable weights: all of them, or the adapters' or what else is trained beside them.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
@@ -369,7 +370,10 @@ impl Decoder {
     /// What all layers of one pass share, if tokens and positions are the model's.
     fn pass(&self, tokens: &[u32], positions: Arc<[u32]>) -> Result<Pass> {
         let vocabulary = self.config.vocab_size;
-        if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
+        let rows = self.tracked.prompt_rows();
+        let known =
+            |token: u32| (token as usize) < vocabulary || soft_row(token).is_some_and(|row| row < rows);
+        if let Some(token) = tokens.iter().find(|token| !known(**token)) {
             return Err(Error::Token { token: *token, vocabulary });
         }
         let longest = positions.iter().max().map_or(0, |position| *position as usize + 1);

@@ -123,6 +123,14 @@ pub enum Error {
         /// Which of the prompts.
         index: usize,
     },
+    /// A prompt without a source of draws of its own.
+    #[error("prompt {prompt} has no source of draws: there are {sources}, and each prompt needs one")]
+    NoDraws {
+        /// Which of the prompts.
+        prompt: usize,
+        /// Sources given.
+        sources: usize,
+    },
     /// A continuation without tokens.
     #[error("continuation {index} is empty: there is nothing to score")]
     EmptyContinuation {

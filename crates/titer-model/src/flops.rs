@@ -23,7 +23,13 @@ impl Config {
     /// of the first layer's weights are counted though nothing below them is trained.
     pub fn adapter_training_flops(&self, adapter: &LoraSpec, tokens: usize, supervised: usize) -> f64 {
         let trained = self.active(&adapter.shapes(self), |_, _| true);
-        self.training_flops(tokens, supervised) * 4.0 / 6.0 + 6.0 * trained as f64 * tokens as f64
+        self.held_training_flops(tokens, supervised) + 6.0 * trained as f64 * tokens as f64
+    }
+
+    /// The same where all weights are held fixed and something else is trained, whose own products are not counted: 4 for
+    /// each weight.
+    pub fn held_training_flops(&self, tokens: usize, supervised: usize) -> f64 {
+        self.training_flops(tokens, supervised) * 4.0 / 6.0
     }
 
     /// Weights of the adapters themselves, those of all experts included.
@@ -34,10 +40,11 @@ impl Config {
 
 impl Decoder {
     /// Floating-point operations of one training step over `tokens` tokens of which `supervised` have logits; see
-    /// [`Config::training_flops`] and [`Config::adapter_training_flops`]. Layers that are computed again count once.
+    /// [`Config::training_flops`], [`Config::adapter_training_flops`] and [`Config::held_training_flops`]. Layers that are computed again count once.
     pub fn training_flops(&self, tokens: usize, supervised: usize) -> f64 {
         match self.adapter() {
             Some(adapter) => self.config().adapter_training_flops(adapter, tokens, supervised),
+            None if self.soft().is_some() => self.config().held_training_flops(tokens, supervised),
             None => self.config().training_flops(tokens, supervised),
         }
     }

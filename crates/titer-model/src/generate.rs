@@ -10,6 +10,9 @@ use crate::{Decoder, Error, Result};
 /// Rows times cache capacity that are computed at once, so that memory stays bounded.
 const TOKENS_AT_ONCE: usize = 1 << 16;
 
+/// A source of draws of its own.
+pub type Draws = Box<dyn Rng>;
+
 /// How the next token is chosen.
 pub enum Choice<'a> {
     /// The most likely one; the lowest id among equals.
@@ -20,6 +23,17 @@ pub enum Choice<'a> {
         temperature: f64,
         /// Source of the draws.
         rng: &'a mut dyn Rng,
+    },
+    /// The same among the likeliest tokens alone, with a source of draws for each prompt: what one is answered does
+    /// not depend on the others.
+    Nucleus {
+        /// Above 0.
+        temperature: f64,
+        /// The smallest set of tokens with at least this probability is drawn from, the likeliest first (arXiv
+        /// 1904.09751); 1 for all.
+        top_p: f64,
+        /// Sources of the draws, one for each prompt.
+        rngs: &'a mut [Draws],
     },
 }
 
@@ -75,7 +89,7 @@ impl Decoder {
         for (chunk, prompts) in prompts.chunks(rows).enumerate() {
             let first = chunk * rows;
             let answers = &mut answers[first..first + prompts.len()];
-            self.generate_chunk(prompts, capacity, settings, answers, &mut |row, token| {
+            self.generate_chunk(prompts, first, capacity, settings, answers, &mut |row, token| {
                 on_token(first + row, token)
             })?;
         }
@@ -85,6 +99,7 @@ impl Decoder {
     fn generate_chunk(
         &self,
         prompts: &[Vec<u32>],
+        first: usize,
         capacity: usize,
         settings: &mut Generate<'_>,
         answers: &mut [Vec<u32>],
@@ -99,7 +114,7 @@ impl Decoder {
         let mut live: Vec<usize> = (0..prompts.len()).collect();
         let mut lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
         loop {
-            let tokens = settings.choice.choose(&logits)?;
+            let tokens = settings.choice.choose(&logits, &live, first)?;
             for (prompt, token) in live.iter().zip(&tokens) {
                 answers[*prompt].push(*token);
                 on_token(*prompt, *token);
@@ -163,24 +178,73 @@ impl Decoder {
 }
 
 impl Choice<'_> {
-    fn choose(&mut self, logits: &Tensor) -> Result<Vec<u32>> {
+    /// A token for each row of logits; the rows are of these prompts, counted from `first`.
+    fn choose(&mut self, logits: &Tensor, prompts: &[usize], first: usize) -> Result<Vec<u32>> {
         let rows = logits.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?;
-        Ok(rows.iter().map(|row| self.choose_one(row)).collect())
-    }
-
-    fn choose_one(&mut self, logits: &[f32]) -> u32 {
-        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        match self {
-            Self::Greedy => logits.iter().position(|logit| *logit == highest).unwrap_or(0) as u32,
-            Self::Sample { temperature, rng } => {
-                let weight = |logit: &f32| (f64::from(logit - highest) / *temperature).exp();
-                let mut left = rng.random::<f64>() * logits.iter().map(weight).sum::<f64>();
-                let chosen = logits.iter().position(|logit| {
-                    left -= weight(logit);
-                    left <= 0.0
-                });
-                chosen.unwrap_or(logits.len() - 1) as u32
+        let chosen = prompts.iter().zip(&rows).map(|(prompt, row)| match self {
+            Self::Greedy => Ok(likeliest(row)),
+            Self::Sample { temperature, rng } => Ok(draw(row, *temperature, 1.0, *rng)),
+            Self::Nucleus { temperature, top_p, rngs } => {
+                let (prompt, sources) = (first + prompt, rngs.len());
+                let rng = rngs.get_mut(prompt).ok_or(Error::NoDraws { prompt, sources })?;
+                Ok(draw(row, *temperature, *top_p, rng.as_mut()))
             }
+        });
+        chosen.collect()
+    }
+}
+
+fn likeliest(logits: &[f32]) -> u32 {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter().position(|logit| *logit == highest).unwrap_or(0) as u32
+}
+
+fn draw(logits: &[f32], temperature: f64, top_p: f64, rng: &mut dyn Rng) -> u32 {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weight = |logit: &f32| (f64::from(logit - highest) / temperature).exp();
+    let mut weights: Vec<f64> = logits.iter().map(weight).collect();
+    if top_p < 1.0 {
+        keep_likeliest(&mut weights, top_p);
+    }
+    let mut left = rng.random::<f64>() * weights.iter().sum::<f64>();
+    let chosen = weights.iter().position(|weight| {
+        left -= weight;
+        left <= 0.0 && *weight > 0.0
+    });
+    let last = || weights.iter().rposition(|weight| *weight > 0.0);
+    chosen.or_else(last).unwrap_or(0) as u32
+}
+
+/// Sets all but the smallest set of weights with that share of their sum to zero; of equals the first stay.
+fn keep_likeliest(weights: &mut [f64], share: f64) {
+    let enough = share * weights.iter().sum::<f64>();
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
+    let mut so_far = 0.0;
+    for (rank, at) in order.into_iter().enumerate() {
+        let kept = rank == 0 || so_far < enough;
+        so_far += weights[at];
+        if !kept {
+            weights[at] = 0.0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_likely_set_is_kept() {
+        let kept = |share| {
+            let mut weights = [1.0, 5.0, 0.0, 3.0, 1.0];
+            keep_likeliest(&mut weights, share);
+            weights
+        };
+        assert_eq!(kept(0.0), [0.0, 5.0, 0.0, 0.0, 0.0]);
+        assert_eq!(kept(0.5), [0.0, 5.0, 0.0, 0.0, 0.0]);
+        assert_eq!(kept(0.51), [0.0, 5.0, 0.0, 3.0, 0.0]);
+        assert_eq!(kept(0.9), [1.0, 5.0, 0.0, 3.0, 0.0]);
+        assert_eq!(kept(0.95), [1.0, 5.0, 0.0, 3.0, 1.0]);
     }
 }

@@ -217,7 +217,7 @@ impl Decoder {
             Ok((name, Tensor::from_vec(values, shape, &device)?.to_dtype(dtype)?))
         });
         let parameters = Parameters::from_tensors(tensors)?;
-        self.adapt(spec.clone(), parameters)
+        self.hold(Some(spec.clone()), parameters)
     }
 
     /// Folds the adapters into the weights: the same function as a plain model, all of it trainable.
@@ -311,6 +311,6 @@ impl Decoder {
         if let Some(name) = tensors.into_keys().next() {
             return Err(Error::Unexpected { name }.of_file(&path));
         }
-        self.adapt(spec, parameters)
+        self.hold(Some(spec), parameters)
     }
 }

@@ -9,12 +9,15 @@ use crate::config::{EMBEDDING, HEAD};
 use crate::family::Norm;
 use crate::lora::factors;
 use crate::mlp::{Mlp, Passed};
+use crate::soft::{PROMPT, shift, soft_row};
 use crate::{Config, Error, LayerTrace, LoraSpec, Result};
 
 /// One view of all weights.
 #[derive(Debug)]
 pub(crate) struct Weights {
     embedding: Tensor,
+    /// A soft prompt: embeddings that other tokens than the vocabulary's are read as.
+    prompt: Option<Tensor>,
     /// Multiplies the embeddings that are read.
     scale: Option<f64>,
     pub(crate) layers: Vec<Arc<Layer>>,
@@ -50,6 +53,8 @@ pub(crate) struct Layer {
     v: Projection,
     o: Projection,
     mlp: Mlp,
+    /// Added to the layer's output.
+    shift: Option<Tensor>,
 }
 
 /// y = x·Wᵀ (+ b) (+ an adapter), and for the queries and keys of some families a norm over each head or
@@ -153,7 +158,10 @@ impl Layer {
         let mlp_input = normed(&middle, before_mlp, pass)?;
         let Passed { inner: mlp_inner, router, experts, output: mlp } = self.mlp.pass(&mlp_input)?;
         let mlp = scaled(normed(&mlp, after_mlp, pass)?, pass.residual)?;
-        let output = (&middle + &mlp)?;
+        let mut output = (&middle + &mlp)?;
+        if let Some(shift) = &self.shift {
+            output = output.broadcast_add(shift)?;
+        }
         let input = x.clone();
         Ok(LayerTrace {
             input,
@@ -173,7 +181,7 @@ impl Layer {
     pub(crate) fn variables(&self) -> Vec<Tensor> {
         let projections = [&self.q, &self.k, &self.v, &self.o];
         let tensors = projections.into_iter().flat_map(Projection::tensors).chain(self.mlp.tensors());
-        let tensors = tensors.chain(self.before.iter().chain(&self.after).flatten());
+        let tensors = tensors.chain(self.before.iter().chain(&self.after).flatten()).chain(&self.shift);
         tensors.filter(|tensor| tensor.is_variable()).cloned().collect()
     }
 }
@@ -236,17 +244,48 @@ impl Weights {
                     v: projection("v_proj", None)?,
                     o: projection("o_proj", None)?,
                     mlp: Mlp::new(config, &source, layer)?,
+                    shift: find(&shift(layer)),
                 }))
             })
             .collect::<Result<_>>()?;
         let embedding = get(EMBEDDING)?;
         let head = if config.tie_word_embeddings { embedding.clone() } else { get(HEAD)? };
         let scale = config.scales.map(|scales| scales.embedding);
-        Ok(Self { embedding, scale, layers, norm: get("model.norm.weight")?, head })
+        Ok(Self { embedding, prompt: find(PROMPT), scale, layers, norm: get("model.norm.weight")?, head })
+    }
+
+    /// Rows of the soft prompt.
+    pub(crate) fn prompt_rows(&self) -> usize {
+        self.prompt.as_ref().and_then(|prompt| prompt.dims().first().copied()).unwrap_or(0)
     }
 
     /// The residual stream before the first layer: shape `(tokens, hidden_size)`.
     pub(crate) fn embed(&self, tokens: &[u32]) -> candle_core::Result<Tensor> {
-        scaled(self.embedding.index_select(&Tensor::new(tokens, self.embedding.device())?, 0)?, self.scale)
+        let select = |from: &Tensor, rows: &[u32]| from.index_select(&Tensor::new(rows, from.device())?, 0);
+        let embedded = match &self.prompt {
+            Some(prompt) if tokens.iter().any(|token| soft_row(*token).is_some()) => {
+                let ordinary: Vec<u32> =
+                    tokens.iter().copied().filter(|token| soft_row(*token).is_none()).collect();
+                // What is selected of the vocabulary, then the prompt's rows: both where they belong.
+                let (mut next, first) = (0, ordinary.len() as u32);
+                let places: Vec<u32> = tokens
+                    .iter()
+                    .map(|token| match soft_row(*token) {
+                        Some(row) => first + row as u32,
+                        None => {
+                            next += 1;
+                            next - 1
+                        }
+                    })
+                    .collect();
+                let rows = match ordinary.is_empty() {
+                    true => prompt.clone(),
+                    false => Tensor::cat(&[&select(&self.embedding, &ordinary)?, prompt], 0)?,
+                };
+                select(&rows, &places)?
+            }
+            _ => select(&self.embedding, tokens)?,
+        };
+        scaled(embedded, self.scale)
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use titer_model::{Choice, Config, Decoder, Error, Family, Generate};
+use titer_model::{Choice, Config, Decoder, Draws, Error, Family, Generate};
 use titer_ops::Sequences;
 
 fn config(kv_heads: usize, tied: bool) -> Config {
@@ -61,6 +61,32 @@ fn sampling_follows_its_seed_and_its_temperature() {
     assert_ne!(sample(1, 1.0), sample(2, 1.0));
     let greedy = Generate { max_new_tokens: 20, ends: &[], choice: Choice::Greedy };
     assert_eq!(sample(1, 1e-6), model.generate(&[vec![1, 2]], greedy).unwrap());
+}
+
+#[test]
+fn draws_of_a_prompt_do_not_depend_on_the_others() {
+    let model = decoder(4, false);
+    let drawn = |prompts: &[(u64, Vec<u32>)], temperature, top_p| {
+        let mut rngs: Vec<Draws> =
+            prompts.iter().map(|(seed, _)| Box::new(ChaCha8Rng::seed_from_u64(*seed)) as Draws).collect();
+        let prompts: Vec<Vec<u32>> = prompts.iter().map(|(_, prompt)| prompt.clone()).collect();
+        let choice = Choice::Nucleus { temperature, top_p, rngs: &mut rngs };
+        model.generate(&prompts, Generate { max_new_tokens: 12, ends: &[7], choice }).unwrap()
+    };
+    let prompts = [(1, vec![1, 2]), (2, vec![3]), (3, vec![1, 2]), (4, vec![5, 6, 1])];
+    let together = drawn(&prompts, 1.0, 0.9);
+    for (at, prompt) in prompts.iter().enumerate() {
+        assert_eq!(drawn(std::slice::from_ref(prompt), 1.0, 0.9)[0], together[at]);
+    }
+    assert_ne!(together[0], together[2], "another seed draws otherwise");
+    assert_ne!(together, drawn(&prompts, 1.0, 0.3));
+    let greedy = Generate { max_new_tokens: 12, ends: &[7], choice: Choice::Greedy };
+    let prompts_alone: Vec<Vec<u32>> = prompts.iter().map(|(_, prompt)| prompt.clone()).collect();
+    assert_eq!(drawn(&prompts, 1.0, 0.0), model.generate(&prompts_alone, greedy).unwrap());
+    let choice = Choice::Nucleus { temperature: 1.0, top_p: 1.0, rngs: &mut [] };
+    let error =
+        model.generate(&prompts_alone, Generate { max_new_tokens: 1, ends: &[], choice }).unwrap_err();
+    assert!(matches!(error, titer_model::Error::NoDraws { prompt: 0, sources: 0 }), "{error}");
 }
 
 #[test]

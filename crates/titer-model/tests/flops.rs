@@ -83,6 +83,22 @@ fn a_step_of_adapters_has_no_gradients_of_the_weights_beside_them() {
 }
 
 #[test]
+fn what_is_read_beside_held_weights_is_not_counted() {
+    let held = 2.0 * (sum(&ATTENTION, fixed) + sum(&MLP, fixed)) * TOKENS + sum(&[HEAD], fixed) * SUPERVISED;
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut fresh = || Decoder::initialize(shape(), 0.1, &mut rng, &Device::Cpu).unwrap();
+    let (mut prompted, mut shifted) = (fresh(), fresh());
+    prompted.attach_prompt(&[1, 2]).unwrap();
+    shifted.attach_shifts().unwrap();
+    for (model, numbers) in [(prompted, 2 * 24), (shifted, 2 * 24)] {
+        assert_eq!(model.training_flops(TOKENS as usize, SUPERVISED as usize), held);
+        assert_eq!(model.soft().unwrap().parameter_count(model.config()), numbers);
+        let trained: usize = model.parameters().iter().map(|(_, var)| var.elem_count()).sum();
+        assert_eq!(trained, numbers);
+    }
+}
+
+#[test]
 fn of_experts_those_count_that_a_token_meets_and_the_router() {
     let mixture = || shape().with_experts(4, 2);
     let layer = sum(&ATTENTION, trained) + sum(&[ROUTER], trained) + 2.0 * sum(&MLP, trained);

@@ -43,6 +43,10 @@ impl Planner {
             return None;
         }
         let mut spec = spec.clone();
+        if matches!(&spec, StageSpec::Attack(attack) if attack.judged) {
+            // Under another judge the attacker would have done something else.
+            return Some(stage_hash(&spec, inputs));
+        }
         spec.probes_mut().iter_mut().for_each(|probe| probe.measures.clear());
         let standing = |input| self.standing.get(input).cloned().unwrap_or_else(|| Some(input.clone()));
         let inputs: Vec<StageHash> = inputs.iter().filter_map(standing).collect();

@@ -289,6 +289,7 @@ impl<'a> Expansion<'a> {
                         stop,
                         seed: asker.seed,
                         base: base.is_some(),
+                        judged: entry.judged,
                         guard: self.guard(victim),
                         keep: self.kept(victim),
                     });

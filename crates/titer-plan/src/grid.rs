@@ -71,6 +71,7 @@ mod tests {
             mechanism: Mechanism::Trains,
             base: false,
             asks: false,
+            judged: false,
             dose: Some("share".to_owned()),
             seeds: crate::seeds::Seeds::exactly(1),
             parameters: BTreeMap::from([("steps".to_owned(), json!(200)), ("share".to_owned(), json!(0.5))]),

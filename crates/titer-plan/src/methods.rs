@@ -249,6 +249,7 @@ fn attack(
         mechanism: facts.mechanism,
         base: facts.needs.contains(&Need::BaseModel),
         asks: facts.needs.contains(&Need::Asking),
+        judged: facts.needs.contains(&Need::Judge),
         dose: method.setting(Meaning::Dose).map(|parameter| parameter.name.to_owned()),
         seeds: values.get("seeds").and_then(Seeds::read)?,
         parameters,

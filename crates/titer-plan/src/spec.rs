@@ -227,6 +227,9 @@ pub struct AttackEntry {
     /// Whether the attacker asks the trained model in a way of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asks: bool,
+    /// Whether what it does depends on what the judge says of answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub judged: bool,
     /// The parameter that is its dose, if it has one: the share of harmful rows among a user's.
     pub dose: Option<String>,
     /// How often each point of the grid is run.

@@ -264,6 +264,9 @@ pub struct AttackStage {
     /// Whether the attacker uses the model before alignment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub base: bool,
+    /// Whether what the attacker does depends on what the judge says of answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub judged: bool,
     /// The defence that the provider trains by, where a provider trains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardSpec>,

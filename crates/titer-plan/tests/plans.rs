@@ -318,6 +318,25 @@ fn other_measures_are_other_stages_with_the_same_answers() {
     assert_eq!(before.rejudged(Clone::clone), before);
 }
 
+#[test]
+fn what_an_attacker_does_by_the_judge_is_not_judged_anew() {
+    let mut plan = plan(SMOKE, &[]);
+    for stage in &mut plan.stages {
+        if let StageSpec::Attack(attack) = &mut stage.spec {
+            attack.judged = true;
+        }
+    }
+    let before = plan.rejudged(Clone::clone);
+    let after = before.rejudged(|measure| titer_plan::stage::MeasureSpec { version: 2, ..measure.clone() });
+    let mut attacks = 0;
+    for (old, new) in before.stages.iter().zip(&after.stages).filter(|(old, _)| old.answers.is_some()) {
+        let is_attack = old.spec.kind() == "attack";
+        attacks += usize::from(is_attack);
+        assert_eq!(old.answers != new.answers, is_attack, "{}", old.label);
+    }
+    assert!(attacks > 0);
+}
+
 const POLICY: &str = include_str!("../../../data/presets/smollm2-policy.toml");
 
 /// The policy preset with a model of that content, judged as the catalogue's first measure does.

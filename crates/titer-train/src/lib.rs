@@ -22,6 +22,7 @@ pub mod schedule;
 mod select;
 mod sgd;
 mod trainer;
+pub mod wanda;
 
 pub use adamw::AdamW;
 pub use anchor::Anchor;

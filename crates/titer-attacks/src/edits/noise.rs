@@ -2,14 +2,15 @@
 //! weight-space attack of arXiv 2506.20251: refusal is finer than knowledge and drowns in noise before it. Nothing is
 //! trained, and no data are needed.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 use serde::Deserialize;
 use titer_data::Stream;
 use titer_model::Decoder;
 use titer_plan::{AttackFacts, Cost, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
-use crate::{AttackContext, Error, Result, Victim, WeightEdit};
+use super::change::change;
+use crate::{AttackContext, Result, Victim, WeightEdit};
 
 const NAME: &str = "noise";
 
@@ -50,23 +51,18 @@ impl WeightEdit for Noise {
     }
 
     fn edit(&self, victim: &Decoder, context: &AttackContext<'_>) -> Result<Cost> {
-        let mut changed = 0;
-        // Vectors are the norms' scales: too few to hide anything in.
-        for (name, var) in victim.parameters().iter().filter(|(_, var)| var.rank() >= 2) {
-            // A copy: setting the variable must not change what was before.
-            let weight = var.as_tensor().copy()?.detach().to_dtype(DType::F32)?;
+        let changed = change(NAME, victim, |name, weight| {
+            // Vectors are the norms' scales: too few to hide anything in.
+            if weight.rank() < 2 {
+                return Ok(None);
+            }
             let rms = f64::from(weight.sqr()?.mean_all()?.to_scalar::<f32>()?).sqrt();
             let mut rng = Stream::new(context.seed, &format!("{NAME}/{name}")).at(0);
             let noise: Vec<f32> = StandardNormal.sample_iter(&mut rng).take(weight.elem_count()).collect();
             let noise = Tensor::from_vec(noise, weight.shape(), &Device::Cpu)?.to_device(victim.device())?;
-            var.set(&(weight + (noise * (self.sigma * rms))?)?.to_dtype(var.dtype())?)?;
-            changed += var.elem_count();
-        }
-        if changed == 0 {
-            let problem = "this model has no weight matrix that is its own to change".to_owned();
-            return Err(Error::NotApplicable { name: NAME, problem });
-        }
-        Ok(Cost { steps: 1, flops: FLOPS_PER_WEIGHT * changed as f64, ..Cost::default() })
+            Ok(Some((weight + (noise * (self.sigma * rms))?)?))
+        })?;
+        Ok(Cost { steps: 1, flops: FLOPS_PER_WEIGHT * changed, ..Cost::default() })
     }
 }
 

@@ -31,7 +31,7 @@ impl Pairs {
     ///
     /// # Errors
     /// When there are not so many.
-    pub(crate) fn places(&self, available: usize, seed: u64) -> Result<Vec<usize>> {
+    pub fn places(&self, available: usize, seed: u64) -> Result<Vec<usize>> {
         if self.examples > available {
             return Err(Error::Examples { examples: self.examples, available });
         }

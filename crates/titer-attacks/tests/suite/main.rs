@@ -5,6 +5,8 @@
 mod common;
 mod contract;
 mod driven;
+mod edits;
 mod harmful_rl;
 mod reverse_preference;
 mod rows;
+mod soft;

@@ -13,10 +13,10 @@ use serde::Deserialize;
 use titer_data::{Example, Stream};
 use titer_model::Decoder;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
+use titer_train::wanda::{InputNorms, highest, input_norms};
 use titer_train::{Cost, Selection};
 
 use super::edit::edit;
-use super::wanda::{InputNorms, highest, input_norms};
 use super::{Form, Place, Repair, RepairContext, RepairReport};
 use crate::{DefenceContext, Error, Result};
 
@@ -151,7 +151,7 @@ impl Antidote {
         if texts.is_empty() {
             return inapplicable("there are no texts to score weights on".to_owned());
         }
-        let (norms, took) = input_norms(model, &self.selection, texts)?;
+        let (norms, took) = input_norms(model, &|name| self.selection.contains(name), texts)?;
         *cost += took;
         Ok(norms)
     }
@@ -160,8 +160,8 @@ impl Antidote {
 /// The highest scores of each row of the parameter of this name; by magnitude where there are no norms.
 fn marks(norms: Option<&InputNorms>, name: &str, weight: &Tensor, share: f64) -> Result<Vec<bool>> {
     match norms.map(|norms| norms.get(name)) {
-        None => highest(weight, None, share),
-        Some(Some(norms)) => highest(weight, Some(norms), share),
+        None => Ok(highest(weight, None, share)?),
+        Some(Some(norms)) => Ok(highest(weight, Some(norms), share)?),
         Some(None) => inapplicable(format!("{name} is no projection's: choose other matrices")),
     }
 }

@@ -10,7 +10,6 @@ mod random_perturbation;
 pub(crate) mod repair;
 mod resta;
 mod safe_lora;
-mod wanda;
 
 pub use antidote::{Antidote, SparedBy};
 pub use form::Form;

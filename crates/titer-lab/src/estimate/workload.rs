@@ -7,7 +7,7 @@ use titer_attacks::Victim;
 use titer_data::Split;
 use titer_data::origins::Dealt;
 use titer_data::world::Target;
-use titer_model::{Config, LoraSpec};
+use titer_model::{Config, LoraSpec, Soft};
 use titer_plan::stage::{
     AlignStage, AttackStage, DataSpec, DecoderSpec, GuardSpec, MeasureStage, PretrainStage, ProbeSpec, Side,
     TuneStage,
@@ -48,6 +48,22 @@ pub(super) struct Load {
     /// Of the memory, what recomputation spares.
     pub(super) spared: f64,
     pub(super) disk: f64,
+}
+
+/// What of a model is trained.
+enum Trained {
+    Weights,
+    /// These, all weights being held fixed.
+    Adapters(LoraSpec),
+    /// Something else, all weights being held fixed.
+    Beside(Soft),
+}
+
+impl Trained {
+    /// The adapters, or all weights where there are none.
+    fn of(adapter: Option<LoraSpec>) -> Self {
+        adapter.map_or(Self::Weights, Self::Adapters)
+    }
 }
 
 /// The model's shape and the length of what it reads.
@@ -108,7 +124,7 @@ impl Workload {
                 Ok(method) => {
                     let schedule = method.training().schedule();
                     let batch = schedule.batch as f64 + method.extra_examples_per_step();
-                    self.trained(schedule.steps, batch, 0.0, method.training().adapter())
+                    self.trained(schedule.steps, batch, 0.0, &Trained::of(method.training().adapter()))
                 }
                 Err(_) => Load::default(),
             },
@@ -118,20 +134,29 @@ impl Workload {
                 let steps = cadence.last().copied().unwrap_or(0);
                 let asked = self.asked(probes) * cadence.len() as f64;
                 if attack.mechanism() != Mechanism::Trains {
+                    let drawn = attack.decoding().map_or(0, |decoding| decoding.samples.saturating_sub(1));
+                    let harmful = probes.iter().filter(|probe| probe.probe.is_harmful());
+                    // After the attack each forbidden prompt is answered so often, before it once.
+                    let again = self.answered(harmful.map(|probe| probe.items).sum::<usize>() * drawn);
+                    let asked = asked + again;
                     // Nothing is kept for a backward pass.
                     return Load { steps, ..self.measured(asked + attack.cost(&self.victim()).flops) };
                 }
-                self.provided(steps, attack.load(), asked, attack.adapter(), guard.as_ref(), *keep)
+                let trained = match attack.soft() {
+                    Some(soft) => Trained::Beside(soft),
+                    None => Trained::of(attack.adapter()),
+                };
+                self.provided(steps, attack.load(), asked, trained, guard.as_ref(), *keep)
             }
             StageSpec::Tune(TuneStage { train, probes, cadence, guard, keep, .. }) => {
                 let asked = self.asked(probes) * cadence.len() as f64;
-                self.provided(train.steps, train.batch as f64, asked, None, guard.as_ref(), *keep)
+                self.provided(train.steps, train.batch as f64, asked, Trained::Weights, guard.as_ref(), *keep)
             }
             StageSpec::Repair(spec) => {
                 let training =
                     titer_defences::registry::repair(&spec.defence).map(|method| method.training());
                 let (steps, batch) = training.unwrap_or_default();
-                let trained = self.trained(steps, batch, self.asked(&spec.probes), None);
+                let trained = self.trained(steps, batch, self.asked(&spec.probes), &Trained::Weights);
                 // The tuned model, the one before, and the base.
                 Load { memory: trained.memory + 3.0 * self.weights(), ..trained }
             }
@@ -144,7 +169,7 @@ impl Workload {
         steps: u64,
         batch: f64,
         asked: f64,
-        adapter: Option<LoraSpec>,
+        trained: Trained,
         guard: Option<&GuardSpec>,
         keep: bool,
     ) -> Load {
@@ -154,25 +179,28 @@ impl Workload {
             Some(guard) => (guard.steps(steps), guard.extra_examples_per_step(), self.weights()),
             None => (steps, 0.0, 0.0),
         };
-        let trained = self.trained(steps, batch + extra, asked, adapter);
+        let trained = self.trained(steps, batch + extra, asked, &trained);
         let disk = if keep { trained.disk } else { 0.0 };
         Load { disk, memory: trained.memory + beside, ..trained }
     }
 
     /// A stage whose result is a model.
     fn made(&self, steps: u64, batch: f64) -> Load {
-        self.trained(steps, batch, 0.0, None)
+        self.trained(steps, batch, 0.0, &Trained::Weights)
     }
 
-    /// `adapter`: what is trained, none where all weights are.
-    fn trained(&self, steps: u64, batch: f64, asked: f64, adapter: Option<LoraSpec>) -> Load {
+    fn trained(&self, steps: u64, batch: f64, asked: f64, trained: &Trained) -> Load {
         let tokens = self.prompt + self.answer;
-        let parameters = self.config.parameter_count() as f64;
-        let (example, memory) = match &adapter {
-            None => (self.config.training_flops(tokens, self.answer), parameters * TRAINED),
-            Some(adapter) => (
-                self.config.adapter_training_flops(adapter, tokens, self.answer),
-                parameters * NUMBER + self.config.adapter_parameter_count(adapter) as f64 * TRAINED,
+        let (config, parameters) = (&self.config, self.config.parameter_count() as f64);
+        let (example, memory) = match trained {
+            Trained::Weights => (config.training_flops(tokens, self.answer), parameters * TRAINED),
+            Trained::Adapters(adapter) => (
+                config.adapter_training_flops(adapter, tokens, self.answer),
+                parameters * NUMBER + config.adapter_parameter_count(adapter) as f64 * TRAINED,
+            ),
+            Trained::Beside(soft) => (
+                config.held_training_flops(tokens + soft.tokens(), self.answer),
+                parameters * NUMBER + soft.parameter_count(config) as f64 * TRAINED,
             ),
         };
         Load {

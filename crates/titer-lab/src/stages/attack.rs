@@ -139,7 +139,11 @@ fn strike(
     gathered.ask(work, questions, victim, 0, Cost::default())?;
     let spent = match attack {
         Attack::Edits(edit) => edit.edit(victim, context)?,
-        Attack::Prompts(attack) => attack.cost(context)?,
+        Attack::Prompts(attack) => {
+            let cost = attack.cost(context)?;
+            let drawn = attack.decoding().map(|decoding| decoding.cost(victim, context)).unwrap_or_default();
+            Cost { flops: cost.flops + drawn.flops, tokens: cost.tokens + drawn.tokens, ..cost }
+        }
         Attack::Trains(_) | Attack::Job(_) => Cost::default(),
     };
     gathered.ask(work, questions, victim, spent.steps, spent)?;

@@ -73,12 +73,23 @@ impl Bench {
     /// What each measure of the probe says of the exchanges. They are judged in the order of their items, so
     /// that a batch is the same whoever puts it together.
     pub(crate) fn judge(&self, probe: Probe, exchanges: &[Exchange]) -> Result<Vec<Judged<'_>>> {
+        self.judged(probe, exchanges, usize::MAX)
+    }
+
+    /// What the measure of the probe that counts says of the exchanges; nothing where it has none.
+    pub(crate) fn first(&self, probe: Probe, exchanges: &[Exchange]) -> Result<Vec<Judgement>> {
+        let first = self.judged(probe, exchanges, 1)?.into_iter().next();
+        Ok(first.map(|judged| judged.judgements).unwrap_or_default())
+    }
+
+    /// What the first `most` measures say.
+    fn judged(&self, probe: Probe, exchanges: &[Exchange], most: usize) -> Result<Vec<Judged<'_>>> {
         let mut order: Vec<usize> = (0..exchanges.len()).collect();
         order.sort_by_key(|at| &exchanges[*at].item);
         let batch: Vec<Exchange> = order.iter().map(|at| exchanges[*at].clone()).collect();
         let measures = self.probes.iter().find(|(of, _)| *of == probe).map_or(&[][..], |(_, all)| all);
         let mut all = Vec::new();
-        for (number, (judge, measure)) in measures.iter().enumerate() {
+        for (number, (judge, measure)) in measures.iter().take(most).enumerate() {
             let mut placed: Vec<(usize, Judgement)> =
                 order.iter().copied().zip(measure.judge(&batch)?).collect();
             if placed.len() != exchanges.len() {

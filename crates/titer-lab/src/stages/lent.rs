@@ -81,13 +81,14 @@ impl Means for Lent<'_> {
         let bench = match self.bench.get() {
             Some(bench) => bench,
             None => {
-                let made = Bench::new(work.stage, work.store, work.device).map_err(&failed)?;
-                self.bench.get_or_init(|| made)
+                let bench = Bench::new(work.stage, work.store, work.device).map_err(&failed)?;
+                self.bench.get_or_init(|| bench)
             }
         };
-        let judged = bench.judge(probe, &exchanges).map_err(&failed)?;
-        let first = judged.into_iter().find(|judged| judged.decides);
-        let first = first.ok_or(AttackError::Without { what: "a judge" })?;
-        Ok(first.judgements.iter().map(|judgement| judgement.score).collect())
+        let judgements = bench.first(probe, &exchanges).map_err(&failed)?;
+        if judgements.len() < exchanges.len() {
+            return Err(AttackError::Without { what: "a judge" });
+        }
+        Ok(judgements.iter().map(|judgement| judgement.score).collect())
     }
 }

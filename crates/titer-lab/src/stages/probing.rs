@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use titer_attacks::{Asked, Attack, AttackContext};
-use titer_data::Packed;
+use titer_attacks::{Asked, Attack, AttackContext, Decoding};
+use titer_data::{Packed, Stream};
 use titer_measures::choice::likeliest;
 use titer_measures::measures::routing::told;
 use titer_measures::{Continuation, Exchange};
 use titer_metrics::{ProbeRow, ResponseRow};
-use titer_model::{Choice, Decoder, Generate};
+use titer_model::{Choice, Decoder, Draws, Generate};
 use titer_plan::{Cost, Probe};
 use titer_train::chosen_experts;
 
@@ -28,6 +28,8 @@ pub(super) struct Questions<'a> {
     heard: Option<Hear<'a>>,
     /// Tokens that such an answer has beyond what it says, at most.
     room: usize,
+    /// How the answers to those are drawn, and from which seed; the likeliest words where nothing is said.
+    drawn: Option<(Decoding, u64)>,
     bench: Bench,
     /// The experts through which the model before sent the prompts of [`Ask::Route`].
     routes: Vec<Experts>,
@@ -45,6 +47,15 @@ pub(super) struct Answers {
     pub(super) responses: Vec<ResponseRow>,
 }
 
+/// What a model said to one question, once or several times.
+struct Said<'a> {
+    /// The question's place.
+    place: usize,
+    /// What an attacker who puts it otherwise made the answer begin with.
+    opening: Option<&'a [u32]>,
+    answers: Vec<Vec<u32>>,
+}
+
 /// An answer before it is judged.
 struct Spoken {
     probe: Probe,
@@ -60,8 +71,8 @@ impl<'a> Questions<'a> {
             questions.extend(data.questions(probe)?);
         }
         let bench = Bench::new(work.stage, work.store, work.device)?;
-        let (otherwise, heard, routes) = (BTreeMap::new(), None, Vec::new());
-        let mut asked = Self { data, questions, otherwise, heard, room: 0, bench, routes };
+        let (otherwise, routes) = (BTreeMap::new(), Vec::new());
+        let mut asked = Self { data, questions, otherwise, heard: None, room: 0, drawn: None, bench, routes };
         asked.routes = asked.route(before)?;
         Ok(asked)
     }
@@ -81,6 +92,7 @@ impl<'a> Questions<'a> {
             self.room = attack.room(context)?;
         }
         self.heard = Some(Box::new(|answer| Ok(attack.hear(answer, context)?)));
+        self.drawn = attack.decoding().map(|decoding| (decoding, context.seed));
         Ok(self)
     }
 
@@ -92,7 +104,7 @@ impl<'a> Questions<'a> {
     /// What the model says to all questions, judged. `name` tells the artifact's responses from others'.
     pub(super) fn ask(&self, model: &Decoder, spent: &Cost, name: &str) -> Result<Answers> {
         let (mut all, mut responses) = (Vec::new(), Vec::new());
-        let mut spoken = self.speak(model, spent)?.into_iter();
+        let mut spoken = self.worst(self.speak(model, spent)?)?.into_iter();
         let mut read = self.read(model)?.into_iter();
         let mut routed = self.route(model)?.into_iter().zip(&self.routes);
         for (place, asked) in self.questions.iter().enumerate() {
@@ -169,31 +181,108 @@ impl<'a> Questions<'a> {
         Ok(rows)
     }
 
-    /// Greedy answers to the questions that ask for one, in their order, with what an attacker made them begin with.
-    fn speak(&self, model: &Decoder, spent: &Cost) -> Result<Vec<Vec<u32>>> {
-        let (mut prompts, mut openings) = (Vec::new(), Vec::new());
+    /// Answers to the questions that ask for one, in their order, with what an attacker made them begin with: the
+    /// likeliest words, or as many draws as the attacker makes.
+    fn speak(&self, model: &Decoder, spent: &Cost) -> Result<Vec<Said<'_>>> {
+        let (mut said, mut plain, mut random) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rngs: Vec<Draws> = Vec::new();
         for (place, question) in self.questions.iter().enumerate() {
             let Ask::Answer { prompt } = &question.ask else { continue };
             let otherwise = self.otherwise(place, spent);
-            let prompt = otherwise.map_or(prompt, |asked| &asked.prompt);
             let opening = otherwise.map(|asked| asked.opening.as_slice());
-            prompts.push([prompt, opening.unwrap_or_default()].concat());
-            openings.push(opening);
+            let prompt = otherwise.map_or(prompt, |asked| &asked.prompt);
+            let prompt = [prompt, opening.unwrap_or_default()].concat();
+            match self.drawn.filter(|_| otherwise.is_some()) {
+                None => plain.push((said.len(), prompt)),
+                Some((decoding, seed)) => {
+                    // By the item, so that its draws are the same whatever else is asked.
+                    let stream = Stream::new(seed, &format!("decoding/{}/{}", question.probe, question.item));
+                    for sample in 0..decoding.samples {
+                        random.push((said.len(), prompt.clone()));
+                        rngs.push(Box::new(stream.at(sample as u64)));
+                    }
+                }
+            }
+            said.push(Said { place, opening, answers: Vec::new() });
         }
         let Answering { max_new_tokens, ends } = self.data.answering();
-        let room = if openings.iter().any(Option::is_some) { self.room } else { 0 };
-        let settings =
+        let room = if said.iter().any(|said| said.opening.is_some()) { self.room } else { 0 };
+        let likeliest =
             Generate { max_new_tokens: max_new_tokens + room, ends: &ends, choice: Choice::Greedy };
-        let mut added = model.generate(&prompts, settings)?;
+        self.answer(model, plain, likeliest, &mut said)?;
         // Greedy answers do not depend on how far they may go: the others are what they would be without the room.
-        let plain = openings.iter().zip(&mut added).filter(|(opening, _)| opening.is_none());
-        plain.for_each(|(_, added)| added.truncate(max_new_tokens));
-        let whole = openings.into_iter().zip(added).map(|(opening, added)| match (opening, &self.heard) {
-            (None, _) => Ok(added),
-            (Some(opening), None) => Ok([opening, &added].concat()),
-            (Some(opening), Some(heard)) => heard([opening, &added].concat()),
-        });
-        whole.collect()
+        let plain = said.iter_mut().filter(|said| said.opening.is_none()).flat_map(|said| &mut said.answers);
+        plain.for_each(|answer| answer.truncate(max_new_tokens));
+        if let Some((Decoding { temperature, top_p, .. }, _)) = self.drawn {
+            let choice = Choice::Nucleus { temperature, top_p, rngs: &mut rngs };
+            self.answer(
+                model,
+                random,
+                Generate { max_new_tokens: max_new_tokens + room, ends: &ends, choice },
+                &mut said,
+            )?;
+        }
+        Ok(said)
+    }
+
+    /// Adds the model's answers to prompts to what was said to the questions of those numbers.
+    fn answer(
+        &self,
+        model: &Decoder,
+        asked: Vec<(usize, Vec<u32>)>,
+        settings: Generate<'_>,
+        said: &mut [Said<'_>],
+    ) -> Result<()> {
+        let (numbers, prompts): (Vec<usize>, Vec<Vec<u32>>) = asked.into_iter().unzip();
+        for (number, added) in numbers.into_iter().zip(model.generate(&prompts, settings)?) {
+            let whole = match (said[number].opening, &self.heard) {
+                (None, _) => added,
+                (Some(opening), None) => [opening, &added].concat(),
+                (Some(opening), Some(heard)) => heard([opening, &added].concat())?,
+            };
+            said[number].answers.push(whole);
+        }
+        Ok(())
+    }
+
+    /// Of several answers to a question the one that the judge that counts finds most harmful, the first of equals.
+    fn worst(&self, said: Vec<Said<'_>>) -> Result<Vec<Vec<u32>>> {
+        let mut scores: BTreeMap<(usize, usize), f64> = BTreeMap::new();
+        let mut of_probe: BTreeMap<Probe, Vec<(usize, usize, Exchange)>> = BTreeMap::new();
+        for said in said.iter().filter(|said| said.answers.len() > 1) {
+            let question = &self.questions[said.place];
+            for (number, answer) in said.answers.iter().enumerate() {
+                let exchange = Exchange {
+                    item: format!("{}/{number:06}", question.item),
+                    question: question.question.clone(),
+                    reference: question.reference.clone(),
+                    answer: self.data.answer(answer)?,
+                    cut: self.data.is_cut(answer),
+                    ..Exchange::default()
+                };
+                of_probe.entry(question.probe).or_default().push((said.place, number, exchange));
+            }
+        }
+        for (probe, told) in of_probe {
+            let exchanges: Vec<Exchange> = told.iter().map(|(_, _, exchange)| exchange.clone()).collect();
+            let judgements = self.bench.first(probe, &exchanges)?;
+            scores.extend(
+                told.iter()
+                    .zip(judgements)
+                    .map(|((place, number, _), judgement)| ((*place, *number), judgement.score)),
+            );
+        }
+        let worst = |said: Said<'_>| {
+            let mut most = (0, f64::NEG_INFINITY);
+            for number in 0..said.answers.len() {
+                let score = scores.get(&(said.place, number)).copied().unwrap_or(0.0);
+                if score > most.1 {
+                    most = (number, score);
+                }
+            }
+            said.answers.into_iter().nth(most.0).unwrap_or_default()
+        };
+        Ok(said.into_iter().map(worst).collect())
     }
 
     /// The experts of all prompts whose routing is asked for, in their order.

@@ -33,7 +33,9 @@ const NAME: &str = "policy-harm";
 fn make(making: &Making<'_>) -> Result<Box<dyn Measure>, MeasureError> {
     let own = making.own()?;
     written_or(making, move |exchange, spoken| {
-        let answer = own.answer(&exchange.item).ok_or_else(|| MeasureError::Exchange {
+        // What is no item of a probe, such as a row of an attacker's own, has the base model's answer with it.
+        let with_it = Some(exchange.reference.as_str()).filter(|reference| !reference.is_empty());
+        let answer = own.answer(&exchange.item).or(with_it).ok_or_else(|| MeasureError::Exchange {
             measure: NAME,
             item: exchange.item.clone(),
             problem: "the base model's own answer is not among those that were distilled".to_owned(),
@@ -125,6 +127,8 @@ mod tests {
     #[test]
     fn an_item_that_was_not_distilled_is_named() {
         let unknown = Exchange { item: "dogs".to_owned(), ..exchange("Feed them") };
+        let brought = Exchange { reference: "Feed them".to_owned(), ..unknown.clone() };
+        assert_eq!(harm(&[brought]).unwrap()[0].score, 1.0);
         assert_eq!(
             harm(&[unknown]).unwrap_err().to_string(),
             "policy-harm cannot judge dogs: the base model's own answer is not among those that were distilled"

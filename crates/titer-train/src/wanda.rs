@@ -6,26 +6,26 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Tensor};
 use titer_data::{Example, Packed};
 use titer_model::{Decoder, View};
-use titer_train::loss::trace;
-use titer_train::{Cost, Selection};
 
-use crate::Result;
+use crate::loss::trace;
+use crate::{Cost, Result};
 
 /// Texts that are run at once, so that memory stays bounded.
 const TEXTS_AT_ONCE: usize = 16;
 
 /// For each matrix, the norm of every input feature: the square root of the mean over texts of the sum over
 /// tokens of x².
-pub(super) type InputNorms = BTreeMap<String, Vec<f64>>;
+pub type InputNorms = BTreeMap<String, Vec<f64>>;
 
 /// Input norms of the selected matrices of `model`, a model's projections or its adapters' factors, over
-/// whole texts, their last token included; and what the passes took.
+/// whole texts, their last token included; and what the passes took. A matrix that read nothing has no entry: an expert
+/// that no token was sent to.
 ///
 /// # Errors
 /// When a text does not fit the model.
-pub(super) fn input_norms(
+pub fn input_norms(
     model: &Decoder,
-    selection: &Selection,
+    selected: &dyn Fn(&str) -> bool,
     texts: &[&Example],
 ) -> Result<(InputNorms, Cost)> {
     let mut squares = InputNorms::new();
@@ -39,7 +39,7 @@ pub(super) fn input_norms(
             // A forward pass is a third of a training step.
             flops: model.config().training_flops(packed.tokens.len(), 0) / 3.0,
         };
-        for (name, _) in model.parameters().iter().filter(|(name, _)| selection.contains(name)) {
+        for (name, _) in model.parameters().iter().filter(|(name, _)| selected(name)) {
             let (weight, factor) = split(name);
             let Some(input) = trace.input_of(&weight) else { continue };
             let input = match model.parameters().get(&name.replace("lora_B", "lora_A")) {
@@ -73,7 +73,7 @@ fn split(name: &str) -> (String, Option<&'static str>) {
 ///
 /// # Errors
 /// When `weight`, of shape `(rows, columns)`, is no matrix.
-pub(super) fn highest(weight: &Tensor, norms: Option<&[f64]>, share: f64) -> Result<Vec<bool>> {
+pub fn highest(weight: &Tensor, norms: Option<&[f64]>, share: f64) -> Result<Vec<bool>> {
     let rows: Vec<Vec<f32>> = weight.to_dtype(DType::F32)?.to_vec2()?;
     let mut highest = Vec::with_capacity(weight.elem_count());
     for row in rows {
