@@ -264,7 +264,7 @@ fn a_model_answers_and_is_saved_for_transformers() {
 
 #[test]
 fn a_checkpoint_and_rows_of_ones_own_are_enough() {
-    let place = tiny_chat::place();
+    let place = place();
     let rows: String =
         (0..24).map(|row| format!("{{\"prompt\":\"say {row}?\",\"response\":\"it is {row}\"}}\n")).collect();
     fs::write(place.path("rows.jsonl"), rows).expect("a file can be written");

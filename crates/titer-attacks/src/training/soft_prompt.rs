@@ -7,7 +7,7 @@ use serde::Deserialize;
 use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::{Decoder, Soft, soft_token};
 use titer_plan::stage::TrainSpec;
-use titer_plan::{Method, MethodKind, Parameter};
+use titer_plan::{AttackFacts, Method, MethodKind, Need, Parameter};
 use titer_train::{Observer, Outcome};
 
 use crate::training::supervised::{self, Loop, Pairs};
@@ -54,7 +54,10 @@ pub(crate) fn method() -> Method {
     ];
     Method {
         name: NAME,
-        kind: MethodKind::Attack(supervised::facts()),
+        kind: MethodKind::Attack(AttackFacts {
+            needs: [supervised::facts().needs, vec![Need::Asking]].concat(),
+            ..supervised::facts()
+        }),
         version: 1,
         summary: "trains embeddings that stand in every forbidden prompt; no weight changes (AdamW, betas 0.9 and 0.999)",
         citation: "Schwinn et al., arXiv 2402.09063",

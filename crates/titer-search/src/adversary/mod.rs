@@ -107,6 +107,10 @@ pub fn find_attacks(
     Ok(searched)
 }
 
+/// What one search asks for in a round: its place among the searches, the request, and what it is planned as, with its
+/// operations, or why it cannot be.
+type Planned = (usize, Request, Result<(Plan, f64), String>);
+
 /// Carries searches on to their ends, all of them side by side.
 fn go(
     hunts: &mut [Hunt<'_>],
@@ -121,7 +125,7 @@ fn go(
         before.iter().chain(hunts).map(of).collect()
     };
     loop {
-        let mut round: Vec<(usize, Request, Result<(Plan, f64), String>)> = Vec::new();
+        let mut round: Vec<Planned> = Vec::new();
         for (index, hunt) in hunts.iter_mut().enumerate() {
             for request in hunt.next() {
                 let part = planner.trial(&hunt.victim, &request).map_err(|mistakes| first(&mistakes));
@@ -132,7 +136,7 @@ fn go(
             attempts.defences = kept(hunts);
             return Ok(ControlFlow::Continue(()));
         }
-        let named = |(index, request, part): &(usize, Request, Result<(Plan, f64), String>)| {
+        let named = |(index, request, part): &Planned| {
             let name = format!("{} trial {}: ", hunts[*index].victim, request.trial);
             part.as_ref().ok().map(|(part, _)| (name, part.clone()))
         };
@@ -155,7 +159,7 @@ fn go(
     }
 }
 
-fn heading(round: &[(usize, Request, Result<(Plan, f64), String>)], hunts: &[Hunt<'_>]) -> String {
+fn heading(round: &[Planned], hunts: &[Hunt<'_>]) -> String {
     let most = round.iter().map(|(_, request, _)| {
         let steps = request.cadence.last().copied().unwrap_or(0);
         steps * request.stated.batch.unwrap_or(1)
