@@ -53,6 +53,10 @@ fn spec_with(key: &Declared) -> toml::Table {
             toml::Table::from_iter([("weights".to_owned(), toml::Value::from(vec!["routers", "experts"]))]);
         model["align"].as_table_mut().expect("a table").insert("only".into(), only.into());
     }
+    if key.path.starts_with("adversary.") {
+        let adversary = "trials=8\nrates=[1e-4,1e-2]\nbatches=[1]\nexamples=16\nseeds=1";
+        spec.insert("adversary".into(), adversary.parse::<toml::Table>().expect("TOML").into());
+    }
     spec
 }
 

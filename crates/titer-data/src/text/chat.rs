@@ -82,13 +82,21 @@ impl Chat {
     }
 
     /// Where the user's last message is in a prompt, as the tokens between what the template writes before and after
-    /// a question, the first of a conversation or a later one; with a template that puts the system prompt into the
-    /// user's turn, that is part of it. A blank before the message is part of it where one token holds both. None
-    /// where the template writes otherwise.
+    /// a question: the first of a conversation, one after a system prompt, or a later one. A blank before the message
+    /// is part of it where one token holds both. None where the template writes otherwise.
     pub fn last_user_words(&self, prompt: &[u32]) -> Option<Range<usize>> {
         let turn = [Message::user("?"), Message::assistant("!")];
-        let around = [&[][..], &turn].into_iter().filter_map(|earlier| self.around_question(earlier));
-        let found = around.filter_map(|(opening, closing)| {
+        let plain = [&[][..], &turn].into_iter().filter_map(|earlier| self.around_question(earlier));
+        // What a template writes between any system prompt and the question.
+        let told = ["0", "1"].map(|told| self.around_question(&[Message::system(told)]));
+        let told = match told {
+            [Some((one, closing)), Some((other, _))] => {
+                let same = one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
+                Some((one[one.len() - same..].to_vec(), closing)).filter(|(opening, _)| !opening.is_empty())
+            }
+            _ => None,
+        };
+        let found = plain.chain(told).filter_map(|(opening, closing)| {
             let within = prompt.strip_suffix(closing.as_slice())?;
             let end_of = |opening: &[u32]| match opening {
                 [] => Some(0),
