@@ -26,7 +26,7 @@ refused, unless the written data set is given a classifier.
 A spec is written out (--out); titer run SPEC repeats and extends it. What was measured is kept: the same
 command goes on after Ctrl-C or when the budget was spent.")]
 pub(crate) struct AttackArgs {
-    /// The model: world:NAME, a known name, a folder, FILE.gguf or hf:owner/name[@revision]
+    /// The model: world:NAME, a known name, a folder, FILE.gguf or hf:owner/name@revision
     #[arg(value_name = "MODEL")]
     pub(crate) model: String,
     /// Harmful questions with answers
