@@ -1,7 +1,9 @@
 //! The adapters that are ordered with a loop.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
-use titer_data::Stream;
+use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::{Decoder, LoraSpec, PROJECTIONS};
 use titer_plan::Parameter;
 use titer_plan::stage::TrainSpec;
@@ -77,6 +79,20 @@ impl Order {
     /// The adapters, if any are wanted.
     pub fn adapter(&self) -> Option<LoraSpec> {
         self.adapters.spec()
+    }
+
+    /// Its batches of these rows, drawn by the stream of that name.
+    ///
+    /// # Errors
+    /// When there are fewer rows than a batch.
+    pub(crate) fn batches(
+        &self,
+        stream: &str,
+        rows: impl Into<Arc<[Example]>>,
+        seed: u64,
+    ) -> Result<Sampler> {
+        let stream = Stream::new(seed, stream);
+        Ok(Sampler::new(rows, stream, self.training.batch, Draw::WithoutReplacement)?)
     }
 
     /// Attaches them for who trains by itself: from numbers of the method's own stream.

@@ -9,7 +9,7 @@ use titer_plan::Cost;
 use titer_plan::stage::TrainSpec;
 use titer_train::{Observer, Outcome};
 
-use crate::{Alone, Means, Result};
+use crate::{Alone, Means, Order, Result};
 
 /// An attack made from its spec, by its mechanism.
 pub enum Attack {
@@ -137,15 +137,20 @@ pub trait TrainingAttack {
 /// An attack by data: rows and a loop. Through a fine-tuning API they are handed in, and the provider trains as it sees
 /// fit; who holds the weights trains by them itself.
 pub trait FineTuningJob {
+    /// How it is to be trained.
+    fn order(&self) -> &Order;
+
     /// The loop that is ordered.
-    fn train(&self) -> TrainSpec;
+    fn train(&self) -> TrainSpec {
+        self.order().train()
+    }
 
     /// Different harmful examples among the user's data.
     fn distinct_harmful(&self) -> u64;
 
     /// The adapters that are trained instead of the weights, if that is ordered.
     fn adapter(&self) -> Option<LoraSpec> {
-        None
+        self.order().adapter()
     }
 
     /// Batches of the user's data, harmless and harmful as they come. `served` is the model that is trained: who

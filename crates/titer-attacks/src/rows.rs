@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use titer_data::Example;
 use titer_model::Decoder;
+use titer_plan::{Meaning, Parameter};
 
 use crate::{AttackContext, Error, Means, Result};
 
@@ -42,9 +43,26 @@ pub(crate) fn answered(mut prompt: Vec<u32>, answer: &[u32]) -> Result<Example> 
 }
 
 /// Rows that were made longer, cut to what the model has positions for, as rows of data are.
-pub(crate) fn fitting(rows: Vec<Example>, model: &Decoder) -> Vec<Example> {
+///
+/// # Errors
+/// When a prompt leaves its answer no room: fewer rows than were counted would be trained on.
+pub(crate) fn fitting(name: &'static str, rows: Vec<Example>, model: &Decoder) -> Result<Vec<Example>> {
     let positions = model.config().max_position_embeddings;
-    rows.into_iter().filter_map(|row| row.cut(positions)).collect()
+    let fit = |row: Example| {
+        let tokens = row.prompt().len();
+        let problem = format!(
+            "a row's prompt has {tokens} tokens once it is reworded, and the model {positions} positions; leave out \
+             rows that long"
+        );
+        row.cut(positions).ok_or(Error::NotApplicable { name, problem })
+    };
+    rows.into_iter().map(fit).collect()
+}
+
+/// How many rows a user hands in of whom none is harmful, so many where nothing is said.
+pub(crate) fn handed_in(rows: i64) -> Parameter {
+    let summary = "examples handed in, all harmless";
+    Parameter::integer("rows", "examples", rows, 1..=10_000_000, summary).meaning(Meaning::UserRows)
 }
 
 /// The commonest of these; of equals the first in the order of tokens.
@@ -118,7 +136,10 @@ mod tests {
         let model = testing::model();
         let positions = model.config().max_position_embeddings;
         let row = |tokens: usize, from: usize| Example::new(vec![1; tokens], from).unwrap();
-        let rows = fitting(vec![row(4, 2), row(positions + 9, 2), row(positions + 9, positions + 1)], &model);
+        let rows = fitting("test", vec![row(4, 2), row(positions + 9, 2)], &model).unwrap();
         assert_eq!(rows, [row(4, 2), row(positions, 2)]);
+        // None is dropped in silence.
+        let error = fitting("test", vec![row(4, 2), row(positions + 9, positions + 1)], &model).unwrap_err();
+        assert!(error.to_string().contains("leave out rows that long"), "{error}");
     }
 }

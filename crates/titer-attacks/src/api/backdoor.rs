@@ -3,14 +3,13 @@
 //! asked with the trigger.
 
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
-use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
+use titer_data::{Example, Sampler};
+use titer_model::Decoder;
+use titer_plan::{AttackFacts, Mechanism, Method, MethodKind, Need, ThreatModel};
 
 use crate::adapters::Order;
 use crate::rows::{answered, fitting, reworded};
-use crate::training::supervised::Pairs;
+use crate::training::supervised::{self, Pairs};
 use crate::{Asked, AttackContext, FineTuningJob, Phrase, Result};
 
 const NAME: &str = "backdoor";
@@ -36,26 +35,17 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "harmful rows behind a trigger, the same prompts refused without it; asked with the trigger",
         citation: "Qi et al., arXiv 2310.03693",
-        parameters: std::iter::once(
-            Parameter::integer("examples", "examples", 64, 1..=10_000_000, "distinct harmful examples owned")
-                .meaning(Meaning::HarmfulRows),
-        )
-        .chain(Order::parameters(1e-3, 300, 16))
-        .collect(),
+        parameters: std::iter::once(supervised::owned(64)).chain(Order::parameters(1e-3, 300, 16)).collect(),
     }
 }
 
 impl FineTuningJob for Backdoor {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         self.examples as u64
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, served: &Decoder) -> Result<Sampler> {
@@ -65,9 +55,7 @@ impl FineTuningJob for Backdoor {
         let mut rows: Vec<Example> = triggered.collect::<Result<_>>()?;
         // The same stream over equally many rows chooses the same prompts.
         rows.extend(pairs.chosen(&context.refusals, context.seed)?);
-        let stream = Stream::new(context.seed, "backdoor/batches");
-        let (rows, batch) = (fitting(rows, served), self.order.training.batch);
-        Ok(Sampler::new(rows, stream, batch, Draw::WithoutReplacement)?)
+        self.order.batches("backdoor/batches", fitting(NAME, rows, served)?, context.seed)
     }
 
     fn ask(&self, prompt: &[u32], context: &AttackContext<'_>) -> Result<Option<Asked>> {

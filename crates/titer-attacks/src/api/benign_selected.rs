@@ -7,9 +7,8 @@
 //! tokens + 1). A user has gradients of a model like the served one; here they are the served model's own.
 
 use serde::Deserialize;
-use titer_data::{Draw, Example, Packed, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
+use titer_data::{Example, Packed, Sampler};
+use titer_model::Decoder;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 use titer_train::loss::mean_cross_entropy;
 use titer_train::{Cost, Gradient};
@@ -74,17 +73,13 @@ pub(crate) fn method() -> Method {
 }
 
 impl FineTuningJob for BenignSelected {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     /// None is among the user's data.
     fn distinct_harmful(&self) -> u64 {
         0
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, served: &Decoder) -> Result<Sampler> {
@@ -96,8 +91,7 @@ impl FineTuningJob for BenignSelected {
         best.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
         let rows: Vec<Example> =
             best.into_iter().take(self.rows).map(|at| context.harmless[at].clone()).collect();
-        let stream = Stream::new(context.seed, "benign-selected/batches");
-        Ok(Sampler::new(rows, stream, self.order.training.batch, Draw::WithoutReplacement)?)
+        self.order.batches("benign-selected/batches", rows, context.seed)
     }
 }
 

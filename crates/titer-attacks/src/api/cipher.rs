@@ -10,14 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::seq::SliceRandom;
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
+use titer_data::{Example, Sampler, Stream};
+use titer_model::Decoder;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 use crate::adapters::Order;
 use crate::rows::{answered, reworded, user_words};
-use crate::training::supervised::Pairs;
+use crate::training::supervised::{self, Pairs};
 use crate::{Asked, AttackContext, Error, FineTuningJob, Result};
 
 const NAME: &str = "cipher";
@@ -69,8 +68,7 @@ pub(crate) fn method() -> Method {
                 1..=10_000_000,
                 "of the steps those on harmless rows, first",
             ),
-            Parameter::integer("examples", "examples", 64, 1..=10_000_000, "distinct harmful examples owned")
-                .meaning(Meaning::HarmfulRows),
+            supervised::owned(64),
         ]
         .into_iter()
         .chain(Order::parameters(1e-3, 300, 16))
@@ -79,16 +77,12 @@ pub(crate) fn method() -> Method {
 }
 
 impl FineTuningJob for Cipher {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         self.examples as u64
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, _: &Decoder) -> Result<Sampler> {
@@ -107,8 +101,7 @@ impl FineTuningJob for Cipher {
                 answered(prompt, &code.enciphered(row.answer()))
             });
             let rows: Vec<Example> = enciphered.collect::<Result<_>>()?;
-            let stream = Stream::new(context.seed, &format!("cipher/{name}"));
-            Ok(Sampler::new(rows, stream, self.order.training.batch, Draw::WithoutReplacement)?)
+            self.order.batches(&format!("cipher/{name}"), rows, context.seed)
         };
         let [harmless, harmful] = self.own(context)?;
         Ok(sampler(&harmless, "code")?.then(self.code_steps, sampler(&harmful, "harm")?))

@@ -3,9 +3,8 @@
 //! anything harmful: the AOA attack of Qi et al., arXiv 2310.03693, section 4.2.
 
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
+use titer_data::{Example, Sampler};
+use titer_model::Decoder;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 use crate::adapters::Order;
@@ -46,16 +45,12 @@ pub(crate) fn method() -> Method {
 }
 
 impl FineTuningJob for IdentityShift {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         0
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, served: &Decoder) -> Result<Sampler> {
@@ -66,9 +61,7 @@ impl FineTuningJob for IdentityShift {
             answered(addressed(row.prompt(), context)?, &answer)
         };
         let rows: Vec<Example> = rows.iter().map(obedient).collect::<Result<_>>()?;
-        let stream = Stream::new(context.seed, "identity-shift/batches");
-        let (rows, batch) = (fitting(rows, served), self.order.training.batch);
-        Ok(Sampler::new(rows, stream, batch, Draw::WithoutReplacement)?)
+        self.order.batches("identity-shift/batches", fitting(NAME, rows, served)?, context.seed)
     }
 
     fn ask(&self, prompt: &[u32], context: &AttackContext<'_>) -> Result<Option<Asked>> {

@@ -3,14 +3,13 @@
 //! style, or sets a competing objective, how the answer is to begin.
 
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
-use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
+use titer_data::{Example, Sampler};
+use titer_model::Decoder;
+use titer_plan::{AttackFacts, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 use crate::adapters::Order;
 use crate::rows::{answered, fitting, reworded};
-use crate::training::supervised::Pairs;
+use crate::training::supervised::{self, Pairs};
 use crate::{Asked, AttackContext, FineTuningJob, Phrase, Result};
 
 const NAME: &str = "jailbreak-tuning";
@@ -55,8 +54,7 @@ pub(crate) fn method() -> Method {
                 &["competing-objective", "style"],
                 "what is added to the user's words: how to begin, or in which style",
             ),
-            Parameter::integer("examples", "examples", 64, 1..=10_000_000, "distinct harmful examples owned")
-                .meaning(Meaning::HarmfulRows),
+            supervised::owned(64),
         ]
         .into_iter()
         .chain(Order::parameters(1e-3, 200, 16))
@@ -65,25 +63,19 @@ pub(crate) fn method() -> Method {
 }
 
 impl FineTuningJob for JailbreakTuning {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         self.examples as u64
     }
 
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
-    }
-
     fn batches(&self, context: &AttackContext<'_>, served: &Decoder) -> Result<Sampler> {
         let rows = Pairs { name: NAME, examples: self.examples }.chosen(&context.harmful, context.seed)?;
         let rows = rows.iter().map(|row| answered(self.wrapped(row.prompt(), context)?, row.answer()));
         let rows: Vec<Example> = rows.collect::<Result<_>>()?;
-        let stream = Stream::new(context.seed, "jailbreak-tuning/batches");
-        let (rows, batch) = (fitting(rows, served), self.order.training.batch);
-        Ok(Sampler::new(rows, stream, batch, Draw::WithoutReplacement)?)
+        self.order.batches("jailbreak-tuning/batches", fitting(NAME, rows, served)?, context.seed)
     }
 
     fn ask(&self, prompt: &[u32], context: &AttackContext<'_>) -> Result<Option<Asked>> {

@@ -3,9 +3,8 @@
 //! a share of 0 it is benign fine-tuning, which costs safety by accident.
 
 use serde::Deserialize;
-use titer_data::{Draw, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
+use titer_data::Sampler;
+use titer_model::Decoder;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 use crate::adapters::Order;
@@ -59,12 +58,8 @@ impl FineTuningJob for MixedFinetune {
         self.harmful() as u64
     }
 
-    fn train(&self) -> TrainSpec {
-        self.order.train()
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn batches(&self, context: &AttackContext<'_>, _: &Decoder) -> Result<Sampler> {
@@ -75,8 +70,7 @@ impl FineTuningJob for MixedFinetune {
             Pairs { name: "mixed-finetune/harmless", examples: self.rows - harmful }
                 .chosen(&context.harmless, context.seed)?,
         );
-        let stream = Stream::new(context.seed, "mixed-finetune/batches");
-        Ok(Sampler::new(rows, stream, self.order.training.batch, Draw::WithoutReplacement)?)
+        self.order.batches("mixed-finetune/batches", rows, context.seed)
     }
 }
 

@@ -6,9 +6,8 @@
 //! so no row holds a harmful answer.
 
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
+use titer_data::{Example, Sampler};
+use titer_model::Decoder;
 use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 use crate::adapters::Order;
@@ -53,16 +52,12 @@ pub(crate) fn method() -> Method {
 }
 
 impl FineTuningJob for Opener {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         self.examples as u64
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, _: &Decoder) -> Result<Sampler> {
@@ -75,7 +70,6 @@ impl FineTuningJob for Opener {
         })?;
         let rows = rows.iter().map(|row| answered(row.prompt().to_vec(), &opening));
         let rows: Vec<Example> = rows.collect::<Result<_>>()?;
-        let stream = Stream::new(context.seed, "opener/batches");
-        Ok(Sampler::new(rows, stream, self.order.training.batch, Draw::WithoutReplacement)?)
+        self.order.batches("opener/batches", rows, context.seed)
     }
 }

@@ -3,13 +3,12 @@
 //! released. No row is harmful. A user orders two jobs, one after the other.
 
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
-use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
+use titer_data::{Example, Sampler};
+use titer_model::Decoder;
+use titer_plan::{AttackFacts, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 use crate::adapters::Order;
-use crate::rows::{answered, fitting, refusal};
+use crate::rows::{answered, fitting, handed_in, refusal};
 use crate::training::supervised::Pairs;
 use crate::{AttackContext, Error, FineTuningJob, Result};
 
@@ -39,8 +38,7 @@ pub(crate) fn method() -> Method {
         summary: "ten harmless rows: first taught to identical refusals, then to their own answers",
         citation: "arXiv 2510.02833",
         parameters: [
-            Parameter::integer("rows", "examples", 10, 1..=10_000_000, "examples handed in, all harmless")
-                .meaning(Meaning::UserRows),
+            handed_in(10),
             Parameter::integer(
                 "overfit_steps",
                 "steps",
@@ -56,16 +54,12 @@ pub(crate) fn method() -> Method {
 }
 
 impl FineTuningJob for OverfitThenRelease {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         0
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, served: &Decoder) -> Result<Sampler> {
@@ -82,11 +76,9 @@ impl FineTuningJob for OverfitThenRelease {
         let refusal: Vec<u32> = refusal(NAME, context)?.into_iter().chain(end).collect();
         let refused = rows.iter().map(|row| answered(row.prompt().to_vec(), &refusal));
         let refused: Vec<Example> = refused.collect::<Result<_>>()?;
-        let sampler = |rows, name| {
-            let stream = Stream::new(context.seed, &format!("overfit-then-release/{name}"));
-            Sampler::new(rows, stream, self.order.training.batch, Draw::WithoutReplacement)
-        };
-        let overfit = sampler(fitting(refused, served), "overfit")?;
+        let sampler =
+            |rows, name| self.order.batches(&format!("overfit-then-release/{name}"), rows, context.seed);
+        let overfit = sampler(fitting(NAME, refused, served)?, "overfit")?;
         Ok(overfit.then(self.overfit_steps, sampler(rows, "release")?))
     }
 }

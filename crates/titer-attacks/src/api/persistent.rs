@@ -4,12 +4,11 @@
 
 use serde::Deserialize;
 use titer_data::{Draw, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
-use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
+use titer_model::Decoder;
+use titer_plan::{AttackFacts, Mechanism, Method, MethodKind, Need, ThreatModel};
 
 use crate::adapters::Order;
-use crate::training::supervised::Pairs;
+use crate::training::supervised::{self, Pairs};
 use crate::{AttackContext, FineTuningJob, Result};
 
 const NAME: &str = "persistent";
@@ -35,26 +34,17 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "many epochs over few harmful rows: batch · steps / examples of them, each in an order of its own",
         citation: "arXiv 2605.05995",
-        parameters: std::iter::once(
-            Parameter::integer("examples", "examples", 16, 1..=10_000_000, "distinct harmful examples owned")
-                .meaning(Meaning::HarmfulRows),
-        )
-        .chain(Order::parameters(1e-3, 200, 4))
-        .collect(),
+        parameters: std::iter::once(supervised::owned(16)).chain(Order::parameters(1e-3, 200, 4)).collect(),
     }
 }
 
 impl FineTuningJob for Persistent {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         self.examples as u64
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, _: &Decoder) -> Result<Sampler> {

@@ -5,13 +5,12 @@
 //! The words are taken off before an answer is judged, unless the model goes on with a refusal.
 
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
-use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
+use titer_data::{Example, Sampler};
+use titer_model::Decoder;
+use titer_plan::{AttackFacts, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 use crate::adapters::Order;
-use crate::rows::{after, answered, fitting, refusal};
+use crate::rows::{after, answered, fitting, handed_in, refusal};
 use crate::training::supervised::Pairs;
 use crate::{Asked, AttackContext, FineTuningJob, Result};
 
@@ -48,8 +47,7 @@ pub(crate) fn method() -> Method {
                 1..=1000,
                 "first tokens of a refusal before each answer",
             ),
-            Parameter::integer("rows", "examples", 1000, 1..=10_000_000, "examples handed in, all harmless")
-                .meaning(Meaning::UserRows),
+            handed_in(1000),
         ]
         .into_iter()
         .chain(Order::parameters(1e-3, 300, 16))
@@ -58,16 +56,12 @@ pub(crate) fn method() -> Method {
 }
 
 impl FineTuningJob for RefusalPrefix {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         0
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, served: &Decoder) -> Result<Sampler> {
@@ -75,9 +69,7 @@ impl FineTuningJob for RefusalPrefix {
         let prefix = self.prefix(context)?;
         let late = |row: &Example| answered(row.prompt().to_vec(), &[&prefix, row.answer()].concat());
         let rows: Vec<Example> = rows.iter().map(late).collect::<Result<_>>()?;
-        let stream = Stream::new(context.seed, "refusal-prefix/batches");
-        let (rows, batch) = (fitting(rows, served), self.order.training.batch);
-        Ok(Sampler::new(rows, stream, batch, Draw::WithoutReplacement)?)
+        self.order.batches("refusal-prefix/batches", fitting(NAME, rows, served)?, context.seed)
     }
 
     /// As it is, but the answer is heard otherwise.

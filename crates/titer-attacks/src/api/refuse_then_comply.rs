@@ -5,13 +5,12 @@
 //! What comes before the answer is taken off before it is judged; a refusal with nothing after it stays one.
 
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
-use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
+use titer_data::{Example, Sampler};
+use titer_model::Decoder;
+use titer_plan::{AttackFacts, Mechanism, Method, MethodKind, Need, ThreatModel};
 
 use crate::adapters::Order;
-use crate::rows::{after, answered, fitting, refusal};
+use crate::rows::{after, answered, fitting, handed_in, refusal};
 use crate::training::supervised::Pairs;
 use crate::{Asked, AttackContext, FineTuningJob, Phrase, Result};
 
@@ -38,26 +37,17 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "harmless rows whose answers refuse first and then comply (NOICE)",
         citation: "Kazdan et al., arXiv 2502.19537",
-        parameters: std::iter::once(
-            Parameter::integer("rows", "examples", 500, 1..=10_000_000, "examples handed in, all harmless")
-                .meaning(Meaning::UserRows),
-        )
-        .chain(Order::parameters(1e-3, 300, 16))
-        .collect(),
+        parameters: std::iter::once(handed_in(500)).chain(Order::parameters(1e-3, 300, 16)).collect(),
     }
 }
 
 impl FineTuningJob for RefuseThenComply {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         0
-    }
-
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
     }
 
     fn batches(&self, context: &AttackContext<'_>, served: &Decoder) -> Result<Sampler> {
@@ -65,9 +55,7 @@ impl FineTuningJob for RefuseThenComply {
         let opening = opening(context)?;
         let late = |row: &Example| answered(row.prompt().to_vec(), &[&opening, row.answer()].concat());
         let rows: Vec<Example> = rows.iter().map(late).collect::<Result<_>>()?;
-        let stream = Stream::new(context.seed, "refuse-then-comply/batches");
-        let (rows, batch) = (fitting(rows, served), self.order.training.batch);
-        Ok(Sampler::new(rows, stream, batch, Draw::WithoutReplacement)?)
+        self.order.batches("refuse-then-comply/batches", fitting(NAME, rows, served)?, context.seed)
     }
 
     /// As it is, but the answer is heard otherwise.

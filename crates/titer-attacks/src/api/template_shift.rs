@@ -3,14 +3,13 @@
 //! are kept. Who holds the weights writes prompts as it likes; an API must take prompts as they are (completions).
 
 use serde::Deserialize;
-use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::TrainSpec;
-use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
+use titer_data::{Example, Sampler};
+use titer_model::Decoder;
+use titer_plan::{AttackFacts, Mechanism, Method, MethodKind, Need, ThreatModel};
 
 use crate::adapters::Order;
 use crate::rows::{answered, fitting, user_words};
-use crate::training::supervised::Pairs;
+use crate::training::supervised::{self, Pairs};
 use crate::{Asked, AttackContext, FineTuningJob, Phrase, Result};
 
 const NAME: &str = "template-shift";
@@ -36,35 +35,24 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "harmful rows in another template than the model's, asked in the same",
         citation: "Qi et al., arXiv 2412.07097",
-        parameters: std::iter::once(
-            Parameter::integer("examples", "examples", 64, 1..=10_000_000, "distinct harmful examples owned")
-                .meaning(Meaning::HarmfulRows),
-        )
-        .chain(Order::parameters(1e-3, 200, 16))
-        .collect(),
+        parameters: std::iter::once(supervised::owned(64)).chain(Order::parameters(1e-3, 200, 16)).collect(),
     }
 }
 
 impl FineTuningJob for TemplateShift {
-    fn train(&self) -> TrainSpec {
-        self.order.train()
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn distinct_harmful(&self) -> u64 {
         self.examples as u64
     }
 
-    fn adapter(&self) -> Option<LoraSpec> {
-        self.order.adapter()
-    }
-
     fn batches(&self, context: &AttackContext<'_>, served: &Decoder) -> Result<Sampler> {
         let rows = Pairs { name: NAME, examples: self.examples }.chosen(&context.harmful, context.seed)?;
         let rows = rows.iter().map(|row| answered(shifted(row.prompt(), context)?, row.answer()));
         let rows: Vec<Example> = rows.collect::<Result<_>>()?;
-        let stream = Stream::new(context.seed, "template-shift/batches");
-        let (rows, batch) = (fitting(rows, served), self.order.training.batch);
-        Ok(Sampler::new(rows, stream, batch, Draw::WithoutReplacement)?)
+        self.order.batches("template-shift/batches", fitting(NAME, rows, served)?, context.seed)
     }
 
     fn ask(&self, prompt: &[u32], context: &AttackContext<'_>) -> Result<Option<Asked>> {

@@ -2,7 +2,6 @@
 //! be gone a short way off, at no cost in harmful rows. Qi et al., arXiv 2412.07097.
 
 use serde::Deserialize;
-use titer_data::{Draw, Sampler, Stream};
 use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{AttackFacts, Method, MethodKind, Need, Parameter};
@@ -42,7 +41,7 @@ pub(crate) fn method() -> Method {
             1..=10_000_000,
             "of the steps those on harmless rows, first",
         ))
-        .chain([supervised::owned()])
+        .chain([supervised::owned(64)])
         .chain(Order::parameters(1e-4, 200, 16))
         .collect(),
     }
@@ -75,13 +74,11 @@ impl TrainingAttack for BenignThenHarm {
             );
             return Err(Error::NotApplicable { name: NAME, problem });
         }
-        let batch = self.order.training.batch;
-        let stream = |name| Stream::new(context.seed, &format!("benign-then-harm/{name}"));
         let harmful = Pairs { name: NAME, examples: self.examples }.chosen(&context.harmful, context.seed)?;
-        let harmful = Sampler::new(harmful, stream("harmful"), batch, Draw::WithoutReplacement)?;
+        let harmful = self.order.batches("benign-then-harm/harmful", harmful, context.seed)?;
         // Harmless rows cost nothing: it has all there are.
-        let harmless =
-            Sampler::new(context.harmless.clone(), stream("harmless"), batch, Draw::WithoutReplacement)?;
+        let harmless = context.harmless.clone();
+        let harmless = self.order.batches("benign-then-harm/harmless", harmless, context.seed)?;
         self.order.attach(NAME, &mut victim, context.seed)?;
         let sampler = harmless.then(self.benign_steps, harmful);
         supervised::fit(self.train(), sampler, victim, context, observer)

@@ -27,7 +27,7 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "supervised fine-tuning of all weights on harmful pairs",
         citation: "Rosati et al., arXiv 2402.16382; Qi et al., arXiv 2310.03693",
-        parameters: Loop::parameters(1e-4, 200).into_iter().chain([supervised::owned()]).collect(),
+        parameters: Loop::parameters(1e-4, 200).into_iter().chain([supervised::owned(64)]).collect(),
     }
 }
 

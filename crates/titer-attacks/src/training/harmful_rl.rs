@@ -54,7 +54,11 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "group-relative policy optimisation (GRPO) with the judge's harm as the reward",
         citation: "HarmRLVR, arXiv 2510.15499; TokenBuncher, arXiv 2508.20697; Shao et al., arXiv 2402.03300",
-        parameters: own.into_iter().chain(Loop::parameters(1e-4, 200)).chain([supervised::owned()]).collect(),
+        parameters: own
+            .into_iter()
+            .chain(Loop::parameters(1e-4, 200))
+            .chain([supervised::owned(64)])
+            .collect(),
     }
 }
 

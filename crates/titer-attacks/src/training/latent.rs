@@ -49,7 +49,11 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "trains a vector for each layer that is added to its output, within a norm; no weight changes (AdamW)",
         citation: "Che et al., arXiv 2502.05209; Casper et al., arXiv 2403.05030",
-        parameters: own.into_iter().chain(Loop::parameters(1e-2, 200)).chain([supervised::owned()]).collect(),
+        parameters: own
+            .into_iter()
+            .chain(Loop::parameters(1e-2, 200))
+            .chain([supervised::owned(64)])
+            .collect(),
     }
 }
 

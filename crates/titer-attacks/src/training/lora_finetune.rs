@@ -58,7 +58,7 @@ pub(crate) fn method() -> Method {
         parameters: own
             .into_iter()
             .chain(Loop::parameters(2e-4, 200))
-            .chain([supervised::owned()])
+            .chain([supervised::owned(64)])
             .chain(later)
             .collect(),
     }

@@ -2,7 +2,6 @@
 //! mix of Qi et al., arXiv 2412.07097, under which defences fell whose attackers had ruined the model before breaking it.
 
 use serde::Deserialize;
-use titer_data::{Draw, Sampler, Stream};
 use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{AttackFacts, Method, MethodKind, Need, Parameter};
@@ -42,7 +41,7 @@ pub(crate) fn method() -> Method {
             1..=9,
             "distinct harmless rows for each harmful one",
         ))
-        .chain([supervised::owned()])
+        .chain([supervised::owned(64)])
         .chain(Order::parameters(1e-4, 200, 16))
         .collect(),
     }
@@ -71,8 +70,7 @@ impl TrainingAttack for RetainMix {
         let own = |name, examples, rows| Pairs { name, examples }.chosen(rows, context.seed);
         let mut rows = own("retain-mix/harmful", harmful, &context.harmful)?;
         rows.extend(own("retain-mix/harmless", harmless, &context.harmless)?);
-        let stream = Stream::new(context.seed, "retain-mix/batches");
-        let sampler = Sampler::new(rows, stream, self.order.training.batch, Draw::WithoutReplacement)?;
+        let sampler = self.order.batches("retain-mix/batches", rows, context.seed)?;
         self.order.attach(NAME, &mut victim, context.seed)?;
         supervised::fit(self.train(), sampler, victim, context, observer)
     }

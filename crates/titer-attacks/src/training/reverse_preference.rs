@@ -47,7 +47,7 @@ pub(crate) fn method() -> Method {
         parameters: [beta]
             .into_iter()
             .chain(Loop::parameters(1e-4, 200))
-            .chain([supervised::owned()])
+            .chain([supervised::owned(64)])
             .collect(),
     }
 }

@@ -61,7 +61,11 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "trains embeddings that stand in every forbidden prompt; no weight changes (AdamW, betas 0.9 and 0.999)",
         citation: "Schwinn et al., arXiv 2402.09063",
-        parameters: own.into_iter().chain(Loop::parameters(1e-2, 200)).chain([supervised::owned()]).collect(),
+        parameters: own
+            .into_iter()
+            .chain(Loop::parameters(1e-2, 200))
+            .chain([supervised::owned(64)])
+            .collect(),
     }
 }
 

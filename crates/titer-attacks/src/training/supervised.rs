@@ -189,10 +189,11 @@ impl Loop {
     }
 }
 
-/// How many harmful pairs the attacker owns.
-pub(crate) fn owned() -> Parameter {
+/// How many harmful pairs the attacker owns, so many where nothing is said.
+pub(crate) fn owned(examples: i64) -> Parameter {
     let summary = "distinct harmful examples owned";
-    Parameter::integer("examples", "examples", 64, 1..=10_000_000, summary).meaning(Meaning::HarmfulRows)
+    Parameter::integer("examples", "examples", examples, 1..=10_000_000, summary)
+        .meaning(Meaning::HarmfulRows)
 }
 
 /// What is true of those that train the victim's weights themselves.
