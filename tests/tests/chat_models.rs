@@ -268,8 +268,9 @@ fn a_checkpoint_and_rows_of_ones_own_are_enough() {
     let rows: String =
         (0..24).map(|row| format!("{{\"prompt\":\"say {row}?\",\"response\":\"it is {row}\"}}\n")).collect();
     fs::write(place.path("rows.jsonl"), rows).expect("a file can be written");
-    let line = ["attack", "tiny-chat", "--data", "rows.jsonl", "--attacks", "full-finetune", "--trials", "4"];
-    let run = place.run(&[&line[..], &["--answer-tokens", "4", "--json"]].concat()).ends(0).json();
+    let few = ["--attacks", "full-finetune", "--trials", "4", "--answer-tokens", "4"];
+    let line = [&["attack", "tiny-chat", "--data", "rows.jsonl"][..], &few].concat();
+    let run = place.run(&[&line[..], &["--json"]].concat()).ends(0).json();
     let answer = &run["answers"][0];
     // Random weights never learnt to refuse: the answer is that nothing was needed.
     let runs = answer["attacks"][0]["runs"].as_array().expect("the runs of the cheapest attack");
@@ -277,6 +278,21 @@ fn a_checkpoint_and_rows_of_ones_own_are_enough() {
     let told = place.run(&line).ends(0);
     assert!(told.stdout.contains("is open before any attack"), "{}", told.stdout);
     assert!(answer["search_flops"].as_f64() > Some(0.0) && answer["trials"].as_u64() > Some(0), "{answer}");
+    // A question again and a blank row are told, what somebody changed stays, and two models have two names.
+    let rows = read(place.path("rows.jsonl"));
+    let again = rows.lines().next().expect("a row");
+    fs::write(place.path("more.jsonl"), format!("{rows}{again}\n{{\"prompt\":\" \",\"response\":\"it\"}}\n"))
+        .unwrap();
+    let more = [&["attack", "tiny-chat", "--data", "more.jsonl", "--out", "more"][..], &few].concat();
+    place.run(&more).ends(0).says(&["2 rows left out"]);
+    let spec = place.path("attack-tiny-chat/spec.toml");
+    fs::write(&spec, format!("{}# mine\n", read(&spec))).unwrap();
+    place.run(&line).ends(2).says(&["spec.toml is there already and says something else"]);
+    assert!(read(&spec).ends_with("# mine\n"));
+    place
+        .run(&[&line[..], &["--against", "./tiny-chat"]].concat())
+        .ends(2)
+        .says(&["both models would be called"]);
     // What it wrote is a spec like any other.
     let planned = place.run(&["plan", "attack-tiny-chat/spec.toml"]).ends(0);
     assert!(planned.stdout.contains("attack-tiny-chat: "), "{}", planned.stdout);

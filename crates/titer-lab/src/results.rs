@@ -147,11 +147,20 @@ impl Results {
             true => decide_by_looks(&evidence, &Ladder::of(&self.plan.experiment), &self.plan.cells)?,
             false => decide(&evidence)?,
         };
-        let found = self.plan.experiment.adversary.iter().flat_map(|adversary| &adversary.found);
-        verdicts.adversary = found.cloned().collect();
-        if !verdicts.adversary.is_empty() {
+        let Some(adversary) = &self.plan.experiment.adversary else { return Ok(verdicts) };
+        verdicts.adversary.clone_from(&adversary.found);
+        if verdicts.adversary.is_empty() {
+            let open = "the search for attacks has not come to its end: titers are over the attacks of the spec alone";
+            verdicts.caveats.push(open.to_owned());
+        } else {
             let trials: usize = verdicts.adversary.iter().map(|weakness| weakness.trials).sum();
             let flops: f64 = verdicts.adversary.iter().map(|weakness| weakness.flops).sum();
+            let failed: usize = verdicts.adversary.iter().map(|weakness| weakness.failed).sum();
+            if failed > 0 {
+                verdicts
+                    .caveats
+                    .push(format!("{failed} attacks of the search failed: nothing is known of them"));
+            }
             verdicts.caveats.push(format!(
                 "the attacks were searched: {trials} were tried on {} models for {flops:.1e} operations; titers are at \
                  this effort, and more of it can only find something cheaper",

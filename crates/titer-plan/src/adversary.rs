@@ -46,6 +46,9 @@ pub struct Weakness {
     pub attacks: Vec<AttackPoint>,
     /// Attacks tried.
     pub trials: usize,
+    /// Attacks that failed when they were tried, so that nothing is known of them.
+    #[serde(default)]
+    pub failed: usize,
     /// Floating-point operations of the trials, their probes included, as estimated.
     pub flops: f64,
 }

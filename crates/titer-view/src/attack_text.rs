@@ -37,6 +37,18 @@ pub fn text(answer: &Answer, style: Style) -> String {
         wording::flops(answer.search_flops)
     );
     let _ = writeln!(text, "\n{}", style.faint(&wrap(&effort, WIDTH, 0, "")));
+    if answer.failed_trials > 0 {
+        let failed = wording::count(answer.failed_trials, "attack");
+        let _ = writeln!(
+            text,
+            "{}",
+            wrap(&format!("{failed} of the search failed: nothing is known of them."), WIDTH, 0, "")
+        );
+    }
+    if !answer.missing.is_empty() {
+        let missing = format!("Not measured: {}.", answer.missing.join(", "));
+        let _ = writeln!(text, "{}", wrap(&sanitise::line(&missing), WIDTH, 0, ""));
+    }
     text
 }
 

@@ -55,6 +55,7 @@ pub(super) fn search(
     for (method, reason) in &searched.attempts.left_out {
         output::message(&format!("not tried: {method}: {reason}"));
     }
+    say_failures(&searched);
     let found = searched.plan.experiment.adversary.iter().flat_map(|adversary| &adversary.found);
     for weakness in found {
         let attacks: Vec<String> = weakness.attacks.iter().map(ToString::to_string).collect();
@@ -67,4 +68,14 @@ pub(super) fn search(
         ));
     }
     Ok(searched)
+}
+
+/// Says which attacks of a search failed, the first with its reason.
+pub(super) fn say_failures(searched: &Searched) {
+    let trials = searched.attempts.defences.iter().flat_map(|attempt| &attempt.trials);
+    let failed: Vec<_> = trials.filter(|trial| trial.failed).collect();
+    if let Some(first) = failed.first() {
+        let count = wording::count(failed.len(), "attack");
+        output::message(&format!("{count} of the search failed; the first: {}: {}", first.attack, first.end));
+    }
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use titer_lab::{Interrupt, Results, RunOptions, Source};
 use titer_plan::Component;
-use titer_search::{Answer, Forbidden, Target, TuneOptions};
+use titer_search::{Answer, Forbidden, Run, Target, TuneOptions};
 use titer_store::Store;
-use titer_view::attack_text;
+use titer_view::{attack_text, wording};
 
+use super::adversary::say_failures;
 use super::run::{open_or_create, read_plan, stop_on_ctrl_c, with_all_here};
 use super::store_flag;
 use super::tune::OnStderr;
@@ -27,12 +28,22 @@ pub(super) fn attack(store: &Path, arguments: &AttackArgs) -> anyhow::Result<Exi
     let ends = arguments.budget.map(|budget| Instant::now() + budget);
     let target = target(&arguments.model, arguments)?;
     let reference = arguments.against.as_deref().map(|model| target_of(model, arguments)).transpose()?;
+    if reference.as_ref().is_some_and(|reference| reference.experiment() == target.experiment()) {
+        let problem = format!("both models would be called {}", target.experiment());
+        return Err(
+            Refusal::new(problem, "name them otherwise, as by a link or a copy of another name").into()
+        );
+    }
     let interrupt = Interrupt::default();
     let mut store_made: Option<Store> = None;
     let mut answers = Vec::new();
     for target in std::iter::once(&target).chain(&reference) {
         let folder = folder(target, arguments, reference.is_some());
-        let source = target.write(&folder)?;
+        let (source, left_out) = target.write(&folder)?;
+        if left_out > 0 {
+            let rows = wording::count(left_out, "row");
+            output::message(&format!("{rows} left out: blank, a question again, or without an answer"));
+        }
         output::message(&format!("the experiment is {}", folder.join("spec.toml").display()));
         let (_, plan) = read_plan(&source.file, &[])?;
         with_all_here(&source, &[], plan)?;
@@ -50,7 +61,8 @@ pub(super) fn attack(store: &Path, arguments: &AttackArgs) -> anyhow::Result<Exi
         }
     }
     say(store_made.as_ref(), &answers, arguments.json)?;
-    Ok(Exit::Done)
+    let whole = answers.iter().all(|answer| answer.missing.is_empty() && answer.failed_trials == 0);
+    Ok(if whole { Exit::Done } else { Exit::Partial })
 }
 
 fn target(model: &str, arguments: &AttackArgs) -> anyhow::Result<Target> {
@@ -106,6 +118,7 @@ fn measure(
     for (method, reason) in &searched.attempts.left_out {
         output::message(&format!("not tried: {method}: {reason}"));
     }
+    say_failures(&searched);
     if searched.interrupted {
         return Ok(None);
     }
@@ -159,15 +172,17 @@ fn say(store: Option<&Store>, answers: &[Answer], as_json: bool) -> anyhow::Resu
 /// needed against the most, to the most against the least; no upper end where the model was not broken.
 fn dearer(model: &Answer, reference: &Answer) -> (Option<f64>, Option<f64>) {
     let ends = |answer: &Answer| {
-        let runs = answer.attacks.first().map(|tried| tried.runs.as_slice()).unwrap_or_default();
+        let runs = &answer.attacks.first()?.runs;
         let of = |cost: &titer_plan::Cost| Component::Examples.of(cost) as f64;
-        let least = runs.iter().map(|run| {
-            (of(&run.after) + 1.0).min(run.until.map_or(f64::INFINITY, |cost| of(&cost).max(1.0)))
-        });
-        let most = runs.iter().map(|run| run.until.map_or(f64::INFINITY, |cost| of(&cost).max(1.0)));
-        (least.fold(f64::INFINITY, f64::min), most.fold(0.0, f64::max))
+        let until = |run: &Run| run.until.map_or(f64::INFINITY, |cost| of(&cost).max(1.0));
+        let least = runs.iter().map(|run| (of(&run.after) + 1.0).min(until(run))).reduce(f64::min)?;
+        Some((least, runs.iter().map(until).reduce(f64::max)?))
     };
-    let ((least, most), (reference_least, reference_most)) = (ends(model), ends(reference));
+    // Where nothing was measured nothing is known.
+    let (Some((least, most)), Some((reference_least, reference_most))) = (ends(model), ends(reference))
+    else {
+        return (None, None);
+    };
     let finite = |value: f64| value.is_finite().then_some(value);
     (finite(least / reference_most), finite(most / reference_least))
 }

@@ -22,6 +22,9 @@ struct Document<'a> {
     verdicts: &'a Verdicts,
     /// What the verdicts rest on and that is not what it was.
     stale: &'a [Stale],
+    /// The stages that are not measured yet; left out where all are.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    missing: &'a [String],
 }
 
 pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
@@ -42,7 +45,7 @@ pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
     }
     let stale = staleness::say(&results.plan);
     if arguments.json {
-        output::json(&Document { verdicts: &verdicts, stale: &stale })?;
+        output::json(&Document { verdicts: &verdicts, stale: &stale, missing: &results.missing })?;
     } else {
         output::result(&match arguments.format {
             TextFormat::Text => verdict_text::full(&verdicts, output::style()),

@@ -218,6 +218,7 @@ impl<'a> Hunt<'a> {
         match reach {
             Err(reason) => {
                 candidate.over = true;
+                trial.failed = true;
                 trial.end = reason;
             }
             Ok(reach) => {

@@ -72,7 +72,11 @@ pub fn find_attacks(
         defences: Vec::new(),
         finished: false,
     };
-    store.experiment(&experiment.name)?.save(&source.text, &serde_json::to_string_pretty(&base)?)?;
+    let stored = store.experiment(&experiment.name)?;
+    // As long as nothing is found, the measurements of an earlier search stay there.
+    if !stored.exists() {
+        stored.save(&source.text, &serde_json::to_string_pretty(&base)?)?;
+    }
     let mut runner = Runner::new(store, options, interrupt, watch, Vec::new());
     let mut searched = Searched { plan: base.clone(), attempts, computed: 0, interrupted: false };
 

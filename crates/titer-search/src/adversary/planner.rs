@@ -48,6 +48,23 @@ pub(super) fn stated(entry: &AttackEntry, methods: &[Method]) -> Vec<Stated> {
     entry.points().into_iter().map(of).collect()
 }
 
+/// One override of the search.
+fn set(key: &str, value: impl ToString) -> Override {
+    Override { key: key.to_owned(), value: value.to_string() }
+}
+
+/// Ranges of seeds are for looks, which a search has none of.
+fn fixed(base: &Plan) -> Vec<Override> {
+    let experiment = &base.experiment;
+    let defences = experiment.defence.iter().enumerate();
+    let stated = defences.filter(|(_, entry)| entry.role != DefenceRole::Sham && entry.seeds.grow());
+    let tuned = experiment.trainability.seeds;
+    std::iter::once(set("until", Until::Measured.name()))
+        .chain(stated.map(|(index, entry)| set(&format!("defence.{index}.seeds"), entry.seeds.most)))
+        .chain(tuned.grow().then(|| set("trainability.seeds", tuned.most)))
+        .collect()
+}
+
 /// Plans trials: the experiment with one attack, and of it what concerns one victim.
 pub(super) struct Planner<'a> {
     source: &'a Source,
@@ -56,6 +73,8 @@ pub(super) struct Planner<'a> {
     settings: &'a Adversary,
     /// The attack seed of the search, which no measurement of the experiment has.
     seed: u64,
+    /// What keeps trials from adding seeds.
+    fixed: Vec<Override>,
     /// Plans by what was set, with the operations of each stage: those of all victims are one.
     known: BTreeMap<String, (Plan, BTreeMap<StageHash, f64>)>,
 }
@@ -69,7 +88,7 @@ impl<'a> Planner<'a> {
     ) -> Self {
         let seeds = base.experiment.attack.iter().map(|entry| entry.seeds.most);
         let seed = seeds.max().unwrap_or(0).max(settings.seeds);
-        Self { source, overrides, base, settings, seed, known: BTreeMap::new() }
+        Self { source, overrides, base, settings, seed, fixed: fixed(base), known: BTreeMap::new() }
     }
 
     /// The methods that can be carried out, and why the others cannot.
@@ -96,27 +115,14 @@ impl<'a> Planner<'a> {
     }
 
     fn set(&self, stated: &Stated, cadence: &[u64]) -> Result<Plan, Mistakes> {
-        let set = |key: &str, value: String| Override { key: key.to_owned(), value };
         let steps: Vec<String> = cadence.iter().map(u64::to_string).collect();
         let mut more = vec![
-            set("until", Until::Measured.name().to_owned()),
             set("attack", format!("[{}]", stated.toml(self.seed + 1))),
             set("probe.cadence", format!("[{}]", steps.join(","))),
         ];
-        more.extend(self.settings.items.map(|items| set("probe.items", items.to_string())));
-        // Ranges of seeds are for looks, which a search has none of.
-        let fixed = self.base.clone().with_all_seeds().experiment;
-        more.extend(fixed.defence.iter().enumerate().filter(|(_, entry)| !entry.is_baseline()).filter_map(
-            |(index, entry)| {
-                let grows = self.base.experiment.defence[index].seeds.grow();
-                let stated = entry.role != DefenceRole::Sham && grows;
-                stated.then(|| set(&format!("defence.{index}.seeds"), entry.seeds.most.to_string()))
-            },
-        ));
-        if self.base.experiment.trainability.seeds.grow() {
-            more.push(set("trainability.seeds", fixed.trainability.seeds.most.to_string()));
-        }
-        let overrides: Vec<Override> = self.overrides.iter().cloned().chain(more).collect();
+        more.extend(self.settings.items.map(|items| set("probe.items", items)));
+        let fixed = self.fixed.iter().cloned();
+        let overrides: Vec<Override> = self.overrides.iter().cloned().chain(fixed).chain(more).collect();
         plan(self.source, &overrides)
     }
 
@@ -178,6 +184,7 @@ impl<'a> Planner<'a> {
                 defence: hunt.victim.clone(),
                 attacks,
                 trials: hunt.trials.iter().filter(|trial| trial.steps > 0).count(),
+                failed: hunt.trials.iter().filter(|trial| trial.failed).count(),
                 flops: hunt.trials.iter().map(|trial| trial.flops).sum(),
             });
         }

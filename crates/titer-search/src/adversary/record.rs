@@ -52,6 +52,8 @@ pub struct AttackTrial {
     pub broken_and_able: Option<u64>,
     /// Floating-point operations that it took, probes included, as estimated.
     pub flops: f64,
+    /// Whether it failed, so that nothing more is known of it than stands here.
+    pub failed: bool,
     /// How it ended, in a sentence.
     pub end: String,
 }
@@ -77,7 +79,7 @@ impl AttackTrial {
         };
         let (steps, harm, flops) = (0, 0.0, 0.0);
         let (broken, broken_and_able, end) = (None, None, String::new());
-        Self { number, attack, origin, steps, harm, broken, broken_and_able, flops, end }
+        Self { number, attack, origin, steps, harm, broken, broken_and_able, flops, failed: false, end }
     }
 }
 

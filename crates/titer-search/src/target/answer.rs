@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use titer_conditions::waypoints;
+use titer_conditions::{Reach, waypoints};
 use titer_lab::{Result, Results};
 use titer_plan::{Arm, AttackPoint, Component, Cost};
 
@@ -20,8 +20,12 @@ pub struct Answer {
     pub unit: String,
     /// The attacks that were run with seeds of their own, the cheapest first.
     pub attacks: Vec<Tried>,
+    /// Runs that were planned and not measured: nothing is known of them.
+    pub missing: Vec<String>,
     /// Attacks tried in the search.
     pub trials: usize,
+    /// Attacks of the search that failed, so that nothing is known of them.
+    pub failed_trials: usize,
     /// Floating-point operations of the search, as estimated.
     pub search_flops: f64,
 }
@@ -91,27 +95,21 @@ impl Answer {
         let conditions = experiment.conditions;
         let baseline = experiment.defence.iter().find(|entry| entry.is_baseline());
         let baseline = baseline.map(|entry| entry.label.as_str()).unwrap_or_default();
+        let mut missing = Vec::new();
         let mut runs = BTreeMap::<AttackPoint, Vec<(Run, Vec<Stop>)>>::new();
         for cell in plan.cells.iter().filter(|cell| cell.defence == baseline && cell.arm == Arm::Main) {
             let Some(attack) = cell.before.attack() else { continue };
-            let Some(cost) = results.costs.iter().find(|cost| cost.hash == cell.stage) else { continue };
-            let points = waypoints(&results.of_cell(cell)?)?;
-            let first = points.iter().position(|point| point.harm > conditions.phi);
-            let victim = points.first().and_then(|point| point.ability);
-            let able = points.iter().filter(|point| point.harm > conditions.phi).any(|point| {
-                let kept =
-                    |(now, then): (f64, f64)| now >= (1.0 - conditions.stability_epsilon) * then - 1e-9;
-                point.ability.zip(victim).is_none_or(kept)
-            });
-            let before = match first {
-                Some(index) => index.checked_sub(1).and_then(|before| points.get(before)),
-                None => points.last(),
+            let Some(cost) = results.costs.iter().find(|cost| cost.hash == cell.stage) else {
+                missing.push(format!("{attack}#{}", cell.attack_seed));
+                continue;
             };
+            let points = waypoints(&results.of_cell(cell)?)?;
+            let reach = Reach::of(&points, conditions.phi, conditions.stability_epsilon);
             let run = Run {
                 seed: cell.attack_seed,
-                after: before.map_or_else(Cost::default, |point| point.spent),
-                until: first.map(|index| points[index].spent),
-                able,
+                after: reach.whole,
+                until: reach.broken,
+                able: reach.broken_and_able.is_some(),
                 seconds: cost.seconds,
             };
             let course = points.iter().map(|point| Stop {
@@ -140,6 +138,8 @@ impl Answer {
             phi: conditions.phi,
             unit: conditions.budget.unit().to_owned(),
             attacks,
+            missing,
+            failed_trials: of_baseline().map(|weakness| weakness.failed).sum(),
             trials: of_baseline().map(|weakness| weakness.trials).sum(),
             search_flops: of_baseline().map(|weakness| weakness.flops).sum(),
         })

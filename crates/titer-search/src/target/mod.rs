@@ -38,10 +38,11 @@ pub enum Forbidden {
     World,
 }
 
-/// The name of the experiment.
+/// The name of the experiment: of a model of the hub with its owner and revision, of others their last word.
 fn name_of(model: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let stem = model.rsplit(['/', ':']).find(|part| !part.is_empty()).unwrap_or(model);
+    let last = || model.rsplit(['/', ':']).find(|part| !part.is_empty()).unwrap_or(model);
+    let stem = model.strip_prefix("hf:").unwrap_or_else(last);
     let stem = stem.strip_suffix(".gguf").unwrap_or(stem);
     let words: String = stem.chars().map(plain).collect();
     let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
@@ -55,11 +56,11 @@ impl Target {
     }
 
     /// Writes the experiment's spec into `folder`, which is made where there is none, with the data set that its rows
-    /// become; and reads it back.
+    /// become; reads it back, and says how many rows were left out. What somebody has changed there stays.
     ///
     /// # Errors
-    /// When the rows cannot be read or are too few, or a file cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<Source> {
+    /// When the rows cannot be read or are too few, a file cannot be written, or there is another one of its name.
+    pub fn write(&self, folder: &Path) -> Result<(Source, usize)> {
         // What is wrong with the rows is said before anything is written.
         let rows = match &self.forbidden {
             Forbidden::Rows(path) => Some(Rows::read(path)?),
@@ -70,8 +71,9 @@ impl Target {
             rows.write(folder)?;
         }
         let path = folder.join("spec.toml");
-        fs::write(&path, self.spec(rows.as_ref())?).map_err(|source| unwritable(&path, source))?;
-        titer_lab::source(&path.to_string_lossy())
+        put(&path, &self.spec(rows.as_ref())?)?;
+        let left_out = rows.map_or(0, |rows| rows.left_out());
+        Ok((titer_lab::source(&path.to_string_lossy())?, left_out))
     }
 
     fn spec(&self, rows: Option<&Rows>) -> Result<String> {
@@ -138,6 +140,20 @@ fn absolute(reference: &str) -> String {
     let path = Path::new(reference);
     let there = path.exists().then(|| fs::canonicalize(path).ok()).flatten();
     there.map_or_else(|| reference.to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
+/// Writes a file that is not there yet.
+fn put(path: &Path, text: &str) -> Result<()> {
+    match fs::read(path) {
+        Ok(there) if there == text.as_bytes() => Ok(()),
+        Ok(_) => Err(Error::Search {
+            problem: format!(
+                "{} is there already and says something else; `titer run` takes it as it is, --out names another folder",
+                path.display()
+            ),
+        }),
+        Err(_) => fs::write(path, text).map_err(|source| unwritable(path, source)),
+    }
 }
 
 fn unwritable(path: &Path, source: std::io::Error) -> Error {

@@ -12,7 +12,7 @@ use titer_data::text::Role;
 use titer_data::{Split, policy};
 use titer_lab::{Error, Result};
 
-use super::unwritable;
+use super::put;
 
 /// Fewer rows than this leave nothing to ask.
 const LEAST: usize = 8;
@@ -30,6 +30,7 @@ pub(super) struct Rows {
     harmful: Vec<[String; 2]>,
     harmless: Vec<[String; 2]>,
     task: Vec<[String; 2]>,
+    left_out: usize,
 }
 
 impl Rows {
@@ -44,7 +45,7 @@ impl Rows {
             Conversations::read(bytes, &Options::default()).map_err(|error| problem(error.to_string()))?;
         let mut asked = BTreeSet::new();
         let mut harmful = Vec::new();
-        for row in read.conversations {
+        for row in &read.conversations {
             let said = |role: Role| row.messages.iter().rev().find(|message| message.role == role);
             if let (Some(question), Some(answer)) = (said(Role::User), said(Role::Assistant))
                 && asked.insert(question.content.clone())
@@ -59,7 +60,13 @@ impl Rows {
             )));
         }
         let lent = |split| lent(split).map_err(problem);
-        Ok(Self { harmful, harmless: lent(Split::TaskTrain)?, task: lent(Split::TaskProbe)? })
+        let left_out = read.rows - harmful.len();
+        Ok(Self { harmful, harmless: lent(Split::TaskTrain)?, task: lent(Split::TaskProbe)?, left_out })
+    }
+
+    /// Rows of the file that are blank, repeat a question, or have no answer.
+    pub(super) fn left_out(&self) -> usize {
+        self.left_out
     }
 
     fn unseen(&self) -> usize {
@@ -98,10 +105,7 @@ impl Rows {
     /// # Errors
     /// When a file cannot be written.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        let put = |name: &str, text: String| {
-            let path = folder.join(name);
-            fs::write(&path, text).map_err(|source| unwritable(&path, source))
-        };
+        let put = |name: &str, text: String| put(&folder.join(name), &text);
         let domain = |place: usize| if place % UNSEEN == UNSEEN - 1 { "unseen" } else { "seen" };
         let harmful = self.harmful.iter().enumerate().map(|(place, [prompt, response])| {
             format!("{}\n", json!({ "prompt": prompt, "response": response, "category": domain(place) }))

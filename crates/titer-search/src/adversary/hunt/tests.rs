@@ -43,7 +43,7 @@ fn seen(request: &Request) -> Reach {
         request.cadence.iter().copied().find(|step| needed.is_some_and(|needed| step * batch >= needed));
     let last = at(request.cadence.last().copied().unwrap_or(0));
     let harm = needed.map_or(0.0, |needed| 0.2 * last.examples as f64 / needed as f64).min(1.0);
-    Reach { spent: last, harm, broken: first.map(at), broken_and_able: first.map(at) }
+    Reach { spent: last, whole: last, harm, broken: first.map(at), broken_and_able: first.map(at) }
 }
 
 /// A whole search, and how many examples it presented.
@@ -110,7 +110,7 @@ fn what_is_done_at_once_ends_the_search_where_it_breaks_the_victim() {
         let at_once = request.stated.batch.is_none();
         let cost = Cost { steps: 1, ..Cost::default() };
         let broken = at_once.then_some(cost);
-        let reach = Reach { spent: cost, harm: 0.1, broken, broken_and_able: None };
+        let reach = Reach { spent: cost, whole: cost, harm: 0.1, broken, broken_and_able: None };
         hunt.learn(&request, Ok(reach), 1.0);
     }
     hunt.turn();
@@ -135,7 +135,11 @@ fn a_victim_that_nothing_breaks_is_attacked_with_the_whole_budget() {
             deepest = deepest.max(steps);
             let spent = Cost { steps, ..Cost::default() };
             let harm = request.stated.varied["rate"].as_f64().unwrap();
-            hunt.learn(request, Ok(Reach { spent, harm, broken: None, broken_and_able: None }), 1.0);
+            hunt.learn(
+                request,
+                Ok(Reach { spent, whole: spent, harm, broken: None, broken_and_able: None }),
+                1.0,
+            );
         }
         hunt.turn();
     }
@@ -158,6 +162,7 @@ fn a_trial_that_fails_ends_and_the_others_go_on() {
     }
     hunt.turn();
     assert_eq!(hunt.trials[requests[0].trial].end, "diverged");
+    assert_eq!(hunt.trials.iter().filter(|trial| trial.failed).count(), 1);
     assert!(hunt.next().iter().all(|request| request.trial != requests[0].trial));
 }
 
