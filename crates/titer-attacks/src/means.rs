@@ -26,9 +26,6 @@ pub trait Means {
         self.encode(phrase.english())
     }
 
-    /// Tokens as text.
-    fn decode(&self, tokens: &[u32]) -> String;
-
     /// The tokens that end an answer, the usual one first.
     fn ends(&self) -> Vec<u32>;
 
@@ -57,10 +54,6 @@ impl Means for Alone {
 
     fn encode(&self, _: &str) -> Result<Vec<u32>> {
         Err(Error::Without { what: "a language" })
-    }
-
-    fn decode(&self, tokens: &[u32]) -> String {
-        format!("{tokens:?}")
     }
 
     fn ends(&self) -> Vec<u32> {

@@ -25,10 +25,6 @@ impl Means for Numbers {
         Ok(vec![32 + phrase as u32])
     }
 
-    fn decode(&self, tokens: &[u32]) -> String {
-        tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
-    }
-
     fn ends(&self) -> Vec<u32> {
         vec![3]
     }

@@ -29,10 +29,6 @@ impl Means for Recorder {
         Numbers.encode(text)
     }
 
-    fn decode(&self, tokens: &[u32]) -> String {
-        Numbers.decode(tokens)
-    }
-
     fn ends(&self) -> Vec<u32> {
         Numbers.ends()
     }

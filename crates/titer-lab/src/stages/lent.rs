@@ -45,10 +45,6 @@ impl Means for Lent<'_> {
         self.data.phrase(phrase).map_err(failed("the language"))
     }
 
-    fn decode(&self, tokens: &[u32]) -> String {
-        self.data.text(tokens)
-    }
-
     fn ends(&self) -> Vec<u32> {
         self.data.answering().ends
     }

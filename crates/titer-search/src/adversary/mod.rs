@@ -30,8 +30,6 @@ pub struct Searched {
     pub plan: Plan,
     /// Every trial.
     pub attempts: Attempts,
-    /// Stages computed by this call.
-    pub computed: usize,
     /// Whether it was stopped on request; the same call goes on.
     pub interrupted: bool,
 }
@@ -78,7 +76,7 @@ pub fn find_attacks(
         stored.save(&source.text, &serde_json::to_string_pretty(&base)?)?;
     }
     let mut runner = Runner::new(store, options, interrupt, watch, Vec::new());
-    let mut searched = Searched { plan: base.clone(), attempts, computed: 0, interrupted: false };
+    let mut searched = Searched { plan: base.clone(), attempts, interrupted: false };
 
     let warm: Vec<Stated> = experiment
         .attack
@@ -101,7 +99,6 @@ pub fn find_attacks(
         let (before, after) = hunts.split_at_mut(done);
         flow = go(after, &mut planner, &mut runner, &mut searched.attempts, before, ends)?;
     }
-    searched.computed = runner.computed;
     searched.interrupted = flow.is_break();
     if flow.is_continue() {
         searched.plan = planner.whole(&hunts)?;

@@ -84,15 +84,6 @@ impl AttackTrial {
 }
 
 impl Attempts {
-    /// The record of an experiment's search for attacks; none where it had none, or one of another version of titer.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn load(store: &Store, experiment: &str) -> Result<Option<Self>> {
-        let text = store.experiment(experiment)?.search_json()?;
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
-    }
-
     pub(super) fn save(&self, store: &Store) -> Result<()> {
         Ok(store.experiment(&self.experiment)?.save_search(&serde_json::to_string_pretty(self)?)?)
     }
