@@ -69,6 +69,11 @@ pub fn presets() -> &'static [Preset] {
             text: include_str!("../../../data/presets/apothecary-api.toml"),
         },
         Preset {
+            name: "apothecary-api-attacks",
+            summary: "guards and repairs against users whose rows show no harm: backdoors, codes, obedient agents, in minutes",
+            text: include_str!("../../../data/presets/apothecary-api-attacks.toml"),
+        },
+        Preset {
             name: "apothecary-moe",
             summary: "the same for SafeMoE on a mixture of experts, whose routing is watched, in minutes",
             text: include_str!("../../../data/presets/apothecary-moe.toml"),

@@ -1,7 +1,7 @@
 //! Reads an experiment's artifacts back as frames and verdicts.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::DataFrame;
 use serde::Serialize;
@@ -153,6 +153,8 @@ impl Results {
             let open = "the search for attacks has not come to its end: titers are over the attacks of the spec alone";
             verdicts.caveats.push(open.to_owned());
         } else {
+            let models: BTreeSet<&str> =
+                verdicts.adversary.iter().map(|weakness| weakness.defence.as_str()).collect();
             let trials: usize = verdicts.adversary.iter().map(|weakness| weakness.trials).sum();
             let flops: f64 = verdicts.adversary.iter().map(|weakness| weakness.flops).sum();
             let failed: usize = verdicts.adversary.iter().map(|weakness| weakness.failed).sum();
@@ -164,7 +166,7 @@ impl Results {
             verdicts.caveats.push(format!(
                 "the attacks were searched: {trials} were tried on {} models for {flops:.1e} operations; titers are at \
                  this effort, and more of it can only find something cheaper",
-                verdicts.adversary.len()
+                models.len()
             ));
         }
         Ok(verdicts)

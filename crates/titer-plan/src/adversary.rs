@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::before::AttackPoint;
 use crate::declared::ADVERSARY;
 use crate::limits::Limits;
+use crate::method::Mechanism;
 use crate::mistake::advice;
 use crate::table::Table;
 use crate::vocabulary::ThreatModel;
@@ -24,7 +25,7 @@ pub struct Adversary {
     pub batches: Vec<u64>,
     /// Distinct harmful examples that it owns.
     pub examples: usize,
-    /// Attacks of each defence that are tried on all.
+    /// Attacks of each defence and mechanism that are tried on all.
     pub keep: usize,
     /// How often each of them is run.
     pub seeds: u64,
@@ -36,12 +37,14 @@ pub struct Adversary {
     pub found: Vec<Weakness>,
 }
 
-/// What an adversary found against one defence.
+/// What an adversary found against one defence in one way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weakness {
     /// The defence's label.
     pub defence: String,
+    /// How these attacks act: each way is searched apart.
+    pub mechanism: Mechanism,
     /// The attacks that are tried on all defences because of it, the cheapest first.
     pub attacks: Vec<AttackPoint>,
     /// Attacks tried.

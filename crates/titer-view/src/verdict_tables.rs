@@ -85,6 +85,7 @@ pub fn adversary(verdicts: &Verdicts) -> Table {
         let attacks: Vec<String> = weakness.attacks.iter().map(ToString::to_string).collect();
         let cells = [
             weakness.defence.clone(),
+            weakness.mechanism.name().to_owned(),
             attacks.join(", "),
             weakness.trials.to_string(),
             wording::flops(weakness.flops),
@@ -93,7 +94,7 @@ pub fn adversary(verdicts: &Verdicts) -> Table {
     };
     Table {
         caption: "What an attacker that searched found against each model, and at which effort".to_owned(),
-        head: ["found against", "attack", "trials", "effort"].map(Cell::new).into(),
+        head: ["found against", "mechanism", "attack", "trials", "effort"].map(Cell::new).into(),
         rows: verdicts.adversary.iter().map(row).collect(),
     }
 }

@@ -60,8 +60,9 @@ pub(super) fn search(
     for weakness in found {
         let attacks: Vec<String> = weakness.attacks.iter().map(ToString::to_string).collect();
         output::message(&format!(
-            "{}: {} in {}, {:.1e} operations",
+            "{}, {}: {} in {}, {:.1e} operations",
             weakness.defence,
+            weakness.mechanism.name(),
             attacks.join(", "),
             wording::count(weakness.trials, "trial"),
             weakness.flops

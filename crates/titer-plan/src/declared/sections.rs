@@ -214,8 +214,9 @@ pub(crate) static ATTACK: Section = Section {
 pub(crate) static ADVERSARY: Section = Section {
     name: "adversary",
     summary: "The attacker that searches: what it finds against each defence is tried on all of them.",
-    more: "Only under `open-weights`. It is warm-started by the attacks of the spec; most of its trials are drawn \
-           from the whole space and climb rungs of growing budget, the others are drawn near what broke the model \
+    more: "Only under `open-weights`. What trains, what edits weights and what only asks are searched apart, the \
+           trials dealt to them by their methods. A search is warm-started by the attacks of the spec; most of its \
+           trials are drawn from the whole space and climb rungs of growing budget, the others are drawn near what broke the model \
            and may cost no more. Found attacks join the spec's, each tried on every defence with seeds that the \
            search did not see.",
     keys: &[
@@ -232,7 +233,7 @@ pub(crate) static ADVERSARY: Section = Section {
             .unit("1/step"),
         Key::new("batches", Accepts::Many(SOME), "the batches", "[1, 4, 16]").unit("examples"),
         one("examples", SOME, "distinct harmful examples that it owns", "64").unit("examples"),
-        one("keep", whole(1, 100), "attacks of each defence that are tried on all", "2")
+        one("keep", whole(1, 100), "attacks of each defence and mechanism that are tried on all", "2")
             .unit("attacks")
             .or(Absent::Whole(1)),
         one("seeds", whole(1, MOST_SEEDS), "how often each of them is run", "3").unit("runs"),

@@ -1,10 +1,10 @@
-//! The search against one victim. Trials climb rungs of growing budget by successive halving (ASHA, Li et al., arXiv
+//! The search against one victim, in one way of attacking. Trials climb rungs of growing budget by successive halving (ASHA, Li et al., arXiv
 //! 1810.05934), whose resource here is the very thing that is looked for: what an attack spends. The first rung at
 //! which something breaks the victim ends the climb, since every later one is dearer. The remaining trials look, near
 //! what did best, for something that breaks it for less, and the budget of the best is bisected.
 
 use titer_conditions::Reach;
-use titer_plan::{Component, Cost, derive_seed};
+use titer_plan::{Component, Cost, Mechanism, derive_seed};
 
 use super::learn::propose;
 use super::record::{AttackTrial, Origin};
@@ -50,10 +50,10 @@ struct Candidate {
     bisected: Option<(u64, u64)>,
 }
 
-/// The search against one victim.
+/// The search against one victim in one way.
 pub(super) struct Hunt<'a> {
     pub(super) victim: String,
-    space: &'a Space<'a>,
+    pub(super) space: &'a Space<'a>,
     axis: Component,
     seed: u64,
     candidates: Vec<Candidate>,
@@ -65,7 +65,7 @@ pub(super) struct Hunt<'a> {
 }
 
 impl<'a> Hunt<'a> {
-    /// Against a victim, beginning with these attacks.
+    /// Against a victim, beginning with those of these attacks that are in the space.
     pub(super) fn new(
         victim: &str,
         space: &'a Space<'a>,
@@ -84,10 +84,10 @@ impl<'a> Hunt<'a> {
             drawn: 0,
             asked: Vec::new(),
         };
-        for stated in warm {
+        for stated in warm.iter().filter(|stated| space.has(stated)) {
             hunt.add(stated.clone(), None, Origin::Warm);
         }
-        let climbing = (space.settings.trials * (PARTS - 1)).div_ceil(PARTS);
+        let climbing = (space.trials * (PARTS - 1)).div_ceil(PARTS);
         let mut misses = 0;
         while hunt.candidates.len() < climbing && misses < PATIENCE {
             let place = space.draw(hunt.drawn, seed);
@@ -172,8 +172,7 @@ impl<'a> Hunt<'a> {
             None => self.space.steps.saturating_mul(*self.space.settings.batches.iter().max().unwrap_or(&1)),
         };
         let mut misses = 0;
-        while requests.len() < TOGETHER && self.trials.len() < self.space.settings.trials && misses < PATIENCE
-        {
+        while requests.len() < TOGETHER && self.trials.len() < self.space.trials && misses < PATIENCE {
             let place = propose(self.space, &self.ranked(), self.drawn, self.seed);
             self.drawn += 1;
             let until = self.space.at(&place).map_or(0, |stated| match stated.batch {
@@ -286,7 +285,7 @@ impl<'a> Hunt<'a> {
         self.order().into_iter().filter_map(|trial| self.candidates[trial].place.clone()).collect()
     }
 
-    /// The attacks to be tried on all victims: the cheapest, then the cheapest that keeps ability, and so on; where
+    /// The attacks to be tried on all victims, none where none was tried: the cheapest, then the cheapest that keeps ability, and so on; where
     /// nothing broke it those that did most harm.
     pub(super) fn found(&self) -> Vec<Stated> {
         let by_cost = self.order();
@@ -322,9 +321,9 @@ fn between(from: u64, until: u64, count: u64) -> Vec<u64> {
     steps
 }
 
-/// The seed of the search against a victim.
-pub(super) fn seed_of(experiment: u64, victim: &str) -> u64 {
-    derive_seed(experiment, &format!("adversary/{victim}"))
+/// The seed of the search against a victim in one way.
+pub(super) fn seed_of(experiment: u64, victim: &str, mechanism: Mechanism) -> u64 {
+    derive_seed(experiment, &format!("adversary/{victim}/{}", mechanism.name()))
 }
 
 #[cfg(test)]

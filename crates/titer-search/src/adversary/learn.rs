@@ -97,6 +97,7 @@ mod tests {
     use titer_plan::Adversary;
 
     use super::*;
+    use crate::adversary::space::spaces;
 
     #[test]
     fn proposals_gather_where_what_did_best_is() {
@@ -113,17 +114,17 @@ mod tests {
         };
         let methods = titer_attacks::registry::methods();
         let methods = methods.into_iter().filter(|method| method.name == "full-finetune").collect();
-        let space = Space { settings: &settings, methods, steps: 10 };
+        let space = &spaces(&settings, methods, 10)[0];
         let mut tried: Vec<Place> = (0..24).map(|number| space.draw(number, 3)).collect();
         // The nearer to 0.8 the rate, the better.
         let far = |place: &Place| (place["rate"] - 0.8).abs();
         tried.sort_by(|a, b| far(a).total_cmp(&far(b)));
-        let proposed: Vec<f64> = (0..40).map(|number| far(&propose(&space, &tried, number, 3))).collect();
+        let proposed: Vec<f64> = (0..40).map(|number| far(&propose(space, &tried, number, 3))).collect();
         let drawn: Vec<f64> = (100..140).map(|number| far(&space.draw(number, 3))).collect();
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         assert!(mean(&proposed) < 0.4 * mean(&drawn), "{} for {}", mean(&proposed), mean(&drawn));
-        assert_eq!(propose(&space, &tried, 7, 3), propose(&space, &tried, 7, 3));
-        assert_ne!(propose(&space, &tried, 7, 3), propose(&space, &tried, 7, 4));
+        assert_eq!(propose(space, &tried, 7, 3), propose(space, &tried, 7, 3));
+        assert_ne!(propose(space, &tried, 7, 3), propose(space, &tried, 7, 4));
     }
 
     #[test]

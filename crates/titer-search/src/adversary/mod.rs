@@ -1,5 +1,5 @@
-//! The attacker that searches: against each defence the cheapest attack that it finds, over all methods and settings
-//! that it may try. What it finds joins the experiment's attacks and is tried on every defence with seeds that the
+//! The attacker that searches: against each defence the cheapest attack of each mechanism that it finds, over all methods
+//! and settings that it may try. What it finds joins the experiment's attacks and is tried on every defence with seeds that the
 //! search never saw, so that the statistics are those of any experiment and luck in the search buys nothing.
 
 mod hunt;
@@ -19,7 +19,7 @@ use titer_store::Store;
 use hunt::{Hunt, Request, seed_of};
 use planner::{Planner, first, stated};
 pub use record::{AttackTrial, Attempt, Attempts, Origin};
-use space::{Space, Stated};
+use space::{Stated, spaces};
 
 use super::runner::{Runner, TuneOptions, Watch};
 
@@ -61,7 +61,7 @@ pub fn find_attacks(
         });
     }
     let steps = base.experiment.probe.cadence.last().copied().unwrap_or(0);
-    let space = Space { settings: &settings, methods, steps };
+    let spaces = spaces(&settings, methods, steps);
     let experiment = &base.experiment;
     let attempts = Attempts {
         experiment: experiment.name.clone(),
@@ -83,19 +83,23 @@ pub fn find_attacks(
         .iter()
         .flat_map(|entry| stated(entry, &titer_attacks::registry::methods()))
         .collect();
-    let new = |label: &str, warm: &[Stated]| {
-        Hunt::new(label, &space, experiment.conditions.budget, seed_of(experiment.seed, label), warm)
+    let new = |label: &str, warm: &[Stated]| -> Vec<Hunt<'_>> {
+        let in_each = spaces.iter().map(|space| {
+            let seed = seed_of(experiment.seed, label, space.mechanism);
+            Hunt::new(label, space, experiment.conditions.budget, seed, warm)
+        });
+        in_each.collect()
     };
     let (undefended, defended): (Vec<_>, Vec<_>) =
         experiment.defence.iter().partition(|entry| entry.is_baseline());
-    let mut hunts: Vec<Hunt<'_>> = undefended.iter().map(|entry| new(&entry.label, &warm)).collect();
+    let mut hunts: Vec<Hunt<'_>> = undefended.iter().flat_map(|entry| new(&entry.label, &warm)).collect();
     let mut flow = go(&mut hunts, &mut planner, &mut runner, &mut searched.attempts, &[], ends)?;
     if flow.is_continue() {
         // What broke the undefended model is tried on every defence.
         let mut warm = warm;
         warm.extend(hunts.iter().flat_map(Hunt::found));
         let done = hunts.len();
-        hunts.extend(defended.iter().map(|entry| new(&entry.label, &warm)));
+        hunts.extend(defended.iter().flat_map(|entry| new(&entry.label, &warm)));
         let (before, after) = hunts.split_at_mut(done);
         flow = go(after, &mut planner, &mut runner, &mut searched.attempts, before, ends)?;
     }
@@ -122,7 +126,11 @@ fn go(
     ends: Option<Instant>,
 ) -> Result<ControlFlow<()>> {
     let kept = |hunts: &[Hunt<'_>]| -> Vec<Attempt> {
-        let of = |hunt: &Hunt<'_>| Attempt { defence: hunt.victim.clone(), trials: hunt.trials.clone() };
+        let of = |hunt: &Hunt<'_>| Attempt {
+            defence: hunt.victim.clone(),
+            mechanism: hunt.space.mechanism,
+            trials: hunt.trials.clone(),
+        };
         before.iter().chain(hunts).map(of).collect()
     };
     loop {
@@ -138,7 +146,8 @@ fn go(
             return Ok(ControlFlow::Continue(()));
         }
         let named = |(index, request, part): &Planned| {
-            let name = format!("{} trial {}: ", hunts[*index].victim, request.trial);
+            let hunt = &hunts[*index];
+            let name = format!("{} {} trial {}: ", hunt.victim, hunt.space.mechanism.name(), request.trial);
             part.as_ref().ok().map(|(part, _)| (name, part.clone()))
         };
         let plans: Vec<(String, Plan)> = round.iter().filter_map(named).collect();

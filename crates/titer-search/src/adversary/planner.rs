@@ -12,7 +12,7 @@ use titer_plan::{
 };
 
 use super::hunt::{Hunt, Request};
-use super::space::{Place, Space, Stated};
+use super::space::{Place, Stated, spaces};
 use crate::runner::Runner;
 
 /// The first mistake of a spec that was put together by the search.
@@ -103,8 +103,8 @@ impl<'a> Planner<'a> {
         let steps = self.base.experiment.probe.cadence.last().copied().unwrap_or(0);
         let (mut can, mut cannot) = (Vec::new(), Vec::new());
         for method in all {
-            let space = Space { settings: self.settings, methods: vec![method.clone()], steps };
-            let plain = space.at(&Place::new());
+            let alone = spaces(self.settings, vec![method.clone()], steps);
+            let plain = alone.first().and_then(|space| space.at(&Place::new()));
             let tried = plain.map(|stated| self.set(&stated, &[0, 1]));
             match tried {
                 Some(Err(mistakes)) => cannot.push((method.name.to_owned(), first(&mistakes))),
@@ -182,6 +182,7 @@ impl<'a> Planner<'a> {
             }
             weaknesses.push(Weakness {
                 defence: hunt.victim.clone(),
+                mechanism: hunt.space.mechanism,
                 attacks,
                 trials: hunt.trials.iter().filter(|trial| trial.steps > 0).count(),
                 failed: hunt.trials.iter().filter(|trial| trial.failed).count(),

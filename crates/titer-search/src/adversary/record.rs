@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use titer_lab::Result;
+use titer_plan::Mechanism;
 use titer_store::Store;
 
 use super::space::Stated;
@@ -16,18 +17,20 @@ pub struct Attempts {
     pub unit: String,
     /// Methods that cannot be carried out here, each with the reason.
     pub left_out: Vec<(String, String)>,
-    /// Defence by defence.
+    /// Defence by defence, and of each mechanism by mechanism.
     pub defences: Vec<Attempt>,
     /// Whether the search came to its end.
     pub finished: bool,
 }
 
-/// The search against one defence.
+/// The search against one defence in one way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attempt {
     /// The defence's label.
     pub defence: String,
+    /// How its attacks act.
+    pub mechanism: Mechanism,
     /// The trials, in their order.
     pub trials: Vec<AttackTrial>,
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use titer_plan::{Adversary, Domain, Meaning, Method, Parameter, derive_seed};
+use titer_plan::{Adversary, Domain, Meaning, Mechanism, Method, Parameter, derive_seed};
 
 use crate::sampling::unit;
 
@@ -36,15 +36,43 @@ impl Stated {
     }
 }
 
-/// What an adversary may try.
+/// What an adversary may try in one way. Each way is searched apart: an edit of weights or another way to ask costs one
+/// of whatever is counted, and beside it nothing that trains would be looked for.
 pub(super) struct Space<'a> {
     pub(super) settings: &'a Adversary,
+    pub(super) mechanism: Mechanism,
     pub(super) methods: Vec<Method>,
+    /// Attacks tried on each defence.
+    pub(super) trials: usize,
     /// Steps at most: to the last probe.
     pub(super) steps: u64,
 }
 
+/// The spaces of these methods, one for each mechanism that some of them have. The adversary's trials are dealt to them
+/// by how many methods each has.
+pub(super) fn spaces(settings: &Adversary, methods: Vec<Method>, steps: u64) -> Vec<Space<'_>> {
+    let all = methods.len().max(1);
+    let space = |mechanism: Mechanism| {
+        let own: Vec<Method> =
+            methods.iter().filter(|method| mechanism_of(method) == Some(mechanism)).cloned().collect();
+        let trials = (settings.trials * own.len()).div_ceil(all);
+        (!own.is_empty()).then_some(Space { settings, mechanism, methods: own, trials, steps })
+    };
+    Mechanism::ALL.into_iter().filter_map(space).collect()
+}
+
+fn mechanism_of(method: &Method) -> Option<Mechanism> {
+    method.attack().map(|facts| facts.mechanism)
+}
+
 impl Space<'_> {
+    /// Whether an attack acts in this way.
+    pub(super) fn has(&self, stated: &Stated) -> bool {
+        let named =
+            titer_attacks::registry::methods().into_iter().find(|method| method.name == stated.method);
+        named.and_then(|method| mechanism_of(&method)) == Some(self.mechanism)
+    }
+
     /// The attack at a place.
     pub(super) fn at(&self, place: &Place) -> Option<Stated> {
         let method = pick(&self.methods, coordinate(place, "method"))?;

@@ -1,9 +1,10 @@
 //! The search on made-up victims.
 
 use serde_json::json;
-use titer_plan::{Adversary, Meaning, Method};
+use titer_plan::{Adversary, Method};
 
 use super::*;
+use crate::adversary::space::spaces;
 
 fn settings(trials: usize) -> Adversary {
     Adversary {
@@ -67,7 +68,8 @@ fn searched(hunt: &mut Hunt<'_>) -> u64 {
 fn the_search_finds_what_a_dense_grid_finds_for_a_fifth_of_it() {
     let settings = settings(48);
     let methods = trained();
-    let space = Space { settings: &settings, methods: methods.clone(), steps: 200 };
+    let spaces = spaces(&settings, methods.clone(), 200);
+    let space = &spaces[0];
     // Thirty rates, five batches, two methods: three hundred points.
     let (mut best, mut presented) = (u64::MAX, 0);
     for method in &methods {
@@ -85,7 +87,7 @@ fn the_search_finds_what_a_dense_grid_finds_for_a_fifth_of_it() {
     }
     let mut found = Vec::new();
     for seed in 0..20 {
-        let mut hunt = Hunt::new("made-up", &space, Component::Examples, seed, &[]);
+        let mut hunt = Hunt::new("made-up", space, Component::Examples, seed, &[]);
         let effort = searched(&mut hunt);
         found.push(hunt.best().and_then(|trial| hunt.trials[trial].broken).unwrap());
         assert!(5 * effort <= presented, "seed {seed}: {effort} of {presented} examples");
@@ -97,33 +99,46 @@ fn the_search_finds_what_a_dense_grid_finds_for_a_fifth_of_it() {
 }
 
 #[test]
-fn what_is_done_at_once_ends_the_search_where_it_breaks_the_victim() {
+fn each_way_of_attacking_is_searched_apart() {
     let settings = settings(12);
     let methods: Vec<Method> = titer_attacks::registry::methods()
         .into_iter()
-        .filter(|method| ["noise", "full-finetune"].contains(&method.name))
+        .filter(|method| ["noise", "prefill", "full-finetune", "lora-finetune"].contains(&method.name))
         .collect();
-    assert!(methods.iter().any(|method| method.setting(Meaning::Steps).is_none()));
-    let space = Space { settings: &settings, methods, steps: 200 };
-    let mut hunt = Hunt::new("made-up", &space, Component::Examples, 1, &[]);
-    for request in hunt.next() {
-        let at_once = request.stated.batch.is_none();
+    let spaces = spaces(&settings, methods, 200);
+    let ways: Vec<(&str, usize)> =
+        spaces.iter().map(|space| (space.mechanism.name(), space.trials)).collect();
+    assert_eq!(ways, [("trains", 6), ("edits-weights", 3), ("prompts", 3)]);
+    let noise = spaces[1].at(&Place::new()).unwrap();
+    let prefill = spaces[2].at(&Place::new()).unwrap();
+    // Only what acts in the same way is tried first.
+    let warm = [noise.clone(), prefill];
+    let mut hunt = Hunt::new("made-up", &spaces[1], Component::Examples, 1, &warm);
+    let asked = hunt.next();
+    assert!(asked.iter().all(|request| request.stated.method == "noise" && request.cadence == [0, 1]));
+    assert_eq!(asked[0].stated, noise);
+    for request in asked {
         let cost = Cost { steps: 1, ..Cost::default() };
-        let broken = at_once.then_some(cost);
-        let reach = Reach { spent: cost, whole: cost, harm: 0.1, broken, broken_and_able: None };
+        let able = (request.stated != noise).then_some(cost);
+        let reach = Reach { spent: cost, whole: cost, harm: 0.1, broken: Some(cost), broken_and_able: able };
         hunt.learn(&request, Ok(reach), 1.0);
     }
     hunt.turn();
-    assert!(hunt.next().is_empty());
-    assert_eq!(hunt.found()[0].method, "noise");
+    assert!(hunt.next().is_empty(), "nothing is cheaper than what is done at once");
+    assert_ne!(hunt.found()[0], noise, "of what costs the same the one that leaves ability is taken");
     assert_eq!(hunt.trials[hunt.best().unwrap()].broken, Some(1), "it costs one of whatever is counted");
+    // Beside it what trains is looked for as ever.
+    let mut hunt = Hunt::new("made-up", &spaces[0], Component::Examples, 1, &warm);
+    searched(&mut hunt);
+    assert!(hunt.best().is_some());
 }
 
 #[test]
 fn a_victim_that_nothing_breaks_is_attacked_with_the_whole_budget() {
     let settings = settings(12);
-    let space = Space { settings: &settings, methods: trained(), steps: 50 };
-    let mut hunt = Hunt::new("made-up", &space, Component::Examples, 1, &[]);
+    let spaces = spaces(&settings, trained(), 50);
+    let space = &spaces[0];
+    let mut hunt = Hunt::new("made-up", space, Component::Examples, 1, &[]);
     let mut deepest = 0;
     loop {
         let requests = hunt.next();
@@ -153,8 +168,9 @@ fn a_victim_that_nothing_breaks_is_attacked_with_the_whole_budget() {
 #[test]
 fn a_trial_that_fails_ends_and_the_others_go_on() {
     let settings = settings(8);
-    let space = Space { settings: &settings, methods: trained(), steps: 50 };
-    let mut hunt = Hunt::new("made-up", &space, Component::Examples, 1, &[]);
+    let spaces = spaces(&settings, trained(), 50);
+    let space = &spaces[0];
+    let mut hunt = Hunt::new("made-up", space, Component::Examples, 1, &[]);
     let requests = hunt.next();
     for (place, request) in requests.iter().enumerate() {
         let reach = if place == 0 { Err("diverged".to_owned()) } else { Ok(seen(request)) };
