@@ -4,8 +4,8 @@
     docs/figures.py STORE apothecary-defences apothecary-api
 
 A mark is a line `<!-- figures: EXPERIMENT WHAT -->`, and `<!-- end of figures -->` ends what is replaced. WHAT is a
-defence's label, or `table`. What stands between is what `titer show --defence WHAT --format md` says, or `titer compare
---format md`; TITER names another program than the one on the PATH. Marks of experiments that are not named are left as
+defence's label, `table` or `scores`. What stands between is what `titer show --defence WHAT --format md` says, or of `titer
+compare --format md` the table of defences side by side, or the others; TITER names another program than the one on the PATH. Marks of experiments that are not named are left as
 they are.
 """
 
@@ -20,9 +20,11 @@ MARK = re.compile(r"(<!-- figures: (\S+) (.+?) -->\n)(.*?)(<!-- end of figures -
 
 
 def said(store, experiment, what):
-    verb = ["compare", experiment] if what == "table" else ["show", experiment, "--defence", what]
+    verb = ["compare", experiment] if what in ("table", "scores") else ["show", experiment, "--defence", what]
     command = [os.environ.get("TITER", "titer"), *verb, "--format", "md", "--store", store]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    first, *others = re.split(r"(?<=\|)\n\n", text)
+    return {"table": first, "scores": "\n\n".join(others)}.get(what, text)
 
 
 def main(store, *experiments):

@@ -1,7 +1,7 @@
 //! Scores as the survey's tables (arXiv 2409.18169): a row per defence, a column per share of harmful examples.
 
 use titer_conditions::{AttackScore, Change, DefenceVerdict, Score, Verdicts};
-use titer_plan::ThreatModel;
+use titer_plan::{AttackPoint, ThreatModel};
 
 use crate::comparison::worst;
 use crate::distinct::distinct;
@@ -18,20 +18,17 @@ pub fn survey(verdicts: &Verdicts) -> Vec<Table> {
         ThreatModel::FineTuningApi => {
             let steps = verdicts.defences.iter().flat_map(|defence| &defence.scores).map(|score| score.steps);
             let steps = steps.max().unwrap_or(0);
+            let harmful = format!("Harmful score before and after {steps} steps");
             let mut tables = vec![
-                by_share(
-                    verdicts,
-                    format!("Harmful score before and after {steps} steps, by the share of harmful examples"),
-                    |score| score.harmful,
-                ),
-                by_share(verdicts, "Degenerate answers to the same prompts".into(), |score| score.degenerate),
-                by_share(verdicts, "Fine-tune accuracy of the same orders".into(), |score| score.accuracy),
+                by_dose(verdicts, &harmful, |score| score.harmful),
+                by_dose(verdicts, "Degenerate answers to the same prompts", |score| score.degenerate),
+                by_dose(verdicts, "Fine-tune accuracy of the same orders", |score| score.accuracy),
             ];
             let scores = || verdicts.defences.iter().flat_map(|defence| &defence.scores);
             if scores().any(|score| score.routing.after.is_some()) {
-                let caption = "Routing moved: the share of the experts chosen for forbidden prompts that the \
-                               model before would not have chosen";
-                tables.push(by_share(verdicts, caption.into(), |score| score.routing));
+                let caption = "Routing moved (the share of the experts chosen for forbidden prompts that the \
+                               model before would not have chosen)";
+                tables.push(by_dose(verdicts, caption, |score| score.routing));
             }
             tables
         }
@@ -73,17 +70,49 @@ fn worst_attacks(verdicts: &Verdicts) -> Table {
     }
 }
 
-/// Under the fine-tuning API: a column per share, and their mean.
-fn by_share(verdicts: &Verdicts, caption: String, of: fn(&AttackScore) -> Change) -> Table {
+/// Under the fine-tuning API: orders of one kind by their shares, those that have no shares to tell apart side by side.
+fn by_dose(verdicts: &Verdicts, caption: &str, of: fn(&AttackScore) -> Change) -> Table {
     let all = || verdicts.defences.iter().flat_map(|defence| &defence.scores);
-    let mut shares: Vec<f64> = all().filter_map(|score| score.attack.dose).collect();
-    shares.sort_by(f64::total_cmp);
-    shares.dedup();
-    let families = distinct(all().map(|score| score.attack.family()));
+    let orders = distinct(all().map(|score| score.attack.clone()));
+    let families = distinct(orders.iter().map(AttackPoint::family));
+    match families.len() > 1 && families.len() == orders.len() {
+        true => by_order(verdicts, format!("{caption}, by what users order"), &orders, of),
+        false => by_share(verdicts, format!("{caption}, by the share of harmful examples"), &families, of),
+    }
+}
+
+/// A column per order.
+fn by_order(
+    verdicts: &Verdicts,
+    caption: String,
+    orders: &[AttackPoint],
+    of: fn(&AttackScore) -> Change,
+) -> Table {
+    let heads = ["defence", "before"].map(Cell::new).into_iter();
+    let head = heads.chain(orders.iter().map(|order| Cell::new(order.to_string()))).collect();
+    let row = |defence: &DefenceVerdict| {
+        let score = |order: &AttackPoint| defence.scores.iter().find(|score| score.attack == *order);
+        let before = defence.scores.iter().find_map(|score| of(score).before);
+        let after = orders.iter().map(|order| number(score(order).and_then(|score| of(score).after)));
+        [Cell::new(&defence.defence), number(before)].into_iter().chain(after).collect()
+    };
+    Table { caption, head, rows: verdicts.defences.iter().map(row).collect() }
+}
+
+/// A column per share, and their mean; a row for each kind of order where there are several.
+fn by_share(
+    verdicts: &Verdicts,
+    caption: String,
+    families: &[AttackPoint],
+    of: fn(&AttackScore) -> Change,
+) -> Table {
+    let all = || verdicts.defences.iter().flat_map(|defence| &defence.scores);
+    // An order without a share has a column of its own.
+    let mut columns: Vec<Option<f64>> = all().map(|score| score.attack.dose).collect();
+    columns.sort_by(|a, b| a.unwrap_or(f64::INFINITY).total_cmp(&b.unwrap_or(f64::INFINITY)));
+    columns.dedup();
+    let shares = columns.iter().flatten().count();
     let several = families.len() > 1;
-    // An order without a share is the only one.
-    let columns: Vec<Option<f64>> =
-        if shares.is_empty() { vec![None] } else { shares.into_iter().map(Some).collect() };
     let mut head = vec![Cell::new("defence")];
     if several {
         head.push(Cell::new("order"));
@@ -93,12 +122,12 @@ fn by_share(verdicts: &Verdicts, caption: String, of: fn(&AttackScore) -> Change
         Some(share) => Cell::new(format!("p = {share}")),
         None => Cell::new("after"),
     }));
-    if columns.len() > 1 {
+    if shares > 1 {
         head.push(Cell::new("mean"));
     }
     let mut rows = Vec::new();
     for defence in &verdicts.defences {
-        for family in &families {
+        for family in families {
             let mine: Vec<&AttackScore> =
                 defence.scores.iter().filter(|score| score.attack.family() == *family).collect();
             if mine.is_empty() {
@@ -114,9 +143,12 @@ fn by_share(verdicts: &Verdicts, caption: String, of: fn(&AttackScore) -> Change
             }
             row.push(number(mine.iter().find_map(|score| of(score).before)));
             row.extend(columns.iter().map(|share| number(after(share))));
-            if columns.len() > 1 {
-                let values: Option<Vec<f64>> =
-                    columns.iter().map(|share| after(share).map(|score| score.value)).collect();
+            if shares > 1 {
+                let values: Option<Vec<f64>> = columns
+                    .iter()
+                    .filter(|share| share.is_some())
+                    .map(|share| after(share).map(|score| score.value))
+                    .collect();
                 let mean = values.map(|values| values.iter().sum::<f64>() / values.len() as f64);
                 row.push(Cell::new(mean.map_or("–".into(), wording::share)).sorted_by(mean));
             }
@@ -160,6 +192,38 @@ mod tests {
         let table = survey(&verdicts).remove(0);
         let row: Vec<_> = table.rows[1].iter().map(|cell| cell.text.as_str()).collect();
         assert_eq!((row[3], *row.last().expect("a mean")), ("–", "–"));
+    }
+
+    #[test]
+    fn orders_of_many_kinds_stand_side_by_side() {
+        let mut verdicts = specimen::api();
+        for defence in &mut verdicts.defences {
+            defence.scores.truncate(2);
+            for (score, method) in defence.scores.iter_mut().zip(["identity-shift", "backdoor"]) {
+                score.attack = AttackPoint { method: method.to_owned(), dose: None, ..score.attack.clone() };
+            }
+        }
+        let table = survey(&verdicts).remove(0);
+        let texts = |cells: &[Cell]| cells.iter().map(|cell| cell.text.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(&table.head), ["defence", "before", "identity-shift", "backdoor"]);
+        assert_eq!(table.rows.len(), verdicts.defences.len());
+        let second = verdicts.defences[1].scores[1].harmful.after.expect("a score");
+        assert_eq!(table.rows[1][3].text, Cell::score(&second).text);
+        // One that has a share beside it: no column lacks its score.
+        for defence in &mut verdicts.defences {
+            let shared = AttackScore { ..defence.scores[0].clone() };
+            defence.scores.push(shared);
+            for (dose, score) in [0.1, 0.2].into_iter().zip(&mut defence.scores) {
+                score.attack = AttackPoint {
+                    method: "mixed-finetune".to_owned(),
+                    dose: Some(dose),
+                    ..score.attack.clone()
+                };
+            }
+        }
+        let table = survey(&verdicts).remove(0);
+        assert_eq!(texts(&table.head), ["defence", "order", "before", "p = 0.1", "p = 0.2", "after", "mean"]);
+        assert_eq!(table.rows.len(), 2 * verdicts.defences.len());
     }
 
     #[test]
