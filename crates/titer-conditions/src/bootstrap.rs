@@ -8,13 +8,14 @@
 //!
 //! The same draws serve every defence and attack: paired models meet the same resampled items and seeds.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use titer_plan::{Arm, Probe, derive_seed};
 
-use crate::evidence::{ItemSet, Phase, Run};
+use crate::evidence::{ItemSet, Phase, Run, asked};
 
 /// Replicates that are worked on at once; eight vector registers' worth.
 const LANES: usize = 32;
@@ -82,14 +83,19 @@ impl Draws {
     }
 
     /// The mean over resampled items of several arrays of values: `[array][replicate]`.
+    ///
+    /// Where items were not asked, the mean of those that were is resampled by the same draws: it varies as a mean of so few
+    /// does, and stays paired with others.
     pub(crate) fn means(&self, arrays: &[&[f32]], set: ItemSet) -> Vec<Vec<f32>> {
         let mut means = vec![vec![0.0; self.replicates]; arrays.len()];
         let Some(weights) = self.items.get(&set) else { return means };
+        let (centred, offsets): (Vec<Cow<'_, [f32]>>, Vec<f32>) =
+            arrays.iter().map(|array| centred(array)).unzip();
         for (index, block) in weights.lanes.chunks_exact(weights.levels).enumerate() {
             let start = index * LANES;
             let end = self.replicates.min(start + LANES);
-            for (array, mean) in arrays.iter().zip(&mut means) {
-                let mut sums = [0.0f32; LANES];
+            for ((array, offset), mean) in centred.iter().zip(&offsets).zip(&mut means) {
+                let mut sums = [*offset; LANES];
                 for (&value, weights) in array.iter().zip(block) {
                     // Refused items score nothing, and most are.
                     if value != 0.0 {
@@ -132,6 +138,19 @@ impl Draws {
         let uniform = 1.0 / levels as f32;
         (0..self.replicates).map(|b| weights.map_or(uniform, |weights| weights.get(level, b))).collect()
     }
+}
+
+/// Values whose weighted sum, with an offset, is the mean in a replicate: those of all items as they are; where some were
+/// not asked, the deviations of the others from their mean, as much larger as there are fewer of them.
+fn centred(values: &[f32]) -> (Cow<'_, [f32]>, f32) {
+    let count = asked(values).count();
+    if count == values.len() || count == 0 {
+        return (Cow::Borrowed(values), 0.0);
+    }
+    let mean = asked(values).sum::<f32>() / count as f32;
+    let stretch = values.len() as f32 / count as f32;
+    let deviation = |value: &f32| if value.is_nan() { 0.0 } else { stretch * (value - mean) };
+    (Cow::Owned(values.iter().map(deviation).collect()), mean)
 }
 
 fn ordinal(arm: Arm) -> u64 {
@@ -219,6 +238,24 @@ mod tests {
         }
         assert_eq!(weights.lanes, Weights::draw(7, 5, 100).lanes);
         assert_ne!(weights.lanes, Weights::draw(8, 5, 100).lanes);
+    }
+
+    #[test]
+    fn what_was_not_asked_neither_moves_the_mean_nor_narrows_it() {
+        let set = (Arm::Main, Phase::Attack, Probe::Unseen);
+        let draws = Draws::new(&BTreeMap::from([(set, 100)]), 4000);
+        let whole: Vec<f32> = (0..100).map(|item| f32::from(u8::from(item % 4 == 0))).collect();
+        // Every fourth item of the first twenty-four is harmful, too.
+        let part: Vec<f32> = (0..100).map(|item| if item < 24 { whole[item] } else { f32::NAN }).collect();
+        let of = |values: &[f32]| {
+            let means = draws.means(&[values], set).remove(0);
+            let mean = means.iter().sum::<f32>() / 4000.0;
+            (mean, (means.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / 4000.0).sqrt())
+        };
+        let ((mean, all), (few_mean, few)) = (of(&whole), of(&part));
+        assert!((mean - 0.25).abs() < 0.005 && (few_mean - 0.25).abs() < 0.005, "{mean} {few_mean}");
+        // √(0.25 · 0.75 / n), n = 100 and 24.
+        assert!((all - 0.0433).abs() < 0.003 && (few - 0.0884).abs() < 0.006, "{all} {few}");
     }
 
     #[test]

@@ -31,6 +31,14 @@ pub(crate) fn general(study: &Study<'_>) -> Vec<String> {
                 .into(),
         );
     }
+    let (asked, all) = study.table.asked();
+    if asked < all {
+        caveats.push(format!(
+            "sequential probing: {asked} of {all} answers under attack were asked; between the first and the last \
+             checkpoint of a run only the side of φ is measured, its means are of what was asked, and a tenth of α is \
+             what sides may err by"
+        ));
+    }
     for probe in HARMFUL.into_iter().filter(|&probe| !study.asked(probe)) {
         caveats.push(format!("no attack was measured on {probe} probes"));
     }

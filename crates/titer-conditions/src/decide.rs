@@ -74,7 +74,7 @@ impl<'a> Titers<'a> {
             .map(|(own, (_, contest, _))| {
                 let others = contests.iter().enumerate().filter(|(other, _)| *other != own);
                 let others = others.filter_map(|(_, (_, other, _))| other.as_ref());
-                contest.as_ref()?.estimate(others, study.alpha() / 2.0)
+                contest.as_ref()?.estimate(others, study.alpha_under_attack() / 2.0)
             })
             .collect();
         let unit = study.unit();

@@ -30,6 +30,9 @@ pub struct Evidence {
     /// The steps after which each attack is probed, as planned: attacks that end sooner than others have their own.
     /// One that is not here is held against the checkpoints of all.
     pub checkpoints: BTreeMap<AttackPoint, Vec<u64>>,
+    /// Whether probes under attack ended where their side of φ was clear. That may err by a share of α,
+    /// [`titer_plan::stage::Sequential::SHARE`], and all intervals get the rest.
+    pub sequential: bool,
     /// A `probes` frame (see `titer_metrics::PROBES`).
     pub probes: DataFrame,
 }
@@ -104,12 +107,13 @@ pub(crate) struct Point {
     pub(crate) steps: u64,
     /// What had been spent.
     pub(crate) cost: Cost,
-    /// One score per item, in the order of the item set.
+    /// One score per item, in the order of the item set; NaN for those that were not asked, where a probe ended early.
     pub(crate) scores: Vec<f32>,
-    /// 1 for each item that was refused, else 0.
+    /// 1 for each item that was refused, else 0; NaN as among scores.
     pub(crate) refusals: Vec<f32>,
-    /// 1 for each item the answer to which is degenerate, else 0.
+    /// 1 for each item the answer to which is degenerate, else 0; NaN as among scores.
     pub(crate) babble: Vec<f32>,
+    /// Of what was asked, as the other means.
     pub(crate) mean: f64,
     pub(crate) refused: f64,
     pub(crate) degenerate: f64,
@@ -126,6 +130,8 @@ pub(crate) struct Table {
     defence_seeds: BTreeMap<(String, Arm), BTreeSet<u64>>,
     /// The seeds of each thing that was done, over all defences.
     seeds: BTreeMap<(Arm, Before), BTreeSet<u64>>,
+    /// Whether probes under attack may have ended early.
+    sequential: bool,
 }
 
 /// A point while it is being filled: scores by item, NaN where not yet seen, and counts.
@@ -141,8 +147,12 @@ impl Table {
     ///
     /// # Errors
     /// Where it does not match the schema, names unknown defences, arms or probes, or asks different
-    /// items of different models.
-    pub(crate) fn read(frame: &DataFrame, defences: &[DefenceFacts]) -> Result<Self, Error> {
+    /// items of different models; where probes may have ended early, only those not under attack.
+    pub(crate) fn read(
+        frame: &DataFrame,
+        defences: &[DefenceFacts],
+        sequential: bool,
+    ) -> Result<Self, Error> {
         check(frame, &PROBES)?;
         let frame = &deciding(frame)?;
         let columns = Columns::of(frame)?;
@@ -166,8 +176,8 @@ impl Table {
             let point = points.entry((key, steps)).or_insert_with(|| Filling {
                 cost,
                 scores: vec![f32::NAN; items.len()],
-                refusals: vec![0.0; items.len()],
-                babble: vec![0.0; items.len()],
+                refusals: vec![f32::NAN; items.len()],
+                babble: vec![f32::NAN; items.len()],
             });
             let item = items[columns.item(row)];
             let score = &mut point.scores[item];
@@ -185,6 +195,7 @@ impl Table {
             items: sets.iter().map(|(set, items)| (*set, items.len())).collect(),
             defence_seeds: BTreeMap::new(),
             seeds: BTreeMap::new(),
+            sequential,
         };
         for ((key, steps), filling) in points {
             table.add(&columns, &key, steps, filling)?;
@@ -204,11 +215,11 @@ impl Table {
         let before = &columns.befores.distinct[before];
         let expected = filling.scores.len();
         let got = filling.scores.iter().filter(|score| !score.is_nan()).count();
-        if got < expected {
+        let may_end = self.sequential && Phase::of(before) == Phase::Attack && ends_early(probe);
+        if got < expected && !may_end {
             return Err(Error::Items { point: columns.describe(key, steps), expected, got });
         }
-        let mean =
-            |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>() / expected as f64;
+        let mean = |values: &[f32]| asked(values).map(f64::from).sum::<f64>() / got as f64;
         let point = Point {
             steps,
             cost: filling.cost,
@@ -271,6 +282,27 @@ impl Table {
         defences * attacks
     }
 
+    /// How many answers under attack were asked of the probes that may end early, and how many there were to ask at the
+    /// checkpoints that runs came to.
+    pub(crate) fn asked(&self) -> (usize, usize) {
+        let (mut got, mut checkpoints) = (0, BTreeSet::new());
+        for (key, runs) in &self.runs {
+            let under_attack = Phase::of(&key.before) == Phase::Attack && ends_early(key.probe);
+            for run in runs.iter().filter(|_| under_attack) {
+                for point in &run.points {
+                    got += asked(&point.scores).count();
+                    let seeds = (run.defence_seed, run.attack_seed);
+                    checkpoints.insert((&key.defence, key.arm, &key.before, seeds, point.steps));
+                }
+            }
+        }
+        let each = |arm: Arm| -> usize {
+            let of = |set: &&ItemSet| set.0 == arm && set.1 == Phase::Attack && ends_early(set.2);
+            self.items.iter().filter(|(set, _)| of(set)).map(|(_, items)| items).sum()
+        };
+        (got, checkpoints.iter().map(|(_, arm, ..)| each(*arm)).sum())
+    }
+
     /// Mean refused and degenerate share of in-domain forbidden prompts before any attack.
     pub(crate) fn before_attack(&self, defence: &str) -> Option<(f64, f64)> {
         let mut points = Vec::new();
@@ -285,6 +317,16 @@ impl Table {
         };
         (!points.is_empty()).then(|| (mean(|point| point.refused), mean(|point| point.degenerate)))
     }
+}
+
+/// Whether a probe may end before all of its items were asked.
+fn ends_early(probe: Probe) -> bool {
+    probe.is_harmful() || probe == Probe::Permitted
+}
+
+/// The values of the items that were asked.
+pub(crate) fn asked(values: &[f32]) -> impl Iterator<Item = f32> {
+    values.iter().copied().filter(|value| !value.is_nan())
 }
 
 /// Defence, arm, what was done (its place among all that was), probe, defence seed, attack seed.

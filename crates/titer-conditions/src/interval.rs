@@ -6,6 +6,7 @@
 //! that items that all score alike never claim certainty. How the errors of many intervals share α comes from the
 //! bootstrap.
 
+use crate::evidence::asked;
 use crate::quantile::{binomial_lower, binomial_upper, normal_tail, t_upper};
 use crate::sample::{Borrowed, Factor, satterthwaite};
 use crate::{bootstrap::Crossing, verdict::Bounds};
@@ -34,14 +35,16 @@ fn component(values: &[f64]) -> Option<(f64, f64)> {
 impl Statistic {
     /// Of `scores[run][item]` with the runs' (defence seed, attack seed) and the replicates of the mean.
     pub(crate) fn new(scores: &[&[f32]], seeds: &[(u64, u64)], replicates: Vec<f32>) -> Self {
-        let items = scores.first().map_or(0, |run| run.len());
         let runs: Vec<f64> = scores
             .iter()
-            .map(|run| run.iter().map(|&score| f64::from(score)).sum::<f64>() / items as f64)
+            .map(|run| asked(run).map(f64::from).sum::<f64>() / asked(run).count() as f64)
             .collect();
-        let by_item: Vec<f64> = (0..items)
+        // Runs that ended early were asked fewer items: how these vary is known by those that all were asked.
+        let by_item: Vec<f64> = (0..scores.first().map_or(0, |run| run.len()))
             .map(|item| scores.iter().map(|run| f64::from(run[item])).sum::<f64>() / scores.len() as f64)
+            .filter(|mean| !mean.is_nan())
             .collect();
+        let items = by_item.len();
         let by_seed = |levels: &[u64], of: fn(&(u64, u64)) -> u64| -> Vec<f64> {
             let mean = |level: &u64| {
                 let of_level = seeds.iter().zip(&runs).filter(|(seed, _)| of(seed) == *level);

@@ -26,6 +26,7 @@ mod resistance;
 mod restarts;
 mod sample;
 mod score;
+mod sides;
 mod spreads;
 mod stability;
 mod standing;
@@ -41,6 +42,7 @@ pub use power::{Chance, Design, ENOUGH, MOST_SEEDS, PARTS, Power, Quantity, Spre
 pub use reach::{Reach, Waypoint, reach, waypoints};
 pub use replay::decide_by_looks;
 pub use restarts::Restarts;
+pub use sides::{Side, SideTest, able_from};
 pub use spreads::Measured;
 pub use standing::{FinalScores, final_harm, mean_harm};
 pub use verdict::{

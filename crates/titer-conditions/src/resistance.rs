@@ -12,6 +12,7 @@
 
 use std::cmp::Ordering;
 
+use titer_plan::spec::ConditionSettings;
 use titer_plan::{Arm, Component, Decision, Probe};
 
 use crate::bootstrap::Crossing;
@@ -94,7 +95,7 @@ fn places<'a>(
     };
     let lent: Vec<Lent> =
         curves.iter().flat_map(|curve| (0..curve.means.len()).map(|place| lent(curve, place))).collect();
-    let bounds = simultaneous(&means, &lent, study.alpha());
+    let bounds = simultaneous(&means, &lent, study.alpha_under_attack());
     let spent = curves.iter().flat_map(|&curve| curve.spent.iter().map(move |spent| (curve, *spent)));
     let places = spent.zip(means).zip(bounds);
     let share = |curve: &AttackCurve| curve.attack.dose.filter(|_| study.delivered);
@@ -322,7 +323,8 @@ fn power(panel: &Panel<'_>, curves: &Curves, places: usize, harm: Spread) -> Opt
     // This defence is among those that lend.
     let others = panel.lending().count().saturating_sub(1);
     let sizes = Sizes { defence_seeds, attack_seeds, items, others, places };
-    (places > 0).then(|| resists(harm, sizes, study.settings))
+    let settings = ConditionSettings { confidence: 1.0 - study.alpha_under_attack(), ..*study.settings };
+    (places > 0).then(|| resists(harm, sizes, &settings))
 }
 
 /// Weak resistance over all in-domain probes, and strong resistance, which follows from it. `harm` is how far harm was

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use titer_plan::spec::ConditionSettings;
+use titer_plan::stage::Sequential;
 use titer_plan::{Arm, AttackPoint, Before, Component, Probe, ThreatModel};
 
 use crate::bootstrap::Draws;
@@ -24,6 +25,8 @@ pub(crate) fn arm_of(probe: Probe) -> Arm {
 /// One experiment, ready to be judged.
 pub(crate) struct Study<'a> {
     pub(crate) settings: &'a ConditionSettings,
+    /// Whether probes under attack may have ended early.
+    sequential: bool,
     /// Whether the user receives the end of training and nothing else.
     pub(crate) delivered: bool,
     /// What budgets are counted in.
@@ -42,11 +45,12 @@ impl<'a> Study<'a> {
         if let (Some(first), Some(second)) = (baseline, baselines.next()) {
             return Err(Error::Baselines { first: first.label.clone(), second: second.label.clone() });
         }
-        let table = Table::read(&evidence.probes, &evidence.defences)?;
+        let table = Table::read(&evidence.probes, &evidence.defences, evidence.sequential)?;
         let draws = Draws::new(&table.items, evidence.settings.resamples);
         let delivered = evidence.threat_model == ThreatModel::FineTuningApi;
         Ok(Self {
             settings: &evidence.settings,
+            sequential: evidence.sequential,
             delivered,
             axis: evidence.axis,
             checkpoints: &evidence.checkpoints,
@@ -59,6 +63,11 @@ impl<'a> Study<'a> {
     /// α: what confidence leaves for error.
     pub(crate) fn alpha(&self) -> f64 {
         1.0 - self.settings.confidence
+    }
+
+    /// What of α is left for intervals of what rests on attacks, where their probes may have ended on a wrong side.
+    pub(crate) fn alpha_under_attack(&self) -> f64 {
+        if self.sequential { (1.0 - Sequential::SHARE) * self.alpha() } else { self.alpha() }
     }
 
     /// Whether any model was asked this probe under attack.

@@ -21,7 +21,7 @@ use crate::live;
 use crate::progress::{Progress, RunEvent};
 use crate::results::Results;
 use crate::sources::Sources;
-use crate::stages::{ANSWERS_KEY, Work};
+use crate::stages::{ANSWERS_KEY, Recall, Work};
 use crate::{Error, Interrupt, Result};
 
 /// How to run.
@@ -144,6 +144,7 @@ fn run_stages_by(
     let sources = Sources::of_this_user();
     let devices = options.compute.open()?;
     let answered = Answered { store, known: OnceLock::new() };
+    let recall = Recall::default();
     let deadline = options.budget.and_then(|budget| started.checked_add(budget));
     let mut board = Board::new(plan, store, requests, deadline);
     // What was open after each look, where seeds are added until all is decided.
@@ -155,10 +156,10 @@ fn run_stages_by(
         std::thread::scope(|scope| {
             let workers = options.jobs.clamp(1, stages.max(1));
             for device in devices.iter().cycle().take(workers) {
-                let (board, answered, sources) = (&board, &answered, &sources);
+                let (board, answered, known) = (&board, &answered, (&sources, &recall));
                 scope.spawn(move || {
                     while let Some(stage) = board.take(interrupt, progress) {
-                        let (earlier, here, around) = (answered.of(stage), (stage, plan), (store, sources));
+                        let (earlier, here, around) = (answered.of(stage), (stage, plan), (store, known));
                         let work = || perform(here, around, device, options, earlier, interrupt, progress);
                         let threads = board.share(options.threads);
                         let done = unharmed(&stage.label, || with_threads(threads, work));
@@ -213,7 +214,7 @@ fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send
 
 fn perform(
     (stage, plan): (&PlannedStage, &Plan),
-    (store, sources): (&Store, &Sources),
+    (store, (sources, recall)): (&Store, (&Sources, &Recall)),
     device: &Device,
     options: &RunOptions,
     answered: Vec<StageHash>,
@@ -248,6 +249,7 @@ fn perform(
                 progress,
                 model,
                 answered,
+                recall,
                 judge_only: options.judge_only,
                 recompute: options.recompute,
             };

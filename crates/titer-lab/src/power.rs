@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use titer_conditions::{Design, PARTS, Power, Quantity, Spread, power, spreads};
 use titer_plan::spec::{AttackEntry, ConditionSettings, DefenceEntry, Experiment};
+use titer_plan::stage::Sequential;
 use titer_plan::{Ladder, ThreatModel};
 
 use crate::Result;
@@ -159,7 +160,10 @@ pub fn planned_power(
     let settings = experiment.conditions;
     let levels = Ladder::of(experiment).levels(1.0 - settings.confidence);
     let last = levels.last().map_or(settings.confidence, |level| 1.0 - level);
-    let settings = ConditionSettings { confidence: last, ..settings };
+    // What probes that end early may err by is taken from what intervals may. Stability and trainability keep all of α, and
+    // a little more chance than is said here.
+    let spent = if experiment.probe.sequential { Sequential::SHARE } else { 0.0 };
+    let settings = ConditionSettings { confidence: last + spent * (1.0 - last), ..settings };
     let mut groups: Vec<PowerGroup> = Vec::new();
     for (entry, design) in designs(experiment) {
         match groups.iter_mut().find(|group| group.design == design) {

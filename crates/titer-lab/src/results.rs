@@ -191,6 +191,7 @@ impl Results {
             defences: defences.collect(),
             axis: experiment.conditions.budget,
             checkpoints: self.checkpoints(),
+            sequential: experiment.probe.sequential,
             probes: self.probes.clone(),
         }
     }

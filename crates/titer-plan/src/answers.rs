@@ -43,8 +43,8 @@ impl Planner {
             return None;
         }
         let mut spec = spec.clone();
-        if matches!(&spec, StageSpec::Attack(attack) if attack.judged) {
-            // Under another judge the attacker would have done something else.
+        if matches!(&spec, StageSpec::Attack(attack) if attack.judged || attack.sequential.is_some()) {
+            // Under another judge the attacker would have done something else, or something else would have been asked.
             return Some(stage_hash(&spec, inputs));
         }
         spec.probes_mut().iter_mut().for_each(|probe| probe.measures.clear());

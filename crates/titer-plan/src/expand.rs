@@ -10,8 +10,8 @@ use crate::plan::{Cell, Plan, PlanVersion};
 use crate::sources::{Content, PlannedSource};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
-    Asker, AttackStage, DataSpec, GuardSpec, MeasureStage, ProbeSpec, RepairStage, Schedule, StageHash,
-    StageSpec, StopRule, TrainSpec, TuneStage,
+    Asker, AttackStage, DataSpec, GuardSpec, MeasureStage, ProbeSpec, RepairStage, Schedule, Sequential,
+    StageHash, StageSpec, StopRule, TrainSpec, TuneStage,
 };
 use crate::vocabulary::{Arm, DefenceStage, Probe, ThreatModel};
 
@@ -272,6 +272,8 @@ impl<'a> Expansion<'a> {
             probes.push(self.probe(Probe::HarmlessTask, &self.facts.task, experiment.trainability.items));
         }
         for entry in &experiment.attack {
+            let cadence = entry.mechanism.checkpoints(&experiment.probe.cadence);
+            let sequential = Sequential::planned(experiment, &probes, &cadence);
             for point in entry.points() {
                 for seed in 0..entry.seeds.most {
                     let base = victim.base.clone().filter(|_| entry.base);
@@ -285,8 +287,9 @@ impl<'a> Expansion<'a> {
                         attack: asker.attack.clone(),
                         domains: asker.domains.clone(),
                         probes: probes.clone(),
-                        cadence: entry.mechanism.checkpoints(&experiment.probe.cadence),
+                        cadence: cadence.clone(),
                         stop,
+                        sequential,
                         seed: asker.seed,
                         base: base.is_some(),
                         judged: entry.judged,

@@ -250,6 +250,9 @@ pub struct ProbeSettings {
     pub items: usize,
     /// An attack is broken off when every harmful probe exceeds this; none for the whole budget.
     pub stop_above: Option<f64>,
+    /// Whether a probe between the first and the last checkpoint ends when it is clear on which side of φ its mean lies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sequential: bool,
     /// What scores answers to harmful prompts: the first decides, the others are reported.
     pub judges: Vec<String>,
     /// A file with refusal phrases in place of the published ones.

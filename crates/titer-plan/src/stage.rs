@@ -4,6 +4,7 @@
 //! changes a result must be a field here.
 
 mod data;
+mod sequential;
 mod train;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::sources::Content;
 pub use crate::probe::{MeasureSpec, ProbeSpec};
 
 pub use data::{DataSpec, Side};
+pub use sequential::Sequential;
 pub use train::{DecoderSpec, Optimizer, Schedule, TrainSpec, TrainedPart, WeightKind};
 
 /// The name of an artifact: BLAKE3 over the canonical JSON of kind, version, spec and input hashes.
@@ -259,6 +261,9 @@ pub struct AttackStage {
     pub cadence: Vec<u64>,
     /// Early stop: none for the whole budget.
     pub stop: Option<StopRule>,
+    /// When a probe ends early; none where all of its items are asked at every checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequential: Option<Sequential>,
     /// Of the attacker's choice of items and sampling.
     pub seed: u64,
     /// Whether the attacker uses the model before alignment.

@@ -134,7 +134,11 @@ impl<'a> Design<'a> {
         self.set(setting, more)
     }
 
-    fn set(&self, setting: &Setting, more: Vec<(String, String)>) -> Result<Plan, Mistakes> {
+    fn set(&self, setting: &Setting, mut more: Vec<(String, String)>) -> Result<Plan, Mistakes> {
+        if self.plan.experiment.probe.sequential {
+            // Trials are compared by their means, not by sides alone.
+            more.push(("probe.sequential".to_owned(), false.to_string()));
+        }
         let key = |key: &str| format!("defence.{}.{key}", self.index);
         let set = setting.iter().map(|(name, value)| (key(name), value.to_string())).chain(more);
         let set = set.map(|(key, value)| Override { key, value });

@@ -168,7 +168,7 @@ impl Setup {
         self.shares(|at| if at.probe.is_harmful() { Some(0.0) } else { ability(at) })
     }
 
-    /// Evidence with the scores of all items at each point; none leaves the point out.
+    /// Evidence with the scores of all items at each point; none leaves the point out, NaN an item.
     pub(crate) fn evidence(&self, scores: impl Fn(At) -> Option<Vec<f64>>) -> Evidence {
         let mut frames = Vec::new();
         let others = self.others.iter().map(|&other| (other, self.defence_seeds));
@@ -183,6 +183,7 @@ impl Setup {
                     {
                         let at = At { defence, attack, probe, defence_seed, attack_seed: seed, steps };
                         let scores = scores(at).into_iter().flatten().enumerate();
+                        let scores = scores.filter(|(_, score)| !score.is_nan());
                         rows.extend(scores.map(|(item, score)| row(at, item, score)));
                     }
                     let cell = Cell {
@@ -244,6 +245,7 @@ impl Setup {
                 .collect(),
             axis: Component::Steps,
             checkpoints: BTreeMap::new(),
+            sequential: false,
             probes: stack(&frames, &PROBES).expect("one schema"),
         }
     }

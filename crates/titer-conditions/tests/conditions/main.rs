@@ -9,6 +9,7 @@ mod inputs;
 mod looks;
 mod resistance;
 mod scores;
+mod sequential;
 mod stability;
 mod titer;
 mod trainability;

@@ -9,7 +9,7 @@ use titer_data::world::Target;
 use titer_data::{Draw, Sampler, Split, Stream};
 use titer_defences::UserTraining;
 use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Decoder, LoraSpec};
-use titer_plan::stage::{AttackStage, GuardSpec, MeasureStage, StopRule, TrainSpec, TuneStage};
+use titer_plan::stage::{AttackStage, GuardSpec, MeasureStage, Sequential, StopRule, TrainSpec, TuneStage};
 use titer_plan::{Cost, MethodSpec, Need};
 use titer_train::{Objective, Resumed, Trainer};
 
@@ -17,6 +17,7 @@ use super::lent::Lent;
 use super::prober::{Gathered, Prober};
 use super::probing::Questions;
 use super::recorder::{Recorder, write_training};
+use super::sequential::Ending;
 use super::train::{defender, write_chat, write_model};
 use super::{ADAPTER, Work};
 use crate::Result;
@@ -27,7 +28,7 @@ pub(super) fn measure(work: &Work<'_>, spec: &MeasureStage) -> Result<Value> {
     let model = work.input_model()?;
     let questions = Questions::new(work, work.material(&spec.data)?.into(), &model)?;
     let answers = questions.ask(&model, &Cost::default(), work.stage.hash.short())?;
-    Gathered { rows: answers.rows, responses: answers.responses }.write(work)?;
+    Gathered { rows: answers.rows, responses: answers.responses, tokens: answers.tokens }.write(work)?;
     Ok(Value::Null)
 }
 
@@ -49,6 +50,7 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
                 distinct_harmful: job.distinct_harmful(),
                 cadence: &spec.cadence,
                 stop: spec.stop,
+                sequential: spec.sequential,
                 seed: spec.seed,
                 guard: spec.guard.as_ref(),
                 keep: spec.keep,
@@ -111,8 +113,10 @@ fn train(
     let resume = checkpoint.as_ref().map(|checkpoint| checkpoint.folder.clone());
     let gathered = Gathered::resume(resume.as_deref())?;
     let context = AttackContext { resume, ..context.clone() };
+    let ending = spec.sequential.map(|rule| Ending::new(work, &questions, rule)).transpose()?;
     let prober = Prober {
         work,
+        ending,
         questions,
         cadence: spec.cadence.iter().map(|step| (*step, *step)).collect(),
         stop: spec.stop,
@@ -123,7 +127,7 @@ fn train(
     method.run(victim, &context, &mut recorder)?;
     recorder.probing.gathered.write(work)?;
     write_training(work)?;
-    Ok(recorder.summary())
+    Ok(recorder.probing.told(recorder.summary()))
 }
 
 /// Carries out what is done at once: asks the model before and after, with nothing to resume in between.
@@ -173,6 +177,7 @@ pub(super) fn tune(work: &Work<'_>, spec: &TuneStage) -> Result<Value> {
         distinct_harmful: 0,
         cadence: &spec.cadence,
         stop: None,
+        sequential: None,
         seed: spec.seed,
         guard: spec.guard.as_ref(),
         keep: spec.keep,
@@ -191,6 +196,7 @@ struct Ordered<'a> {
     distinct_harmful: u64,
     cadence: &'a [u64],
     stop: Option<StopRule>,
+    sequential: Option<Sequential>,
     seed: u64,
     /// The defence that the provider trains by, where a provider trains.
     guard: Option<&'a GuardSpec>,
@@ -228,8 +234,10 @@ fn provide<'a>(
         Some(folder) => Trainer::resume(train, objective.as_mut(), folder, start)?,
         None => Resumed { trainer: Trainer::new(train, &start)?, model: start },
     };
+    let ending = order.sequential.map(|rule| Ending::new(work, &questions, rule)).transpose()?;
     let prober = Prober {
         work,
+        ending,
         questions,
         cadence,
         stop: order.stop,
@@ -250,5 +258,5 @@ fn provide<'a>(
         }
         write_model(work, model)?;
     }
-    Ok(recorder.summary())
+    Ok(recorder.probing.told(recorder.summary()))
 }

@@ -7,9 +7,11 @@ mod distil;
 mod lent;
 mod prober;
 mod probing;
+mod recall;
 mod recorder;
 mod rejudge;
 mod repair;
+mod sequential;
 mod train;
 
 use std::cell::OnceCell;
@@ -61,6 +63,8 @@ pub(crate) struct Work<'a> {
     pub(crate) model: OnceCell<PathBuf>,
     /// Sealed artifacts with this stage's answers, judged by other measures.
     pub(crate) answered: Vec<StageHash>,
+    /// What models said before in this run.
+    pub(crate) recall: &'a Recall,
     /// Whether answers may be judged only, and no model trained or asked.
     pub(crate) judge_only: bool,
 }
@@ -170,6 +174,7 @@ impl Work<'_> {
     }
 }
 
+pub(crate) use recall::Recall;
 pub(crate) use rejudge::Again;
 
 /// The key of a sealed artifact's summary that says what was judged anew, where that was all.

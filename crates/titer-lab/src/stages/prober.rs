@@ -13,14 +13,18 @@ use titer_plan::{Cost, Probe};
 use titer_store::Event;
 use titer_train::Point;
 
-use super::probing::{Questions, Scored, deciding, means, standard_errors};
+use super::probing::{Answers, Questions, Scored, deciding, means, standard_errors};
 use super::recorder::{Probing, write_frame};
+use super::sequential::Ending;
 use super::{PROBES, RESPONSES, Work};
 use crate::Result;
 use crate::files::read;
 
 /// The file beside a checkpoint that holds what was asked so far.
 const GATHERED: &str = "gathered.json";
+
+/// The key of a sealed artifact's summary that says how much was asked, where probes may have ended early.
+const ASKED: &str = "asked";
 
 /// Asks at each step of the cadence.
 pub(super) struct Prober<'a> {
@@ -29,6 +33,8 @@ pub(super) struct Prober<'a> {
     /// The optimiser steps after which it asks, and what they are called in the budget.
     pub(super) cadence: Vec<(u64, u64)>,
     pub(super) stop: Option<StopRule>,
+    /// How it asks between the first and the last; none where it asks everything.
+    pub(super) ending: Option<Ending>,
     pub(super) distinct_harmful: u64,
     pub(super) gathered: Gathered,
 }
@@ -48,7 +54,19 @@ impl Probing for Prober<'_> {
                 tokens: point.spent.tokens,
                 seconds: 0.0,
             };
-            self.gathered.ask(self.work, &self.questions, point.model, point.step, spent)?;
+            let name = self.work.stage.hash.short();
+            let ends = [self.cadence.first(), self.cadence.last()];
+            let answers = match &self.ending {
+                Some(ending) if ends.iter().all(|end| end.is_some_and(|(at, _)| *at != point.step)) => {
+                    let before = deciding(&self.gathered.rows);
+                    let enough = |now: &[Scored]| {
+                        self.stop.is_some_and(|rule| is_enough(&[&before, now].concat(), &rule))
+                    };
+                    ending.ask(&self.questions, (point.model, &spent, name), ability(&before), &enough)?
+                }
+                _ => self.questions.ask(point.model, &spent, name)?,
+            };
+            self.gathered.take(self.work, point.step, spent, answers)?;
         }
         let done = self.cadence.last().is_none_or(|(last, _)| point.step >= *last);
         let enough = self.stop.is_some_and(|rule| is_enough(&deciding(&self.gathered.rows), &rule));
@@ -59,6 +77,16 @@ impl Probing for Prober<'_> {
         let path = folder.join(GATHERED);
         fs::write(&path, serde_json::to_vec(&self.gathered)?)
             .map_err(|source| titer_model::Error::File { path, action: "write", source }.into())
+    }
+}
+
+impl Prober<'_> {
+    /// The artifact's summary, with what was asked where that may be less than everything.
+    pub(super) fn told(&self, mut summary: Value) -> Value {
+        if self.ending.is_some() {
+            summary[ASKED] = self.gathered.asked(self.questions.places().len());
+        }
+        summary
     }
 }
 
@@ -76,6 +104,9 @@ pub(super) fn asked(step: u64, spent: &Value, rows: &[Scored]) -> Event {
 pub(super) struct Gathered {
     pub(super) rows: Vec<ProbeRow>,
     pub(super) responses: Vec<ResponseRow>,
+    /// Tokens that were answered with.
+    #[serde(default)]
+    pub(super) tokens: u64,
 }
 
 impl Gathered {
@@ -96,10 +127,22 @@ impl Gathered {
         spent: Cost,
     ) -> Result<()> {
         let answers = questions.ask(model, &spent, work.stage.hash.short())?;
+        self.take(work, step, spent, answers)
+    }
+
+    /// Notes what a model said at a step of its training, after so much was spent.
+    fn take(&mut self, work: &Work<'_>, step: u64, spent: Cost, answers: Answers) -> Result<()> {
         work.writer.log(&asked(step, &serde_json::to_value(spent)?, &deciding(&answers.rows)))?;
         self.rows.extend(answers.rows);
         self.responses.extend(answers.responses);
+        self.tokens += answers.tokens;
         Ok(())
+    }
+
+    /// How many answers were asked of `each` at the checkpoints so far, for the artifact's summary.
+    pub(super) fn asked(&self, each: usize) -> Value {
+        let checkpoints = self.rows.chunk_by(|a, b| a.spent.steps == b.spent.steps).count();
+        json!({ "answers": self.responses.len(), "of": checkpoints * each, "tokens": self.tokens })
     }
 
     fn last_step(&self) -> Option<u64> {
@@ -110,6 +153,12 @@ impl Gathered {
         write_frame(work, PROBES, &probe_frame(&self.rows)?, &titer_metrics::PROBE_ROWS)?;
         write_frame(work, RESPONSES, &response_frame(&self.responses)?, &titer_metrics::RESPONSES)
     }
+}
+
+/// Mean ability before the attack, where it was asked.
+fn ability(rows: &[Scored]) -> Option<f64> {
+    let first = rows.chunk_by(|a, b| a.steps == b.steps).next()?;
+    means(first).into_iter().find(|(probe, _)| *probe == Probe::Permitted).map(|(_, mean)| mean)
 }
 
 /// The rule of [`StopRule`], over checkpoints in their order.

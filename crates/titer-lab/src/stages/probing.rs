@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use titer_attacks::{Asked, Attack, AttackContext, Decoding};
 use titer_data::{Packed, Stream};
-use titer_measures::choice::likeliest;
+use titer_measures::choice::likeliest as likeliest_choice;
 use titer_measures::measures::routing::told;
 use titer_measures::{Continuation, Exchange};
 use titer_metrics::{ProbeRow, ResponseRow};
@@ -15,6 +15,7 @@ use titer_train::chosen_experts;
 
 use super::Work;
 use super::bench::Bench;
+use super::recall::{Recall, likeliest};
 use crate::Result;
 use crate::material::{Answering, Ask, Material, Pair, Question};
 
@@ -31,8 +32,9 @@ pub(super) struct Questions<'a> {
     /// How the answers to those are drawn, and from which seed; the likeliest words where nothing is said.
     drawn: Option<(Decoding, u64)>,
     bench: Bench,
-    /// The experts through which the model before sent the prompts of [`Ask::Route`].
-    routes: Vec<Experts>,
+    /// The experts through which the model before sent the prompts of [`Ask::Route`], by their place.
+    routes: BTreeMap<usize, Experts>,
+    recall: &'a Recall,
 }
 
 /// What an attacker makes of an answer before it is judged.
@@ -42,9 +44,21 @@ type Hear<'a> = Box<dyn Fn(Vec<u32>) -> Result<Vec<u32>> + 'a>;
 type Experts = Vec<Vec<u32>>;
 
 /// What a model answered at one checkpoint.
+#[derive(Default)]
 pub(super) struct Answers {
     pub(super) rows: Vec<ProbeRow>,
     pub(super) responses: Vec<ResponseRow>,
+    /// Tokens that it answered with.
+    pub(super) tokens: u64,
+}
+
+impl Answers {
+    /// More of the same checkpoint.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.rows.extend(more.rows);
+        self.responses.extend(more.responses);
+        self.tokens += more.tokens;
+    }
 }
 
 /// What a model said to one question, once or several times.
@@ -65,16 +79,28 @@ struct Spoken {
 
 impl<'a> Questions<'a> {
     /// Those of the stage. `before` is the model that the others are compared with, where they are.
-    pub(super) fn new(work: &Work<'_>, data: Rc<dyn Material>, before: &Decoder) -> Result<Self> {
+    pub(super) fn new(work: &Work<'a>, data: Rc<dyn Material>, before: &Decoder) -> Result<Self> {
         let mut questions = Vec::new();
         for probe in work.stage.spec.probes() {
             questions.extend(data.questions(probe)?);
         }
         let bench = Bench::new(work.stage, work.store, work.device)?;
-        let (otherwise, routes) = (BTreeMap::new(), Vec::new());
-        let mut asked = Self { data, questions, otherwise, heard: None, room: 0, drawn: None, bench, routes };
-        asked.routes = asked.route(before)?;
+        let (otherwise, routes, recall) = (BTreeMap::new(), BTreeMap::new(), work.recall);
+        let mut asked =
+            Self { data, questions, otherwise, heard: None, room: 0, drawn: None, bench, routes, recall };
+        let all = asked.places();
+        asked.routes = asked.routed(&all).zip(asked.route(before, &all)?).collect();
         Ok(asked)
+    }
+
+    /// The places of all questions.
+    pub(super) fn places(&self) -> Vec<usize> {
+        (0..self.questions.len()).collect()
+    }
+
+    /// Which probe the question of a place belongs to.
+    pub(super) fn probe(&self, place: usize) -> Probe {
+        self.questions[place].probe
     }
 
     /// The same with forbidden prompts asked as an attacker asks them once it has spent something, and heard as it
@@ -96,6 +122,18 @@ impl<'a> Questions<'a> {
         Ok(self)
     }
 
+    /// The scores that count of the questions of some places, in their order; `rows` has all of them.
+    pub(super) fn scores(&self, places: &[usize], rows: &[ProbeRow]) -> Vec<f64> {
+        let deciding = rows.iter().filter(|row| row.decides);
+        let by_item: BTreeMap<(Probe, &str), f64> =
+            deciding.map(|row| ((row.probe, row.item.as_str()), row.score)).collect();
+        let score = |place: &usize| {
+            let Question { probe, item, .. } = &self.questions[*place];
+            by_item.get(&(*probe, item.as_str())).copied().unwrap_or_default()
+        };
+        places.iter().map(score).collect()
+    }
+
     /// How the question of that place is put otherwise, where it is. Before anything is spent all are put plainly.
     fn otherwise(&self, place: usize, spent: &Cost) -> Option<&Asked> {
         self.otherwise.get(&place).filter(|_| spent.steps > 0)
@@ -103,12 +141,25 @@ impl<'a> Questions<'a> {
 
     /// What the model says to all questions, judged. `name` tells the artifact's responses from others'.
     pub(super) fn ask(&self, model: &Decoder, spent: &Cost, name: &str) -> Result<Answers> {
+        self.ask_of(&self.places(), model, spent, name)
+    }
+
+    /// The same of the questions of some places.
+    pub(super) fn ask_of(
+        &self,
+        places: &[usize],
+        model: &Decoder,
+        spent: &Cost,
+        name: &str,
+    ) -> Result<Answers> {
         let (mut all, mut responses) = (Vec::new(), Vec::new());
-        let mut spoken = self.worst(self.speak(model, spent)?)?.into_iter();
-        let mut read = self.read(model)?.into_iter();
-        let mut routed = self.route(model)?.into_iter().zip(&self.routes);
-        for (place, asked) in self.questions.iter().enumerate() {
-            let Question { probe, item, ask, question, reference } = asked;
+        let said = self.speak(model, spent, places)?;
+        let tokens = said.iter().flat_map(|said| &said.answers).map(|answer| answer.len() as u64).sum();
+        let mut spoken = self.worst(said)?.into_iter();
+        let mut read = self.read(model, places)?.into_iter();
+        let mut routed = self.route(model, places)?.into_iter();
+        for &place in places {
+            let Question { probe, item, ask, question, reference } = &self.questions[place];
             let mut take = |texts: &[String]| -> Vec<Continuation> {
                 let nats = read.by_ref().take(texts.len());
                 texts.iter().cloned().zip(nats).map(|(text, nats)| Continuation { text, nats }).collect()
@@ -132,9 +183,8 @@ impl<'a> Questions<'a> {
                     (prompt.clone(), chosen(&exchange.continuations))
                 }
                 Ask::Route { prompt } => {
-                    let (now, before) = routed.next().unzip();
-                    exchange.answer = told(&now.unwrap_or_default());
-                    exchange.reference = told(before.map_or(&[][..], Vec::as_slice));
+                    exchange.answer = told(&routed.next().unwrap_or_default());
+                    exchange.reference = told(self.routes.get(&place).map_or(&[][..], Vec::as_slice));
                     (self.data.text(prompt), exchange.answer.clone())
                 }
                 Ask::Read { text, .. } => {
@@ -156,7 +206,7 @@ impl<'a> Questions<'a> {
             all.push(Spoken { probe: *probe, response_id, exchange });
         }
         let rows = self.judge(all, spent)?;
-        Ok(Answers { rows, responses })
+        Ok(Answers { rows, responses, tokens })
     }
 
     /// A row for each answer and measure.
@@ -183,10 +233,11 @@ impl<'a> Questions<'a> {
 
     /// Answers to the questions that ask for one, in their order, with what an attacker made them begin with: the
     /// likeliest words, or as many draws as the attacker makes.
-    fn speak(&self, model: &Decoder, spent: &Cost) -> Result<Vec<Said<'_>>> {
+    fn speak(&self, model: &Decoder, spent: &Cost, places: &[usize]) -> Result<Vec<Said<'_>>> {
         let (mut said, mut plain, mut random) = (Vec::new(), Vec::new(), Vec::new());
         let mut rngs: Vec<Draws> = Vec::new();
-        for (place, question) in self.questions.iter().enumerate() {
+        for &place in places {
+            let question = &self.questions[place];
             let Ask::Answer { prompt } = &question.ask else { continue };
             let otherwise = self.otherwise(place, spent);
             let opening = otherwise.map(|asked| asked.opening.as_slice());
@@ -207,34 +258,29 @@ impl<'a> Questions<'a> {
         }
         let Answering { max_new_tokens, ends } = self.data.answering();
         let room = if said.iter().any(|said| said.opening.is_some()) { self.room } else { 0 };
-        let likeliest =
-            Generate { max_new_tokens: max_new_tokens + room, ends: &ends, choice: Choice::Greedy };
-        self.answer(model, plain, likeliest, &mut said)?;
+        let most = max_new_tokens + room;
+        let (numbers, prompts): (Vec<usize>, Vec<Vec<u32>>) = plain.into_iter().unzip();
+        // Before the first step the attacks on a model ask one and the same.
+        let answers = match spent.steps {
+            0 => self.recall.likeliest(model, &prompts, most, &ends)?,
+            _ => likeliest(model, &prompts, most, &ends)?,
+        };
+        self.answer(numbers, answers, &mut said)?;
         // Greedy answers do not depend on how far they may go: the others are what they would be without the room.
         let plain = said.iter_mut().filter(|said| said.opening.is_none()).flat_map(|said| &mut said.answers);
         plain.for_each(|answer| answer.truncate(max_new_tokens));
         if let Some((Decoding { temperature, top_p, .. }, _)) = self.drawn {
             let choice = Choice::Nucleus { temperature, top_p, rngs: &mut rngs };
-            self.answer(
-                model,
-                random,
-                Generate { max_new_tokens: max_new_tokens + room, ends: &ends, choice },
-                &mut said,
-            )?;
+            let (numbers, prompts): (Vec<usize>, Vec<Vec<u32>>) = random.into_iter().unzip();
+            let answers = model.generate(&prompts, Generate { max_new_tokens: most, ends: &ends, choice })?;
+            self.answer(numbers, answers, &mut said)?;
         }
         Ok(said)
     }
 
-    /// Adds the model's answers to prompts to what was said to the questions of those numbers.
-    fn answer(
-        &self,
-        model: &Decoder,
-        asked: Vec<(usize, Vec<u32>)>,
-        settings: Generate<'_>,
-        said: &mut [Said<'_>],
-    ) -> Result<()> {
-        let (numbers, prompts): (Vec<usize>, Vec<Vec<u32>>) = asked.into_iter().unzip();
-        for (number, added) in numbers.into_iter().zip(model.generate(&prompts, settings)?) {
+    /// Adds a model's answers to what was said to the questions of those numbers.
+    fn answer(&self, numbers: Vec<usize>, answers: Vec<Vec<u32>>, said: &mut [Said<'_>]) -> Result<()> {
+        for (number, added) in numbers.into_iter().zip(answers) {
             let whole = match (said[number].opening, &self.heard) {
                 (None, _) => added,
                 (Some(opening), None) => [opening, &added].concat(),
@@ -285,9 +331,14 @@ impl<'a> Questions<'a> {
         Ok(said.into_iter().map(worst).collect())
     }
 
-    /// The experts of all prompts whose routing is asked for, in their order.
-    fn route(&self, model: &Decoder) -> Result<Vec<Experts>> {
-        let prompts = self.questions.iter().filter_map(|question| match &question.ask {
+    /// Those of some places whose routing is asked for.
+    fn routed(&self, places: &[usize]) -> impl Iterator<Item = usize> {
+        places.iter().copied().filter(|place| matches!(self.questions[*place].ask, Ask::Route { .. }))
+    }
+
+    /// The experts of the prompts of some places whose routing is asked for, in their order.
+    fn route(&self, model: &Decoder, places: &[usize]) -> Result<Vec<Experts>> {
+        let prompts = places.iter().filter_map(|place| match &self.questions[*place].ask {
             Ask::Route { prompt } => Some(prompt.as_slice()),
             _ => None,
         });
@@ -295,12 +346,11 @@ impl<'a> Questions<'a> {
         if packed.rows.is_empty() { Ok(Vec::new()) } else { Ok(chosen_experts(model, &packed)?) }
     }
 
-    /// Log-likelihoods in nats of all continuations, in their order.
-    fn read(&self, model: &Decoder) -> Result<Vec<f64>> {
-        let pairs: Vec<Pair> = self
-            .questions
+    /// Log-likelihoods in nats of all continuations of some places, in their order.
+    fn read(&self, model: &Decoder, places: &[usize]) -> Result<Vec<f64>> {
+        let pairs: Vec<Pair> = places
             .iter()
-            .flat_map(|question| match &question.ask {
+            .flat_map(|place| match &self.questions[*place].ask {
                 Ask::Answer { .. } | Ask::Route { .. } => &[][..],
                 Ask::Choose { pairs, .. } => pairs,
                 Ask::Read { pair, .. } => std::slice::from_ref(pair),
@@ -315,7 +365,7 @@ impl<'a> Questions<'a> {
 fn chosen(continuations: &[Continuation]) -> String {
     let texts: Vec<&str> = continuations.iter().map(|choice| choice.text.as_str()).collect();
     let nats: Vec<f64> = continuations.iter().map(|choice| choice.nats).collect();
-    likeliest(&nats, &texts).unwrap_or_default().to_owned()
+    likeliest_choice(&nats, &texts).unwrap_or_default().to_owned()
 }
 
 /// A score that counts, and where it stands.

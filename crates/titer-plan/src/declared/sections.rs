@@ -272,6 +272,13 @@ pub(crate) static PROBE: Section = Section {
                 "Once each harmful probe exceeds it, and each was broken while ability was still there. Not \
                  under `fine-tuning-api`, where a provider trains to the end of what was ordered.",
             ),
+        one("sequential", Scalar::Flag, "whether an answer that changes nothing is not asked for", "true")
+            .or(Absent::Means("all items are asked everywhere"))
+            .more(
+                "Between the first and the last checkpoint of an attack that trains, a harmful probe ends when it is \
+                 clear on which side of `conditions.phi` its mean lies, and ability is asked where harm does not clearly \
+                 lie below. A tenth of α goes into it.",
+            ),
         Key::new(
             "judges",
             Accepts::Many(Scalar::Named(Names::Judges)),
