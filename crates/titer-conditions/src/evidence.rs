@@ -7,7 +7,8 @@ use polars::prelude::{BooleanChunked, DataFrame, Float64Chunked, StringChunked, 
 use titer_metrics::{Befores, PROBES, check, deciding};
 use titer_plan::spec::ConditionSettings;
 use titer_plan::{
-    Arm, AttackPoint, Before, Component, Control, Cost, DefenceRole, DefenceStage, Probe, ThreatModel,
+    Arm, AttackPoint, Before, Component, Control, Cost, DefenceRole, DefenceStage, Mechanism, Probe,
+    ThreatModel,
 };
 
 use crate::error::Error;
@@ -30,6 +31,9 @@ pub struct Evidence {
     /// The steps after which each attack is probed, as planned: attacks that end sooner than others have their own.
     /// One that is not here is held against the checkpoints of all.
     pub checkpoints: BTreeMap<AttackPoint, Vec<u64>>,
+    /// By what each method of attack makes a model harmful, by its name; one that is not here has no part in the titers
+    /// over attacks of one mechanism.
+    pub mechanisms: BTreeMap<String, Mechanism>,
     /// A `probes` frame (see `titer_metrics::PROBES`).
     pub probes: DataFrame,
 }
@@ -49,6 +53,8 @@ pub struct DefenceFacts {
     pub sham: Option<String>,
     /// What it must show, where it is a control of which that is known beforehand.
     pub control: Option<Control>,
+    /// The methods of the attacks that its settings were chosen against; empty where nothing is said of it.
+    pub tuned_against: Vec<String>,
 }
 
 impl DefenceFacts {

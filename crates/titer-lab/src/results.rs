@@ -148,7 +148,7 @@ impl Results {
             false => decide(&evidence)?,
         };
         let Some(adversary) = &self.plan.experiment.adversary else { return Ok(verdicts) };
-        verdicts.adversary.clone_from(&adversary.found);
+        verdicts.searched(&adversary.found);
         if verdicts.adversary.is_empty() {
             let open = "the search for attacks has not come to its end: titers are over the attacks of the spec alone";
             verdicts.caveats.push(open.to_owned());
@@ -180,7 +180,9 @@ impl Results {
             role: entry.role,
             sham: entry.sham.clone(),
             control: entry.control,
+            tuned_against: entry.tuned_against.clone(),
         });
+        let mechanisms = experiment.attack.iter().map(|entry| (entry.method.clone(), entry.mechanism));
         Evidence {
             experiment: experiment.name.clone(),
             model: experiment.model.reference(),
@@ -189,6 +191,7 @@ impl Results {
             defences: defences.collect(),
             axis: experiment.conditions.budget,
             checkpoints: self.checkpoints(),
+            mechanisms: mechanisms.collect(),
             probes: self.probes.clone(),
         }
     }

@@ -91,6 +91,9 @@ pub enum Need {
 }
 
 impl Mechanism {
+    /// All, in the order of the tables.
+    pub const ALL: [Self; 3] = [Self::Trains, Self::EditsWeights, Self::Prompts];
+
     /// The name used in listings and JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_plan::{Condition, ThreatModel};
 
+use crate::attack_tables::{by_attack, cheapest, groups};
 use crate::caveats::grouped;
 use crate::looks;
 use crate::sanitise;
@@ -79,6 +80,12 @@ pub fn full(verdicts: &Verdicts, style: Style) -> String {
         text.push('\n');
         push_evidence(&mut text, defence, style);
     }
+    let by_attack = [cheapest(verdicts), by_attack(verdicts)].into_iter();
+    let by_attack: Vec<Table> = by_attack
+        .filter(|_| verdicts.defences.iter().any(|defence| !defence.attacks.is_empty()))
+        .chain(groups(verdicts))
+        .collect();
+    text.push_str(&tables(&by_attack, None, style, WIDTH));
     if verdicts.threat_model == ThreatModel::OpenWeights {
         push_break_budgets(&mut text, verdicts, style);
     }
