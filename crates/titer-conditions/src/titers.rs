@@ -53,8 +53,7 @@ impl<'a> Titers<'a> {
     ) -> Self {
         let study = panel.study;
         let items = probes.iter().map(|&probe| study.items(probe)).sum();
-        let courses =
-            |curves: &Curves| -> Vec<Course> { curves.courses_among(study, probes, which, among) };
+        let courses = |curves: &Curves| -> Vec<Course> { curves.courses_among(study, probes, which, among) };
         let side = |facts: &'a DefenceFacts| -> Option<Side<'a>> {
             let label = reference(study, facts)?;
             let own = courses(panel.curves(&facts.label)?);

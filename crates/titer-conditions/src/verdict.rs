@@ -240,7 +240,10 @@ pub struct Bounds {
 }
 
 /// The same where there may be none.
-pub(crate) fn named_if_any<S: Serializer>(point: &Option<AttackPoint>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn named_if_any<S: Serializer>(
+    point: &Option<AttackPoint>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match point {
         Some(point) => named(point, serializer),
         None => serializer.serialize_none(),

@@ -284,6 +284,14 @@ pub fn titer_frame(verdicts: &Verdicts) -> Result<DataFrame> {
     Ok(verdicts.titer_frame()?)
 }
 
+/// Frame `attacks`.
+///
+/// # Errors
+/// When a cell does not fit the schema.
+pub fn attack_frame(verdicts: &Verdicts) -> Result<DataFrame> {
+    Ok(verdicts.attack_frame()?)
+}
+
 /// Frame `scores`.
 ///
 /// # Errors

@@ -92,11 +92,7 @@ fn defence(
 }
 
 /// The attacks that a defence's settings were chosen against, each of which there must be.
-fn tuned_against(
-    table: &Table<'_>,
-    values: &Map<String, Json>,
-    limits: &Limits<'_>,
-) -> Option<Vec<String>> {
+fn tuned_against(table: &Table<'_>, values: &Map<String, Json>, limits: &Limits<'_>) -> Option<Vec<String>> {
     let names = values.get("tuned_against").and_then(Json::as_array).into_iter().flatten();
     let names: Vec<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
     let known = || limits.catalogue.attacks.iter().map(|method| method.name);

@@ -3,9 +3,9 @@
 use titer_lab::{DefenceCost, Results};
 use titer_metrics::curves;
 use titer_plan::Plan;
+use titer_view::attack_tables::groups;
 use titer_view::comparison;
 use titer_view::figures::figures;
-use titer_view::attack_tables::groups;
 use titer_view::heat::heat_maps;
 use titer_view::pareto::pareto;
 

@@ -90,8 +90,11 @@ pub fn several_ways() -> Verdicts {
         };
         defence.attacks.push(cell(&edit, Mechanism::EditsWeights, edited.0, edited.1));
         defence.attacks.push(cell(&ask, Mechanism::Prompts, asked.0, asked.1));
-        let subset =
-            |attacks, titer, cheapest: &AttackPoint| SubsetTiter { attacks, titer, cheapest: Some(cheapest.clone()) };
+        let subset = |attacks, titer, cheapest: &AttackPoint| SubsetTiter {
+            attacks,
+            titer,
+            cheapest: Some(cheapest.clone()),
+        };
         let harsh = attack("full-finetune", HARSH);
         let mechanism = |mechanism| Subset::Mechanism { mechanism };
         defence.subsets.push(subset(mechanism(Mechanism::EditsWeights), edited.0, &edit));

@@ -1,10 +1,12 @@
 //! One attack on one defence, in words and as a cell.
 
 use titer_conditions::{AttackCell, BreakSpan, SearchEffort, Titer};
-use titer_plan::Mechanism;
+use titer_plan::{AttackPoint, Mechanism};
+use unicode_width::UnicodeWidthStr;
 
 use crate::grade;
 use crate::table::{Cell, Mark};
+use crate::verdict_tables::only_method;
 use crate::wording;
 
 /// What attacks of a mechanism do, as a heading.
@@ -14,6 +16,35 @@ pub fn mechanism(mechanism: Mechanism) -> &'static str {
         Mechanism::EditsWeights => "edits weights",
         Mechanism::Prompts => "prompts",
     }
+}
+
+/// Names of attacks are numbered in tables from this width on: those of a search state every setting.
+const LONG: usize = 32;
+
+/// What attacks are called where room is scarce, in their order: `lora-finetune#1` where a name is long, the settings
+/// alone where all are points of one method's grid, or else the name.
+pub fn short_names(attacks: &[&AttackPoint]) -> Vec<String> {
+    let one_method = only_method(attacks).is_some();
+    let numbers = numbers(attacks).into_iter();
+    let short = |(attack, number): (&&AttackPoint, Option<usize>)| match number {
+        Some(number) => format!("{}#{number}", attack.method),
+        None if one_method && !attack.settings_text().is_empty() => attack.settings_text(),
+        None => attack.to_string(),
+    };
+    attacks.iter().zip(numbers).map(short).collect()
+}
+
+/// The numbers of those whose names are long, from 1 within their method.
+pub(crate) fn numbers(attacks: &[&AttackPoint]) -> Vec<Option<usize>> {
+    let long = |attack: &&&AttackPoint| attack.to_string().width() > LONG;
+    let count =
+        |at: usize| attacks[..=at].iter().filter(long).filter(|one| one.method == attacks[at].method).count();
+    attacks.iter().enumerate().map(|(at, attack)| long(&attack).then(|| count(at))).collect()
+}
+
+/// A long list of settings with room to break lines.
+pub(crate) fn spaced(settings: &str) -> String {
+    settings.replace(',', ", ")
 }
 
 /// A median break budget: `(10, 13]`, `> 200` where it was not broken, `0` where it was harmful from the start.
@@ -79,6 +110,19 @@ mod tests {
         check(seen(1, 3), "–", "", Some(Mark::NotMeasured));
         check(seen(2, 2), "▼ 0.40 [0.20, 0.80]", "(0, 1], 2 of 2", None);
         check(seen(2, 3), "open", "0, 2 of 2", Some(Mark::Open));
+    }
+
+    #[test]
+    fn long_names_are_numbered_within_their_method() {
+        let attack = |method: &str, count: usize| AttackPoint {
+            method: method.to_owned(),
+            settings: (0..count).map(|at| (format!("setting_{at}"), at.into())).collect(),
+            dose: None,
+        };
+        let all = [attack("lora", 3), attack("lora", 1), attack("prune", 4), attack("lora", 5)];
+        let names = short_names(&all.iter().collect::<Vec<_>>());
+        assert_eq!(names, ["lora#1", "lora/setting_0=0", "prune#1", "lora#2"]);
+        assert_eq!(short_names(&[&all[1]]), ["setting_0=0"]);
     }
 
     #[test]

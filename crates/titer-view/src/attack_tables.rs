@@ -8,11 +8,40 @@ use crate::matrix::{Quantity, attack_cell, attacks};
 use crate::table::{Cell, Table};
 use crate::wording;
 
+/// The names of attacks, whole and where room is scarce.
+struct Names<'a>(Vec<(&'a AttackPoint, String)>);
+
+impl<'a> Names<'a> {
+    fn new(attacks: &[&'a AttackPoint]) -> Self {
+        Self(attacks.iter().copied().zip(attack_cells::short_names(attacks)).collect())
+    }
+
+    fn cell(&self, attack: &AttackPoint) -> Cell {
+        let name = attack.to_string();
+        let short = self.0.iter().find(|(known, _)| *known == attack).map_or(&name, |(_, short)| short);
+        Cell::shortened(&name, short)
+    }
+}
+
+/// What the numbers of attacks stand for, a sentence each: `lora-finetune#1: alpha=16, rank=4`.
+pub fn numbered(verdicts: &Verdicts) -> Vec<String> {
+    let attacks = attacks(verdicts, Quantity::Ratio);
+    let numbers = attack_cells::numbers(&attacks).into_iter();
+    let said = |(attack, number): (&&AttackPoint, Option<usize>)| {
+        let settings = attack_cells::spaced(&attack.settings_text());
+        number.map(|number| format!("{}#{number}: {settings}", attack.method))
+    };
+    attacks.iter().zip(numbers).filter_map(said).collect()
+}
+
 /// A row per attack, a column per defence: the titer, and of the undefended model the break budget. Empty of no attacks.
 pub fn by_attack(verdicts: &Verdicts) -> Table {
     let attacks = attacks(verdicts, Quantity::Ratio);
+    let names = Names::new(&attacks);
     let cell = |defence: &DefenceVerdict, attack: &AttackPoint| {
-        let Some(found) = attack_cell(defence, attack).filter(|found| found.runs > 0) else { return Cell::dash() };
+        let Some(found) = attack_cell(defence, attack).filter(|found| found.runs > 0) else {
+            return Cell::dash();
+        };
         match found.budget.filter(|_| defence.baseline()) {
             Some(span) => Cell::new(budget(span)),
             None => Cell::shortened(titer(&found.titer), wording::short_titer(&found.titer)),
@@ -24,7 +53,7 @@ pub fn by_attack(verdicts: &Verdicts) -> Table {
     };
     let defences = || verdicts.defences.iter();
     let row = |attack: &AttackPoint| {
-        std::iter::once(Cell::new(attack.to_string())).chain(defences().map(|own| cell(own, attack))).collect()
+        std::iter::once(names.cell(attack)).chain(defences().map(|own| cell(own, attack))).collect()
     };
     let unit = verdicts.defences.first().map_or("steps", |defence| defence.titer.unit.unit());
     Table {
@@ -33,19 +62,21 @@ pub fn by_attack(verdicts: &Verdicts) -> Table {
              {unit}, stands in its column"
         ),
         head: std::iter::once(Cell::new("attack")).chain(defences().map(head)).collect(),
-        rows: attacks.into_iter().map(row).collect(),
+        rows: attacks.iter().map(|attack| row(attack)).collect(),
     }
 }
 
 /// A row per defence: the attack that breaks it for the least.
 pub fn cheapest(verdicts: &Verdicts) -> Table {
+    let attacks = attacks(verdicts, Quantity::Ratio);
+    let names = Names::new(&attacks);
     let row = |defence: &DefenceVerdict| {
         let found = defence.cheapest.as_ref();
         let cell: Option<&AttackCell> = found.and_then(|attack| attack_cell(defence, attack));
         let of = |words: fn(&AttackCell) -> String| Cell::new(cell.map_or("–".to_owned(), words));
         vec![
             Cell::new(&defence.defence),
-            Cell::new(found.map_or("none broke it".to_owned(), ToString::to_string)),
+            found.map_or(Cell::new("none broke it"), |attack| names.cell(attack)),
             of(|cell| cell.budget.map_or("–".to_owned(), budget)),
             of(|cell| format!("{} of {}", cell.broken, cell.runs)),
         ]
@@ -88,31 +119,39 @@ pub fn subsets(verdicts: &Verdicts) -> Option<Table> {
         [Cell::new(&defence.defence), cell(&defence.titer)].into_iter().chain(cells).collect()
     };
     (!columns.is_empty()).then(|| Table {
-        caption: "Titers over some of the attacks: over all, over those that train, that edit weights, that only \
+        caption:
+            "Titers over some of the attacks: over all, over those that train, that edit weights, that only \
                   prompt; over those that the defence's settings were chosen against, and over those held out"
-            .to_owned(),
+                .to_owned(),
         head: ["defence", "all"].map(Cell::new).into_iter().chain(columns.iter().map(head)).collect(),
         rows: verdicts.defences.iter().map(row).collect(),
     })
 }
 
-/// What a titer is without each attack that carries it. None where there is but one attack.
+/// What a titer is without each attack that carries it, where that changes it. None where it changes none.
 pub fn without(verdicts: &Verdicts) -> Option<Table> {
+    let attacks = attacks(verdicts, Quantity::Ratio);
+    let names = Names::new(&attacks);
+    let name = |attack: &AttackPoint| names.cell(attack);
     let rows = |defence: &DefenceVerdict| -> Vec<Vec<Cell>> {
         let row = |subset: &SubsetTiter| {
             let Subset::Without { without } = &subset.attacks else { return None };
-            let left = subset.cheapest.as_ref().map_or("none breaks it".to_owned(), ToString::to_string);
-            let words = [titer(&defence.titer), without.to_string(), titer(&subset.titer), left];
-            Some(std::iter::once(defence.defence.clone()).chain(words).map(Cell::new).collect())
+            let [long, short] =
+                [titer, wording::short_titer].map(|words| (words(&defence.titer), words(&subset.titer)));
+            let change = |(before, after): (String, String)| format!("{before} → {after}");
+            let left = subset.cheapest.as_ref().map_or(Cell::new("none breaks it"), name);
+            (long.0 != long.1).then(|| {
+                let change = Cell::shortened(change(long), change(short));
+                vec![Cell::new(&defence.defence), name(without), change, left]
+            })
         };
         defence.subsets.iter().filter_map(row).collect()
     };
     let rows: Vec<Vec<Cell>> = verdicts.defences.iter().flat_map(rows).collect();
     (!rows.is_empty()).then(|| Table {
-        caption: "One attack left out: the titer without each attack that some seed takes for the cheapest, on the \
-                  defended model or on the undefended one; without any other it is the same"
+        caption: "One attack left out: the titer without each attack that carries it; without any other it is the same"
             .to_owned(),
-        head: ["defence", "titer", "without", "titer then", "cheapest then"].map(Cell::new).into(),
+        head: ["defence", "without", "titer", "cheapest then"].map(Cell::new).into(),
         rows,
     })
 }
@@ -135,9 +174,10 @@ pub fn transfer(verdicts: &Verdicts) -> Option<Table> {
     let mut head = table.head.into_iter();
     let head = head.next().into_iter().chain([Cell::new("found against")]).chain(head).collect();
     (!rows.is_empty() && verdicts.defences.len() > 1).then(|| Table {
-        caption: "Transfer: what a search found against one model, on all of them: break budget ÷ that of the \
+        caption:
+            "Transfer: what a search found against one model, on all of them: break budget ÷ that of the \
                   undefended model under the same attack"
-            .to_owned(),
+                .to_owned(),
         head,
         rows,
     })

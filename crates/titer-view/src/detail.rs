@@ -41,7 +41,8 @@ fn titer_detail(verdicts: &Verdicts, defence: &DefenceVerdict) -> Vec<Paragraph>
         Paragraph::plain(format!("on {}: {}", wording::probe(*probe), wording::titer(&pair.unbounded)))
     }));
     let weakest = defence.cheapest.as_ref().map(|attack| format!("cheapest attack: {attack}"));
-    let search = defence.search.as_ref().map(|search| format!("searched at {}", attack_cells::effort(search)));
+    let search =
+        defence.search.as_ref().map(|search| format!("searched at {}", attack_cells::effort(search)));
     said.extend(weakest.into_iter().chain(search).map(Paragraph::plain));
     said.extend(defence.subsets.iter().map(|subset| Paragraph::plain(among(subset))));
     said.push(Paragraph::faint(wording::titer_note(verdicts.threat_model)));
@@ -94,6 +95,25 @@ fn ratio_detail(
     attack: &AttackPoint,
     probe: Option<Probe>,
 ) -> Vec<Paragraph> {
+    let mut said = priced(verdicts, defence, attack, probe);
+    said.push(Paragraph::faint(
+        "▲ surely more than 1, ▼ surely less, ◇ neither, = no difference; ≥ where it was never broken, ≤ where only \
+         the undefended model was not; ‡ a cheaper one may lie beyond the settings that were tried",
+    ));
+    said
+}
+
+/// What is to be said of an attack on a defence, in-domain probes together.
+pub fn attack_detail(verdicts: &Verdicts, defence: &DefenceVerdict, attack: &AttackPoint) -> Vec<Paragraph> {
+    priced(verdicts, defence, attack, None)
+}
+
+fn priced(
+    verdicts: &Verdicts,
+    defence: &DefenceVerdict,
+    attack: &AttackPoint,
+    probe: Option<Probe>,
+) -> Vec<Paragraph> {
     let cell = attack_cell(defence, attack);
     let ratio = match probe {
         Some(probe) => ratio(defence, attack, probe).map(|found| found.ratio),
@@ -107,7 +127,9 @@ fn ratio_detail(
         verdicts.defences.iter().find(|other| other.baseline() && other.defence != defence.defence);
     let mut said = vec![Paragraph::heading(heading)];
     match probe {
-        None => said.extend([Some(defence), baseline].into_iter().flatten().filter_map(|of| median(of, attack))),
+        None => {
+            said.extend([Some(defence), baseline].into_iter().flatten().filter_map(|of| median(of, attack)))
+        }
         Some(probe) if verdicts.threat_model == ThreatModel::OpenWeights => {
             said.extend([Some(defence), baseline].into_iter().flatten().map(|of| range(of, attack, probe)));
         }
@@ -120,10 +142,6 @@ fn ratio_detail(
     if cell.is_some_and(|cell| cell.cheapest) {
         said.push(Paragraph::plain("no attack breaks it for less".to_owned()));
     }
-    said.push(Paragraph::faint(
-        "▲ surely more than 1, ▼ surely less, ◇ neither, = no difference; ≥ where it was never broken, ≤ where only \
-         the undefended model was not; ‡ a cheaper one may lie beyond the settings that were tried",
-    ));
     said
 }
 

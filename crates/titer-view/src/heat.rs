@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 use titer_conditions::{DefenceVerdict, Verdicts};
-use titer_plan::ThreatModel;
+use titer_plan::{AttackPoint, ThreatModel};
 
-use crate::matrix::{Column, Quantity, cells, columns};
+use crate::attack_cells;
+use crate::matrix::{Quantity, attacks, cells, columns};
 use crate::table::{Cell, Table};
+use crate::verdict_tables::only_method;
 use crate::wording;
 
 /// One heat map.
@@ -42,20 +44,26 @@ pub fn heat_maps(verdicts: &Verdicts) -> Vec<HeatMap> {
 fn heat_map(verdicts: &Verdicts, quantity: Quantity) -> HeatMap {
     let columns = columns(verdicts, quantity);
     let prices = quantity == Quantity::Ratio;
+    let attacks = attacks(verdicts, quantity);
     // Where all columns are points of one method's grid, its name stands once, in the caption.
-    let group = columns.first().map_or("", |column| &column.group);
-    let method = if columns.iter().all(|column| column.group == group) { group } else { "" };
-    let name = |column: &Column| match column.group.as_str() {
-        group if group == method => column.name.clone(),
-        group => format!("{group}/{}", column.name),
+    let method =
+        only_method(&attacks).filter(|_| attacks.iter().all(|attack| !attack.settings_text().is_empty()));
+    let name = |(attack, number): (&&AttackPoint, Option<usize>)| match number {
+        Some(number) => {
+            let settings = attack_cells::spaced(&attack.settings_text());
+            Cell::new(format!("{}#{number}", attack.method)).noted(settings)
+        }
+        None if method.is_some() => Cell::new(attack.settings_text()),
+        None => Cell::new(attack.to_string()),
     };
-    let head = std::iter::once("defence".into()).chain(columns.iter().map(name));
+    let numbers = attack_cells::numbers(&attacks);
+    let head = std::iter::once(Cell::new("defence")).chain(attacks.iter().zip(numbers).map(name));
     let row = |defence: &DefenceVerdict| {
         let cells = cells(verdicts, defence, quantity, None).into_iter();
         let cells = cells.map(|cell| if prices { cell } else { cell.cut() });
         std::iter::once(Cell::new(&defence.defence)).chain(cells).collect()
     };
-    let at = if method.is_empty() { String::new() } else { format!("; {method} at") };
+    let at = method.map_or(String::new(), |method| format!("; {method} at"));
     let reference = if prices {
         let unit = verdicts.defences.first().map_or("steps", |defence| defence.titer.unit.unit());
         format!(
@@ -75,7 +83,7 @@ fn heat_map(verdicts: &Verdicts, quantity: Quantity) -> HeatMap {
     ways.retain(|_| columns.iter().any(|column| !column.way.is_empty()));
     let table = Table {
         caption: format!("{}{reference}{at}", quantity.title(verdicts, None)),
-        head: head.map(|name: String| Cell::new(name)).collect(),
+        head: head.collect(),
         rows: verdicts.defences.iter().map(row).collect(),
     };
     HeatMap { table, ways, prices }
@@ -122,13 +130,15 @@ mod tests {
     #[test]
     fn attacks_of_several_mechanisms_stand_in_groups() {
         let maps = heat_maps(&specimen::several_ways());
-        let ways: Vec<(&str, usize)> = maps[0].ways.iter().map(|way| (way.name.as_str(), way.columns)).collect();
+        let ways: Vec<(&str, usize)> =
+            maps[0].ways.iter().map(|way| (way.name.as_str(), way.columns)).collect();
         assert_eq!(ways, [("trains", 2), ("edits weights", 1), ("prompts", 1)]);
         assert_eq!(
             texts(&maps[0].table.head)[1..],
             ["full-finetune/rate=3e-5", "full-finetune/rate=1e-3", "prune", "prefill"]
         );
-        let marks: Vec<_> = maps[0].table.rows.iter().map(|row| row.last().and_then(|cell| cell.mark)).collect();
+        let marks: Vec<_> =
+            maps[0].table.rows.iter().map(|row| row.last().and_then(|cell| cell.mark)).collect();
         assert_eq!(marks, [None, Some(Mark::NotMeasured), Some(Mark::Open)]);
     }
 

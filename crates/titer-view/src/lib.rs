@@ -5,6 +5,7 @@ pub mod attack_cells;
 pub mod attack_tables;
 pub mod attack_text;
 pub mod caveats;
+pub mod changes;
 pub mod comparison;
 pub mod curves;
 mod detail;

@@ -11,7 +11,7 @@ use crate::table::Cell;
 use crate::verdict_tables::CONDITIONS;
 use crate::wording;
 
-pub use crate::detail::detail;
+pub use crate::detail::{attack_detail, detail};
 
 /// What the cells of a matrix are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,12 +95,24 @@ impl Column {
         Self { way: String::new(), group: String::new(), name: name.into(), short: short.into() }
     }
 
-    /// `full-finetune` above `rate=3e-5`.
-    fn of_attack(attack: &AttackPoint) -> Self {
-        match attack.settings_text() {
-            text if text.is_empty() => Self::alone(&attack.method, &attack.method),
-            text => Self { group: attack.method.clone(), ..Self::alone(&text, &text) },
+    /// `full-finetune` above `rate=3e-5`, and above the number of what has many settings.
+    fn of_attack(attack: &AttackPoint, number: Option<usize>) -> Self {
+        let settings = attack.settings_text();
+        let group = attack.method.clone();
+        match number {
+            Some(number) => {
+                let (name, short) = (format!("#{number} {settings}"), format!("#{number}"));
+                Self { group, ..Self::alone(&name, &short) }
+            }
+            None if settings.is_empty() => Self::alone(&attack.method, &attack.method),
+            None => Self { group, ..Self::alone(&settings, &settings) },
         }
+    }
+
+    /// The columns of some attacks.
+    pub fn of_attacks(attacks: &[&AttackPoint]) -> Vec<Self> {
+        let numbers = attack_cells::numbers(attacks).into_iter();
+        attacks.iter().zip(numbers).map(|(attack, number)| Self::of_attack(attack, number)).collect()
     }
 }
 
@@ -137,12 +149,13 @@ pub fn columns(verdicts: &Verdicts, quantity: Quantity) -> Vec<Column> {
         _ => {
             let attacks = attacks(verdicts, quantity);
             let way = |attack: &AttackPoint| {
-                mechanism(verdicts, attack).map_or(String::new(), |own| attack_cells::mechanism(own).to_owned())
+                mechanism(verdicts, attack)
+                    .map_or(String::new(), |own| attack_cells::mechanism(own).to_owned())
             };
             let ways: Vec<String> = attacks.iter().map(|attack| way(attack)).collect();
             let several = ways.iter().any(|way| *way != ways[0]);
-            let named = |(attack, way)| Column { way: if several { way } else { String::new() }, ..Column::of_attack(attack) };
-            attacks.into_iter().zip(ways).map(named).collect()
+            let columns = Column::of_attacks(&attacks).into_iter().zip(ways);
+            columns.map(|(column, way)| if several { Column { way, ..column } } else { column }).collect()
         }
     }
 }

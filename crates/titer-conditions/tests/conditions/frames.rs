@@ -33,9 +33,7 @@ impl Done {
             Self::Rate(rate) => {
                 attack("full-finetune", BTreeMap::from([("rate".to_owned(), rate.into())]), None)
             }
-            Self::Prune(share) => {
-                attack("prune", BTreeMap::from([("share".to_owned(), share.into())]), None)
-            }
+            Self::Prune(share) => attack("prune", BTreeMap::from([("share".to_owned(), share.into())]), None),
             Self::Share(share) => attack("mixed-finetune", BTreeMap::new(), Some(share)),
             Self::Tuning(rate) => Before::tuning(rate),
         }

@@ -22,8 +22,15 @@ pub(super) struct TableView {
     caption: String,
     /// Headings above those of several columns each.
     groups: Vec<GroupHead>,
-    head: Vec<String>,
+    head: Vec<HeadView>,
     rows: Vec<RowView>,
+}
+
+#[derive(Serialize)]
+struct HeadView {
+    text: String,
+    /// What stands below it; empty where nothing does.
+    note: String,
 }
 
 #[derive(Serialize)]
@@ -61,6 +68,8 @@ impl TableView {
                 note: cell.note.clone().unwrap_or_default(),
             }
         };
+        let head =
+            |cell: &Cell| HeadView { text: cell.text.clone(), note: cell.note.clone().unwrap_or_default() };
         let row = |cells: &Vec<Cell>| RowView {
             name: cells.first().map(|cell| cell.text.clone()).unwrap_or_default(),
             cells: cells.iter().skip(1).map(cell).collect(),
@@ -70,7 +79,7 @@ impl TableView {
             numbered: true,
             caption: table.caption.clone(),
             groups: Vec::new(),
-            head: table.head.iter().map(|cell| cell.text.clone()).collect(),
+            head: table.head.iter().map(head).collect(),
             rows: table.rows.iter().map(row).collect(),
         }
     }
