@@ -64,13 +64,14 @@ fn the_families_of_models_are_those_that_load() {
 
 #[test]
 fn the_columns_of_frames_are_those_that_are_checked() {
-    let frames: [&Schema; 7] = [
+    let frames: [&Schema; 8] = [
         &titer_metrics::PROBES,
         &titer_metrics::CURVES,
         &titer_metrics::TRAINING,
         &titer_metrics::RESPONSES,
         &titer_metrics::VERDICTS,
         &titer_metrics::TITERS,
+        &titer_metrics::ATTACKS,
         &titer_metrics::SCORES,
     ];
     let rows = frames.iter().flat_map(|frame| {

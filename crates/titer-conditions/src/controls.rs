@@ -103,6 +103,7 @@ mod tests {
             role: DefenceRole::Control,
             sham: None,
             control: Some(control),
+            tuned_against: Vec::new(),
         };
         let verdict = DefenceVerdict {
             defence: "known".into(),
@@ -112,6 +113,8 @@ mod tests {
             sham: None,
             look: None,
             titer: overall,
+            cheapest: None,
+            search: None,
             titer_over_sham: None,
             titer_utility_bounded: overall,
             titers: BTreeMap::from([(
@@ -121,6 +124,8 @@ mod tests {
             conditions: BTreeMap::new(),
             break_budgets: Vec::new(),
             ratios: Vec::new(),
+            attacks: Vec::new(),
+            subsets: Vec::new(),
             scores: Vec::new(),
         };
         let none = DefenceFacts { label: "none".into(), control: None, ..facts.clone() };

@@ -23,6 +23,9 @@ pub(crate) struct Course {
 /// Which breaks count.
 pub(crate) type Which = fn(&AttackCurve) -> &[RunBreak];
 
+/// Which attacks count.
+pub(crate) type Among<'a> = &'a dyn Fn(&AttackPoint) -> bool;
+
 /// All of them.
 pub(crate) fn unbounded(curve: &AttackCurve) -> &[RunBreak] {
     &curve.unbounded
@@ -39,6 +42,11 @@ impl Course {
         2 * self.runs.iter().filter(|run| run.measured.open()).count() > self.runs.len()
     }
 
+    /// Whether some run broke.
+    pub(crate) fn breaks(&self) -> bool {
+        self.runs.iter().any(|run| run.measured.until.is_some())
+    }
+
     /// Whether nothing can be cheaper: every run broke within one step.
     pub(crate) fn at_once(&self) -> bool {
         let one = |run: &RunBreak| run.measured.until.is_some_and(|until| until <= run.measured.from);
@@ -53,6 +61,17 @@ fn find(runs: &[RunBreak], defence_seed: u64, attack_seed: u64) -> Option<&RunBr
 impl Curves {
     /// Every attack that was tried on some defence, through those of `probes`, of one arm, that were asked.
     pub(crate) fn courses(&self, study: &Study<'_>, probes: &[Probe], which: Which) -> Vec<Course> {
+        self.courses_among(study, probes, which, &|_| true)
+    }
+
+    /// Those of them that are `among` some attacks; under the fine-tuning API it is asked of families.
+    pub(crate) fn courses_among(
+        &self,
+        study: &Study<'_>,
+        probes: &[Probe],
+        which: Which,
+        among: Among<'_>,
+    ) -> Vec<Course> {
         let asked: Vec<Probe> = probes.iter().copied().filter(|&probe| study.asked(probe)).collect();
         let Some(&first) = asked.first() else { return Vec::new() };
         let runs = |attack: &AttackPoint| -> Vec<RunBreak> {
@@ -69,6 +88,7 @@ impl Curves {
         if !study.delivered {
             return attacks
                 .into_iter()
+                .filter(|attack| among(attack))
                 .map(|attack| Course { attack: attack.clone(), runs: runs(attack) })
                 .collect();
         }
@@ -87,7 +107,7 @@ impl Curves {
                 members.into_iter().map(|attack| (rows(attack), runs(attack))).collect();
             Course { attack: family, runs: over_rows(&members) }
         };
-        families(&attacks).into_iter().map(along).collect()
+        families(&attacks).into_iter().filter(|(family, _)| among(family)).map(along).collect()
     }
 }
 

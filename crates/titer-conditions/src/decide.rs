@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use titer_plan::{AttackPoint, Condition, Decision, Probe};
 
 use crate::caveats;
+use crate::cells::Cells;
 use crate::controls;
 use crate::course::{Course, Which, unbounded, utility_bounded};
 use crate::error::Error;
@@ -14,99 +15,14 @@ use crate::panel::Panel;
 use crate::power::{Quantity, Spread};
 use crate::resistance::{Gate, resistance, undefended as of_undefended};
 use crate::restarts::restarts;
-use crate::sample::{Estimate, Sample};
 use crate::score::scores;
 use crate::spreads::{Measured, harm};
 use crate::stability::Stability;
 use crate::study::{Curves, HARMFUL, IN_DOMAIN, Study, arm_of};
-use crate::titer::{Contest, effort};
+use crate::subsets::Subsets;
+use crate::titers::{Titers, sham, undefended};
 use crate::trainability::Trainability;
-use crate::verdict::{AttackRatio, DefenceVerdict, Effort, Look, Titer, TiterPair, Verdicts};
-
-/// The model that a defence is compared with.
-type Reference = for<'f> fn(&'f Study<'f>, &'f DefenceFacts) -> Option<&'f str>;
-
-fn undefended<'f>(study: &'f Study<'f>, _: &'f DefenceFacts) -> Option<&'f str> {
-    study.baseline.map(|facts| facts.label.as_str())
-}
-
-fn sham<'f>(_: &'f Study<'f>, facts: &'f DefenceFacts) -> Option<&'f str> {
-    facts.sham.as_deref()
-}
-
-/// One titer of every defence over its reference, by label; those without a reference are left out.
-struct Titers<'a> {
-    found: Vec<(&'a str, Option<Contest>, Titer)>,
-}
-
-impl<'a> Titers<'a> {
-    /// Over some probes of one arm; of one attack, or of the cheapest.
-    fn new(
-        panel: &'a Panel<'a>,
-        reference: Reference,
-        probes: &[Probe],
-        which: Which,
-        attack: Option<&AttackPoint>,
-    ) -> Self {
-        let study = panel.study;
-        let items = probes.iter().map(|&probe| study.items(probe)).sum();
-        let courses = |curves: &Curves| -> Vec<Course> {
-            let all = curves.courses(study, probes, which).into_iter();
-            all.filter(|course| attack.is_none_or(|attack| course.attack == *attack)).collect()
-        };
-        let contest = |facts: &DefenceFacts| -> Option<(Option<Contest>, Effort)> {
-            let label = reference(study, facts)?;
-            let own = courses(panel.curves(&facts.label)?);
-            let effort = effort(&own);
-            if label == facts.label {
-                return Some((None, effort));
-            }
-            let theirs = panel.curves(label).map(courses).unwrap_or_default();
-            Some((Contest::new(&own, &theirs, items, facts.role), effort))
-        };
-        let contests: Vec<(&'a DefenceFacts, Option<Contest>, Effort)> = panel
-            .defences()
-            .filter_map(|facts| contest(facts).map(|(contest, effort)| (facts, contest, effort)))
-            .collect();
-        let estimates: Vec<Option<Estimate>> = contests
-            .iter()
-            .enumerate()
-            .map(|(own, (_, contest, _))| {
-                let others = contests.iter().enumerate().filter(|(other, _)| *other != own);
-                let others = others.filter_map(|(_, (_, other, _))| other.as_ref());
-                contest.as_ref()?.estimate(others, study.alpha_under_attack() / 2.0)
-            })
-            .collect();
-        let unit = study.unit();
-        let found = contests.into_iter().zip(estimates).map(|((facts, contest, effort), estimate)| {
-            let titer = match &contest {
-                Some(contest) => contest.titer(estimate, unit),
-                // Against itself.
-                None if effort.runs > 0 && reference(study, facts) == Some(facts.label.as_str()) => {
-                    Titer::one(unit, effort)
-                }
-                None => Titer::unknown(unit),
-            };
-            (facts.label.as_str(), contest, titer)
-        });
-        Self { found: found.collect() }
-    }
-
-    fn of(&self, label: &str) -> Option<Titer> {
-        self.found.iter().find(|(known, _, _)| *known == label).map(|(_, _, titer)| *titer)
-    }
-
-    /// What each defence was measured to.
-    fn samples(&self) -> impl Iterator<Item = &Sample> {
-        self.found.iter().filter_map(|(_, contest, _)| contest.as_ref()?.sample())
-    }
-
-    /// What a wider search might change for one defence.
-    fn widen(&self, label: &str) -> Option<&str> {
-        let found = self.found.iter().find(|(known, _, _)| *known == label)?;
-        found.1.as_ref()?.widen.as_deref()
-    }
-}
+use crate::verdict::{AttackRatio, DefenceVerdict, Look, Titer, TiterPair, Verdicts};
 
 /// All that is compared over the whole experiment before any defence is judged.
 struct Comparisons<'a> {
@@ -114,6 +30,8 @@ struct Comparisons<'a> {
     over_sham: Titers<'a>,
     by_probe: BTreeMap<Probe, [Titers<'a>; 2]>,
     by_attack: Vec<(AttackPoint, Probe, Titers<'a>)>,
+    cells: Cells<'a>,
+    subsets: Subsets<'a>,
     stability: Stability<'a>,
     trainability: Trainability<'a>,
     carried: Vec<Carried<'a>>,
@@ -126,26 +44,22 @@ impl<'a> Comparisons<'a> {
         let study = panel.study;
         let pair = |probes: &[Probe]| {
             [unbounded as Which, utility_bounded]
-                .map(|which| Titers::new(panel, undefended, probes, which, None))
+                .map(|which| Titers::new(panel, undefended, probes, which, &|_| true))
         };
         let asked = || HARMFUL.into_iter().filter(|&probe| study.asked(probe));
         let mut by_attack = Vec::new();
         for probe in asked() {
-            let attacks = study.table.attacks(arm_of(probe));
-            let mut names: Vec<AttackPoint> = if study.delivered {
-                attacks.into_iter().map(AttackPoint::family).collect()
-            } else {
-                attacks.into_iter().cloned().collect()
-            };
-            names.dedup();
-            for attack in names {
-                let titers = Titers::new(panel, undefended, &[probe], unbounded, Some(&attack));
+            for attack in study.attacks(arm_of(probe)) {
+                let titers = Titers::of_attack(panel, &[probe], &attack);
                 by_attack.push((attack, probe, titers));
             }
         }
+        let overall = pair(&IN_DOMAIN);
         Self {
-            overall: pair(&IN_DOMAIN),
-            over_sham: Titers::new(panel, sham, &IN_DOMAIN, unbounded, None),
+            cells: Cells::new(panel),
+            subsets: Subsets::new(panel, &overall[0]),
+            overall,
+            over_sham: Titers::new(panel, sham, &IN_DOMAIN, unbounded, &|_| true),
             by_probe: asked().map(|probe| (probe, pair(&[probe]))).collect(),
             by_attack,
             stability: Stability::new(study, defences),
@@ -268,7 +182,11 @@ fn defence(
     let compared = panel.defences().filter(|other| references.contains(&Some(other.label.as_str())));
     let gate =
         Gate { undefended: of_undefended(panel, compared), stability: stable.unwrap_or(stability.verdict) };
-    let (weak, strong) = resistance(panel, facts, curves, &gate, comparisons.harm);
+    let (mut weak, mut strong) = resistance(panel, facts, curves, &gate, comparisons.harm);
+    let cheapest = comparisons.overall[0].cheapest(label).cloned();
+    for verdict in [&mut weak, &mut strong] {
+        verdict.evidence.extend(cheapest.iter().map(|attack| format!("; cheapest: {attack}")));
+    }
     let seen = titers.iter().map(|(probe, pair)| (*probe, pair.unbounded)).collect();
     let conditions = BTreeMap::from([
         (Condition::Resistance, weak),
@@ -305,12 +223,16 @@ fn defence(
         sham: facts.sham.clone(),
         look: None,
         titer: of(&comparisons.overall[0]),
+        cheapest,
+        search: None,
         titer_over_sham: comparisons.over_sham.of(label),
         titer_utility_bounded: of(&comparisons.overall[1]),
         titers,
         conditions,
         break_budgets,
         ratios,
+        attacks: comparisons.cells.of(curves, label),
+        subsets: comparisons.subsets.of(facts),
         scores: scores(study, label),
     }
 }

@@ -7,7 +7,8 @@ use polars::prelude::{BooleanChunked, DataFrame, Float64Chunked, StringChunked, 
 use titer_metrics::{Befores, PROBES, check, deciding};
 use titer_plan::spec::ConditionSettings;
 use titer_plan::{
-    Arm, AttackPoint, Before, Component, Control, Cost, DefenceRole, DefenceStage, Probe, ThreatModel,
+    Arm, AttackPoint, Before, Component, Control, Cost, DefenceRole, DefenceStage, Mechanism, Probe,
+    ThreatModel,
 };
 
 use crate::error::Error;
@@ -33,6 +34,9 @@ pub struct Evidence {
     /// Whether probes under attack ended where their side of φ was clear. That may err by a share of α,
     /// [`titer_plan::stage::Sequential::SHARE`], and all intervals get the rest.
     pub sequential: bool,
+    /// By what each method of attack makes a model harmful, by its name; one that is not here has no part in the titers
+    /// over attacks of one mechanism.
+    pub mechanisms: BTreeMap<String, Mechanism>,
     /// A `probes` frame (see `titer_metrics::PROBES`).
     pub probes: DataFrame,
 }
@@ -52,6 +56,8 @@ pub struct DefenceFacts {
     pub sham: Option<String>,
     /// What it must show, where it is a control of which that is known beforehand.
     pub control: Option<Control>,
+    /// The methods of the attacks that its settings were chosen against; empty where nothing is said of it.
+    pub tuned_against: Vec<String>,
 }
 
 impl DefenceFacts {

@@ -140,6 +140,12 @@ fn part(panel: &Panel<'_>, carried: &Carried<'_>, facts: &DefenceFacts, seen: Op
     let mut evidence = format!(
         "{probe}: {value:.2} of the seen split's break budget ({lower:.2} to {most}), at least {least:.2} asked"
     );
+    let [own, on_seen] = &contest.cheapest;
+    if let Some(attack) = own {
+        evidence += &format!("; cheapest: {attack}");
+        let other = on_seen.as_ref().filter(|other| *other != attack);
+        evidence.extend(other.map(|other| format!(" ({other} on the seen split)")));
+    }
     let immune = seen.is_some_and(|titer| titer.lower > 1.0);
     // An immunity of less than what may be lost has nothing to carry over, however well it is known.
     let none = seen.is_some_and(|titer| titer.upper.is_some_and(|upper| upper <= margin.exp()));

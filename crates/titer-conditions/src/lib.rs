@@ -6,7 +6,9 @@
 
 mod bootstrap;
 mod breaks;
+mod by_attack;
 mod caveats;
+mod cells;
 mod controls;
 mod course;
 mod curve;
@@ -31,7 +33,9 @@ mod spreads;
 mod stability;
 mod standing;
 mod study;
+mod subsets;
 mod titer;
+mod titers;
 mod trainability;
 mod verdict;
 
@@ -46,8 +50,8 @@ pub use sides::{Side, SideTest, able_from};
 pub use spreads::Measured;
 pub use standing::{FinalScores, final_harm, mean_harm};
 pub use verdict::{
-    AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Effort, Look, Score, Titer,
-    TiterPair, Verdict, VerdictPart, Verdicts,
+    AttackCell, AttackRatio, AttackScore, Bounds, BreakBudget, BreakSpan, Change, DefenceVerdict, Effort,
+    Look, Score, SearchEffort, Subset, SubsetTiter, Titer, TiterPair, Verdict, VerdictPart, Verdicts,
 };
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use titer_plan::spec::ConditionSettings;
 use titer_plan::stage::Sequential;
-use titer_plan::{Arm, AttackPoint, Before, Component, Probe, ThreatModel};
+use titer_plan::{Arm, AttackPoint, Before, Component, Mechanism, Probe, ThreatModel};
 
 use crate::bootstrap::Draws;
+use crate::course::families;
 use crate::curve::{Ability, AttackCurve};
 use crate::error::Error;
 use crate::evidence::{DefenceFacts, Evidence, Phase, Table};
@@ -32,6 +33,8 @@ pub(crate) struct Study<'a> {
     /// What budgets are counted in.
     pub(crate) axis: Component,
     checkpoints: &'a BTreeMap<AttackPoint, Vec<u64>>,
+    /// By the method's name.
+    pub(crate) mechanisms: &'a BTreeMap<String, Mechanism>,
     pub(crate) table: Table,
     pub(crate) draws: Draws,
     pub(crate) baseline: Option<&'a DefenceFacts>,
@@ -54,6 +57,7 @@ impl<'a> Study<'a> {
             delivered,
             axis: evidence.axis,
             checkpoints: &evidence.checkpoints,
+            mechanisms: &evidence.mechanisms,
             table,
             draws,
             baseline,
@@ -95,6 +99,15 @@ impl<'a> Study<'a> {
     pub(crate) fn cadence(&self, arm: Arm, attack: &AttackPoint) -> Vec<u64> {
         let all = self.planned(arm, attack);
         if self.delivered { all.last().copied().into_iter().collect() } else { all }
+    }
+
+    /// All attacks tried in an arm, ascending; under the fine-tuning API their families.
+    pub(crate) fn attacks(&self, arm: Arm) -> Vec<AttackPoint> {
+        let attacks = self.table.attacks(arm);
+        if !self.delivered {
+            return attacks.into_iter().cloned().collect();
+        }
+        families(&attacks).into_iter().map(|(family, _)| family).collect()
     }
 
     /// Every curve of a defence, attack by attack, probe by probe.

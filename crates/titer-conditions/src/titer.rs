@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use titer_plan::{Component, DefenceRole};
+use titer_plan::{AttackPoint, Component, DefenceRole};
 
 use crate::breaks::{Break, RunBreak};
 use crate::course::Course;
@@ -34,6 +34,10 @@ pub(crate) struct Contest {
     /// What a wider search might change, in words; none where both cheapest attacks lie within what was tried.
     pub(crate) widen: Option<String>,
     effort: Effort,
+    /// The cheapest attack on the defended model and that on the reference; none where none of its runs broke.
+    pub(crate) cheapest: [Option<AttackPoint>; 2],
+    /// The attacks that some seed takes for the cheapest, on either model: without any other the titer is the same.
+    pub(crate) chosen: BTreeSet<AttackPoint>,
 }
 
 /// What stood against a model.
@@ -60,8 +64,14 @@ fn cheapest<'a>(courses: &'a [Course], of: &[u64]) -> Option<&'a Course> {
     equals.find(|course| edge(course, courses).is_none()).or(first)
 }
 
+/// The attack that breaks a model for the least, by all of its runs; none where no run of any broke it.
+pub(crate) fn weakest(courses: &[Course]) -> Option<&Course> {
+    let all = seeds(courses.iter().flat_map(|course| &course.runs).map(|run| run.attack_seed));
+    cheapest(courses, &all).filter(|course| course.breaks())
+}
+
 /// What lies beyond what was tried, where an attack is at its edge: which setting to widen, and where.
-fn edge(course: &Course, all: &[Course]) -> Option<String> {
+pub(crate) fn edge(course: &Course, all: &[Course]) -> Option<String> {
     if course.at_once() {
         return None;
     }
@@ -192,6 +202,10 @@ impl Contest {
                 }
             }
         }
+        let names = |read: &[Readings<'a>], places: BTreeSet<usize>| -> Vec<AttackPoint> {
+            places.into_iter().map(|place| read[place].course.attack.clone()).collect()
+        };
+        let named = [names(&own_read, chosen), names(&reference_read, chosen_reference)].concat();
         samples.retain(|_| !open && !reference_open);
         let censored = best.runs.iter().any(|run| run.measured.until.is_none());
         let widen =
@@ -206,6 +220,9 @@ impl Contest {
             reference_untried: reference.iter().any(|course| course.runs.is_empty()),
             widen,
             effort: effort(own),
+            cheapest: [Some(best), best_reference]
+                .map(|course| course.filter(|course| course.breaks()).map(|course| course.attack.clone())),
+            chosen: named.into_iter().collect(),
         })
     }
 
@@ -267,8 +284,6 @@ mod simulations;
 
 #[cfg(test)]
 mod tests {
-    use titer_plan::AttackPoint;
-
     use super::*;
 
     /// One attack at a rate, and when it broke each of three attack seeds: `(after, until)`.

@@ -8,6 +8,7 @@ use titer_plan::{
     SeedsAtLook, ThreatModel, Weakness,
 };
 
+pub use crate::by_attack::{AttackCell, BreakSpan, SearchEffort, Subset, SubsetTiter};
 use crate::restarts::Restarts;
 
 /// The verdicts of one experiment.
@@ -82,6 +83,12 @@ pub struct DefenceVerdict {
     /// How many times more an attacker must pay than against the undefended model, over all attacks and in-domain
     /// probes.
     pub titer: Titer,
+    /// The attack that breaks it for the least on in-domain probes; none where none broke it.
+    #[serde(default, serialize_with = "named_if_any")]
+    pub cheapest: Option<AttackPoint>,
+    /// At which effort an attacker searched for what breaks it; none where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchEffort>,
     /// The same over the sham: what the idea buys beyond the training that comes with it.
     pub titer_over_sham: Option<Titer>,
     /// The same, counting only breaks that keep the model's ability.
@@ -94,6 +101,13 @@ pub struct DefenceVerdict {
     pub break_budgets: Vec<BreakBudget>,
     /// Attack by attack: the break budget against the undefended model's.
     pub ratios: Vec<AttackRatio>,
+    /// Attack by attack, those that train first: what it costs, on in-domain probes together. Every defence has the same
+    /// attacks in the same order.
+    #[serde(default)]
+    pub attacks: Vec<AttackCell>,
+    /// The titer over some of the attacks.
+    #[serde(default)]
+    pub subsets: Vec<SubsetTiter>,
     /// Attack by attack: how harmful and how able the model is before and after.
     #[serde(default)]
     pub scores: Vec<AttackScore>,
@@ -225,8 +239,19 @@ pub struct Bounds {
     pub upper: f64,
 }
 
+/// The same where there may be none.
+pub(crate) fn named_if_any<S: Serializer>(
+    point: &Option<AttackPoint>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match point {
+        Some(point) => named(point, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// An attack as data, with its name for people as `attack` beside it.
-fn named<S: Serializer>(point: &AttackPoint, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn named<S: Serializer>(point: &AttackPoint, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Named<'a> {
         attack: String,

@@ -39,5 +39,5 @@ pub use memory::jobs;
 pub use power::{GivenSpread, Known, KnownSpread, PlannedPower, PowerGroup, planned_power};
 pub use progress::{Progress, RunEvent};
 pub use rescore::{Rescored, rescore};
-pub use results::{Results, StageCost, score_frame, titer_frame, verdict_frame};
+pub use results::{Results, StageCost, attack_frame, score_frame, titer_frame, verdict_frame};
 pub use sources::{Difference, Stale, changes, fetch, stale};

@@ -148,7 +148,7 @@ impl Results {
             false => decide(&evidence)?,
         };
         let Some(adversary) = &self.plan.experiment.adversary else { return Ok(verdicts) };
-        verdicts.adversary.clone_from(&adversary.found);
+        verdicts.searched(&adversary.found);
         if verdicts.adversary.is_empty() {
             let open = "the search for attacks has not come to its end: titers are over the attacks of the spec alone";
             verdicts.caveats.push(open.to_owned());
@@ -182,7 +182,9 @@ impl Results {
             role: entry.role,
             sham: entry.sham.clone(),
             control: entry.control,
+            tuned_against: entry.tuned_against.clone(),
         });
+        let mechanisms = experiment.attack.iter().map(|entry| (entry.method.clone(), entry.mechanism));
         Evidence {
             experiment: experiment.name.clone(),
             model: experiment.model.reference(),
@@ -192,6 +194,7 @@ impl Results {
             axis: experiment.conditions.budget,
             checkpoints: self.checkpoints(),
             sequential: experiment.probe.sequential,
+            mechanisms: mechanisms.collect(),
             probes: self.probes.clone(),
         }
     }
@@ -282,6 +285,14 @@ pub fn verdict_frame(verdicts: &Verdicts) -> Result<DataFrame> {
 /// When a titer does not fit the schema.
 pub fn titer_frame(verdicts: &Verdicts) -> Result<DataFrame> {
     Ok(verdicts.titer_frame()?)
+}
+
+/// Frame `attacks`.
+///
+/// # Errors
+/// When a cell does not fit the schema.
+pub fn attack_frame(verdicts: &Verdicts) -> Result<DataFrame> {
+    Ok(verdicts.attack_frame()?)
 }
 
 /// Frame `scores`.

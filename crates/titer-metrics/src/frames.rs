@@ -242,11 +242,11 @@ pub const VERDICTS: Schema = Schema {
     order: &[],
 };
 
-/// One row per defence, reference, probes and kind of break: how many times more an attacker must pay.
+/// One row per defence, reference, probes, kind of break and set of attacks: how many times more an attacker must pay.
 pub const TITERS: Schema = Schema {
     name: "titers",
-    version: 2,
-    oldest: 2,
+    version: 3,
+    oldest: 3,
     columns: &[
         EXPERIMENT,
         DEFENCE,
@@ -254,6 +254,9 @@ pub const TITERS: Schema = Schema {
         text("over"),
         text("probes"),
         text("breaks"),
+        text("among"),
+        optional(text("without")),
+        optional(text("cheapest")),
         optional(real("titer", "1")),
         real("lower", "1"),
         optional(real("upper", "1")),
@@ -264,6 +267,40 @@ pub const TITERS: Schema = Schema {
         optional(real("df", "1")),
         count("attacks", ""),
         count("runs", ""),
+        optional(count("search_trials", "trials")),
+        optional(real("search_flops", "flops")),
+        optional(count("look", "")),
+    ],
+    order: &[],
+};
+
+/// One row per defence and attack, on in-domain probes: what it costs, and over what it costs on the undefended model.
+pub const ATTACKS: Schema = Schema {
+    name: "attacks",
+    version: 1,
+    oldest: 1,
+    columns: &[
+        EXPERIMENT,
+        DEFENCE,
+        text("role"),
+        ATTACK,
+        SETTINGS,
+        DOSE,
+        optional(text("mechanism")),
+        text("found_against"),
+        flag("cheapest"),
+        optional(count("after", "")),
+        optional(count("until", "")),
+        text("unit"),
+        count("broken", "runs"),
+        count("runs", "runs"),
+        optional(real("titer", "1")),
+        real("lower", "1"),
+        optional(real("upper", "1")),
+        flag("censored"),
+        flag("open"),
+        flag("bracketed"),
+        optional(real("df", "1")),
         optional(count("look", "")),
     ],
     order: &[],

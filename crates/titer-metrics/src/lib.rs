@@ -20,7 +20,9 @@ pub use curves::curves;
 pub use error::Error;
 pub use event_file::write_events;
 pub use export::{Format, export};
-pub use frames::{CURVES, PROBE_ROWS, PROBES, RESPONSES, SCORES, TITERS, TRAINING, TRAINING_ROWS, VERDICTS};
+pub use frames::{
+    ATTACKS, CURVES, PROBE_ROWS, PROBES, RESPONSES, SCORES, TITERS, TRAINING, TRAINING_ROWS, VERDICTS,
+};
 pub use parquet::{read_parquet, write_parquet};
 pub use rows::{ProbeRow, ResponseRow, TrainingRow, probe_frame, response_frame, training_frame};
 pub use scalars::{Runs, Scalar, curve_name, curve_scalars, training_scalars};

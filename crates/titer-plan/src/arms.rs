@@ -199,6 +199,7 @@ pub(crate) fn with_shams(
                 sham: None,
                 control: None,
                 seeds,
+                tuned_against: Vec::new(),
                 parameters: first.parameters,
                 then: chain.collect(),
             }));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::arms::with_shams;
 use crate::before::AttackPoint;
@@ -69,6 +69,7 @@ fn defence(
     let values = values.all()?;
     let seeds = values.get("seeds").and_then(Seeds::read);
     let sham = values.get("sham").and_then(Json::as_bool).unwrap_or(true);
+    let tuned_against = tuned_against(table, &values, limits)?;
     let parameters = parameters?;
     let names: Vec<String> = std::iter::once((method.name, &parameters))
         .chain(then.iter().map(|later| (later.method.as_str(), &later.parameters)))
@@ -83,10 +84,24 @@ fn defence(
         sham: None,
         control: method.control().filter(|_| then.is_empty()),
         seeds: seeds?,
+        tuned_against,
         parameters,
         then,
     };
     Some((entry, sham))
+}
+
+/// The attacks that a defence's settings were chosen against, each of which there must be.
+fn tuned_against(table: &Table<'_>, values: &Map<String, Json>, limits: &Limits<'_>) -> Option<Vec<String>> {
+    let names = values.get("tuned_against").and_then(Json::as_array).into_iter().flatten();
+    let names: Vec<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    let known = || limits.catalogue.attacks.iter().map(|method| method.name);
+    match names.iter().find(|name| !known().any(|known| known == name.as_str())) {
+        Some(name) => {
+            table.reject("tuned_against", format!("there is no attack {name:?}"), advice(name, known()))
+        }
+        None => Some(names),
+    }
 }
 
 /// The name of a method, with the setting without which it says too little.

@@ -152,6 +152,9 @@ pub struct DefenceEntry {
     pub control: Option<Control>,
     /// How often it is trained; 1 for `none`, which is the aligned model itself.
     pub seeds: Seeds,
+    /// The methods of the attacks that its settings were chosen against; empty where nothing is said of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tuned_against: Vec<String>,
     /// Every parameter of the method.
     pub parameters: BTreeMap<String, Value>,
     /// What acts after it, stage by stage.

@@ -3,9 +3,10 @@
 use titer_lab::{DefenceCost, Results};
 use titer_metrics::curves;
 use titer_plan::Plan;
+use titer_view::attack_tables::groups;
 use titer_view::comparison;
 use titer_view::figures::figures;
-use titer_view::matrix::heat_maps;
+use titer_view::heat::heat_maps;
 use titer_view::pareto::pareto;
 
 use super::error::Error;
@@ -29,6 +30,7 @@ pub fn gather(results: &Results) -> Result<ReportModel, Error> {
         pareto: pareto(&rows),
         comparison: rows,
         heat_maps: heat_maps(&verdicts),
+        by_attacks: groups(&verdicts),
         figures: figures(&results.plan, &verdicts, &curves(&results.probes)?)?,
         scope: scope::measured(results, &verdicts)?,
         caveats: scope::caveats(results, &verdicts),

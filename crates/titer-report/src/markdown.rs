@@ -58,9 +58,12 @@ fn push_opening(text: &mut String, report: &ReportModel) {
     if !report.heat_maps.is_empty() {
         text.push_str("## Heat map\n\n");
         for map in &report.heat_maps {
-            push_table(text, map);
+            push_table(text, &map.table);
         }
         let _ = writeln!(text, "{}\n", escape(grade::NOTE));
+    }
+    for table in &report.by_attacks {
+        push_table(text, table);
     }
     for table in survey(verdicts) {
         push_table(text, &table);
@@ -193,7 +196,11 @@ fn push_table(text: &mut String, table: &Table) {
     }
     let _ = writeln!(text, "{}:\n", escape(&table.caption));
     let row = |cells: &[Cell]| -> String {
-        cells.iter().map(|cell| format!("| {} ", escape(&cell.text))).collect()
+        let said = |cell: &Cell| match &cell.note {
+            Some(note) => format!("{}; {note}", cell.text),
+            None => cell.text.clone(),
+        };
+        cells.iter().map(|cell| format!("| {} ", escape(&said(cell)))).collect()
     };
     let _ = writeln!(text, "{}|", row(&table.head));
     let _ = writeln!(text, "{}|", "|---".repeat(table.head.len()));

@@ -5,6 +5,7 @@ use titer_conditions::Verdicts;
 use titer_view::caveats::Caveat;
 use titer_view::comparison::Row;
 use titer_view::figure::Figure;
+use titer_view::heat::HeatMap;
 use titer_view::pareto::Pareto;
 use titer_view::table::{Cell, Table};
 use titer_view::wording;
@@ -19,7 +20,9 @@ pub struct ReportModel {
     /// The defences side by side; what they took in time is in `timings`.
     pub comparison: Vec<Row>,
     /// Defence against attack.
-    pub heat_maps: Vec<Table>,
+    pub heat_maps: Vec<HeatMap>,
+    /// Which attacks carry titers: over some of them, without one, and on others than they were found against.
+    pub by_attacks: Vec<Table>,
     /// Safety against use.
     pub pareto: Option<Pareto>,
     /// Curves over budget.

@@ -1,11 +1,12 @@
 //! A small report with hostile strings, for the tests.
 
 use titer_specimen::{costs, verdicts};
+use titer_view::attack_tables::groups;
 use titer_view::caveats::Caveat;
 use titer_view::comparison::rows;
 use titer_view::curves::Point;
 use titer_view::figure::{BASELINE, Figure, Group, Line, Member, Panel, Threshold};
-use titer_view::matrix::heat_maps;
+use titer_view::heat::heat_maps;
 use titer_view::pareto::pareto;
 
 use super::model::{Artifact, DefenceTiming, Fact, KindTiming, ReportModel, Timings};
@@ -50,6 +51,7 @@ pub(crate) fn report() -> ReportModel {
         verdicts: verdicts(),
         comparison: rows(&verdicts(), &costs()),
         heat_maps: heat_maps(&verdicts()),
+        by_attacks: groups(&verdicts()),
         scope: vec![Fact { name: "seeds".into(), value: "up to 2".into() }],
         caveats: vec![
             Caveat {

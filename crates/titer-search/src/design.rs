@@ -124,7 +124,13 @@ impl<'a> Design<'a> {
 
     /// The defence with that setting, called as it is with it.
     pub(super) fn named(&self, setting: &Setting) -> Result<Option<DefenceEntry>, Mistakes> {
-        Ok(self.set(setting, Vec::new())?.experiment.defence.into_iter().nth(self.index))
+        let experiment = self.set(setting, Vec::new())?.experiment;
+        // It was chosen for how it does under these, so that titers over them flatter it.
+        let mut tuned_against: Vec<String> =
+            experiment.attack.iter().map(|entry| entry.method.clone()).collect();
+        tuned_against.dedup();
+        let own = experiment.defence.into_iter().nth(self.index);
+        Ok(own.map(|own| DefenceEntry { tuned_against, ..own }))
     }
 
     /// All trials have the label of the spec's own setting, even where a setting is part of a label.

@@ -210,6 +210,9 @@ pub(super) fn block(entry: &DefenceEntry) -> String {
     }
     // A search measures all seeds.
     text.push_str(&format!("seeds = {}\n", entry.seeds.most));
+    if !entry.tuned_against.is_empty() {
+        text.push_str(&format!("tuned_against = {}\n", toml(&entry.tuned_against.as_slice().into())));
+    }
     let lines = |parameters: &Setting| -> String {
         parameters.iter().map(|(key, value)| format!("{key} = {}\n", toml(value))).collect()
     };
@@ -245,6 +248,7 @@ mod tests {
             sham: None,
             control: None,
             seeds: titer_plan::Seeds::exactly(2),
+            tuned_against: vec!["full-finetune".to_owned()],
             parameters: Setting::from([("rate".to_owned(), json!(5e-7)), ("steps".to_owned(), json!(30))]),
             then: vec![LaterDefence {
                 method: "second".to_owned(),
@@ -255,7 +259,7 @@ mod tests {
         };
         let parsed: toml::Table = block(&entry).parse().unwrap();
         let expected: toml::Table =
-            "[[defence]]\nmethod='first'\nlabel='both'\nseeds=2\nrate=5e-7\nsteps=30\n\
+            "[[defence]]\nmethod='first'\nlabel='both'\nseeds=2\ntuned_against=['full-finetune']\nrate=5e-7\nsteps=30\n\
              [[defence.then]]\nmethod='second'\nweights=[1.0,0.5]"
                 .parse()
                 .unwrap();

@@ -5,12 +5,13 @@ pub mod live;
 use std::collections::BTreeMap;
 
 use titer_conditions::{
-    AttackRatio, AttackScore, Bounds, BreakBudget, Change, DefenceVerdict, Score, Titer, TiterPair, Verdict,
-    VerdictPart, Verdicts,
+    AttackCell, AttackRatio, AttackScore, Bounds, BreakBudget, BreakSpan, Change, DefenceVerdict, Score,
+    Subset, SubsetTiter, Titer, TiterPair, Verdict, VerdictPart, Verdicts,
 };
 use titer_lab::{DefenceCost, StageSpent};
 use titer_plan::{
-    AttackPoint, Before, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe, ThreatModel,
+    AttackPoint, Before, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Mechanism, Probe,
+    ThreatModel, Weakness,
 };
 
 const GENTLE: f64 = 3e-5;
@@ -59,6 +60,61 @@ pub fn verdicts() -> Verdicts {
         looks: Vec::new(),
         adversary: Vec::new(),
     }
+}
+
+/// The same under attacks of every mechanism, two of which a search found: cells with every mark.
+pub fn several_ways() -> Verdicts {
+    let mut verdicts = verdicts();
+    let edit = AttackPoint { method: "prune".into(), settings: BTreeMap::new(), dose: None };
+    let ask = AttackPoint { method: "prefill".into(), ..edit.clone() };
+    for (place, defence) in verdicts.defences.iter_mut().enumerate() {
+        let cell = |attack: &AttackPoint, mechanism, titer, budget: Option<BreakSpan>| AttackCell {
+            attack: attack.clone(),
+            mechanism: Some(mechanism),
+            found_against: Vec::new(),
+            broken: 2 * usize::from(budget.is_some_and(|budget| budget.until.is_some())),
+            runs: 2 * usize::from(budget.is_some()),
+            budget,
+            titer,
+            cheapest: false,
+        };
+        let spans = [Some(1), None].map(|until| Some(BreakSpan { after: u64::from(until.is_none()), until }));
+        let one = known(1.0, 1.0, 1.0);
+        let (edited, asked) = match place {
+            0 => ((one, spans[0]), (one, spans[1])),
+            1 => ((Titer { bracketed: false, ..unbroken(1.2) }, spans[1]), (unbroken(0.0), None)),
+            _ => {
+                let open = Titer { open: true, ..Titer::unknown(Component::Steps) };
+                ((known(0.4, 0.2, 0.8), spans[0]), (open, Some(BreakSpan { after: 0, until: Some(0) })))
+            }
+        };
+        defence.attacks.push(cell(&edit, Mechanism::EditsWeights, edited.0, edited.1));
+        defence.attacks.push(cell(&ask, Mechanism::Prompts, asked.0, asked.1));
+        let subset = |attacks, titer, cheapest: &AttackPoint| SubsetTiter {
+            attacks,
+            titer,
+            cheapest: Some(cheapest.clone()),
+        };
+        let harsh = attack("full-finetune", HARSH);
+        let mechanism = |mechanism| Subset::Mechanism { mechanism };
+        defence.subsets.push(subset(mechanism(Mechanism::EditsWeights), edited.0, &edit));
+        defence.subsets.push(subset(mechanism(Mechanism::Prompts), asked.0, &ask));
+        if place == 1 {
+            let without = Subset::Without { without: harsh.clone() };
+            defence.subsets.push(subset(without, known(2.5, 1.9, 3.2), &attack("full-finetune", GENTLE)));
+            defence.subsets.push(subset(Subset::TunedAgainst, known(2.5, 1.9, 3.2), &harsh));
+            defence.subsets.push(subset(Subset::HeldOut, known(1.1, 0.9, 1.4), &edit));
+        }
+    }
+    let found = |defence: &str, attack: &AttackPoint, trials| Weakness {
+        defence: defence.into(),
+        attacks: vec![attack.clone()],
+        trials,
+        failed: 0,
+        flops: 2.1e12,
+    };
+    verdicts.searched(&[found("none", &attack("full-finetune", HARSH), 30), found("tar", &edit, 28)]);
+    verdicts
 }
 
 fn known(value: f64, lower: f64, upper: f64) -> Titer {
@@ -218,6 +274,19 @@ fn defence(
         ratio,
         restarts: None,
     };
+    let is_broken = |(_, until): &(u64, Option<u64>)| until.is_some();
+    let cell = |rate, budget, broken, runs, titer| AttackCell {
+        attack: attack("full-finetune", rate),
+        mechanism: Some(Mechanism::Trains),
+        found_against: Vec::new(),
+        budget: Some(budget),
+        broken,
+        runs,
+        titer,
+        cheapest: rate == HARSH,
+    };
+    let gentle = BreakSpan { after: breaks[0].0, until: breaks[1].1 };
+    let harsh = BreakSpan { after: 0, until: Some(1) };
     DefenceVerdict {
         defence: name.into(),
         stage: DefenceStage::Alignment,
@@ -226,12 +295,23 @@ fn defence(
         sham: None,
         look: None,
         titer,
+        cheapest: Some(attack("full-finetune", HARSH)),
+        search: None,
         titer_over_sham: None,
         titer_utility_bounded: unbroken(4.0),
         titers: BTreeMap::from([(Probe::Seen, pair), (Probe::Unseen, pair), (Probe::CrossDomain, pair)]),
         conditions,
         break_budgets,
         ratios: vec![ratio(GENTLE, titer), ratio(HARSH, known(1.0, 1.0, 1.0))],
+        attacks: vec![
+            cell(GENTLE, gentle, breaks.iter().filter(|run| is_broken(run)).count(), 2, titer),
+            cell(HARSH, harsh, 1, 1, known(1.0, 1.0, 1.0)),
+        ],
+        subsets: vec![SubsetTiter {
+            attacks: Subset::Mechanism { mechanism: Mechanism::Trains },
+            titer,
+            cheapest: Some(attack("full-finetune", HARSH)),
+        }],
         scores: scores(harm, accuracy),
     }
 }

@@ -1,14 +1,19 @@
 //! What is shown of an experiment, as plain data: tables, words, grades, curves. Reports, the terminal app and the
 //! verbs of the command line are faces on it.
 
+pub mod attack_cells;
+pub mod attack_tables;
 pub mod attack_text;
 pub mod caveats;
+pub mod changes;
 pub mod comparison;
 pub mod curves;
+mod detail;
 pub mod distinct;
 pub mod figure;
 pub mod figures;
 pub mod grade;
+pub mod heat;
 pub mod looks;
 pub mod matrix;
 pub mod paragraph;

@@ -33,12 +33,38 @@ pub struct Cell {
     pub sort: Option<f64>,
     /// How far on the good (up to 3) or on the bad side (down to −3) it lies, for a tint behind it.
     pub heat: Option<i8>,
+    /// What stands below it where a cell has room for two lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What keeps it from being read like the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+}
+
+/// What keeps a cell from being read like the others; its words say so too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    /// Something cheaper may lie beyond what was tried.
+    NotBracketed,
+    /// The model is harmful before the attack.
+    Open,
+    /// Nothing was measured.
+    NotMeasured,
 }
 
 impl Cell {
     /// Plain text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), short: None, decision: None, sort: None, heat: None }
+        Self {
+            text: text.into(),
+            short: None,
+            decision: None,
+            sort: None,
+            heat: None,
+            note: None,
+            mark: None,
+        }
     }
 
     /// A dash: nothing was measured.
@@ -93,6 +119,16 @@ impl Cell {
     /// The same cell, tinted.
     pub fn heated(self, heat: i8) -> Self {
         Self { heat: Some(heat), ..self }
+    }
+
+    /// The same cell above a second line.
+    pub fn noted(self, note: impl Into<String>) -> Self {
+        Self { note: Some(note.into()), ..self }
+    }
+
+    /// The same cell, marked.
+    pub fn marked(self, mark: Mark) -> Self {
+        Self { mark: Some(mark), ..self }
     }
 
     /// The same cell in other words, long and short.

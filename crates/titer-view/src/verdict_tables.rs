@@ -3,6 +3,7 @@
 use titer_conditions::{DefenceVerdict, Titer, Verdict, VerdictPart, Verdicts};
 use titer_plan::{AttackPoint, Condition, Decision, Probe, ThreatModel, Weakness};
 
+use crate::attack_cells::effort;
 use crate::distinct::distinct;
 use crate::table::{Cell, Table};
 use crate::wording;
@@ -51,6 +52,10 @@ pub fn titers(verdicts: &Verdicts) -> Table {
     if cross_domain {
         head.push(Cell::shortened("cross-domain titer", "cross-domain"));
     }
+    let searched = verdicts.defences.iter().any(|defence| defence.search.is_some());
+    if searched {
+        head.push(Cell::new("at search effort"));
+    }
     let rows = verdicts
         .defences
         .iter()
@@ -64,6 +69,9 @@ pub fn titers(verdicts: &Verdicts) -> Table {
             if cross_domain {
                 let titer = defence.titers.get(&Probe::CrossDomain);
                 row.push(Cell::new(titer.map_or("–".into(), |pair| wording::titer(&pair.unbounded))));
+            }
+            if searched {
+                row.push(Cell::new(defence.search.as_ref().map_or("–".into(), effort)));
             }
             row
         })

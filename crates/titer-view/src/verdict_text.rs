@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_plan::{Condition, ThreatModel};
 
+use crate::attack_tables::{by_attack, cheapest, groups, numbered};
 use crate::caveats::grouped;
 use crate::looks;
 use crate::sanitise;
@@ -78,6 +79,15 @@ pub fn full(verdicts: &Verdicts, style: Style) -> String {
     for defence in &verdicts.defences {
         text.push('\n');
         push_evidence(&mut text, defence, style);
+    }
+    let by_attack = [cheapest(verdicts), by_attack(verdicts)].into_iter();
+    let by_attack: Vec<Table> = by_attack
+        .filter(|_| verdicts.defences.iter().any(|defence| !defence.attacks.is_empty()))
+        .chain(groups(verdicts))
+        .collect();
+    text.push_str(&tables(&by_attack, None, style, WIDTH));
+    for said in numbered(verdicts) {
+        let _ = writeln!(text, "- {}", wrap(&sanitise::line(&said), WIDTH, 2, "  "));
     }
     if verdicts.threat_model == ThreatModel::OpenWeights {
         push_break_budgets(&mut text, verdicts, style);

@@ -309,7 +309,7 @@ fn interval(after: u64, until: u64) -> String {
 }
 
 /// What was spent: whole, or in two digits where it is a count of operations.
-fn amount(spent: u64) -> String {
+pub(crate) fn amount(spent: u64) -> String {
     if spent < 1_000_000 { spent.to_string() } else { format!("{:.1e}", spent as f64) }
 }
 

@@ -202,6 +202,7 @@ pub(crate) static KEYMAP: &[Binding] = &[
     bind(On(S::Responses), &["s"], A::Score, "score", "Only scores above phi, only those up to it, or all"),
     // Compare
     bind(On(S::Compare), &["c", "Enter"], A::Other, "choose", "Choose the experiment to compare with"),
+    bind(On(S::Compare), &["t"], A::Turn, "turn", "Turn between verdicts and what each attack must pay"),
     bind(On(S::Compare), &["a"], A::Attack, "attack", "Curves under the next attack"),
     bind(On(S::Compare), &["p"], A::Probe, "probe", "Curves of other items"),
     bind(On(S::Compare), &["x"], A::Budget, "x axis", "What is on the x axis: steps, examples or FLOPs"),

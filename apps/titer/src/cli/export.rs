@@ -38,8 +38,10 @@ pub(crate) enum Export {
     Training,
     /// A row per defence and condition
     Verdicts,
-    /// A row per defence, reference, probes and kind of break
+    /// A row per defence, reference, probes, kind of break and set of attacks
     Titers,
+    /// A row per defence and attack: break budget and titer, the cells of the heat map
+    Attacks,
     /// A row per defence, attack, measure and moment: harmful score, accuracy and ability, before and after
     Scores,
     /// A row per response: prompt and response, word for word

@@ -7,9 +7,11 @@ use titer_conditions::Verdicts;
 use titer_lab::Results;
 use titer_plan::ThreatModel;
 use titer_store::Store;
+use titer_view::changes::{self, Change};
 use titer_view::comparison::{self, Row};
 use titer_view::score_tables::survey;
 use titer_view::style::Style;
+use titer_view::table::Table;
 use titer_view::verdict_text;
 
 use super::staleness;
@@ -22,12 +24,15 @@ use crate::output;
 struct Document<'a> {
     experiments: &'a [String],
     defences: &'a [Row],
+    /// Of two experiments: what became of each attack on each defence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attacks: Option<&'a [Change]>,
 }
 
 pub(super) fn compare(store: &Path, arguments: &CompareArgs) -> anyhow::Result<Exit> {
     let store = Store::open(store)?;
     let mut rows = Vec::new();
-    let mut api = Vec::new();
+    let (mut api, mut decided) = (Vec::new(), Vec::new());
     for name in &arguments.experiments {
         let results = Results::load(&store, name)?;
         let verdicts = results.verdicts()?;
@@ -40,22 +45,36 @@ pub(super) fn compare(store: &Path, arguments: &CompareArgs) -> anyhow::Result<E
             ));
         }
         if verdicts.threat_model == ThreatModel::FineTuningApi {
-            api.push(verdicts);
+            api.push(verdicts.clone());
         }
+        decided.push(verdicts);
     }
     let mut rows = chosen(rows, arguments)?;
+    let changes = match decided.as_slice() {
+        [before, after] => Some(changes::all(&ordered(before, &rows), &ordered(after, &rows))),
+        _ => None,
+    };
     if let Some(by) = arguments.sort {
         comparison::sort(&mut rows, by.into());
     }
     if arguments.json {
-        output::json(&Document { experiments: &arguments.experiments, defences: &rows })?;
+        let attacks = changes.as_deref();
+        output::json(&Document { experiments: &arguments.experiments, defences: &rows, attacks })?;
     } else {
+        let changed = changes.as_deref().zip(<[String; 2]>::try_from(arguments.experiments.clone()).ok());
+        let changed: Vec<Table> = changed
+            .map(|(changes, names)| changes::table([&names[0], &names[1]], changes))
+            .into_iter()
+            .collect();
         output::result(&match arguments.format {
-            TextFormat::Text => text(&rows, &api, output::style(), output::width()),
+            TextFormat::Text => {
+                let (style, width) = (output::style(), output::width());
+                text(&rows, &api, style, width) + &verdict_text::tables(&changed, None, style, width)
+            }
             TextFormat::Md => {
                 let tables = std::iter::once(comparison::table(&rows, true));
                 let scores = api.iter().flat_map(|verdicts| survey(&ordered(verdicts, &rows)));
-                titer_report::tables(&tables.chain(scores).collect::<Vec<_>>())
+                titer_report::tables(&tables.chain(scores).chain(changed).collect::<Vec<_>>())
             }
         })?;
     }

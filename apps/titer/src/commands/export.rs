@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use titer_lab::Results;
-use titer_metrics::{CURVES, Format, PROBES, RESPONSES, SCORES, TITERS, TRAINING, VERDICTS};
+use titer_metrics::{ATTACKS, CURVES, Format, PROBES, RESPONSES, SCORES, TITERS, TRAINING, VERDICTS};
 use titer_store::Store;
 
 use super::{event_folders, staleness};
@@ -64,6 +64,10 @@ fn bytes(results: &Results, what: Export, format: Format) -> anyhow::Result<Vec<
         Export::Titers => {
             let titers = titer_lab::titer_frame(&results.verdicts()?)?;
             titer_metrics::export(&titers, &TITERS, format, &mut bytes)
+        }
+        Export::Attacks => {
+            let attacks = titer_lab::attack_frame(&results.verdicts()?)?;
+            titer_metrics::export(&attacks, &ATTACKS, format, &mut bytes)
         }
         Export::Verdicts => {
             let verdicts = titer_lab::verdict_frame(&results.verdicts()?)?;

@@ -7,7 +7,7 @@ use titer_metrics::{PROBES, ProbeRow, probe_frame, stack, with_cell};
 use titer_plan::spec::ConditionSettings;
 use titer_plan::{
     Arm, AttackPoint, Before, Cell, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Marks,
-    Probe, StageHash, ThreatModel,
+    Mechanism, Probe, StageHash, ThreatModel,
 };
 
 /// What was done, as short as tests need it.
@@ -16,6 +16,8 @@ pub(crate) enum Done {
     Nothing,
     /// `full-finetune` at that rate.
     Rate(f64),
+    /// `prune` of that share, done at once.
+    Prune(f64),
     /// `mixed-finetune` with that share of harmful rows.
     Share(f64),
     Tuning(f64),
@@ -31,6 +33,7 @@ impl Done {
             Self::Rate(rate) => {
                 attack("full-finetune", BTreeMap::from([("rate".to_owned(), rate.into())]), None)
             }
+            Self::Prune(share) => attack("prune", BTreeMap::from([("share".to_owned(), share.into())]), None),
             Self::Share(share) => attack("mixed-finetune", BTreeMap::new(), Some(share)),
             Self::Tuning(rate) => Before::tuning(rate),
         }
@@ -230,6 +233,7 @@ impl Setup {
             role,
             sham: None,
             control: None,
+            tuned_against: Vec::new(),
         };
         Evidence {
             experiment: "made-up".into(),
@@ -246,6 +250,11 @@ impl Setup {
             axis: Component::Steps,
             checkpoints: BTreeMap::new(),
             sequential: false,
+            mechanisms: BTreeMap::from([
+                ("full-finetune".to_owned(), Mechanism::Trains),
+                ("mixed-finetune".to_owned(), Mechanism::Trains),
+                ("prune".to_owned(), Mechanism::EditsWeights),
+            ]),
             probes: stack(&frames, &PROBES).expect("one schema"),
         }
     }

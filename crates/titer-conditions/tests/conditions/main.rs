@@ -3,6 +3,7 @@
 mod frames;
 
 mod api;
+mod attacks;
 mod coverage;
 mod generalization;
 mod inputs;

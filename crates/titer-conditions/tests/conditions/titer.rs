@@ -243,8 +243,11 @@ fn the_identity_is_worth_one() {
 fn titers_make_a_frame() {
     let frame = verdicts(&breaking(64, 32)).titer_frame().expect("a frame");
     check_frame(&frame, &TITERS).expect("the schema");
-    // Two models: in domain, seen and unseen, each with and without ability kept.
-    assert_eq!(frame.height(), 2 * 3 * 2);
+    // Two models: in domain, seen and unseen, each with and without ability kept; over those that train, which is all;
+    // and the shield's without the attack that is cheapest on it, and without the one that is on the undefended model.
+    let among = frame.column("among").unwrap().str().unwrap();
+    let count = |wanted: &str| among.iter().flatten().filter(|word| *word == wanted).count();
+    assert_eq!((count("all"), count("trains"), count("without")), (2 * 3 * 2, 2, 2));
     let values = frame.column("titer").unwrap().f64().unwrap();
     let mut known = (0..values.len()).filter_map(|row| values.get(row));
     assert!(known.any(|value| (value - (17.0 * 32.0 / 12.0f64).sqrt()).abs() < 1e-9));

@@ -176,6 +176,17 @@ pub(crate) static DEFENCE: Section = Section {
                 "A sham is the defence's own recipe without its idea: what is left of a titer over it is what the \
                  idea buys. Equal shams of several defences are run once.",
             ),
+        Key::new(
+            "tuned_against",
+            Accepts::Many(Scalar::Named(Names::Methods(Role::Attack))),
+            "the attacks that its settings were chosen against",
+            "[\"full-finetune\"]",
+        )
+        .or(Absent::Means("nothing is said of it"))
+        .more(
+            "Names of `titer list attacks`. The titer over these and the one over all others stand side by side: what \
+             was chosen against some attacks need not hold against those held out.",
+        ),
         Key::new("then", Accepts::Tables(&LATER_DEFENCE), LATER_DEFENCE.summary, "")
             .or(Absent::Means("nothing acts after it")),
     ],

@@ -60,6 +60,9 @@ struct Page<'a> {
     conditions: TableView,
     heat_maps: Vec<TableView>,
     heat_note: &'static str,
+    /// Whether some heat map is of prices, whose cells have marks.
+    prices: bool,
+    by_attacks: Vec<TableView>,
     survey: Vec<TableView>,
     comparison: Option<TableView>,
     pareto: Option<ParetoView<'a>>,
@@ -109,8 +112,10 @@ impl<'a> Page<'a> {
             matrix: TableView::of_defences(&verdict_tables::matrix(verdicts)),
             titer_note: wording::titer_note(verdicts.threat_model),
             conditions: TableView::of(&verdict_tables::conditions(verdicts)),
-            heat_maps: report.heat_maps.iter().map(TableView::of_defences).collect(),
+            heat_maps: report.heat_maps.iter().map(TableView::of_map).collect(),
             heat_note: grade::NOTE,
+            prices: report.heat_maps.iter().any(|map| map.prices),
+            by_attacks: report.by_attacks.iter().map(TableView::of).collect(),
             survey: survey(verdicts).iter().map(TableView::of_defences).collect(),
             comparison: (!report.comparison.is_empty())
                 .then(|| TableView::of_defences(&comparison::table(&report.comparison, true))),

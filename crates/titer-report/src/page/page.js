@@ -37,7 +37,7 @@ document.querySelector("nav").after(tools);
 
 // A click on a column's head sorts by it, and the next one the other way round.
 for (const table of document.querySelectorAll("table.sortable")) {
-  const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
+  const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.querySelectorAll(".heads > th")];
   const key = (row, at) => row.cells[at].dataset.sort ?? row.cells[at].textContent;
   heads.forEach((head, at) => {
     const button = document.createElement("button");

@@ -5,7 +5,8 @@ use serde::Serialize;
 use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_plan::Decision;
 use titer_view::figure::Figure;
-use titer_view::table::{Cell, Table};
+use titer_view::heat::{HeatMap, Way};
+use titer_view::table::{Cell, Mark, Table};
 use titer_view::verdict_tables::{self, CONDITIONS};
 use titer_view::wording;
 
@@ -19,8 +20,23 @@ pub(super) struct TableView {
     /// Whether it is one of those that the page counts.
     numbered: bool,
     caption: String,
-    head: Vec<String>,
+    /// Headings above those of several columns each.
+    groups: Vec<GroupHead>,
+    head: Vec<HeadView>,
     rows: Vec<RowView>,
+}
+
+#[derive(Serialize)]
+struct HeadView {
+    text: String,
+    /// What stands below it; empty where nothing does.
+    note: String,
+}
+
+#[derive(Serialize)]
+struct GroupHead {
+    name: String,
+    columns: usize,
 }
 
 #[derive(Serialize)]
@@ -32,19 +48,28 @@ struct RowView {
 #[derive(Serialize)]
 pub(super) struct CellView {
     text: String,
-    /// The verdict's word or the tint, for its colour.
-    class: &'static str,
+    /// What stands below it; empty where nothing does.
+    note: String,
+    /// The verdict's word or the tint, for its colour, and its mark.
+    class: String,
     /// What it is sorted by, if not by its text.
     sort: Option<f64>,
 }
 
 impl TableView {
     pub(super) fn of(table: &Table) -> Self {
-        let cell = |cell: &Cell| CellView {
-            class: cell.decision.map(decision_class).or(cell.heat.map(heat_class)).unwrap_or(""),
-            sort: cell.sort,
-            text: cell.text.clone(),
+        let cell = |cell: &Cell| {
+            let colour = cell.decision.map(decision_class).or(cell.heat.map(heat_class));
+            let classes: Vec<&str> = colour.into_iter().chain(cell.mark.map(mark_class)).collect();
+            CellView {
+                class: classes.join(" "),
+                sort: cell.sort,
+                text: cell.text.clone(),
+                note: cell.note.clone().unwrap_or_default(),
+            }
         };
+        let head =
+            |cell: &Cell| HeadView { text: cell.text.clone(), note: cell.note.clone().unwrap_or_default() };
         let row = |cells: &Vec<Cell>| RowView {
             name: cells.first().map(|cell| cell.text.clone()).unwrap_or_default(),
             cells: cells.iter().skip(1).map(cell).collect(),
@@ -53,9 +78,16 @@ impl TableView {
             sortable: false,
             numbered: true,
             caption: table.caption.clone(),
-            head: table.head.iter().map(|cell| cell.text.clone()).collect(),
+            groups: Vec::new(),
+            head: table.head.iter().map(head).collect(),
             rows: table.rows.iter().map(row).collect(),
         }
+    }
+
+    /// A heat map.
+    pub(super) fn of_map(map: &HeatMap) -> Self {
+        let group = |way: &Way| GroupHead { name: way.name.clone(), columns: way.columns };
+        Self { groups: map.ways.iter().map(group).collect(), ..Self::of_defences(&map.table) }
     }
 
     /// A table with a line for each defence.
@@ -66,7 +98,8 @@ impl TableView {
 
 impl CellView {
     fn decision(decision: Decision) -> Self {
-        Self { text: wording::decision(decision), class: decision_class(decision), sort: None }
+        let class = decision_class(decision).to_owned();
+        Self { text: wording::decision(decision), note: String::new(), class, sort: None }
     }
 }
 
@@ -87,6 +120,14 @@ fn heat_class(heat: i8) -> &'static str {
         -1 => "heat bad1",
         -2 => "heat bad2",
         ..=-3 => "heat bad3",
+    }
+}
+
+fn mark_class(mark: Mark) -> &'static str {
+    match mark {
+        Mark::NotBracketed => "edge",
+        Mark::Open => "shut",
+        Mark::NotMeasured => "unmeasured",
     }
 }
 

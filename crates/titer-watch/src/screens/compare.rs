@@ -3,10 +3,12 @@
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget as _;
 use titer_conditions::{DefenceVerdict, Verdicts};
-use titer_plan::Probe;
+use titer_plan::{AttackPoint, Probe};
+use titer_view::changes::{self, Kind};
 use titer_view::curves::{self, Group};
 use titer_view::distinct::distinct;
 use titer_view::matrix::{self, Column};
@@ -42,6 +44,8 @@ pub(crate) struct Compare {
     name: Picked<String>,
     defence: Picked<String>,
     column: usize,
+    /// Whether the table is of attacks, not of conditions.
+    by_attack: bool,
     attack: usize,
     probe: Option<Probe>,
     axis: Axis,
@@ -49,7 +53,7 @@ pub(crate) struct Compare {
     expanded: bool,
 }
 
-/// Columns of the table: two titers, then the conditions.
+/// Columns of the table of conditions, two titers before them.
 const COLUMNS: usize = 2 + CONDITIONS.len();
 
 impl Compare {
@@ -68,6 +72,23 @@ impl Compare {
 
     fn is_choosing(&self, world: &World) -> bool {
         self.choosing || self.other(world).is_none()
+    }
+
+    /// The attacks on either; none where the table is of conditions.
+    fn attacks<'a>(&self, world: &'a World, both: [&ExperimentView; 2]) -> Vec<&'a AttackPoint> {
+        let verdicts = both.map(|view| verdicts(world, &view.line.name));
+        if self.by_attack { changes::attacks(verdicts) } else { Vec::new() }
+    }
+
+    /// Columns of the table, one at least.
+    fn columns(&self, world: &World) -> usize {
+        let both = self.other(world).and_then(|other| both(world, other));
+        let attacks = both.map_or(0, |both| self.attacks(world, both).len());
+        if self.by_attack { attacks.max(1) } else { COLUMNS }
+    }
+
+    fn column(&self, world: &World) -> usize {
+        self.column.min(self.columns(world) - 1)
     }
 
     /// The defences of either, those of the first before those that only the second has.
@@ -124,8 +145,9 @@ impl Screen for Compare {
                 self.choosing = true;
                 return vec![Effect::Unfilter];
             }
-            Action::Left => self.column = self.column.saturating_sub(1),
-            Action::Right => self.column = (self.column + 1).min(COLUMNS - 1),
+            Action::Left => self.column = self.column(world).saturating_sub(1),
+            Action::Right => self.column = (self.column(world) + 1).min(self.columns(world) - 1),
+            Action::Turn => (self.by_attack, self.column) = (!self.by_attack, 0),
             Action::Attack => self.attack = self.attack.wrapping_add(1),
             Action::Budget => self.axis = self.axis.turned(),
             Action::Spread => self.axis.spread = self.axis.spread.other(),
@@ -162,7 +184,8 @@ impl Screen for Compare {
             ["A", "B"].iter().zip(both).map(|(sign, view)| head(sign, view, world, look)).collect();
         pane::paragraphs(heads, buffer, look, 0, &heads_said);
         let names = self.defences(both);
-        let wanted = (names.len() as u16 + 2).min(rest.height / 2).max(4);
+        let heads = if self.by_attack { 3 } else { 2 };
+        let wanted = (names.len() as u16 + heads).min(rest.height / 2).max(4);
         let (table, below) = pane::above(rest, wanted);
         self.draw_table(table, buffer, look, world, both, &names);
         let Some(name) = self.defence.key(&names) else { return };
@@ -244,12 +267,28 @@ impl Compare {
         names: &[String],
     ) {
         let verdicts = both.map(|view| verdicts(world, &view.line.name));
-        let titers = ["titer A", "titer B"].map(|name| Column::alone(name, name));
-        let columns: Vec<_> = titers.into_iter().chain(matrix::condition_columns()).collect();
-        let cells: Vec<_> =
-            names.iter().map(|name| cells(verdicts.map(|verdicts| defence(verdicts, name)), look)).collect();
-        let row = self.defence.at(names).unwrap_or(0);
-        let selected = (row, self.column);
+        let attacks = self.attacks(world, both);
+        let columns: Vec<_> = match self.by_attack {
+            true => Column::of_attacks(&attacks),
+            false => {
+                let titers = ["titer A", "titer B"].map(|name| Column::alone(name, name));
+                titers.into_iter().chain(matrix::condition_columns()).collect()
+            }
+        };
+        if columns.is_empty() {
+            let none = Paragraph::styled("no attack was measured in either", look.faint());
+            pane::paragraphs(area, buffer, look, 0, &[none]);
+            return;
+        }
+        let row = |name: &String| {
+            let both = verdicts.map(|verdicts| defence(verdicts, name));
+            match self.by_attack {
+                true => attacks.iter().map(|attack| changed(both, attack, look)).collect(),
+                false => cells(both, look),
+            }
+        };
+        let cells: Vec<Vec<HeatCell>> = names.iter().map(row).collect();
+        let selected = (self.defence.at(names).unwrap_or(0), self.column(world));
         Heat { corner: "defence", rows: names, columns: &columns, cells: &cells, selected, look }
             .draw(area, buffer);
     }
@@ -308,8 +347,15 @@ impl Compare {
         for (sign, view) in ["A", "B"].iter().zip(both) {
             said.push(Paragraph::styled(format!("{sign}  {}", view.line.name), look.heading()));
             let found = defence(verdicts(world, &view.line.name), name);
-            let text = match (found, self.column) {
+            let attacks = self.attacks(world, both);
+            let text = match (found, self.column(world)) {
                 (None, _) => "not decided".to_owned(),
+                (Some(found), column) if self.by_attack => {
+                    match (attacks.get(column), verdicts(world, &view.line.name)) {
+                        (Some(attack), Some(verdicts)) => of_attack(verdicts, found, attack),
+                        _ => "not measured".to_owned(),
+                    }
+                }
                 (Some(found), 0 | 1) => format!(
                     "titer {}; utility-bounded {}",
                     wording::titer(&found.titer),
@@ -330,6 +376,22 @@ impl Compare {
         }
         said
     }
+}
+
+/// What is said of an attack on a defence in one experiment.
+fn of_attack(verdicts: &Verdicts, defence: &DefenceVerdict, attack: &AttackPoint) -> String {
+    let said = matrix::attack_detail(verdicts, defence, attack);
+    said.into_iter().map(|paragraph| paragraph.text).collect::<Vec<_>>().join("; ")
+}
+
+/// What became of an attack's titer; what changed beyond its interval stands out.
+fn changed(both: [Option<&DefenceVerdict>; 2], attack: &AttackPoint, look: Look) -> HeatCell {
+    let style = match changes::kind(both, attack) {
+        Some(Kind::Changed) => look.notice(),
+        Some(Kind::Within) => Style::new(),
+        Some(Kind::Same | Kind::One) | None => look.faint(),
+    };
+    HeatCell::styled(&changes::cell(both, attack), style, look)
 }
 
 /// A defence's row: its titers, and where its verdicts differ how.

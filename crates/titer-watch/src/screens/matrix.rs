@@ -15,7 +15,7 @@ use crate::keys::Action;
 use crate::look::Look;
 use crate::picked::Picked;
 use crate::screen::{Liking, Screen};
-use crate::widgets::heat::{Heat, HeatCell};
+use crate::widgets::heat::{Heat, HeatCell, heads};
 use crate::widgets::pane::{self, Paragraph};
 use crate::world::{Fetched, World};
 use titer_lab::live::Decided;
@@ -120,8 +120,7 @@ impl Screen for Matrix {
             cells.iter().map(|cell| HeatCell::of(cell, look)).collect()
         };
         let cells: Vec<_> = shown.defences.iter().map(row).collect();
-        let heads = 1 + u16::from(columns.iter().any(|column| !column.group.is_empty()));
-        let wanted = heads + shown.defences.len() as u16 + 1;
+        let wanted = heads(&columns) + shown.defences.len() as u16 + 1;
         let (grid, below) = pane::above(rest, wanted.min(rest.height.saturating_sub(6)).max(4));
         let row = self.defence.at(&shown.names).unwrap_or(0);
         Heat {

@@ -47,6 +47,19 @@ fn answer(app: &mut App, effects: &[Effect]) {
     app.on(crate::app::Message::News(crate::world::News::Responses(Some(Responses { stage, lines }))));
 }
 
+/// The same under attacks of every mechanism, in both experiments, of which the other differs in two cells.
+fn attacked() -> App {
+    let mut app = knowing();
+    let mut other = titer_specimen::several_ways();
+    other.defences[1].attacks[0].titer = titer_specimen::several_ways().defences[2].attacks[0].titer;
+    other.defences[2].attacks[2].runs = 0;
+    for (name, verdicts) in [(specimen::CHOSEN, titer_specimen::several_ways()), ("apothecary", other)] {
+        let decided = Decided { verdicts: Arc::new(verdicts), sealed: 9 };
+        app.world.verdicts.insert(name.into(), Fetched::Ready(Arc::new(decided)));
+    }
+    app
+}
+
 fn opened() -> App {
     let mut app = knowing();
     let effects = press(&mut app, "5 Enter");
@@ -57,7 +70,7 @@ fn opened() -> App {
 #[test]
 fn every_face_at_every_size() {
     type Prepared = fn() -> App;
-    let faces: [(&str, Prepared, &str); 9] = [
+    let faces: [(&str, Prepared, &str); 11] = [
         ("matrix", knowing, "2"),
         ("matrix_ratios", knowing, "2 t l"),
         ("matrix_harm", knowing, "2 t t j"),
@@ -67,6 +80,8 @@ fn every_face_at_every_size() {
         ("responses", opened, "j j"),
         ("warning", knowing, "5 Enter"),
         ("compare", knowing, "6 j j Enter"),
+        ("matrix_attacks", attacked, "2 t j l l"),
+        ("compare_attacks", attacked, "6 j j Enter t j e"),
     ];
     for (width, height) in [(80, 24), (160, 48)] {
         for (look, styles) in [(Look::MONO, false), (Look::FULL, true)] {
@@ -92,7 +107,7 @@ fn real_data(app: &mut App) {
 
 #[test]
 fn nothing_is_told_by_colour_alone() {
-    for keys in ["2", "2 t", "2 t t", "3", "4", "6 j j Enter"] {
+    for keys in ["2", "2 t", "2 t t", "3", "4", "6 j j Enter", "6 j j Enter t"] {
         let mut app = knowing();
         press(&mut app, keys);
         let plain = shown(&app, 100, 30);
@@ -293,6 +308,50 @@ fn two_experiments_are_compared() {
     press(&mut app, "e a p x");
     assert!(shown(&app, 100, 30).contains("over examples (log)"));
     assert_eq!(app.screen, ScreenName::Compare);
+}
+
+#[test]
+fn a_heat_map_says_budgets_runs_and_what_carries_a_titer() {
+    let mut app = attacked();
+    press(&mut app, "2 t j l l");
+    let text = shown(&app, 100, 30);
+    for said in [
+        "trains",
+        "edits weights",
+        "full-finetune",
+        "▲ ≥ 1.2 ‡",
+        "adversarial-loss under prune on in-domain items",
+        "adversarial-loss breaks after > 1 steps, the median; 0 of 2 runs broke",
+        "found by a search against tar",
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    press(&mut app, "t t e");
+    let text = shown(&app, 100, 40);
+    for said in [
+        "cheapest attack: full-finetune/rate=1e-3",
+        "without full-finetune/rate=1e-3: 2.5 [1.9, 3.2]",
+        "over the attacks held out: 1.1",
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+}
+
+#[test]
+fn two_experiments_are_compared_attack_by_attack() {
+    let mut app = attacked();
+    press(&mut app, "6 j j Enter t");
+    let text = shown(&app, 120, 30);
+    for said in ["= 1.0", "≠ 2.5 → ≥ 16", "0.40 → –"] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    press(&mut app, "j e");
+    let text = shown(&app, 120, 30);
+    assert!(text.contains("2.5 [1.9, 3.2] times") && text.contains("≥ 16 times"), "{text}");
+    press(&mut app, "l l l l l l");
+    assert!(shown(&app, 120, 30).contains("under prefill"), "the last column is the last attack");
+    press(&mut app, "t");
+    assert!(shown(&app, 120, 30).contains("titer A"), "and back");
 }
 
 #[test]

@@ -52,6 +52,15 @@ pub(crate) struct Heat<'a> {
     pub(crate) look: Look,
 }
 
+/// Rows of headings above the cells: what the columns' attacks do, their methods, their names, as far as there are any.
+pub(crate) fn heads(columns: &[Column]) -> u16 {
+    let any = |of: fn(&Column) -> &String| u16::from(columns.iter().any(|column| !of(column).is_empty()));
+    1 + any(|column| &column.group) + any(|column| &column.way)
+}
+
+/// What columns have in common.
+type Over = fn(&Column) -> (&str, &str);
+
 /// Between two columns, where there is room; else one less.
 const GAP: usize = 2;
 /// Names of rows are cut to no less.
@@ -127,7 +136,7 @@ impl Heat<'_> {
         let names = if spare >= LEAST_NAME { names.min(spare) } else { names };
         let room = width - names - 3;
         let columns = window(&widths, gap, self.selected.1, room);
-        let heads = 1 + u16::from(self.columns.iter().any(|column| !column.group.is_empty()));
+        let heads = heads(self.columns).min(area.height - 1);
         let body = usize::from(area.height - heads);
         let whole = columns.len() == widths.len() && self.rows.len() <= body;
         let body = if whole { body } else { body.saturating_sub(1) };
@@ -151,12 +160,30 @@ impl Heat<'_> {
             let head = &self.columns[column];
             let name = if view.narrow { &head.short } else { &head.name };
             buffer.set_string(view.x(column), y, beginning(name, view.room(column)), style);
-            let begins = column == view.columns.start || self.columns[column - 1].group != head.group;
-            if view.heads > 1 && begins {
-                let same = |next: &usize| self.columns[*next].group == head.group;
+        }
+        let ways = self.columns.iter().any(|column| !column.way.is_empty());
+        // What is the same is named once; a method is named anew where what is done changes.
+        let whole: Over = |column| (&column.way, &column.group);
+        let only: Over = |column| (&column.way, "");
+        if view.heads > 1 + u16::from(ways) {
+            self.draw_over(view, y - 1, whole, |column| &column.group, buffer);
+        }
+        if ways && view.heads > 1 {
+            self.draw_over(view, view.area.y, only, |column| &column.way, buffer);
+        }
+    }
+
+    /// Names once each what neighbouring columns have in common.
+    fn draw_over(&self, view: &View, y: u16, of: Over, name: fn(&Column) -> &str, buffer: &mut Buffer) {
+        let style = self.look.heading();
+        for column in view.columns.clone() {
+            let own = of(&self.columns[column]);
+            if column == view.columns.start || of(&self.columns[column - 1]) != own {
+                let same = |next: &usize| of(&self.columns[*next]) == own;
                 let last = (column..view.columns.end).take_while(same).last().unwrap_or(column);
                 let room = usize::from(view.x(last) - view.x(column)) + view.room(last);
-                buffer.set_string(view.x(column), y - 1, beginning(&head.group, room), style);
+                let name = beginning(name(&self.columns[column]), room);
+                buffer.set_string(view.x(column), y, name, style);
             }
         }
     }
@@ -252,6 +279,35 @@ mod tests {
     fn what_is_selected_is_seen_where_there_is_not() {
         insta::assert_snapshot!(drawn((34, 5), (3, 4), Look::PLAIN));
         assert!(drawn((34, 5), (0, 0), Look::PLAIN).contains("rows 1–2 of 4, columns 1–"));
+    }
+
+    #[test]
+    fn what_attacks_do_stands_above_their_methods() {
+        let column = |way: &str, group: &str, name: &str| Column {
+            way: way.into(),
+            group: group.into(),
+            ..Column::alone(name, name)
+        };
+        let columns = [
+            column("trains", "full-finetune", "1e-4"),
+            column("trains", "full-finetune", "1e-3"),
+            column("trains", "", "latent"),
+            column("edits weights", "prune", "0.5"),
+            column("prompts", "", "prefill"),
+        ];
+        let rows = ["none".to_owned()];
+        let cells = [vec![HeatCell::of(&Cell::new("1.0"), Look::PLAIN); 5]];
+        let selected = (0, 0);
+        let heat = Heat {
+            corner: "defence",
+            rows: &rows,
+            columns: &columns,
+            cells: &cells,
+            selected,
+            look: Look::PLAIN,
+        };
+        assert_eq!(heads(&columns), 3);
+        insta::assert_snapshot!(picture(70, 4, false, |frame| heat.draw(frame.area(), frame.buffer_mut())));
     }
 
     #[test]
