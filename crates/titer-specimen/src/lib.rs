@@ -106,14 +106,18 @@ pub fn several_ways() -> Verdicts {
             defence.subsets.push(subset(Subset::HeldOut, known(1.1, 0.9, 1.4), &edit));
         }
     }
-    let found = |defence: &str, attack: &AttackPoint, trials| Weakness {
+    let found = |defence: &str, mechanism, attack: &AttackPoint, trials| Weakness {
         defence: defence.into(),
+        mechanism,
         attacks: vec![attack.clone()],
         trials,
         failed: 0,
         flops: 2.1e12,
     };
-    verdicts.searched(&[found("none", &attack("full-finetune", HARSH), 30), found("tar", &edit, 28)]);
+    verdicts.searched(&[
+        found("none", Mechanism::Trains, &attack("full-finetune", HARSH), 30),
+        found("tar", Mechanism::EditsWeights, &edit, 28),
+    ]);
     verdicts
 }
 
