@@ -75,6 +75,22 @@ fn what_the_search_finds_is_tried_on_every_defence_with_other_seeds() {
     assert!(best("none").is_some(), "{attempts}");
     assert!(of("tar").is_some_and(|one| one["trials"].as_array().is_some_and(|all| all.len() <= 10)));
     assert_eq!(run["verdicts"]["defences"].as_array().map(Vec::len), Some(3));
+    // Each defence has a cell of each attack, which says against whom it was found, and the effort of its search.
+    for one in run["verdicts"]["defences"].as_array().expect("defences") {
+        let effort = found.iter().find(|found| found["defence"] == one["defence"]);
+        assert_eq!(one["search"]["trials"], effort.expect("each was searched")["trials"], "{one}");
+        let cells = one["attacks"].as_array().expect("cells");
+        for weakness in found {
+            for attack in weakness["attacks"].as_array().expect("attacks") {
+                let same =
+                    |cell: &&Value| ["method", "settings"].iter().all(|key| cell[*key] == attack[*key]);
+                let cell = cells.iter().find(same).expect("a cell of each attack that was found");
+                let against = cell["found_against"].as_array().expect("labels");
+                assert!(against.contains(&weakness["defence"]), "{cell}");
+                assert_eq!(cell["runs"], 1);
+            }
+        }
+    }
     // Again: nothing is computed, and nothing else found.
     let again = searched(&place, "1");
     assert_eq!(again["computed"], 0);

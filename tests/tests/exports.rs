@@ -71,6 +71,40 @@ fn every_curve_and_every_stage_is_a_run_of_tensorboard() {
 }
 
 #[test]
+fn every_attack_on_every_defence_is_a_row_and_a_cell() {
+    let place = Place::finished();
+    let rows = place.run(&["export", "tiny", "--what", "attacks", "--format", "json"]).ends(0).json();
+    let rows = rows.as_array().expect("rows");
+    let shown = place.run(&["show", "tiny", "--json"]).ends(0).json();
+    let defences = shown["defences"].as_array().expect("defences");
+    let cells: Vec<(&Value, &Value)> = defences
+        .iter()
+        .flat_map(|one| one["attacks"].as_array().into_iter().flatten().map(move |cell| (one, cell)))
+        .collect();
+    assert!(!cells.is_empty() && cells.len() == rows.len());
+    for (row, (defence, cell)) in rows.iter().zip(cells) {
+        assert_eq!((&row["defence"], &row["attack"]), (&defence["defence"], &cell["method"]));
+        assert_eq!((&row["after"], &row["until"]), (&cell["budget"]["after"], &cell["budget"]["until"]));
+        assert_eq!((&row["mechanism"], &row["runs"]), (&Value::from("trains"), &cell["runs"]));
+        assert_eq!(row["lower"], cell["titer"]["lower"]);
+    }
+    let titers = place.run(&["export", "tiny", "--what", "titers", "--format", "json"]).ends(0).json();
+    let over =
+        |among: &str| titers.as_array().into_iter().flatten().filter(|row| row["among"] == among).count();
+    assert_eq!(over("trains"), defences.len());
+}
+
+#[test]
+fn two_experiments_are_compared_attack_by_attack() {
+    let place = Place::finished();
+    let same = place.run(&["compare", "tiny", "tiny", "--json"]).ends(0).json();
+    let attacks = same["attacks"].as_array().expect("cells");
+    assert!(!attacks.is_empty() && attacks.iter().all(|cell| cell["change"] == "same"), "{same}");
+    let alone = place.run(&["compare", "tiny", "--json"]).ends(0).json();
+    assert!(alone.get("attacks").is_none());
+}
+
+#[test]
 fn what_tensorboard_cannot_show_is_refused() {
     let place = Place::finished();
     let refused = |arguments: &[&str], texts: &[&str]| {

@@ -100,6 +100,20 @@ fn what_was_planned_before_is_planned_as_it_was() {
 }
 
 #[test]
+fn what_settings_were_chosen_against_changes_no_stage() {
+    let defence = "[[defence]]\nmethod = \"tar\"\nseeds = 2\n";
+    let (with, without) =
+        (read(&format!("{defence}tuned_against = [\"full-finetune\"]\n"), &[]), read(defence, &[]));
+    assert_eq!(entry(&with, "tar").tuned_against, ["full-finetune"]);
+    assert!(
+        entry(&with, "tar-sham").tuned_against.is_empty() && entry(&without, "tar").tuned_against.is_empty()
+    );
+    assert_eq!((with.stages, with.cells), (without.stages, without.cells));
+    let said = serde_json::to_string(&without.experiment).expect("plain data");
+    assert!(!said.contains("tuned_against"), "what says nothing is written as before");
+}
+
+#[test]
 fn a_stated_defence_that_equals_a_sham_serves_as_it() {
     let plan = read(
         "[[defence]]\nmethod = \"tar\"\nsteps = 50\nseeds = 2\n\

@@ -5,8 +5,8 @@ pub mod live;
 use std::collections::BTreeMap;
 
 use titer_conditions::{
-    AttackCell, AttackRatio, AttackScore, Bounds, BreakBudget, BreakSpan, Change, DefenceVerdict, Score,
-    Subset, SubsetTiter, Titer, TiterPair, Verdict, VerdictPart, Verdicts,
+    AttackCell, AttackRatio, AttackScore, Bounds, BreakBudget, BreakSpan, Change, DefenceVerdict, Effort,
+    Score, Subset, SubsetTiter, Titer, TiterPair, Verdict, VerdictPart, Verdicts,
 };
 use titer_lab::{DefenceCost, StageSpent};
 use titer_plan::{
@@ -92,7 +92,7 @@ pub fn several_ways() -> Verdicts {
         defence.attacks.push(cell(&ask, Mechanism::Prompts, asked.0, asked.1));
         let subset = |attacks, titer, cheapest: &AttackPoint| SubsetTiter {
             attacks,
-            titer,
+            titer: Titer { effort: Effort { attacks: 1, runs: 2 }, ..titer },
             cheapest: Some(cheapest.clone()),
         };
         let harsh = attack("full-finetune", HARSH);
@@ -101,7 +101,7 @@ pub fn several_ways() -> Verdicts {
         defence.subsets.push(subset(mechanism(Mechanism::Prompts), asked.0, &ask));
         if place == 1 {
             let without = Subset::Without { without: harsh.clone() };
-            defence.subsets.push(subset(without, known(2.5, 1.9, 3.2), &attack("full-finetune", GENTLE)));
+            defence.subsets.push(subset(without, known(3.5, 2.4, 5.1), &attack("full-finetune", GENTLE)));
             defence.subsets.push(subset(Subset::TunedAgainst, known(2.5, 1.9, 3.2), &harsh));
             defence.subsets.push(subset(Subset::HeldOut, known(1.1, 0.9, 1.4), &edit));
         }
@@ -313,7 +313,7 @@ fn defence(
         ],
         subsets: vec![SubsetTiter {
             attacks: Subset::Mechanism { mechanism: Mechanism::Trains },
-            titer,
+            titer: Titer { effort: Effort { attacks: 2, runs: 3 }, ..titer },
             cheapest: Some(attack("full-finetune", HARSH)),
         }],
         scores: scores(harm, accuracy),

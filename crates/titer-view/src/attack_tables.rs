@@ -8,18 +8,24 @@ use crate::matrix::{Quantity, attack_cell, attacks};
 use crate::table::{Cell, Table};
 use crate::wording;
 
-/// The names of attacks, whole and where room is scarce.
-struct Names<'a>(Vec<(&'a AttackPoint, String)>);
+/// The names of attacks; those with many settings are numbered.
+struct Names<'a>(Vec<(&'a AttackPoint, Cell)>);
 
 impl<'a> Names<'a> {
     fn new(attacks: &[&'a AttackPoint]) -> Self {
-        Self(attacks.iter().copied().zip(attack_cells::short_names(attacks)).collect())
+        let short = attack_cells::short_names(attacks);
+        let numbers = attack_cells::numbers(attacks);
+        let cell = |((attack, short), number): ((&AttackPoint, String), Option<usize>)| match number {
+            Some(_) => Cell::new(short),
+            None => Cell::shortened(attack.to_string(), short),
+        };
+        let cells = attacks.iter().copied().zip(short).zip(numbers).map(cell);
+        Self(attacks.iter().copied().zip(cells).collect())
     }
 
     fn cell(&self, attack: &AttackPoint) -> Cell {
-        let name = attack.to_string();
-        let short = self.0.iter().find(|(known, _)| *known == attack).map_or(&name, |(_, short)| short);
-        Cell::shortened(&name, short)
+        let found = self.0.iter().find(|(known, _)| *known == attack).map(|(_, cell)| cell.clone());
+        found.unwrap_or_else(|| Cell::new(attack.to_string()))
     }
 }
 
@@ -99,7 +105,13 @@ pub fn subsets(verdicts: &Verdicts) -> Option<Table> {
     let mechanisms: Vec<Subset> =
         Mechanism::ALL.map(|mechanism| Subset::Mechanism { mechanism }).into_iter().filter(met).collect();
     let mechanisms = if mechanisms.len() > 1 { mechanisms } else { Vec::new() };
-    let chosen = [Subset::TunedAgainst, Subset::HeldOut].into_iter().filter(met);
+    let chosen: Vec<Subset> = [Subset::TunedAgainst, Subset::HeldOut].into_iter().filter(met).collect();
+    let said = [
+        (!mechanisms.is_empty()).then_some("by what they do"),
+        (!chosen.is_empty())
+            .then_some("by whether the defence's settings were chosen against them or they were held out"),
+    ];
+    let said: Vec<&str> = said.into_iter().flatten().collect();
     let columns: Vec<Subset> = mechanisms.into_iter().chain(chosen).collect();
     let head = |subset: &Subset| {
         Cell::new(match subset {
@@ -119,10 +131,7 @@ pub fn subsets(verdicts: &Verdicts) -> Option<Table> {
         [Cell::new(&defence.defence), cell(&defence.titer)].into_iter().chain(cells).collect()
     };
     (!columns.is_empty()).then(|| Table {
-        caption:
-            "Titers over some of the attacks: over all, over those that train, that edit weights, that only \
-                  prompt; over those that the defence's settings were chosen against, and over those held out"
-                .to_owned(),
+        caption: format!("Titers over all attacks, and over some of them: {}", said.join("; ")),
         head: ["defence", "all"].map(Cell::new).into_iter().chain(columns.iter().map(head)).collect(),
         rows: verdicts.defences.iter().map(row).collect(),
     })
@@ -147,7 +156,8 @@ pub fn without(verdicts: &Verdicts) -> Option<Table> {
         };
         defence.subsets.iter().filter_map(row).collect()
     };
-    let rows: Vec<Vec<Cell>> = verdicts.defences.iter().flat_map(rows).collect();
+    let under_test = verdicts.defences.iter().filter(|defence| defence.role.under_test());
+    let rows: Vec<Vec<Cell>> = under_test.flat_map(rows).collect();
     (!rows.is_empty()).then(|| Table {
         caption: "One attack left out: the titer without each attack that carries it; without any other it is the same"
             .to_owned(),

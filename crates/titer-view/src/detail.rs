@@ -1,7 +1,7 @@
 //! What is to be said of one cell of a matrix.
 
 use titer_conditions::{DefenceVerdict, Subset, SubsetTiter, Verdicts};
-use titer_plan::{AttackPoint, Condition, Probe, ThreatModel};
+use titer_plan::{AttackPoint, Condition, Mechanism, Probe, ThreatModel};
 
 use crate::attack_cells;
 use crate::matrix::{Quantity, attack_cell, attacks, ratio, score};
@@ -44,7 +44,11 @@ fn titer_detail(verdicts: &Verdicts, defence: &DefenceVerdict) -> Vec<Paragraph>
     let search =
         defence.search.as_ref().map(|search| format!("searched at {}", attack_cells::effort(search)));
     said.extend(weakest.into_iter().chain(search).map(Paragraph::plain));
-    said.extend(defence.subsets.iter().map(|subset| Paragraph::plain(among(subset))));
+    // Where all attacks do the same, the titer over them is the titer.
+    let of_some = |subset: &&SubsetTiter| matches!(subset.attacks, Subset::Mechanism { .. });
+    let several = defence.subsets.iter().filter(of_some).count() > 1;
+    let subsets = defence.subsets.iter().filter(|subset| several || !of_some(subset));
+    said.extend(subsets.map(|subset| Paragraph::plain(among(subset))));
     said.push(Paragraph::faint(wording::titer_note(verdicts.threat_model)));
     said
 }
@@ -52,9 +56,11 @@ fn titer_detail(verdicts: &Verdicts, defence: &DefenceVerdict) -> Vec<Paragraph>
 /// A titer over some of the attacks, in a line.
 fn among(subset: &SubsetTiter) -> String {
     let which = match &subset.attacks {
-        Subset::Mechanism { mechanism } => {
-            format!("over attacks that do one thing ({})", attack_cells::mechanism(*mechanism))
+        Subset::Mechanism { mechanism: Mechanism::Trains } => "over attacks that train".to_owned(),
+        Subset::Mechanism { mechanism: Mechanism::EditsWeights } => {
+            "over attacks that edit weights".to_owned()
         }
+        Subset::Mechanism { mechanism: Mechanism::Prompts } => "over attacks that only prompt".to_owned(),
         Subset::Without { without } => format!("without {without}"),
         Subset::TunedAgainst => "over the attacks that its settings were chosen against".to_owned(),
         Subset::HeldOut => "over the attacks held out".to_owned(),
@@ -120,7 +126,7 @@ fn priced(
         None => cell.filter(|cell| cell.runs > 0).map(|cell| cell.titer),
     };
     let on = probe.map_or("in-domain items", wording::probe);
-    let ratio = ratio.map_or("not measured".to_owned(), |ratio| wording::titer(&ratio));
+    let ratio = ratio.map_or("not measured".to_owned(), |ratio| attack_cells::titer(&ratio));
     let heading =
         format!("{} under {attack} on {on}: {ratio} times what breaks the undefended model", defence.defence);
     let baseline =
@@ -225,8 +231,8 @@ mod tests {
         let said = said(Quantity::Verdict, 1, 0);
         for line in [
             "cheapest attack: full-finetune/rate=1e-3\n",
-            "over attacks that do one thing (edits weights): ≥ 1.2 not bracketed; cheapest: prune\n",
-            "without full-finetune/rate=1e-3: 2.5 [1.9, 3.2]; cheapest: full-finetune/rate=3e-5\n",
+            "over attacks that edit weights: ≥ 1.2 not bracketed; cheapest: prune\n",
+            "without full-finetune/rate=1e-3: 3.5 [2.4, 5.1]; cheapest: full-finetune/rate=3e-5\n",
             "over the attacks held out: 1.1 [0.90, 1.4]; cheapest: prune\n",
         ] {
             assert!(said.contains(line), "{line} in {said}");

@@ -233,7 +233,7 @@ mod tests {
         }
         let maps = between(&page, "<h2 id=\"heat\">", "</section>");
         for said in [
-            "<td class=\"heat good3\" data-sort=\"16.0\">▲ ≥ 16</td>",
+            "<td class=\"heat good3\" data-sort=\"16.0\">▲ ≥ 16<span class=\"below\">&gt; 200, 0 of 2</span></td>",
             "<td class=\"heat bad2\" data-sort=\"0.63\">▲ 0.63 ~0.08</td>",
             "<td class=\"heat good3\" data-sort=\"0.0\">▼ 0.00</td>",
         ] {
@@ -242,6 +242,29 @@ mod tests {
         let mut report = specimen::report();
         report.heat_maps.clear();
         assert!(!render(&report).expect("the template is right").contains("id=\"heat\""));
+    }
+
+    #[test]
+    fn what_keeps_a_cell_from_being_read_is_said_in_words_and_in_a_legend() {
+        let mut report = specimen::report();
+        let verdicts = titer_specimen::several_ways();
+        report.heat_maps = titer_view::heat::heat_maps(&verdicts);
+        report.by_attacks = titer_view::attack_tables::groups(&verdicts);
+        let page = render(&report).expect("the template is right");
+        let maps = between(&page, "<h2 id=\"heat\">", "</section>");
+        for said in [
+            "<th scope=\"colgroup\" colspan=\"2\">trains</th>",
+            "<th scope=\"colgroup\" colspan=\"1\">edits weights</th>",
+            "<td class=\"heat good1 edge\" data-sort=\"1.2\">▲ ≥ 1.2 ‡<span class=\"below\">&gt; 1, 0 of 2</span></td>",
+            "<td class=\"heat shut\">open<span class=\"below\">0, 2 of 2</span></td>",
+            "<td class=\"unmeasured\">–</td>",
+            "class=\"swatch heat edge\"",
+            "One attack left out",
+            "<td>2.5 [1.9, 3.2] → 3.5 [2.4, 5.1]</td>",
+            "Transfer:",
+        ] {
+            assert!(maps.contains(said), "{said} in {maps}");
+        }
     }
 
     #[test]

@@ -59,7 +59,8 @@ pub(super) struct CellView {
 impl TableView {
     pub(super) fn of(table: &Table) -> Self {
         let cell = |cell: &Cell| {
-            let colour = cell.decision.map(decision_class).or(cell.heat.map(heat_class));
+            let plain = cell.note.as_ref().map(|_| heat_class(0));
+            let colour = cell.decision.map(decision_class).or(cell.heat.map(heat_class)).or(plain);
             let classes: Vec<&str> = colour.into_iter().chain(cell.mark.map(mark_class)).collect();
             CellView {
                 class: classes.join(" "),

@@ -215,7 +215,22 @@ impl Heat<'_> {
             let cells = cells.map(|cell| if narrow { cell.short.width() } else { cell.text.width() });
             cells.chain([head.width()]).max().unwrap_or(1).clamp(1, WIDEST)
         };
-        self.columns.iter().enumerate().map(width).collect()
+        let mut widths: Vec<usize> = self.columns.iter().enumerate().map(width).collect();
+        self.widen(&mut widths, |column| (&column.way, &column.group), |column| &column.group);
+        self.widen(&mut widths, |column| (&column.way, ""), |column| &column.way);
+        widths
+    }
+
+    /// Leaves room for the name of what neighbouring columns have in common: the last of them is widened.
+    fn widen(&self, widths: &mut [usize], of: Over, name: fn(&Column) -> &str) {
+        let mut first = 0;
+        while let Some(column) = self.columns.get(first) {
+            let same = |next: &&Column| of(next) == of(column);
+            let end = first + self.columns[first..].iter().take_while(same).count();
+            let room = widths[first..end].iter().sum::<usize>() + (end - first - 1) * (GAP - 1);
+            widths[end - 1] += name(column).width().min(WIDEST).saturating_sub(room);
+            first = end;
+        }
     }
 }
 
