@@ -4,11 +4,13 @@
     docs/figures.py STORE apothecary-defences apothecary-api
 
 A mark is a line `<!-- figures: EXPERIMENT WHAT -->`, and `<!-- end of figures -->` ends what is replaced. WHAT is a
-defence's label, `table` or `scores`. What stands between is what `titer show --defence WHAT --format md` says, or of `titer
-compare --format md` the table of defences side by side, or the others; TITER names another program than the one on the PATH. Marks of experiments that are not named are left as
-they are.
+defence's label for what `titer show --defence LABEL --format md` says; `table` for the table of defences side by side of
+`titer compare --format md`, `scores` for its other tables, and `LABEL scores` for their lines of that defence, of its sham and
+of the undefended model. TITER names another program than the one on the PATH. Marks of experiments that are not named are
+left as they are.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -19,12 +21,28 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MARK = re.compile(r"(<!-- figures: (\S+) (.+?) -->\n)(.*?)(<!-- end of figures -->)", re.DOTALL)
 
 
+@functools.cache
+def printed(*words):
+    command = [os.environ.get("TITER", "titer"), *words, "--format", "md"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def said(store, experiment, what):
-    verb = ["compare", experiment] if what in ("table", "scores") else ["show", experiment, "--defence", what]
-    command = [os.environ.get("TITER", "titer"), *verb, "--format", "md", "--store", store]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    label, _, scores = what.partition(" ")
+    if what not in ("table", "scores") and scores != "scores":
+        return printed("show", experiment, "--store", store, "--defence", what)
+    text = printed("compare", experiment, "--store", store)
     first, *others = re.split(r"(?<=\|)\n\n", text)
-    return {"table": first, "scores": "\n\n".join(others)}.get(what, text)
+    if what == "table":
+        return first
+    if what == "scores":
+        return "\n\n".join(others)
+    wanted = {"defence", "---", "none", label, f"{label}-sham"}
+
+    def of_it(line):
+        return not line.startswith("|") or line.split("|")[1].strip() in wanted
+
+    return "\n".join(line for line in "\n\n".join(others).splitlines() if of_it(line))
 
 
 def main(store, *experiments):

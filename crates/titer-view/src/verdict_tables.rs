@@ -1,7 +1,7 @@
 //! Verdicts as tables: what `titer show` prints and what a report's tables are made of.
 
 use titer_conditions::{DefenceVerdict, Titer, Verdict, VerdictPart, Verdicts};
-use titer_plan::{AttackPoint, Condition, Decision, Probe, ThreatModel, Weakness};
+use titer_plan::{AttackPoint, Condition, Decision, Probe, ThreatModel};
 
 use crate::attack_cells::effort;
 use crate::distinct::distinct;
@@ -85,26 +85,6 @@ pub fn titers(verdicts: &Verdicts) -> Table {
         wording::percent(verdicts.confidence)
     );
     Table { caption, head, rows }
-}
-
-/// What an attacker that searched found against each defence.
-pub fn adversary(verdicts: &Verdicts) -> Table {
-    let row = |weakness: &Weakness| {
-        let attacks: Vec<String> = weakness.attacks.iter().map(ToString::to_string).collect();
-        let cells = [
-            weakness.defence.clone(),
-            weakness.mechanism.name().to_owned(),
-            attacks.join(", "),
-            weakness.trials.to_string(),
-            wording::flops(weakness.flops),
-        ];
-        cells.map(Cell::new).into()
-    };
-    Table {
-        caption: "What an attacker that searched found against each model, and at which effort".to_owned(),
-        head: ["found against", "mechanism", "attack", "trials", "effort"].map(Cell::new).into(),
-        rows: verdicts.adversary.iter().map(row).collect(),
-    }
 }
 
 /// The matrix of a report: titers and verdicts side by side, a row per defence.

@@ -12,7 +12,7 @@ use crate::sanitise;
 use crate::score_tables::survey;
 use crate::style::Style;
 use crate::table::{Table, wrap};
-use crate::verdict_tables::{CONDITIONS, adversary, break_budgets, titers, verdicts as verdict_table};
+use crate::verdict_tables::{CONDITIONS, break_budgets, titers, verdicts as verdict_table};
 use crate::wording;
 
 /// The columns that the text fits, as far as names in the spec allow it.
@@ -36,10 +36,6 @@ pub fn summary(verdicts: &Verdicts, style: Style) -> String {
     text.push_str(&verdict_table(verdicts).to_text(style, WIDTH));
     text.push('\n');
     text.push_str(&titers(verdicts).folded(style, WIDTH, 1));
-    if !verdicts.adversary.is_empty() {
-        text.push('\n');
-        text.push_str(&adversary(verdicts).folded(style, WIDTH, 1));
-    }
     text.push('\n');
     text.push_str(&style.faint(&wrap(
         match verdicts.threat_model {
