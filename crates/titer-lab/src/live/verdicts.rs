@@ -12,7 +12,7 @@ use super::view::Decided;
 use crate::{Result, Results};
 
 /// Raised when the deciding changes, so that what was kept before is decided anew.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Verdicts with what they rest on.
 #[derive(Serialize, Deserialize)]

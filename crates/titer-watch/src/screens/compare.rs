@@ -276,7 +276,7 @@ impl Compare {
             }
         };
         if columns.is_empty() {
-            let none = Paragraph::styled("no attack was measured in either", look.faint());
+            let none = Paragraph::styled("there are no attacks to compare until verdicts are decided", look.faint());
             pane::paragraphs(area, buffer, look, 0, &[none]);
             return;
         }
