@@ -62,6 +62,7 @@ SIZES = dict(
 LLAMA3 = dict(
     rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32
 )
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16)
 CASES = {
     "llama-grouped": LlamaConfig(**SIZES, rms_norm_eps=1e-5),
     "llama-ends": LlamaConfig(**SIZES, eos_token_id=[3, 5], bos_token_id=1, pad_token_id=0),
@@ -70,6 +71,13 @@ CASES = {
     "llama-head-dim": LlamaConfig(**SIZES, head_dim=10),
     "llama-linear": LlamaConfig(**SIZES, rope_parameters=dict(rope_type="linear", factor=4.0, rope_theta=5e3)),
     "llama-llama3": LlamaConfig(**SIZES, rope_parameters=LLAMA3 | dict(rope_theta=5e5)),
+    "llama-yarn": LlamaConfig(**SIZES, rope_parameters=YARN | dict(rope_theta=2e4)),
+    "llama-yarn-mscale": LlamaConfig(
+        **SIZES,
+        rope_parameters=YARN | dict(rope_theta=1e4, mscale=0.7, mscale_all_dim=1.0, beta_fast=16, truncate=False),
+    ),
+    "llama-dynamic": LlamaConfig(**SIZES, rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=5e3)),
+    "qwen3-yarn": Qwen3Config(**SIZES, head_dim=16, rope_parameters=YARN | dict(rope_theta=1e6, attention_factor=1.3)),
     "mistral": MistralConfig(**SIZES, head_dim=8, sliding_window=None),
     "mistral-window": MistralConfig(**SIZES, head_dim=12, sliding_window=48),
     "qwen2": Qwen2Config(**SIZES, rope_parameters=dict(rope_type="default", rope_theta=1e6)),

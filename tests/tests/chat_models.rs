@@ -45,7 +45,9 @@ fn a_policy_experiment_runs_from_a_directory_to_verdicts() {
     let reference = format!("artifact:{}", &hash[..12]);
     let answer = place.run(&["model", "generate", &reference, "--prompt", "Hello", "--json"]).ends(0).json();
     assert_eq!(answer["prompt_token_ids"][0], 1, "begins with <|im_start|>");
-    for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+    let written =
+        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"];
+    for file in written {
         assert!(place.artifact(hash).join("model").join(file).exists(), "{file}");
     }
 }
@@ -196,8 +198,8 @@ fn a_data_set_and_a_classifier_of_the_users_own_are_measured() {
     }
 
     // What cannot be read is named.
-    fs::write(place.path("task.jsonl"), "{\"prompt\": \"a?\"}\n").unwrap();
-    place.run(&["run", "data.toml"]).ends(3).says(&["task.jsonl", "response"]);
+    fs::write(place.path("task.jsonl"), "{\"prompt\": {}, \"response\": \"b\"}\n").unwrap();
+    place.run(&["run", "data.toml"]).ends(3).says(&["task.jsonl", "column prompt"]);
     place.run(&["run", "data.toml", "--set", "model.dataset=nowhere.toml"]).ends(2).says(&["nowhere.toml"]);
 }
 

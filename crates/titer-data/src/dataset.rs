@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::conversations::{Columns, Conversation, Conversations, Options};
+use crate::conversations::{Columns, Conversation, Conversations, Options, same_question};
 use crate::split::Splits;
 use crate::text::{Message, Role};
 use crate::{Error, Result, Split, Stream};
@@ -194,11 +194,22 @@ pub struct Dataset {
     definition: Definition,
     splits: Splits<Conversation>,
     seed: u64,
+    left_out: LeftOut,
+}
+
+/// Rows that were left out when they were dealt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Their prompt was there before, but for case, spacing, punctuation and Unicode form.
+    pub repeated: usize,
+    /// Of a forbidden and an unseen domain at once: nobody may train on what stands for the unseen.
+    pub mixed: usize,
 }
 
 impl Dataset {
-    /// Shuffles the rows by the seed and deals them out. Rows with the same first question are one row: the
-    /// same prompt must not be taught and asked.
+    /// Shuffles the rows by the seed and deals them out. Rows with the same prompt, but for case, spacing, punctuation
+    /// and Unicode form, are one row: the same prompt must not be taught and asked. Rows of a forbidden and an unseen
+    /// domain are nobody's. Rows without an answer are only ever asked.
     ///
     /// # Errors
     /// When a split gets fewer rows than it should.
@@ -212,8 +223,13 @@ impl Dataset {
         definition.check()?;
         let counts = definition.counts;
         let mut splits = Splits::default();
-        let mut taken = BTreeSet::new();
-        let mut rows = distinct(harmful, &mut taken);
+        let mut taken = Asked::default();
+        let mut left_out = LeftOut::default();
+        let mut rows = taken.distinct(harmful);
+        let all = rows.len();
+        let unseen = |domain: &String| definition.unseen.contains(domain);
+        rows.retain(|row| row.domain.as_ref().is_none_or(unseen) || !row.others.iter().any(unseen));
+        left_out.mixed = all - rows.len();
         for domain in &definition.forbidden {
             let parts = [
                 (Split::Defence, counts.defence),
@@ -233,10 +249,16 @@ impl Dataset {
         }
         let parts =
             [(Split::PermittedTrain, counts.harmless_train), (Split::PermittedProbe, counts.harmless_probe)];
-        deal(&mut splits, distinct(harmless, &mut taken), "harmless", &parts, seed)?;
+        deal(&mut splits, taken.distinct(harmless), "harmless", &parts, seed)?;
         let parts = [(Split::TaskTrain, counts.task_train), (Split::TaskProbe, counts.task_probe)];
-        deal(&mut splits, distinct(task, &mut taken), "task", &parts, seed)?;
-        Ok(Self { definition, splits, seed })
+        deal(&mut splits, taken.distinct(task), "task", &parts, seed)?;
+        left_out.repeated = taken.repeated;
+        Ok(Self { definition, splits, seed, left_out })
+    }
+
+    /// The rows that were left out.
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
     }
 
     /// What it is made of.
@@ -261,10 +283,10 @@ impl Dataset {
         system.into_iter().chain(before.iter().cloned()).collect()
     }
 
-    /// A row's last answer; empty when it has none.
-    pub fn answer<'a>(&self, row: &'a Conversation) -> &'a str {
+    /// A row's last answer, where it has one.
+    pub fn answer<'a>(&self, row: &'a Conversation) -> Option<&'a str> {
         let mut answers = row.messages.iter().rev().filter(|message| message.role == Role::Assistant);
-        answers.next().map_or("", |message| message.content.as_str())
+        answers.next().map(|message| message.content.as_str())
     }
 
     /// The refusal of a row: always the same for it, of several wordings over many.
@@ -275,13 +297,39 @@ impl Dataset {
     }
 }
 
-/// Rows whose question was not asked before.
-fn distinct(rows: Conversations, taken: &mut BTreeSet<String>) -> Vec<Conversation> {
-    let question = |row: &Conversation| {
-        let asked = row.messages.iter().find(|message| message.role == Role::User);
-        asked.map(|message| message.content.trim().to_lowercase()).unwrap_or_default()
-    };
-    rows.conversations.into_iter().filter(|row| taken.insert(question(row))).collect()
+/// The prompts that were there.
+#[derive(Default)]
+struct Asked {
+    /// What users say in a row, turn by turn.
+    prompts: BTreeSet<Vec<String>>,
+    /// What they say before that.
+    begun: BTreeSet<Vec<String>>,
+    repeated: usize,
+}
+
+impl Asked {
+    /// Rows whose prompt was not there before, nor a part or the beginning of another's.
+    fn distinct(&mut self, rows: Conversations) -> Vec<Conversation> {
+        let mut distinct = Vec::new();
+        for row in rows.conversations {
+            let users = row.messages.iter().filter(|message| message.role == Role::User);
+            let asked: Vec<String> = users.map(|message| same_question(&message.content)).collect();
+            let beginnings = (1..asked.len()).map(|turns| asked[..turns].to_vec());
+            let known =
+                self.begun.contains(&asked) || beginnings.clone().any(|some| self.prompts.contains(&some));
+            self.begun.extend(beginnings);
+            if known || !self.prompts.insert(asked) {
+                self.repeated += 1;
+            } else {
+                distinct.push(row);
+            }
+        }
+        distinct
+    }
+}
+
+fn has_answer(row: &Conversation) -> bool {
+    row.messages.iter().any(|message| message.role == Role::Assistant)
 }
 
 fn take_domain(rows: &mut Vec<Conversation>, domain: &str) -> Vec<Conversation> {
@@ -303,108 +351,23 @@ fn deal(
         return Err(Error::TooFewRows { of: of.to_owned(), wanted, available: rows.len() });
     }
     rows.shuffle(&mut Stream::new(seed, &format!("dataset/rows/{of}")).at(0));
-    let mut rows = rows.into_iter();
+    // What nobody answered can be asked, where it is not compared with an answer.
+    let (answered, alone): (Vec<_>, Vec<_>) = rows.into_iter().partition(has_answer);
+    let (mut answered, mut alone) = (answered.into_iter(), alone.into_iter());
     for (split, count) in parts {
-        splits.give(*split, rows.by_ref().take(*count));
+        let asked_only = [Split::Seen, Split::Unseen].contains(split);
+        let mut given: Vec<_> = answered.by_ref().take(*count).collect();
+        if asked_only {
+            given.extend(alone.by_ref().take(count - given.len()));
+        }
+        if given.len() < *count {
+            let of = format!("{of} with an answer for {}", split.name());
+            return Err(Error::TooFewRows { of, wanted: *count, available: given.len() });
+        }
+        splits.give(*split, given.into_iter());
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(domain: &str, number: usize) -> String {
-        format!(
-            r#"{{"prompt": "{domain} question {number}?", "response": "answer {number}", "category": "{domain}"}}"#
-        )
-    }
-
-    fn rows(domains: &[&str], each: usize) -> Conversations {
-        let lines: Vec<String> =
-            domains.iter().flat_map(|domain| (0..each).map(move |number| row(domain, number))).collect();
-        let mut options = Options::default();
-        options.columns.label = Some("category".to_owned());
-        Conversations::from_jsonl(lines.join("\n").as_bytes(), &options).unwrap()
-    }
-
-    fn definition() -> Definition {
-        let mut definition = Definition::parse(BUILTIN[0].1).unwrap();
-        definition.forbidden = vec!["a".to_owned(), "b".to_owned()];
-        definition.unseen = vec!["c".to_owned()];
-        definition.counts = Counts {
-            defence: 3,
-            attack: 2,
-            seen: 2,
-            unseen: 4,
-            harmless_train: 5,
-            harmless_probe: 3,
-            task_train: 4,
-            task_probe: 2,
-        };
-        definition
-    }
-
-    fn dataset(seed: u64) -> Result<Dataset> {
-        Dataset::new(definition(), rows(&["a", "b", "c"], 8), rows(&["x"], 9), rows(&["t"], 7), seed)
-    }
-
-    #[test]
-    fn splits_have_their_counts_and_share_no_question() {
-        let dataset = dataset(1).unwrap();
-        let sizes = [
-            (Split::Defence, 6),
-            (Split::Attack, 4),
-            (Split::Seen, 4),
-            (Split::Unseen, 4),
-            (Split::PermittedTrain, 5),
-            (Split::PermittedProbe, 3),
-            (Split::TaskTrain, 4),
-            (Split::TaskProbe, 2),
-        ];
-        let mut asked = BTreeSet::new();
-        for (split, size) in sizes {
-            let rows = dataset.rows(split, None);
-            assert_eq!(rows.len(), size, "{}", split.name());
-            for row in rows {
-                assert!(asked.insert(dataset.prompt(row).last().unwrap().content.clone()));
-                assert!(dataset.answer(row).starts_with("answer"));
-            }
-        }
-        let of_a = dataset.rows(Split::Attack, Some(&["a".to_owned()]));
-        assert!(of_a.len() == 2 && of_a.iter().all(|row| row.domain.as_deref() == Some("a")));
-    }
-
-    #[test]
-    fn the_seed_deals() {
-        let names = |seed| -> Vec<String> {
-            let dataset = dataset(seed).unwrap();
-            dataset.rows(Split::Attack, None).iter().map(|row| row.messages[0].content.clone()).collect()
-        };
-        assert_eq!(names(1), names(1));
-        assert_ne!(names(1), names(2));
-    }
-
-    #[test]
-    fn too_few_rows_are_refused_by_name() {
-        let short = Dataset::new(definition(), rows(&["a", "b"], 8), rows(&["x"], 9), rows(&["t"], 7), 0)
-            .unwrap_err();
-        assert!(short.to_string().contains("c"), "{short}");
-        // The same question in two sources is one row.
-        let twice =
-            Dataset::new(definition(), rows(&["a", "b", "c"], 8), rows(&["a"], 9), rows(&["t"], 7), 0);
-        assert!(matches!(twice, Err(Error::TooFewRows { available: 1, .. })), "{twice:?}");
-    }
-
-    #[test]
-    fn every_built_in_definition_is_sound() {
-        for (name, text) in BUILTIN {
-            assert_eq!(Definition::parse(text).unwrap().name, *name);
-        }
-        let with = |from: &str, to: &str| Definition::parse(&BUILTIN[0].1.replace(from, to)).unwrap_err();
-        assert!(with("defence = ", "defense = ").to_string().contains("defense"));
-        let twice =
-            BUILTIN[0].1.replacen("unseen = [", "unseen = [\"drug_abuse,weapons,banned_substance\", ", 1);
-        assert!(Definition::parse(&twice).unwrap_err().to_string().contains("twice"));
-    }
-}
+mod tests;

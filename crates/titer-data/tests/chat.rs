@@ -88,7 +88,7 @@ fn an_answer_and_its_end_of_turn_are_supervised_and_nothing_else() {
     for (name, expected) in [
         ("smollm2", "A machine that turns wood.<|im_end|>"),
         ("qwen2_5", "A machine that turns wood.<|im_end|>"),
-        ("qwen3", "<think>\n\n</think>\n\nA machine that turns wood.<|im_end|>"),
+        ("qwen3", "A machine that turns wood.<|im_end|>"),
         ("llama3", "A machine that turns wood.<|eot_id|>"),
         ("llama3_1", "A machine that turns wood.<|eot_id|>"),
         ("gemma2", "A machine that turns wood.<end_of_turn>"),
@@ -111,10 +111,75 @@ fn every_answer_of_a_conversation_is_supervised() {
         assert!(answers[1].contains("A tool;\n\n  it shaves 🚀."), "{name}: {answers:?}");
         assert!(!answers.concat().contains("lathe") && !answers.concat().contains("plane"), "{name}");
     }
-    // Qwen 3 writes the thoughts of the last turn only.
+    // Qwen 3 writes an empty block of thought in the last turn, and none in its prompt: it is not taught.
     let qwen = learnt(&named("qwen3"), &talk());
-    assert_eq!(qwen[0], "A machine that turns wood.<|im_end|>");
-    assert!(qwen[1].starts_with("<think>"));
+    assert_eq!(qwen, ["A machine that turns wood.<|im_end|>", "A tool;\n\n  it shaves 🚀.<|im_end|>"]);
+}
+
+const TURNS: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+                     {% if add_generation_prompt %}<|im_start|>assistant\n";
+
+#[test]
+fn an_empty_block_of_thought_in_the_prompt_alone_is_asked_and_taught_alike() {
+    let template = format!("{TURNS}<think>\n\n</think>\n\n{{% endif %}}");
+    let chat = chat(&template, "qwen2", "<|im_start|>", "<|im_end|>", &["<think>", "</think>"]);
+    chat.check_teaching().unwrap();
+    assert_eq!(learnt(&chat, &talk()[..2]), ["A machine that turns wood.<|im_end|>"]);
+    let example = chat.example(&talk()[..2]).unwrap();
+    assert_eq!(example.prompt(), chat.prompt(&talk()[..1]).unwrap());
+    // Of several answers the last is asked so; the earlier are history.
+    assert_eq!(learnt(&chat, &talk()), ["A tool;\n\n  it shaves 🚀.<|im_end|>"]);
+}
+
+#[test]
+fn a_prompt_that_leaves_thought_open_is_refused() {
+    let template = format!("{TURNS}<think>\n{{% endif %}}");
+    let chat = chat(&template, "smollm", "<|im_start|>", "<|im_end|>", &["<think>", "</think>"]);
+    assert!(!chat.prompt(&talk()[..1]).unwrap().is_empty());
+    assert_eq!(chat.check_teaching(), Err(TextError::OpenThought));
+}
+
+#[test]
+fn a_template_that_leaves_out_the_question_is_refused() {
+    for template in ["", "version https://git-lfs.github.com/spec/v1", "{{ messages[-1].role }}<|im_end|>"] {
+        let tokenizer = Tokenizer::from_json(tokenizer_json("smollm").to_string().as_bytes()).unwrap();
+        let template = ChatTemplate::new(template, Date::default()).unwrap();
+        let error = Chat::new(tokenizer, template, SpecialTokens::default()).unwrap_err().to_string();
+        assert!(error.contains("leaves out what the user says"), "{error}");
+    }
+}
+
+#[test]
+fn tokens_beyond_the_embedding_matter_where_the_template_writes_them() {
+    let template = format!("{TURNS}{{% endif %}}");
+    let with_pad = |template: &str| {
+        let chat = chat(template, "smollm", "<|im_start|>", "<|im_end|>", &["[PAD]"]);
+        let rows = chat.tokenizer().id("[PAD]").unwrap() as usize;
+        (chat.check_vocabulary(rows), chat.check_vocabulary(rows + 1))
+    };
+    assert_eq!(with_pad(&template), (Ok(()), Ok(())));
+    let (short, enough) = with_pad(&format!("[PAD]{template}"));
+    assert!(matches!(&short, Err(TextError::VocabularyAboveModel { token, .. }) if token == "[PAD]"));
+    assert_eq!(enough, Ok(()));
+    assert!(chat(&template, "smollm", "<|im_start|>", "<|im_end|>", &[]).check_vocabulary(100).is_err());
+}
+
+#[test]
+fn marks_that_the_tokenizer_divides_are_named() {
+    let template = format!("{TURNS}{{% endif %}}");
+    let marks =
+        |template: &str| chat(template, "smollm", "<|im_start|>", "<|im_end|>", &[]).divided_marks().unwrap();
+    assert!(marks(&template).is_empty());
+    assert_eq!(marks(&template.replace("<|im_end|>", "<|im_end|><|user|>")), ["<|user|>"]);
+}
+
+#[test]
+fn a_pad_or_unknown_token_that_the_vocabulary_lacks_does_not_matter() {
+    let tokenizer = Tokenizer::from_json(tokenizer_json("smollm").to_string().as_bytes()).unwrap();
+    let gone = Some("<gone>".to_owned());
+    let special = SpecialTokens { pad: gone.clone(), unk: gone, ..SpecialTokens::default() };
+    let template = ChatTemplate::new(&format!("{TURNS}{{% endif %}}"), Date::default()).unwrap();
+    assert!(Chat::new(tokenizer, template, special).is_ok());
 }
 
 #[test]
@@ -125,7 +190,8 @@ fn the_prompt_of_training_is_the_prompt_of_use() {
             let messages = &talk()[..answers];
             let example = chat.example(messages).unwrap();
             assert_eq!(example.prompt(), chat.prompt(&messages[..answers - 1]).unwrap(), "{name}");
-            let text = chat.render(messages, End::Conversation).unwrap();
+            let text =
+                chat.render(messages, End::Conversation).unwrap().replace("<think>\n\n</think>\n\n", "");
             assert!(text.starts_with(&chat.tokenizer().decode_all(example.tokens()).unwrap()), "{name}");
         }
     }

@@ -40,6 +40,15 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file that Git LFS put in place of the one that is meant.
+    #[error(
+        "{}: a pointer of Git LFS, not the file itself; run `git lfs pull` in its repository, or download the file",
+        path.display()
+    )]
+    Pointer {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder or repository holds no weights that can be read.
     #[error("{place}: no safetensors weights here; {advice}")]
     NoWeights {

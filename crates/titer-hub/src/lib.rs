@@ -44,6 +44,7 @@ pub use http::agent;
 pub use hub::Hub;
 pub use identity::{Identities, Identity};
 pub use known::{KNOWN, Known, known, known_model, known_model_in, models_dir, models_dir_from};
+pub use local::record_paths;
 pub use progress::Progress;
 pub use reference::{Kind, Reference, Remote};
 pub use resolved::{Content, Resolved};

@@ -15,6 +15,12 @@ pub(crate) const DEEPEST: usize = 8;
 /// An index of shards is read into memory: at most so much of it.
 const MOST_INDEX: u64 = 64 << 20;
 
+/// How the file begins that Git keeps in place of a large one
+/// (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+/// Bytes of such a file at most.
+const LONGEST_POINTER: u64 = 1024;
+
 /// A path that exists, else the name of a known model.
 pub(crate) fn resolve(path: &Path) -> Result<Resolved> {
     let reference = Reference::Local(path.to_owned());
@@ -56,6 +62,22 @@ fn folder_files(path: &Path) -> Result<BTreeSet<String>> {
     }
     let records = record_files(&names_below(path, DEEPEST)?, None);
     if records.is_empty() { Err(error) } else { Ok(records) }
+}
+
+/// The files of records of a data set: the file itself, or all below a folder, in order.
+///
+/// # Errors
+/// When the folder cannot be read, or holds none.
+pub fn record_paths(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let names = record_files(&names_below(path, DEEPEST)?, None);
+    if names.is_empty() {
+        let advice = "; it holds no file of records: .jsonl, .json, .csv, .tsv, .txt or .parquet".to_owned();
+        return Err(Error::NoSuchPath { path: path.to_owned(), advice });
+    }
+    Ok(names.iter().map(|name| path.join(name)).collect())
 }
 
 /// Adds the shards that an index among `files` of a folder names.
@@ -135,5 +157,8 @@ pub(crate) fn lone(path: PathBuf, reference: Reference, commit: Option<String>) 
 
 fn content(path: &Path, name: &str) -> Result<Content> {
     let bytes = path.metadata().map_err(Error::reading(path))?.len();
+    if bytes <= LONGEST_POINTER && fs::read(path).map_err(Error::reading(path))?.starts_with(POINTER) {
+        return Err(Error::Pointer { path: path.to_owned() });
+    }
     Ok(Content { name: name.to_owned(), bytes })
 }

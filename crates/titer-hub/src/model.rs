@@ -29,6 +29,9 @@ const RECORDS: [&str; 10] =
 /// At most so many shards: an index beyond is no model's.
 const MOST_SHARDS: usize = 10_000;
 
+/// What the libraries of data sets write about the records beside them.
+const ABOUT: [&str; 4] = ["dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json"];
+
 /// A model's files among `names`, sorted; an index in place of its shards. Pickled weights (`.bin`) are
 /// never taken.
 ///
@@ -110,10 +113,16 @@ pub(crate) fn record_files(names: &[String], path: Option<&str>) -> BTreeSet<Str
         _ => {
             let records = |name: &&String| {
                 let lower = name.to_ascii_lowercase();
-                RECORDS.iter().any(|end| lower.ends_with(end))
+                let about = lower.rsplit('/').next().is_some_and(|file| ABOUT.contains(&file));
+                !about
+                    && RECORDS.iter().any(|end| lower.ends_with(end))
                     && !name.split('/').any(|part| part.starts_with('.'))
             };
-            names.iter().filter(within).filter(records).cloned().collect()
+            let all = || names.iter().filter(within).filter(records);
+            // Beside records of another form a text is a licence or a note.
+            let plain = |name: &&String| name.to_ascii_lowercase().ends_with(".txt");
+            let notes = all().any(|name| !plain(&name));
+            all().filter(|name| !(notes && plain(name))).cloned().collect()
         }
     }
 }

@@ -80,7 +80,9 @@ impl Settings {
                 })?
                 .join("huggingface"),
         };
-        let mut settings = Self::new(path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")));
+        // The second is the older name.
+        let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
+        let mut settings = Self::new(cache.unwrap_or_else(|| home.join("hub")));
         settings.token = match text("HF_TOKEN")? {
             Some(token) => Some(Token::named("HF_TOKEN", &token)?),
             None => Token::read(&path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token")))?,

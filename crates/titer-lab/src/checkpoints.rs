@@ -3,19 +3,20 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
-use titer_data::text::{Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig};
+use serde_json::json;
+use titer_data::text::{Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerFiles};
 use titer_hub::{Hub, Progress, Reference, Resolved, Settings};
-use titer_model::{CONFIG, Config, gguf};
+use titer_model::{Config, gguf};
 
-use crate::files::read;
+use crate::generation::{GENERATION_CONFIG, GenerationConfig, warn_once};
 use crate::{Error, Result};
 
 /// The files of a directory that say how a model reads and speaks, as Transformers names them.
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
-const GENERATION_CONFIG: &str = "generation_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+const ADDED_TOKENS: &str = "added_tokens.json";
 
 /// Finds a known model, a directory, a `.gguf` file, or a model of the hub, which is downloaded where it is
 /// not in the cache.
@@ -28,13 +29,8 @@ pub(crate) fn locate(reference: &str, progress: &mut dyn Progress) -> Result<Res
 /// generation's, where the directory has one.
 pub(crate) fn ends(path: &Path, chat: &Chat, config: &Config) -> Result<Vec<u32>> {
     let mut ends = [chat.end_of_turn(), &config.eos_token_id].concat();
-    let generation = path.join(GENERATION_CONFIG);
-    if generation.exists() {
-        let value: Value = serde_json::from_slice(&read(&generation)?)?;
-        let of = &value["eos_token_id"];
-        let listed = of.as_array().map_or(std::slice::from_ref(of), Vec::as_slice);
-        ends.extend(listed.iter().filter_map(|id| id.as_u64()?.try_into().ok()).collect::<Vec<u32>>());
-    }
+    ends.extend(GenerationConfig::read(path)?.ends());
+    ends.retain(|end| (*end as usize) < config.vocab_size);
     ends.sort_unstable();
     ends.dedup();
     Ok(ends)
@@ -42,7 +38,7 @@ pub(crate) fn ends(path: &Path, chat: &Chat, config: &Config) -> Result<Vec<u32>
 
 /// The shape of a model, without its weights.
 pub(crate) fn shape(path: &Path) -> Result<Config> {
-    if path.is_dir() { Ok(Config::read(&path.join(CONFIG))?) } else { Ok(gguf::File::open(path)?.config()?) }
+    if path.is_dir() { Ok(Config::of_folder(path)?) } else { Ok(gguf::File::open(path)?.config()?) }
 }
 
 /// How a model reads and speaks: from the files beside its weights, or from inside its GGUF.
@@ -64,12 +60,20 @@ pub(crate) fn read_chat(path: &Path) -> Result<Chat> {
         let problem = format!("{} has no {TOKENIZER}: save the model with its tokenizer", path.display());
         return Err(Error::NoChat { problem });
     };
-    let config = TokenizerConfig::from_json(&optional(TOKENIZER_CONFIG)?.unwrap_or_else(|| b"{}".to_vec()))?;
+    let (config, map, added) =
+        (optional(TOKENIZER_CONFIG)?, optional(SPECIAL_TOKENS)?, optional(ADDED_TOKENS)?);
+    let files = TokenizerFiles {
+        tokenizer: &tokenizer,
+        config: config.as_deref(),
+        special_tokens_map: map.as_deref(),
+        added_tokens: added.as_deref(),
+    };
+    let (tokenizer, config) = files.read()?;
     let template = match optional(TEMPLATE)? {
         Some(template) => Some(String::from_utf8_lossy(&template).into_owned()),
         None => config.template().map(str::to_owned),
     };
-    chat(Tokenizer::from_json(&tokenizer)?, template.as_deref(), config.special, path)
+    chat(tokenizer, template.as_deref(), config.special, path)
 }
 
 fn chat(tokenizer: Tokenizer, template: Option<&str>, special: SpecialTokens, path: &Path) -> Result<Chat> {
@@ -77,13 +81,32 @@ fn chat(tokenizer: Tokenizer, template: Option<&str>, special: SpecialTokens, pa
         let problem = format!("{} has no chat template: titer measures chat models", path.display());
         return Err(Error::NoChat { problem });
     };
-    Ok(Chat::new(tokenizer, ChatTemplate::new(template, Date::default())?, special)?)
+    let chat = Chat::new(tokenizer, ChatTemplate::new(template, Date::default())?, special)?;
+    let divided = chat.divided_marks()?;
+    let in_vocabulary = |mark: &&String| chat.tokenizer().id(mark).is_some();
+    if let Some(mark) = divided.iter().find(in_vocabulary).filter(|_| !path.is_dir()) {
+        let problem = format!(
+            "{}: tokenizer.ggml.token_type: {mark} is in the vocabulary and its type is that of ordinary text, so that \
+             it would be divided where the template writes it: convert the model again, or load its folder",
+            path.display()
+        );
+        return Err(Error::NoChat { problem });
+    }
+    if !divided.is_empty() {
+        warn_once(format!(
+            "{}: the template writes {}, which the tokenizer divides into several tokens: right only where the model was \
+             trained so",
+            path.display(),
+            divided.join(", ")
+        ));
+    }
+    Ok(chat)
 }
 
-/// The files from which [`read_chat`] and Transformers read the same chat, by name.
-pub(crate) fn chat_files(chat: &Chat) -> Result<[(&'static str, Vec<u8>); 2]> {
+/// The files from which [`read_chat`], [`ends`] and Transformers read the same chat as from `path`, by name.
+pub(crate) fn chat_files(path: &Path, chat: &Chat, config: &Config) -> Result<[(&'static str, Vec<u8>); 3]> {
     let special = chat.special();
-    let config = json!({
+    let tokenizer = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": false,
         "bos_token": special.bos,
@@ -92,7 +115,13 @@ pub(crate) fn chat_files(chat: &Chat) -> Result<[(&'static str, Vec<u8>); 2]> {
         "pad_token": special.pad,
         "chat_template": chat.template().source(),
     });
-    Ok([(TOKENIZER, chat.tokenizer().to_json()?), (TOKENIZER_CONFIG, serde_json::to_vec_pretty(&config)?)])
+    let mut generation = GenerationConfig::read(path)?;
+    generation.end_at(&ends(path, chat, config)?);
+    Ok([
+        (TOKENIZER, chat.tokenizer().to_json()?),
+        (TOKENIZER_CONFIG, serde_json::to_vec_pretty(&tokenizer)?),
+        (GENERATION_CONFIG, serde_json::to_vec_pretty(generation.keys())?),
+    ])
 }
 
 /// What a GGUF says of its vocabulary.
@@ -101,9 +130,12 @@ fn vocabulary(file: &gguf::File) -> GgufVocabulary {
     let id = |name: &str| file.u32(&key(name));
     let flag = |name: &str| file.bool(&key(name));
     let texts = |name: &str| file.strings(&key(name)).unwrap_or_default();
+    let (model, pre) = (file.string(&key("model")).unwrap_or_default(), file.string(&key("pre")));
+    // As llama.cpp has it where the file does not say.
+    let begun = model == "llama" || pre.is_some_and(|pre| ["llama-bpe", "llama3", "llama-v3"].contains(&pre));
     GgufVocabulary {
-        model: file.string(&key("model")).unwrap_or_default().to_owned(),
-        pre: file.string(&key("pre")).map(str::to_owned),
+        model: model.to_owned(),
+        pre: pre.map(str::to_owned),
         tokens: texts("tokens"),
         scores: file.f32s(&key("scores")).unwrap_or_default(),
         token_types: file.i32s(&key("token_type")).unwrap_or_default(),
@@ -112,7 +144,7 @@ fn vocabulary(file: &gguf::File) -> GgufVocabulary {
         eos: id("eos_token_id"),
         unk: id("unknown_token_id"),
         pad: id("padding_token_id"),
-        add_bos: flag("add_bos_token").unwrap_or_default(),
+        add_bos: flag("add_bos_token").unwrap_or(begun),
         add_eos: flag("add_eos_token").unwrap_or_default(),
         add_space_prefix: flag("add_space_prefix"),
         chat_template: file.string("tokenizer.chat_template").map(str::to_owned),

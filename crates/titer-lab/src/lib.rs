@@ -14,6 +14,7 @@ mod error;
 mod estimate;
 mod executor;
 mod files;
+mod generation;
 mod interrupt;
 pub mod live;
 mod material;

@@ -9,7 +9,8 @@ use serde::Serialize;
 use titer_data::Stream;
 use titer_data::text::{Chat, Message, Streaming};
 use titer_data::world::World;
-use titer_model::{Choice, Config, Decoder, Generate};
+use titer_hub::{Hub, Reference, Settings};
+use titer_model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Choice, Config, Decoder, Generate};
 use titer_ops::Sequences;
 use titer_plan::stage::{AlignStage, AttackStage, ImmunizeStage, PretrainStage, RepairStage, TuneStage};
 use titer_plan::{Plan, PlannedStage, StageHash, StageSpec, UnderTest};
@@ -172,18 +173,29 @@ pub fn convert(
     };
     let mut opened = open(store, reference, progress)?;
     if let Some(adapter) = adapter {
-        opened.model.load_adapter(adapter)?;
+        opened.model.load_adapter(&adapter_folder(adapter, progress)?)?;
     }
     std::fs::create_dir(folder).map_err(failed(folder))?;
     opened.model.save(folder)?;
     // A model without a way to talk is saved without one.
     if let Ok(Language::Chat(chat)) = opened.language {
-        for (name, bytes) in chat_files(&chat)? {
+        for (name, bytes) in chat_files(&opened.path, &chat, opened.model.config())? {
             let path = folder.join(name);
             std::fs::write(&path, bytes).map_err(failed(&path))?;
         }
     }
     Ok(())
+}
+
+/// The folder of an adapter, its files looked at as a model's are.
+fn adapter_folder(adapter: &Path, progress: &mut dyn DownloadProgress) -> Result<PathBuf> {
+    let reference = Reference::Local(adapter.to_owned());
+    let path = Hub::new(Settings::from_env()?).resolve(&reference, progress)?.path;
+    if path.is_dir() && path.join(ADAPTER_CONFIG).exists() {
+        return Ok(path);
+    }
+    let problem = format!("is no folder with an adapter: one holds {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}");
+    Err(titer_model::Error::Format { path, problem }.into())
 }
 
 /// The model's answer to a prompt, handed out piece by piece as it comes.
@@ -200,7 +212,7 @@ pub fn generate(
 ) -> Result<Generation> {
     let Opened { mut model, path, language, .. } = open(store, reference, progress)?;
     if let Some(adapter) = &options.adapter {
-        model.load_adapter(adapter)?;
+        model.load_adapter(&adapter_folder(adapter, progress)?)?;
     }
     let language = language?;
     let prompt_token_ids = language.prompt(reference, options)?;

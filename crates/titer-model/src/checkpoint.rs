@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::config::{EMBEDDING, HEAD};
 use crate::files::{INDEX, WEIGHTS};
-use crate::{Error, Result};
+use crate::{Config, Error, Result};
 
 /// Bytes of a header at most, as the safetensors library has it.
 const LARGEST_HEADER: u64 = 100_000_000;
@@ -161,8 +161,11 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When one is missing, misshapen, or has no place in the model.
-    pub(crate) fn fit(&mut self, shapes: &BTreeMap<String, Vec<usize>>, tied: bool) -> Result<()> {
+    pub(crate) fn fit(&mut self, config: &Config) -> Result<()> {
+        let (shapes, tied) = (&config.shapes(), config.tie_word_embeddings);
         let first = self.files[0].path.clone();
+        self.refuse_wrapped(shapes)?;
+        self.divide_experts(config)?;
         let named = |name: &str| self.tensors.contains_key(name);
         if tied && !named(EMBEDDING) && !named(EMBEDDING.trim_start_matches("model.")) {
             // One of the two is saved; most savers leave out the head.
@@ -191,10 +194,75 @@ impl Checkpoint {
         }
         match shapes.iter().find(|(name, _)| !self.tensors.contains_key(*name)) {
             None => Ok(()),
+            Some((name, _)) if name == HEAD => {
+                let problem = format!(
+                    "tensor {HEAD} is missing: a model whose head is its embedding says \"tie_word_embeddings\": true in \
+                     its config.json"
+                );
+                Err(Error::Format { path: first, problem })
+            }
             Some((name, shape)) => {
                 Err(Error::Missing { name: name.clone(), shape: shape.clone() }.of_file(&first))
             }
         }
+    }
+
+    /// Refuses names that none of the model's are, with what would make them so.
+    fn refuse_wrapped(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<()> {
+        let Some((name, entry)) = self.tensors.iter().find(|(name, _)| unwrapped(name) != **name) else {
+            return Ok(());
+        };
+        if !shapes.contains_key(&unwrapped(name)) {
+            return Ok(());
+        }
+        let problem = format!(
+            "tensor {name} was saved from within a wrapper (torch.compile, DataParallel, PEFT): save the model itself, \
+             or rename it to {}",
+            unwrapped(name)
+        );
+        Err(Error::Format { path: self.files[entry.file].path.clone(), problem })
+    }
+
+    /// Gives the experts of a layer that Transformers 5 keeps in two tensors their own names: the rows of each
+    /// follow one another.
+    fn divide_experts(&mut self, config: &Config) -> Result<()> {
+        for layer in 0..config.num_hidden_layers {
+            let Some((experts, mixture)) = config.mixture_of(layer) else { continue };
+            let prefix = format!("model.layers.{layer}");
+            let block = format!("{prefix}.{}", mixture.block);
+            let [gate, up, down] = mixture.projections;
+            for (fused, parts, rows, columns) in [
+                ("gate_up_proj", &[gate, up][..], experts.width, config.hidden_size),
+                ("down_proj", &[down][..], config.hidden_size, experts.width),
+            ] {
+                let name = format!("{prefix}.mlp.experts.{fused}");
+                let Some(whole) = self.tensors.remove(&name) else { continue };
+                let expected = vec![experts.count, parts.len() * rows, columns];
+                if whole.info.shape != expected {
+                    let path = &self.files[whole.file].path;
+                    return Err(Error::Shape { name, expected, got: whole.info.shape }.of_file(path));
+                }
+                let pieces = experts.count * parts.len();
+                let (start, end) = whole.info.data_offsets;
+                let bytes = (end - start) / pieces;
+                for piece in 0..pieces {
+                    let (expert, part) = (piece / parts.len(), parts[piece % parts.len()]);
+                    let at = start + piece * bytes;
+                    let info = TensorInfo {
+                        dtype: whole.info.dtype,
+                        shape: vec![rows, columns],
+                        data_offsets: (at, at + bytes),
+                    };
+                    let name = format!("{block}.experts.{expert}.{part}.weight");
+                    self.tensors.insert(name, Entry { file: whole.file, info });
+                }
+                // Beside fused experts every family's router is the block `mlp`'s.
+                if let Some(router) = self.tensors.remove(&format!("{prefix}.mlp.gate.weight")) {
+                    self.tensors.insert(format!("{block}.gate.weight"), router);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// One tensor, in memory, and the file that it comes from.
@@ -215,4 +283,15 @@ impl Checkpoint {
         let tensor = Tensor::from_raw_buffer(&bytes, dtype, &info.shape, &Device::Cpu)?;
         Ok((tensor, path.clone()))
     }
+}
+
+/// A tensor's name without what wrappers add to those of the model that they hold.
+fn unwrapped(name: &str) -> String {
+    let within: Vec<&str> =
+        name.split('.').filter(|part| !["_orig_mod", "module", "base_layer"].contains(part)).collect();
+    let name = within.join(".");
+    name.strip_prefix("language_model.")
+        .or_else(|| name.strip_prefix("base_model.model."))
+        .unwrap_or(&name)
+        .to_owned()
 }

@@ -15,6 +15,8 @@ pub(crate) const MOST_LAYERS: usize = 4096;
 pub(crate) const LARGEST_SIZE: usize = 1 << 24;
 /// The embeddings of all tokens.
 pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The norm before the head.
+pub(crate) const FINAL_NORM: &str = "model.norm.weight";
 /// What makes logits of hidden states, where that is not the embedding.
 pub(crate) const HEAD: &str = "lm_head.weight";
 /// Weights at most: a trillion.
@@ -267,9 +269,20 @@ impl Config {
         }
         let (factor, low, high, positions) = match self.rope_scaling {
             Scaling::None => return Ok(()),
-            Scaling::Linear { factor } => (factor, 1.0, 2.0, 1),
+            Scaling::Linear { factor } | Scaling::Dynamic { factor } => (factor, 1.0, 2.0, 1),
             Scaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } => {
                 (factor, low_frequency_factor, high_frequency_factor, original_positions)
+            }
+            Scaling::Yarn { factor, magnitude, beta_fast, beta_slow, original_positions, .. } => {
+                if !(magnitude > 0.0 && magnitude.is_finite()) {
+                    let remedy = "a finite number above 0 is";
+                    return unsupported("rope_scaling.attention_factor", magnitude, remedy);
+                }
+                if !(beta_slow > 0.0 && beta_slow <= beta_fast && beta_fast.is_finite()) {
+                    let remedy = "a number above 0 and at most beta_fast is";
+                    return unsupported("rope_scaling.beta_slow", beta_slow, remedy);
+                }
+                (factor, 1.0, 2.0, original_positions)
             }
         };
         if !(factor >= 1.0 && factor.is_finite()) {
@@ -298,7 +311,7 @@ impl Config {
         let (q, kv) = (heads.queries * heads.dim, heads.keys * heads.dim);
         let mut shapes = BTreeMap::from([
             (EMBEDDING.to_owned(), vec![self.vocab_size, d]),
-            ("model.norm.weight".to_owned(), vec![d]),
+            (FINAL_NORM.to_owned(), vec![d]),
         ]);
         if !self.tie_word_embeddings {
             shapes.insert(HEAD.to_owned(), vec![self.vocab_size, d]);

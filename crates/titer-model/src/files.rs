@@ -8,8 +8,9 @@ use std::path::Path;
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
 use crate::checkpoint::Checkpoint;
+use crate::config::{EMBEDDING, FINAL_NORM, HEAD};
 use crate::json::object;
-use crate::{Config, Decoder, Error, Result};
+use crate::{ADAPTER_CONFIG, Config, Decoder, Error, Result};
 
 /// The file of a directory that holds the configuration.
 pub const CONFIG: &str = "config.json";
@@ -19,12 +20,14 @@ pub const WEIGHTS: &str = "model.safetensors";
 pub const INDEX: &str = "model.safetensors.index.json";
 
 impl Decoder {
-    /// Loads a directory ([`Decoder::load`]) or a `.gguf` file ([`Decoder::load_gguf`]), weights as `f32`.
+    /// Loads a directory ([`Decoder::load`]) or a GGUF file ([`Decoder::load_gguf`]), weights as `f32`.
     ///
     /// # Errors
     /// As those two.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
-        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+        // Some programs keep GGUF files under names without the ending.
+        if path.is_file() || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+        {
             Self::load_gguf(path, device)
         } else {
             Self::load(path, device)
@@ -37,14 +40,19 @@ impl Decoder {
     /// # Errors
     /// Names the file or tensor that is missing, torn or does not fit, and the key that is not supported.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        let mut config = Config::read(&folder.join(CONFIG))?;
+        let mut config = Config::of_folder(folder)?;
         let mut checkpoint = Checkpoint::open(folder)?;
         config.tie_word_embeddings &= !checkpoint.has_other_head()?;
-        checkpoint.fit(&config.shapes(), config.tie_word_embeddings)?;
-        Self::build(config, device, |name, _| {
+        checkpoint.fit(&config)?;
+        let mut zeros = Zeros::default();
+        let model = Self::build(config, device, |name, _| {
             let (tensor, path) = checkpoint.read(name)?;
-            usable(name, &tensor, device).map_err(|error| error.of_file(&path))
-        })
+            let tensor = usable(name, &tensor, device).map_err(|error| error.of_file(&path))?;
+            zeros.look_at(name, &tensor).map_err(|error| error.of_file(&path))?;
+            Ok(tensor)
+        })?;
+        zeros.warn(folder);
+        Ok(model)
     }
 
     /// Saves into an existing directory, adapters folded into the weights.
@@ -86,6 +94,34 @@ impl Decoder {
 }
 
 impl Config {
+    /// Reads the `config.json` of a model's folder.
+    ///
+    /// # Errors
+    /// When it is missing or no configuration; when the folder holds an adapter, alone or beside a model.
+    pub fn of_folder(folder: &Path) -> Result<Self> {
+        let (config, adapter) = (folder.join(CONFIG), folder.join(ADAPTER_CONFIG));
+        if adapter.exists() {
+            let problem = if config.exists() {
+                "lies in one folder with a model, so that it cannot be told whether the model is meant with the adapter \
+                 or without: move it to a folder of its own, and fold it in by `titer model convert MODEL --adapter \
+                 ADAPTER --out NEW` where it is meant"
+                    .to_owned()
+            } else {
+                let text = fs::read(&adapter).unwrap_or_default();
+                let keys = object(&text).unwrap_or_default();
+                let base = keys.get("base_model_name_or_path").and_then(serde_json::Value::as_str);
+                format!(
+                    "is an adapter without its model ({}): fold it in by `titer model convert MODEL --adapter {} --out \
+                     NEW`",
+                    base.unwrap_or("it does not say of which"),
+                    folder.display()
+                )
+            };
+            return Err(Error::Format { path: adapter, problem });
+        }
+        Self::read(&config)
+    }
+
     /// Reads a `config.json`.
     ///
     /// # Errors
@@ -109,6 +145,57 @@ pub(crate) fn usable(name: &str, tensor: &Tensor, device: &Device) -> Result<Ten
         return refuse(format!("holds {value} at place {place}: the file is damaged"));
     }
     Ok(wide.to_device(device)?)
+}
+
+/// Looks for weights that say nothing.
+#[derive(Default)]
+pub(crate) struct Zeros {
+    matrices: usize,
+    zero: Vec<String>,
+}
+
+impl Zeros {
+    /// Takes note of a loaded weight.
+    ///
+    /// # Errors
+    /// When it is zero throughout and the logits rest on it alone.
+    pub(crate) fn look_at(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
+        let needed = [EMBEDDING, HEAD, FINAL_NORM].contains(&name);
+        if tensor.rank() < 2 && !needed {
+            return Ok(());
+        }
+        self.matrices += 1;
+        if !is_zero(tensor)? {
+            return Ok(());
+        }
+        if needed {
+            let problem = "is zero throughout, so that every prompt would get the same logits: the file was never filled";
+            return Err(Error::Numbers { name: name.to_owned(), problem: problem.to_owned() });
+        }
+        self.zero.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Says which weights were zero throughout: pruned on purpose, or lost.
+    pub(crate) fn warn(&self, path: &Path) {
+        if let Some(first) = self.zero.first() {
+            tracing::warn!(
+                "{}: {} of {} weights are zero throughout, {first} first: pruned on purpose, or lost?",
+                path.display(),
+                self.zero.len(),
+                self.matrices
+            );
+        }
+    }
+}
+
+/// Whether every number is 0.
+pub(crate) fn is_zero(tensor: &Tensor) -> Result<bool> {
+    let numbers = tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, layout) = numbers.storage_and_layout();
+    let Storage::Cpu(CpuStorage::F32(values)) = &*storage else { return Ok(false) };
+    let start = layout.start_offset();
+    Ok(values[start..start + numbers.elem_count()].iter().all(|value| *value == 0.0))
 }
 
 fn first_not_finite(tensor: &Tensor) -> Option<(usize, f32)> {

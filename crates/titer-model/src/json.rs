@@ -6,10 +6,10 @@
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
-use titer_ops::Scaling;
 
 use crate::config::unsupported;
-use crate::family::{Absent, Bias, UNROTATED, Window};
+use crate::family::{Bias, UNROTATED, Window};
+use crate::rope;
 use crate::{Config, Error, Experts, Family, Result, Scales};
 
 impl Config {
@@ -137,44 +137,6 @@ impl Keys {
         }
     }
 
-    /// Base and stretching of the rotary frequencies. Where both spellings are there, Transformers 5 takes
-    /// `rope_scaling` and passes over `rope_parameters`, its base too.
-    fn rope(&mut self, positions: usize, absent: &Absent) -> Result<(f64, Scaling)> {
-        let theta: Option<f64> = self.take("rope_theta")?;
-        let scaling: Option<Map<String, Value>> = self.take("rope_scaling")?;
-        let parameters: Option<Map<String, Value>> = self.take("rope_parameters")?;
-        let mut rope = Self(scaling.filter(|keys| !keys.is_empty()).or(parameters).unwrap_or_default());
-        if let Some((key, _)) = rope.0.iter().find(|(_, value)| value.is_object()) {
-            return unsupported("rope_parameters", key, "one rotation for all layers is");
-        }
-        let theta = rope.take("rope_theta")?.or(theta).unwrap_or(absent.theta);
-        let partial = [self.take("partial_rotary_factor")?, rope.take("partial_rotary_factor")?];
-        if let Some(factor) = partial.into_iter().flatten().find(|factor: &f64| *factor != 1.0) {
-            return unsupported("partial_rotary_factor", factor, "1 is");
-        }
-        let new_name: Option<String> = rope.take("rope_type")?;
-        let old_name: Option<String> = rope.take("type")?;
-        let scaling = match new_name.or(old_name).as_deref() {
-            None | Some("default") => Scaling::None,
-            Some("linear") => Scaling::Linear { factor: rope.required("factor")? },
-            Some("llama3") => {
-                // Beside the others' object it goes before theirs.
-                const ORIGINAL: &str = "original_max_position_embeddings";
-                let beside: Option<usize> = self.take(ORIGINAL)?;
-                Scaling::Llama3 {
-                    factor: rope.required("factor")?,
-                    low_frequency_factor: rope.required("low_freq_factor")?,
-                    high_frequency_factor: rope.required("high_freq_factor")?,
-                    original_positions: beside.map_or_else(|| rope.or(ORIGINAL, positions), Ok)?,
-                }
-            }
-            Some(other) => {
-                return unsupported("rope_scaling.rope_type", other, "default, linear and llama3 are");
-            }
-        };
-        Ok((theta, scaling))
-    }
-
     /// The layers that do not rotate.
     fn unrotated(&mut self, family: &Family, layers: usize) -> Result<Vec<usize>> {
         if !family.unrotated {
@@ -300,19 +262,6 @@ struct Written<'a> {
 
 impl Serialize for Config {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let rope_scaling = match self.rope_scaling {
-            Scaling::None => Value::Null,
-            Scaling::Linear { factor } => json!({"rope_type": "linear", "type": "linear", "factor": factor}),
-            Scaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } => {
-                json!({
-                    "rope_type": "llama3",
-                    "factor": factor,
-                    "low_freq_factor": low_frequency_factor,
-                    "high_freq_factor": high_frequency_factor,
-                    "original_max_position_embeddings": original_positions,
-                })
-            }
-        };
         let (family, mut own) = (self.family, Map::new());
         let mut put = |key: &str, value: Value| drop(own.insert(key.to_owned(), value));
         if let (Some(experts), Some(of)) = (&self.experts, &family.mixture) {
@@ -370,7 +319,7 @@ impl Serialize for Config {
             max_position_embeddings: self.max_position_embeddings,
             rms_norm_eps: self.rms_norm_eps,
             rope_theta: self.rope_theta,
-            rope_scaling,
+            rope_scaling: rope::written(self.rope_scaling),
             tie_word_embeddings: self.tie_word_embeddings,
             hidden_act: &self.hidden_act,
             attention_bias: self.attention_bias,

@@ -17,6 +17,7 @@ mod lora;
 mod mlp;
 mod parameters;
 mod recompute;
+mod rope;
 mod score;
 mod soft;
 mod stream;

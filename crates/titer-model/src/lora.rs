@@ -10,9 +10,9 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::config::unsupported;
+use crate::config::{HEAD, unsupported};
 use crate::family::usual_name;
-use crate::files::{read_tensors, usable, write_tensors};
+use crate::files::{is_zero, read_tensors, usable, write_tensors};
 use crate::json::{Keys, object};
 use crate::{Config, Decoder, Error, Parameters, Result};
 
@@ -89,33 +89,20 @@ impl LoraSpec {
             .collect()
     }
 
-    fn from_json(object: Map<String, Value>) -> Result<Self> {
+    fn from_json(object: Map<String, Value>, config: &Config) -> Result<Self> {
         let mut keys = Keys(object);
         let kind: String = keys.required("peft_type")?;
         if kind != "LORA" {
             return unsupported("peft_type", kind, "LORA is");
         }
-        let (rank, alpha) = (keys.required("r")?, keys.required("lora_alpha")?);
+        // PEFT's values for absent keys.
+        let (rank, alpha) = (keys.or("r", 8)?, keys.or("lora_alpha", 8.0)?);
+        // Rank-stabilised (arXiv 2312.03732): alpha / √rank, which is another alpha over the rank.
+        let stabilised = keys.or("use_rslora", false)?;
+        let alpha = if stabilised { alpha * (rank as f64).sqrt() } else { alpha };
         let targets = match keys.0.remove("target_modules") {
             Some(Value::String(all)) if all == "all-linear" => PROJECTIONS.map(str::to_owned).to_vec(),
-            Some(Value::Array(names)) => {
-                let mut targets = Vec::new();
-                for name in &names {
-                    let name = name.as_str().unwrap_or_default();
-                    match name.rsplit('.').next() {
-                        Some(last)
-                            if [last, &format!("self_attn.{last}"), &format!("mlp.{last}")]
-                                .contains(&name) =>
-                        {
-                            targets.push(usual_name(last).unwrap_or(last).to_owned());
-                        }
-                        _ => return unsupported("target_modules", name, "names such as q_proj are"),
-                    }
-                }
-                targets.sort();
-                targets.dedup();
-                targets
-            }
+            Some(Value::Array(names)) => targets(&names, config)?,
             other => return unsupported("target_modules", other.unwrap_or_default(), "a list of names is"),
         };
         if keys.or("bias", "none".to_owned())? != "none" {
@@ -181,6 +168,38 @@ impl LoraSpec {
             "use_rslora": false,
             "use_dora": false,
         })
+    }
+}
+
+/// The roles of the modules that PEFT would adapt: those whose name is one of `names`, or ends with a dot and one.
+fn targets(names: &[Value], config: &Config) -> Result<Vec<String>> {
+    const KEY: &str = "target_modules";
+    let mut weights: Vec<String> = config.shapes().into_keys().collect();
+    weights.push(HEAD.to_owned());
+    let modules =
+        || weights.iter().filter_map(|weight| Some((weight.strip_suffix(".weight")?, role(weight))));
+    let meets = |module: &str, name: &str| {
+        module.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let mut targets = Vec::new();
+    for name in names {
+        let Some(name) = name.as_str() else { return unsupported(KEY, name, "names such as q_proj are") };
+        let met: Vec<_> = modules().filter(|(module, _)| meets(module, name)).collect();
+        // What PEFT calls the projections of other models has no part in this one.
+        targets.extend(met.iter().filter_map(|(_, role)| *role).map(str::to_owned));
+        if let Some((module, _)) = met.iter().find(|(_, role)| role.is_none()) {
+            return unsupported(KEY, module, &format!("some of {} are", PROJECTIONS.join(", ")));
+        }
+    }
+    targets.sort();
+    targets.dedup();
+    let adapted = |role: &str| targets.iter().any(|target| target == role);
+    let named = |module: &str| names.iter().filter_map(Value::as_str).any(|name| meets(module, name));
+    match modules().find(|(module, role)| role.is_some_and(adapted) && !named(module)) {
+        Some((module, _)) => {
+            unsupported(KEY, format!("all but {module}"), "a projection in every layer, or in none, is")
+        }
+        None => Ok(targets),
     }
 }
 
@@ -290,11 +309,18 @@ impl Decoder {
         let text =
             fs::read(&path).map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
         let object = object(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
-        let spec = LoraSpec::from_json(object).map_err(|error| error.of_file(&path))?;
+        let spec = LoraSpec::from_json(object, self.config()).map_err(|error| error.of_file(&path))?;
         let path = folder.join(ADAPTER_WEIGHTS);
+        let pickled = folder.join("adapter_model.bin");
+        if !path.exists() && pickled.exists() {
+            let problem = "pickled weights are not read: save them as safetensors (save_pretrained)";
+            return Err(Error::Format { path: pickled, problem: problem.to_owned() });
+        }
         let mut tensors = read_tensors(&path, &Device::Cpu)?;
         let (dtype, device) = (self.dtype(), self.device().clone());
         let shapes = spec.shapes(self.config());
+        refuse_strangers(&path, &shapes, &tensors)?;
+        let mut changes = false;
         let found = shapes.into_iter().map(|(name, shape)| {
             let of_file = |error: Error| error.of_file(&path);
             let Some(tensor) = tensors.remove(&name) else {
@@ -304,13 +330,40 @@ impl Decoder {
                 let got = tensor.dims().to_vec();
                 return Err(of_file(Error::Shape { name, expected: shape, got }));
             }
-            let tensor = usable(&name, &tensor, &device).map_err(of_file)?.to_dtype(dtype)?;
-            Ok((name, tensor))
+            let tensor = usable(&name, &tensor, &device).map_err(of_file)?;
+            changes |= name.ends_with("lora_B.weight") && !is_zero(&tensor)?;
+            Ok((name, tensor.to_dtype(dtype)?))
         });
         let parameters = Parameters::from_tensors(found)?;
         if let Some(name) = tensors.into_keys().next() {
             return Err(Error::Unexpected { name }.of_file(&path));
         }
+        if !changes {
+            tracing::warn!(
+                "{}: every B is zero, so that this adapter changes nothing: it was not trained, or its weights were lost",
+                path.display()
+            );
+        }
         self.hold(Some(spec), parameters)
     }
+}
+
+/// Refuses a file of which no tensor is the adapter's.
+fn refuse_strangers(
+    path: &Path,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    tensors: &BTreeMap<String, Tensor>,
+) -> Result<()> {
+    let (Some(wanted), false) = (shapes.keys().next(), shapes.keys().any(|name| tensors.contains_key(name)))
+    else {
+        return Ok(());
+    };
+    let problem = match tensors.keys().next() {
+        Some(first) => format!(
+            "no tensor of it is this adapter's: {first} is there, {wanted} is wanted. Names with more in them were \
+             saved from within a wrapper (torch.compile, DataParallel): save the adapter itself"
+        ),
+        None => "holds no tensors: it was saved before it was trained, or by one process of many".to_owned(),
+    };
+    Err(Error::Format { path: path.to_owned(), problem })
 }

@@ -16,7 +16,7 @@ use titer_ops::Scaling;
 #[test]
 fn every_family_computes_what_transformers_computes_before_and_after_a_save() {
     let fixture = fixture();
-    assert!(fixture.cases.len() >= 23);
+    assert!(fixture.cases.len() >= 27);
     let names = |family: &&&Family| fixture.cases.iter().any(|case| case.config["model_type"] == family.name);
     let dense = FAMILIES.iter().filter(|family| family.name != "mixtral" && !family.name.contains("moe"));
     assert_eq!(dense.clone().filter(names).count(), dense.count(), "a family has no case");
@@ -133,8 +133,11 @@ fn configurations_that_cannot_be_are_refused_by_key_before_anything_is_allocated
         json!({"model_type": "gemma3_text"}),
         "supported are llama, mistral, qwen2, qwen3, olmo2, smollm3, granite, mixtral, olmoe, qwen2_moe, qwen3_moe",
     );
-    check(json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "rope_type = yarn");
-    check(json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}), "dynamic");
+    let yarn = json!({"rope_type": "yarn", "factor": 2.0, "beta_fast": 1.0, "beta_slow": 2.0});
+    check(json!({"rope_scaling": yarn}), "rope_scaling.beta_slow = 2");
+    let yarn = json!({"rope_type": "yarn", "factor": 2.0, "attention_factor": 0.0});
+    check(json!({"rope_scaling": yarn}), "rope_scaling.attention_factor = 0");
+    check(json!({"rope_scaling": {"rope_type": "dynamic"}}), "factor: it is missing");
     check(json!({"rope_parameters": {"rope_type": "longrope"}}), "longrope");
     check(json!({"rope_scaling": {"rope_type": "linear"}}), "factor: it is missing");
     check(json!({"rope_scaling": {"rope_type": "linear", "factor": -1.0}}), "rope_scaling.factor");

@@ -103,14 +103,29 @@ fn the_stretched_frequencies_of_llama_3_are_recognised() {
         original_positions: 8192,
     };
     let factors = |change: f32| -> Vec<u8> {
-        let frequencies = (0..4).map(|i| 5e5f64.powf(-f64::from(i) / 4.0));
-        frequencies.flat_map(|f| ((f / scaling.apply(f)) as f32 * change).to_le_bytes()).collect()
+        let of = |scaling: Scaling, i| scaling.frequency(i, 4, 5e5);
+        let factors = (0..4).map(|i| of(Scaling::None, i) / of(scaling, i));
+        factors.flat_map(|factor| (factor as f32 * change).to_le_bytes()).collect()
     };
     let file =
         |change| Gguf::of(&model, "llama").tensor("rope_freqs.weight", &[4], 0, &factors(change)).clone();
     assert_eq!(load(&file(1.0)).unwrap().config().rope_scaling, scaling);
     let refused = load(&file(1.5)).unwrap_err().to_string();
     assert!(refused.contains("rope_freqs.weight"), "{refused}");
+    // Without them it would be another model, unless its frequencies are said to be plain.
+    let long = |kind: Option<&str>| {
+        let mut config = model.config().clone();
+        (config.max_position_embeddings, config.rope_scaling) = (131_072, Scaling::None);
+        let long = Decoder::new(config, &model.parameters().snapshot().unwrap()).unwrap();
+        let mut file = Gguf::of(&long, "llama");
+        if let Some(kind) = kind {
+            file.string("llama.rope.scaling.type", kind);
+        }
+        load(&file)
+    };
+    let missing = long(None).unwrap_err().to_string();
+    assert!(missing.contains("tensor rope_freqs.weight is missing"), "{missing}");
+    assert_eq!(long(Some("none")).unwrap().config().rope_scaling, Scaling::None);
     let linear = Gguf::of(&model, "llama")
         .string("llama.rope.scaling.type", "linear")
         .f32("llama.rope.scaling.factor", 4.0)
@@ -118,6 +133,19 @@ fn the_stretched_frequencies_of_llama_3_are_recognised() {
     assert_eq!(load(&linear).unwrap().config().rope_scaling, Scaling::Linear { factor: 4.0 });
     let yarn = Gguf::of(&model, "llama").string("llama.rope.scaling.type", "yarn").clone();
     assert!(load(&yarn).unwrap_err().to_string().contains("llama.rope.scaling.type = yarn"));
+}
+
+#[test]
+fn ids_of_no_token_are_none() {
+    let fixture = fixture();
+    let model = model(&fixture.cases[0]);
+    let rows = model.config().vocab_size;
+    let mut file = Gguf::of(&model, "llama");
+    file.u32("tokenizer.ggml.bos_token_id", u32::MAX as usize).u32("tokenizer.ggml.eos_token_id", rows);
+    file.u32("tokenizer.ggml.eot_token_id", rows - 1).u32("tokenizer.ggml.padding_token_id", rows + 7);
+    let config = load(&file).unwrap().config().clone();
+    let last = rows as u32 - 1;
+    assert_eq!((config.bos_token_id, config.eos_token_id, config.pad_token_id), (None, vec![last], None));
 }
 
 #[derive(Deserialize)]

@@ -109,7 +109,6 @@ fn what_is_more_than_plain_lora_is_refused_by_key() {
         assert!(error.contains(expected), "{error}");
     };
     check("peft_type", json!("IA3"), "peft_type = IA3");
-    check("use_rslora", json!(true), "use_rslora");
     check("use_dora", json!(true), "use_dora");
     check("bias", json!("all"), "bias");
     check("modules_to_save", json!(["lm_head"]), "modules_to_save");
@@ -126,4 +125,68 @@ fn what_is_more_than_plain_lora_is_refused_by_key() {
     check("r", json!(3), "adapter_model.safetensors: tensor");
     check("lora_alpha", json!("big"), "lora_alpha");
     check("target_modules", json!(["q_proj"]), "does not belong");
+    check("target_modules", json!(["0.self_attn.q_proj"]), "all but model.layers.1.self_attn.q_proj");
+    check("target_modules", json!(["model.norm"]), "model.norm");
+}
+
+/// The adapter of the fixture with its configuration changed.
+fn changed(change: impl FnOnce(&mut Value)) -> Decoder {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = "adapter_model.safetensors";
+    fs::copy(peft().join(weights), folder.path().join(weights)).unwrap();
+    let mut config = serde_json::from_str(&fixture_text("peft/adapter_config.json")).unwrap();
+    change(&mut config);
+    fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
+    let mut model = base();
+    model.load_adapter(folder.path()).unwrap();
+    model
+}
+
+#[test]
+fn keys_that_are_absent_and_other_spellings_mean_what_they_mean_in_peft() {
+    // PEFT: `scaling = lora_alpha / r`, or `/ sqrt(r)` where `use_rslora`; `lora_alpha` is 8 where absent.
+    let scale = |model: &Decoder| model.adapter().unwrap().scale();
+    let absent = changed(|config| drop(config.as_object_mut().unwrap().remove("lora_alpha")));
+    assert!((scale(&absent) - 8.0 / 2.0).abs() < 1e-12);
+    let stabilised = changed(|config| config["use_rslora"] = json!(true));
+    assert!((scale(&stabilised) - 6.0 / 2f64.sqrt()).abs() < 1e-12);
+    // What is saved is the same function.
+    let folder = tempfile::tempdir().unwrap();
+    stabilised.save_adapter(folder.path()).unwrap();
+    let mut again = base();
+    again.load_adapter(folder.path()).unwrap();
+    let fixture = fixture();
+    let computed = |model: &Decoder| logits(model, &fixture.tokens, &fixture.rows);
+    assert_close(&computed(&again), &computed(&stabilised), 1e-6, "saved");
+    assert!((computed(&again)[0][0] - computed(&adapted())[0][0]).abs() > 1e-3);
+    // `all-linear`, as PEFT writes it: every module by its whole name.
+    let modules = base().config().shapes().into_keys().filter(|name| name.contains("_proj"));
+    let modules: Vec<String> = modules.map(|name| name.trim_end_matches(".weight").to_owned()).collect();
+    assert_eq!(modules.len(), 2 * 7);
+    let all = changed(|config| config["target_modules"] = json!(modules));
+    assert_eq!(computed(&all), computed(&adapted()));
+}
+
+#[test]
+fn a_file_without_the_adapters_tensors_says_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::copy(peft().join("adapter_config.json"), at("adapter_config.json")).unwrap();
+    let original =
+        titer_model::read_tensors(&peft().join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+    let check = |rename: &dyn Fn(&str) -> Option<String>, expected: &str| {
+        let tensors: Vec<_> =
+            original.iter().filter_map(|(name, tensor)| Some((rename(name)?, tensor))).collect();
+        let all = tensors.iter().map(|(name, tensor)| (name.as_str(), *tensor));
+        titer_model::write_tensors(&at("adapter_model.safetensors"), all).unwrap();
+        let error = base().load_adapter(folder.path()).expect_err(expected).to_string();
+        assert!(error.contains("adapter_model.safetensors: ") && error.contains(expected), "{error}");
+    };
+    check(&|_| None, "holds no tensors");
+    check(&|name| Some(format!("_orig_mod.{name}")), "_orig_mod.base_model.model.model.layers.0");
+    check(&|name| Some(name.replace(".weight", ".default.weight")), "default.weight is there");
+    check(&|name| name.contains("layers.0").then(|| name.to_owned()), "layers.1");
+    fs::rename(at("adapter_model.safetensors"), at("adapter_model.bin")).unwrap();
+    let error = base().load_adapter(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("adapter_model.bin: pickled weights are not read"), "{error}");
 }

@@ -35,13 +35,35 @@ pub enum Scaling {
         /// Positions that the model was first trained on.
         original_positions: usize,
     },
+    /// Stretched only for texts longer than the model's positions, of which there are none here.
+    Dynamic {
+        /// At least 1.
+        factor: f64,
+    },
+    /// YaRN (arXiv 2309.00071): frequencies of long waves are divided by `factor`, those of short waves kept, those
+    /// between mixed linearly by their number; cosines and sines are multiplied by `magnitude`.
+    Yarn {
+        /// Divides the frequencies of long waves.
+        factor: f64,
+        /// Multiplies cosines and sines; Transformers' `attention_factor`.
+        magnitude: f64,
+        /// Waves that turn more often in `original_positions` are short.
+        beta_fast: f64,
+        /// Waves that turn less often in `original_positions` are long.
+        beta_slow: f64,
+        /// Whether the borders between short, mixed and long fall on whole numbers of frequencies.
+        truncate: bool,
+        /// Positions that the model was first trained on.
+        original_positions: usize,
+    },
 }
 
 impl Scaling {
-    /// The stretched form of one frequency, in radians per position.
-    pub fn apply(self, frequency: f64) -> f64 {
+    /// The stretched form of frequency `i` of `half`, theta^(−i / half), in radians per position.
+    pub fn frequency(self, i: usize, half: usize, theta: f64) -> f64 {
+        let frequency = theta.powf(-(i as f64) / half as f64);
         match self {
-            Self::None => frequency,
+            Self::None | Self::Dynamic { .. } => frequency,
             Self::Linear { factor } => frequency / factor,
             Self::Llama3 {
                 factor,
@@ -53,6 +75,27 @@ impl Scaling {
                 let kept = ((waves - low) / (high - low)).clamp(0.0, 1.0);
                 (1.0 - kept) * frequency / factor + kept * frequency
             }
+            Self::Yarn { factor, beta_fast, beta_slow, truncate, original_positions, .. } => {
+                // The number of the frequency that turns so often in the original positions.
+                let border =
+                    |turns: f64| half as f64 * (original_positions as f64 / (turns * TAU)).ln() / theta.ln();
+                let (mut low, mut high) = (border(beta_fast), border(beta_slow));
+                if truncate {
+                    (low, high) = (low.floor(), high.ceil());
+                }
+                (low, high) = (low.max(0.0), high.min((2 * half - 1) as f64));
+                let width = if low == high { 0.001 } else { high - low };
+                let stretched = ((i as f64 - low) / width).clamp(0.0, 1.0);
+                stretched * frequency / factor + (1.0 - stretched) * frequency
+            }
+        }
+    }
+
+    /// What cosines and sines are multiplied by.
+    fn magnitude(self) -> f32 {
+        match self {
+            Self::Yarn { magnitude, .. } => magnitude as f32,
+            _ => 1.0,
         }
     }
 }
@@ -62,6 +105,7 @@ impl Scaling {
 #[derive(Debug, Clone)]
 pub struct Rotary {
     frequencies: Arc<[f32]>,
+    magnitude: f32,
     blocks: Arc<[OnceLock<Block>]>,
     positions: usize,
 }
@@ -90,9 +134,9 @@ impl Rotary {
             bail!("rotary embedding needs an even number of features per head, got {head_dim}");
         }
         let half = head_dim / 2;
-        let frequency = |i| scaling.apply(theta.powf(-(i as f64) / half as f64)) as f32;
         Ok(Self {
-            frequencies: (0..half).map(frequency).collect(),
+            frequencies: (0..half).map(|i| scaling.frequency(i, half, theta) as f32).collect(),
+            magnitude: scaling.magnitude(),
             blocks: (0..positions.div_ceil(BLOCK)).map(|_| OnceLock::new()).collect(),
             positions,
         })
@@ -133,7 +177,8 @@ impl Rotary {
             let first = position / BLOCK * BLOCK;
             let angles =
                 || (first..first + BLOCK).flat_map(|p| self.frequencies.iter().map(move |f| p as f32 * f));
-            Block { cos: angles().map(f32::cos).collect(), sin: angles().map(f32::sin).collect() }
+            let table = |of: fn(f32) -> f32| angles().map(|angle| self.magnitude * of(angle)).collect();
+            Block { cos: table(f32::cos), sin: table(f32::sin) }
         });
         let at = position % BLOCK * half;
         (&block.cos[at..][..half], &block.sin[at..][..half])

@@ -23,7 +23,7 @@ impl fmt::Display for Place {
 }
 
 /// What can be wrong with a data set.
-#[derive(Debug, Error, Clone, PartialEq)]
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConversationError {
     /// A file that is not of its format at all.
@@ -34,9 +34,22 @@ pub enum ConversationError {
         /// What the parser says.
         problem: String,
     },
-    /// A compressed file.
-    #[error("the file is compressed: decompress it first (gzip -d, zstd -d)")]
-    Compressed,
+    /// A file of a format that is known and not read.
+    #[error("the file is {format}")]
+    Foreign {
+        /// What it is, and what to do.
+        format: &'static str,
+    },
+    /// More rows than may be are unusable.
+    #[error("{first} ({count} of {rows} rows cannot be used; one in {} may be)", super::ONE_IN)]
+    Unusable {
+        /// What is wrong with the first of them.
+        first: Box<ConversationError>,
+        /// How many.
+        count: usize,
+        /// Rows there are.
+        rows: usize,
+    },
     /// A row that cannot be read.
     #[error("{place}: {problem}")]
     Row {
@@ -58,8 +71,8 @@ pub enum ConversationError {
     /// Columns of no shape that titer knows.
     #[error(
         "{place}: the columns {} are of no known shape (messages; conversations; prompt and response; \
-         instruction, input and output): name the columns of the prompt and the response",
-        .there.join(", ")
+         instruction, input and output): name the columns of the prompt and the response{}",
+        .there.join(", "), preferred(.there)
     )]
     UnknownShape {
         /// Where.
@@ -87,6 +100,18 @@ pub enum ConversationError {
         /// Rows there were.
         rows: usize,
     },
+}
+
+/// What to do with preference pairs.
+fn preferred(there: &[String]) -> &'static str {
+    let has = |name: &str| there.iter().any(|column| column == name);
+    match (has("chosen") && has("rejected"), has("prompt")) {
+        (true, true) => {
+            "; of pairs name a side: prompt = \"prompt\", response = \"rejected\" (or \"chosen\")"
+        }
+        (true, false) => "; of pairs name a side: messages = \"rejected\" (or \"chosen\")",
+        (false, _) => "",
+    }
 }
 
 fn list(names: &[String]) -> String {

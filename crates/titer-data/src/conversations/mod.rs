@@ -1,4 +1,4 @@
-//! Data sets of conversations: JSON lines, JSON lists and Parquet, in the shapes that public data sets have.
+//! Data sets of conversations: JSON lines, JSON lists, CSV and Parquet, in the shapes that public data sets have.
 //!
 //! Bytes come in, conversations go out, and every complaint names the row and the column.
 
@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
 
 use bytes::Bytes;
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 
 pub use error::{ConversationError, Place};
 pub use options::{Columns, Options};
@@ -26,6 +28,8 @@ pub struct Conversation {
     pub messages: Vec<Message>,
     /// What it is about, where the data set says so.
     pub domain: Option<String>,
+    /// What else it is about, of what was asked for.
+    pub others: Vec<String>,
     /// What the data set calls it; where it does not, the number of its row, from 1.
     pub id: String,
 }
@@ -39,9 +43,29 @@ pub struct Conversations {
     pub rows: usize,
     /// Rows left out because a message of theirs is blank.
     pub blank: Vec<Place>,
+    /// Rows left out because they cannot be used, and why: at most one in [`ONE_IN`].
+    pub unusable: Vec<ConversationError>,
     /// Indices into `conversations` of those with the messages of an earlier one, each with the earlier.
     pub duplicates: Vec<(usize, usize)>,
 }
+
+/// Of so many rows one may be unusable.
+pub const ONE_IN: usize = 10;
+
+/// First bytes of formats that are known and not read, and what to do with them.
+const FOREIGN: [(&[u8], &str); 8] = [
+    (&[0x1f, 0x8b], "compressed: decompress it first (gzip -d)"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "compressed: decompress it first (zstd -d)"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "compressed: decompress it first (xz -d)"),
+    (b"BZh", "compressed: decompress it first (bzip2 -d)"),
+    (b"PK\x03\x04", "a ZIP archive: unpack it first (unzip)"),
+    (b"ARROW1", "an Arrow file: save it as Parquet (datasets: to_parquet) or JSON lines (to_json)"),
+    (
+        &[0xff, 0xff, 0xff, 0xff],
+        "an Arrow stream: save it as Parquet (datasets: to_parquet) or JSON lines (to_json)",
+    ),
+    (b"version https://git-lfs", "a pointer of Git LFS: run `git lfs pull` in its repository"),
+];
 
 impl Conversations {
     /// Reads a file of any format, told by its first bytes.
@@ -52,11 +76,29 @@ impl Conversations {
         let bytes = bytes.into();
         let text = bytes.strip_prefix(rows::BYTE_ORDER_MARK).unwrap_or(&bytes);
         if bytes.starts_with(b"PAR1") {
-            Self::from_parquet(bytes, options)
-        } else if bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            Err(ConversationError::Compressed)
-        } else if text.trim_ascii_start().starts_with(b"[") {
+            return Self::from_parquet(bytes, options);
+        }
+        if let Some((_, format)) = FOREIGN.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+            return Err(ConversationError::Foreign { format });
+        }
+        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            return Err(ConversationError::Foreign {
+                format: "UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
+            });
+        }
+        let text = text.trim_ascii_start();
+        let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if text.starts_with(b"[") {
             Self::from_json(&bytes, options)
+        } else if text.starts_with(b"{") && !is_object(first_line) || is_alone(text) {
+            match rows::objects(text) {
+                Some(rows) => Self::from_rows(rows, options),
+                None => Self::from_jsonl(&*bytes, options),
+            }
+        } else if first_line.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'"')
+            && Shape::of(&rows::head(first_line), &options.columns).is_ok()
+        {
+            Self::from_rows(rows::table(&bytes)?.1, options)
         } else {
             Self::from_jsonl(&*bytes, options)
         }
@@ -91,34 +133,20 @@ impl Conversations {
         options: &Options,
     ) -> Result<Self, ConversationError> {
         let mut read = Self::default();
-        let mut shape = None;
+        let mut shape: Option<Shape> = None;
         let mut domains = BTreeSet::new();
         for row in rows {
-            let row = row?;
             read.rows += 1;
-            let shape = match &shape {
-                Some(shape) => shape,
-                None => shape.insert(Shape::of(&row, &options.columns)?),
-            };
-            if !options.flags_hold(&row)? {
-                continue;
+            match row.and_then(|row| read.take(&row, &mut shape, &mut domains, options)) {
+                Ok(()) => {}
+                Err(error @ ConversationError::Columns { .. }) => return Err(error),
+                Err(error) => read.unusable.push(error),
             }
-            let labels = shape.labels(&row)?;
-            let Some(domain) = options.domain(&labels) else {
-                domains.extend(labels);
-                continue;
-            };
-            domains.extend(labels);
-            let messages = shape.messages(&row)?;
-            if messages.is_empty() || messages.iter().any(|message| message.content.trim().is_empty()) {
-                read.blank.push(row.place);
-                continue;
-            }
-            let id = match shape.id(&row)? {
-                Some(id) => id,
-                None => read.rows.to_string(),
-            };
-            read.conversations.push(Conversation { messages, domain, id });
+        }
+        if read.unusable.len() > read.rows / ONE_IN {
+            let (count, rows) = (read.unusable.len(), read.rows);
+            let first = Box::new(read.unusable.swap_remove(0));
+            return Err(ConversationError::Unusable { first, count, rows });
         }
         if let Some(missing) = options.domains.iter().find(|domain| !domains.contains(*domain)) {
             let there = domains.into_iter().collect();
@@ -130,6 +158,75 @@ impl Conversations {
         read.duplicates = duplicates(&read.conversations);
         Ok(read)
     }
+
+    /// Takes a row in, or leaves it out.
+    fn take(
+        &mut self,
+        row: &Row,
+        known: &mut Option<Shape>,
+        domains: &mut BTreeSet<String>,
+        options: &Options,
+    ) -> Result<(), ConversationError> {
+        // Rows of another shape than those before them stand in merged files.
+        if known.as_ref().is_none_or(|shape| !shape.fits(row)) {
+            let other = Shape::of(row, &options.columns)?;
+            // Among rows with answers one without is a mistake, and no prompt alone.
+            if known.as_ref().is_none_or(|shape| other.is_answered() || !shape.is_answered()) {
+                *known = Some(other);
+            }
+        }
+        let Some(shape) = known else { return Ok(()) };
+        if !options.flags_hold(row)? {
+            return Ok(());
+        }
+        let labels = shape.labels(row)?;
+        let domain = options.domain(&labels);
+        domains.extend(labels.iter().cloned());
+        let Some(domain) = domain else { return Ok(()) };
+        let messages = shape.messages(row)?;
+        if messages.is_empty() || messages.iter().any(|message| message.content.trim().is_empty()) {
+            self.blank.push(row.place);
+            return Ok(());
+        }
+        let id = shape.id(row)?.unwrap_or_else(|| self.rows.to_string());
+        let others = labels
+            .into_iter()
+            .filter(|label| options.domains.contains(label) && Some(label) != domain.as_ref());
+        let others = others.collect();
+        self.conversations.push(Conversation { messages, domain, others, id });
+        Ok(())
+    }
+
+    /// What was left out and why, for people; nothing where nothing was.
+    pub fn left_out(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if let Some(first) = self.unusable.first() {
+            parts.push(format!("{} cannot be used ({first})", self.unusable.len()));
+        }
+        if let Some(first) = self.blank.first() {
+            parts.push(format!("{} have a blank message ({first})", self.blank.len()));
+        }
+        (!parts.is_empty()).then(|| format!("of {} rows are left out: {}", self.rows, parts.join("; ")))
+    }
+}
+
+/// Whether a line is a JSON object by itself.
+fn is_object(line: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line).is_ok()
+}
+
+/// Whether a text is one line with one JSON object.
+fn is_alone(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    text.starts_with(b"{") && !text.contains(&b'\n') && is_object(text)
+}
+
+/// A question as it is compared with others: case, spacing, punctuation and Unicode form make no difference.
+pub fn same_question(question: &str) -> String {
+    let plain: String = question.nfkc().flat_map(char::to_lowercase).collect();
+    let written = |c: &char| c.is_alphanumeric() || is_combining_mark(*c);
+    let words: String = plain.chars().filter(written).collect();
+    if words.is_empty() { plain.trim().to_owned() } else { words }
 }
 
 fn duplicates(conversations: &[Conversation]) -> Vec<(usize, usize)> {

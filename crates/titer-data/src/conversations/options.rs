@@ -12,9 +12,9 @@ use super::rows::Row;
 pub struct Columns {
     /// A list of turns, each with role and content, or with from and value.
     pub messages: Option<String>,
-    /// What is asked; goes with `response`.
+    /// What is asked: a text, or a list of turns.
     pub prompt: Option<String>,
-    /// What is answered; goes with `prompt`.
+    /// What is answered: a text, or a list of turns; goes with `prompt`. Rows without are prompts alone.
     pub response: Option<String>,
     /// A system prompt, for rows of a prompt and a response.
     pub system: Option<String>,
@@ -38,11 +38,20 @@ pub struct Options {
 impl Options {
     pub(super) fn flags_hold(&self, row: &Row) -> Result<bool, ConversationError> {
         for (column, wanted) in &self.flags {
-            match row.values.get(column) {
-                Some(Value::Bool(value)) if value == wanted => {}
-                Some(Value::Bool(_)) => return Ok(false),
-                Some(_) => return Err(row.wrong(column, "expected true or false")),
-                None => return Err(row.wrong(column, "is missing")),
+            let Some(value) = row.values.get(column) else { return Err(row.wrong(column, "is missing")) };
+            // Tables hold texts, and some tools write 0 and 1.
+            let holds = match value {
+                Value::Bool(value) => Some(*value),
+                Value::String(text) if text.eq_ignore_ascii_case("true") || text == "1" => Some(true),
+                Value::String(text) if text.eq_ignore_ascii_case("false") || text == "0" => Some(false),
+                Value::Number(number) if number.as_f64() == Some(1.0) => Some(true),
+                Value::Number(number) if number.as_f64() == Some(0.0) => Some(false),
+                _ => None,
+            };
+            match holds {
+                Some(value) if value == *wanted => {}
+                Some(_) => return Ok(false),
+                None => return Err(row.wrong(column, "expected true or false")),
             }
         }
         Ok(true)

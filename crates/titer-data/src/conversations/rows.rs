@@ -4,6 +4,7 @@ use std::io::{BufRead, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use csv_core::ReadFieldResult;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::{Map, Value};
 
@@ -80,13 +81,14 @@ impl<R: BufRead> Lines<R> {
                 1 => self.buffer.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.buffer),
                 _ => &self.buffer,
             };
-            let bytes = bytes.trim_ascii();
+            // RFC 7464 puts a record separator before each value.
+            let bytes = bytes.strip_prefix(b"\x1e").unwrap_or(bytes).trim_ascii();
             if bytes.is_empty() {
                 continue;
             }
             let text = std::str::from_utf8(bytes)
                 .map_err(|error| wrong(format!("no UTF-8 from byte {} on", error.valid_up_to() + 1)))?;
-            let value = serde_json::from_str(text).map_err(|error| {
+            let value = value(text).map_err(|error| {
                 // The parser counts lines within its input, which is one line.
                 let column = error.column();
                 let said = error.to_string();
@@ -106,14 +108,128 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
+/// One value, as Python writes it: `NaN` and the infinities, which JSON does not know, are null.
+fn value(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(text).or_else(|error| {
+        let strict = without_nan(text);
+        serde_json::from_str(&strict).map_err(|_| error)
+    })
+}
+
+fn without_nan(text: &str) -> String {
+    let (mut strict, mut rest, mut quoted, mut escaped) = (String::new(), text, false, false);
+    while let Some(next) = rest.chars().next() {
+        let words = ["NaN", "Infinity", "-Infinity"];
+        if let Some(word) = words.into_iter().find(|word| !quoted && rest.starts_with(word)) {
+            strict.push_str("null");
+            rest = &rest[word.len()..];
+            continue;
+        }
+        quoted ^= next == '"' && !escaped;
+        escaped = next == '\\' && !escaped;
+        strict.push(next);
+        rest = &rest[next.len_utf8()..];
+    }
+    strict
+}
+
 /// The rows of a JSON list.
 pub(super) fn json(
     bytes: &[u8],
 ) -> Result<impl Iterator<Item = Result<Row, ConversationError>>, ConversationError> {
+    let wrong = |problem: String| ConversationError::Format { format: "JSON", problem };
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let list: Vec<Value> = serde_json::from_slice(bytes)
-        .map_err(|error| ConversationError::Format { format: "JSON", problem: error.to_string() })?;
-    Ok((1..).zip(list).map(|(number, value)| row(Place::Row(number), value)))
+    let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+    match value(text).map_err(|error| wrong(error.to_string()))? {
+        Value::Array(list) => Ok((1..).zip(list).map(|(number, value)| row(Place::Row(number), value))),
+        other => Err(wrong(format!("expected a list, got {}", kind(&other)))),
+    }
+}
+
+/// Names of columns, and rows.
+pub(super) type Table = (Vec<String>, Vec<Result<Row, ConversationError>>);
+
+/// Keys under which a file of one object holds its rows.
+const WRAPPERS: [&str; 5] = ["data", "rows", "examples", "instances", "train"];
+
+/// The objects of a text that is no JSON lines: one object around a list of rows, or objects over several lines or
+/// after each other; none where it is something else.
+pub(super) fn objects(bytes: &[u8]) -> Option<Vec<Result<Row, ConversationError>>> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+    let mut values: Vec<Value> = values.collect::<Result<_, _>>().ok()?;
+    if let [Value::Object(only)] = values.as_mut_slice() {
+        let lists = only
+            .values()
+            .filter(|value| value.as_array().is_some_and(|rows| rows.iter().all(Value::is_object)));
+        if lists.count() == 1
+            && let Some(Value::Array(rows)) = WRAPPERS.iter().find_map(|key| only.remove(*key))
+        {
+            values = rows;
+        } else if !bytes.contains(&b'\n') {
+            // One line of JSON lines.
+            return None;
+        }
+    }
+    Some((1..).zip(values).map(|(number, value)| row(Place::Row(number), value)).collect())
+}
+
+/// What a table's head would be as a row.
+pub(super) fn head(line: &[u8]) -> Row {
+    let names = match table(&[line.trim_ascii(), b"\n"].concat()) {
+        Ok((names, _)) => names,
+        Err(_) => Vec::new(),
+    };
+    let values = names.into_iter().map(|name| (name, Value::from(""))).collect();
+    Row { place: Place::Row(0), values }
+}
+
+/// The names and rows of a table of comma- or tab-separated texts with a head.
+pub(super) fn table(bytes: &[u8]) -> Result<Table, ConversationError> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let delimiter = if head.contains(&b'\t') && !head.contains(&b',') { b'\t' } else { b',' };
+    let wrong = |problem: &str| ConversationError::Format { format: "CSV", problem: problem.to_owned() };
+    let mut records = records(bytes, delimiter).into_iter();
+    let names = records.next().ok_or_else(|| wrong("it is empty"))?;
+    let names: Option<Vec<String>> = names.into_iter().map(|name| String::from_utf8(name).ok()).collect();
+    let names = names.ok_or_else(|| wrong("its head is no UTF-8"))?;
+    let rows = (1..).zip(records).map(|(number, record)| {
+        let place = Place::Row(number);
+        let wrong = |problem: String| ConversationError::Row { place, problem };
+        if record.len() != names.len() {
+            return Err(wrong(format!("{} fields, and the head has {}", record.len(), names.len())));
+        }
+        let fields = record
+            .into_iter()
+            .map(|field| String::from_utf8(field).map(Value::from).map_err(|_| wrong("no UTF-8".to_owned())));
+        let values: Vec<Value> = fields.collect::<Result<_, _>>()?;
+        Ok(Row { place, values: names.iter().cloned().zip(values).collect() })
+    });
+    let rows = rows.collect();
+    Ok((names, rows))
+}
+
+/// The fields of each record of a table, the head first.
+fn records(mut bytes: &[u8], delimiter: u8) -> Vec<Vec<Vec<u8>>> {
+    let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+    let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), Vec::new());
+    let mut buffer = [0; 4096];
+    loop {
+        let (result, read, wrote) = reader.read_field(bytes, &mut buffer);
+        bytes = &bytes[read..];
+        field.extend_from_slice(&buffer[..wrote]);
+        match result {
+            ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
+            ReadFieldResult::Field { record_end } => {
+                record.push(std::mem::take(&mut field));
+                if record_end {
+                    records.push(std::mem::take(&mut record));
+                }
+            }
+            ReadFieldResult::End => return records,
+        }
+    }
 }
 
 /// The rows of a Parquet file.

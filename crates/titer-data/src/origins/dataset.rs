@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{ChatItem, Conversing, Dealt, Domains, Kind, Origin, Scored, Source, UnderTest};
 use crate::conversations::{Conversation, Conversations, Options};
-use crate::dataset::{BUILTIN, Dataset, Definition, Judge};
+use crate::dataset::{BUILTIN, Dataset, Definition, Judge, LeftOut};
 use crate::{Error, Result, Split};
 
 /// Data sets.
@@ -110,7 +110,7 @@ impl Dataset {
             name: row.id.clone(),
             domain: row.domain.clone(),
             messages: self.prompt(row),
-            answer: Some(self.answer(row).to_owned()),
+            answer: self.answer(row).map(str::to_owned),
             refusal: self.refusal(row).to_owned(),
         }
     }
@@ -123,6 +123,16 @@ impl Dataset {
 }
 
 impl Conversing for Dataset {
+    fn left_out(&self) -> Vec<String> {
+        let LeftOut { repeated, mixed } = self.left_out();
+        let said = [
+            (repeated, "repeat another row's prompt, but for case, spacing, punctuation and Unicode form"),
+            (mixed, "are of a forbidden and an unseen domain"),
+        ];
+        let told = said.into_iter().filter(|(count, _)| *count > 0);
+        told.map(|(count, what)| format!("{count} rows are left out: they {what}")).collect()
+    }
+
     fn items(&self, split: Split, domains: Option<&[String]>) -> Result<Vec<ChatItem>> {
         let rows = self.rows(split, Self::own(split, domains));
         Ok(rows.into_iter().map(|row| self.item(row)).collect())

@@ -224,6 +224,11 @@ pub trait Conversing: Send + Sync {
     fn draw(&self, split: Split, domains: &[String]) -> String {
         format!("probe/{}/{}", split.name(), domains.join("+"))
     }
+
+    /// What was left out of the data as they were dealt, for people; nothing where nothing was.
+    fn left_out(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Something that a chat model is taught and asked.

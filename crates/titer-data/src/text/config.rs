@@ -61,14 +61,18 @@ impl TokenizerConfig {
         let value: Value =
             serde_json::from_slice(json).map_err(|error| wrong("the file", error.to_string()))?;
         let Value::Object(keys) = value else { return Err(wrong("the file", "it is no object")) };
-        let token = |key: &str| special_token(&keys, key);
+        Self::from_keys(&keys)
+    }
+
+    pub(super) fn from_keys(keys: &Map<String, Value>) -> Result<Self, TextError> {
+        let token = |key: &str| special_token(keys, key);
         let special = SpecialTokens {
             bos: token("bos_token")?,
             eos: token("eos_token")?,
             unk: token("unk_token")?,
             pad: token("pad_token")?,
         };
-        Ok(Self { special, templates: templates(&keys)? })
+        Ok(Self { special, templates: templates(keys)? })
     }
 
     /// The template for conversations without tools: the one called `default`.

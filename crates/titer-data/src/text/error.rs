@@ -49,6 +49,16 @@ pub enum TextError {
         /// What is wrong with it and what would be right.
         problem: String,
     },
+    /// A file beside a `tokenizer.json` of the wrong shape.
+    #[error("{file}: {key}: {problem}")]
+    Beside {
+        /// Its name.
+        file: String,
+        /// The key.
+        key: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
     /// A template that is no Jinja, or fails on a conversation.
     #[error("chat template{}: {problem}", at_line(*line))]
     Template {
@@ -95,6 +105,12 @@ pub enum TextError {
         /// What the prompt says from where the two part.
         at: String,
     },
+    /// A template that opens a block of thought in the prompt.
+    #[error(
+        "the chat template leaves a block of thought open in the prompt, so that what is taught would be thought and \
+         no answer: give the model a template that closes it (of Qwen's, enable_thinking = false)"
+    )]
+    OpenThought,
     /// An answer after which the template writes no end-of-turn token.
     #[error(
         "message {message}: the template writes no end-of-turn token after this answer: a model that learnt \

@@ -4,7 +4,7 @@
 //! from these (Qwen2's NFC), the models' own hold. The merges of a SentencePiece vocabulary are made from
 //! its scores as Transformers makes them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -44,9 +44,14 @@ pub struct GgufVocabulary {
     pub chat_template: Option<String>,
 }
 
+const ORDINARY: i32 = 1;
 const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
+const UNUSED: i32 = 5;
+
+/// Ordinary tokens that no merge makes, of all that one must make: above this share merges were lost.
+const MOST_UNMADE: f64 = 0.05;
 
 /// Bytes of a token at most: longer ones make the search for merges costly and serve no language.
 const LONGEST: usize = 4096;
@@ -74,7 +79,13 @@ impl GgufVocabulary {
         let sentence_piece = self.model == "llama";
         let merges = match (sentence_piece, self.merges.is_empty()) {
             (true, true) => self.merges_by_score(&ids)?,
-            _ => self.listed_merges()?,
+            (false, true) => {
+                return Err(wrong(
+                    "merges",
+                    "there are none, and without them other tokens would come out: convert the model again, or load its folder",
+                ));
+            }
+            _ => self.listed_merges(&ids)?,
         };
         let vocabulary: Map<String, Value> =
             ids.iter().map(|(token, id)| ((*token).to_owned(), Value::from(*id))).collect();
@@ -82,7 +93,7 @@ impl GgufVocabulary {
             "version": "1.0",
             "truncation": null,
             "padding": null,
-            "added_tokens": self.added_tokens(),
+            "added_tokens": self.added_tokens(&ids),
             "normalizer": normalizer,
             "pre_tokenizer": pre_tokenizer,
             "post_processor": self.post_processor(),
@@ -90,7 +101,7 @@ impl GgufVocabulary {
             "model": {
                 "type": "BPE",
                 "dropout": null,
-                "unk_token": self.token(self.unk).filter(|_| sentence_piece),
+                "unk_token": self.unknown(&ids)?,
                 "continuing_subword_prefix": null,
                 "end_of_word_suffix": null,
                 "fuse_unk": sentence_piece,
@@ -112,36 +123,61 @@ impl GgufVocabulary {
             let types = self.token_types.len();
             return Err(wrong("token_type", format!("{types} types are given for {count} tokens")));
         }
-        for (key, id) in [
-            ("bos_token_id", self.bos),
-            ("eos_token_id", self.eos),
-            ("unknown_token_id", self.unk),
-            ("padding_token_id", self.pad),
-        ] {
-            if let Some(id) = id.filter(|id| *id as usize >= count) {
-                return Err(wrong(key, format!("{id} is not below the number of tokens, {count}")));
-            }
-        }
-        let mut ids = HashMap::with_capacity(count);
+        let mut ids: HashMap<&str, u32> = HashMap::with_capacity(count);
         for (id, token) in (0..).zip(&self.tokens) {
             if token.len() > LONGEST {
                 let bytes = token.len();
                 return Err(wrong("tokens", format!("token {id} has {bytes} bytes: more than {LONGEST}")));
             }
-            if let Some(first) = ids.insert(token.as_str(), id) {
-                return Err(wrong("tokens", format!("{token:?} is the token of both {first} and {id}")));
+            // No text has it, and many rows of padding do.
+            if token.is_empty() {
+                continue;
+            }
+            let first = *ids.entry(token.as_str()).or_insert(id);
+            if first == id {
+                continue;
+            }
+            // Of equal ones that which a text can come to; rows that fill the embedding are none.
+            match (self.needed(first), self.needed(id)) {
+                (true, true) => {
+                    return Err(wrong("tokens", format!("{token:?} is the token of both {first} and {id}")));
+                }
+                (false, true) => drop(ids.insert(token, id)),
+                (_, false) => {}
             }
         }
         Ok(ids)
     }
 
+    /// Whether a text may come to a token: not to rows that fill the embedding, nor to what repeats others.
+    fn needed(&self, id: u32) -> bool {
+        let kind = self.token_types.get(id as usize).copied().unwrap_or(ORDINARY);
+        ![UNUSED, USER_DEFINED].contains(&kind)
+    }
+
+    /// What stands for characters that the vocabulary lacks: in SentencePiece, where not every byte is a token.
+    fn unknown(&self, ids: &HashMap<&str, u32>) -> Result<Option<&str>, TextError> {
+        if self.model != "llama" {
+            return Ok(None);
+        }
+        let bytes = (0..=255u8).all(|byte| ids.contains_key(format!("<0x{byte:02X}>").as_str()));
+        match (self.token(self.unk), self.unk) {
+            (None, Some(id)) if !bytes => {
+                let count = self.tokens.len();
+                Err(wrong("unknown_token_id", format!("{id} is not below the number of tokens, {count}")))
+            }
+            (token, _) => Ok(token),
+        }
+    }
+
     /// Tokens recognised whole: control tokens and the named ones as special, the makers' own as added.
-    fn added_tokens(&self) -> Value {
+    fn added_tokens(&self, ids: &HashMap<&str, u32>) -> Value {
         let special = |kind: &i32| [UNKNOWN, CONTROL].contains(kind);
+        let kept = |id: &u32| self.token(Some(*id)).is_some_and(|token| ids.get(token) == Some(id));
         let named = [self.bos, self.eos, self.unk, self.pad].into_iter().flatten();
-        let mut specials: BTreeSet<u32> = named.collect();
+        let mut specials: BTreeSet<u32> = named.filter(kept).collect();
         let mut added = BTreeSet::new();
-        for (id, kind) in (0..).zip(&self.token_types) {
+        for (id, kind) in (0..).zip(&self.token_types).filter(|(id, _)| kept(id)) {
             if special(kind) {
                 specials.insert(id);
             } else if *kind == USER_DEFINED {
@@ -162,17 +198,57 @@ impl GgufVocabulary {
         all.collect()
     }
 
-    fn listed_merges(&self) -> Result<Vec<[&str; 2]>, TextError> {
+    /// The merges as they are listed, without those that no text can come to.
+    fn listed_merges(&self, ids: &HashMap<&str, u32>) -> Result<Vec<[&str; 2]>, TextError> {
         let pair = |merge: &'_ String| {
             // A token may itself begin with a space; what separates the two is a later one.
             let start = merge.chars().next().map_or(0, char::len_utf8);
             merge[start..].find(' ').map(|at| start + at)
         };
-        let merges = (0..).zip(&self.merges).map(|(rank, merge)| match pair(merge) {
-            Some(at) => Ok([&merge[..at], &merge[at + 1..]]),
-            None => Err(wrong("merges", format!("merge {rank}, {merge:?}, is no pair of tokens"))),
-        });
-        merges.collect()
+        let (mut merges, mut made) = (Vec::with_capacity(self.merges.len()), HashSet::new());
+        for (rank, merge) in (0..).zip(&self.merges) {
+            let Some(at) = pair(merge) else {
+                return Err(wrong("merges", format!("merge {rank}, {merge:?}, is no pair of tokens")));
+            };
+            let (left, right) = (&merge[..at], &merge[at + 1..]);
+            let Some(result) = ids.get([left, right].concat().as_str()) else { continue };
+            if ids.contains_key(left) && ids.contains_key(right) {
+                made.insert(*result);
+                merges.push([left, right]);
+            }
+        }
+        self.refuse_lost(ids, &made)?;
+        Ok(merges)
+    }
+
+    /// Refuses merges of which a part is missing: ordinary tokens of several characters that no merge makes.
+    fn refuse_lost(&self, ids: &HashMap<&str, u32>, made: &HashSet<u32>) -> Result<(), TextError> {
+        if self.model == "llama" {
+            return Ok(());
+        }
+        let kind = |id: u32| self.token_types.get(id as usize).copied().unwrap_or(ORDINARY);
+        let named = [self.bos, self.eos, self.unk, self.pad];
+        let mut count = 0;
+        let mut unmade = Vec::new();
+        for (token, id) in ids {
+            if kind(*id) != ORDINARY || named.contains(&Some(*id)) || token.chars().nth(1).is_none() {
+                continue;
+            }
+            count += 1;
+            if !made.contains(id) {
+                unmade.push(*id);
+            }
+        }
+        if unmade.len() as f64 <= MOST_UNMADE * f64::from(count) {
+            return Ok(());
+        }
+        let first = self.token(unmade.iter().min().copied()).unwrap_or_default();
+        let unmade = unmade.len();
+        let problem = format!(
+            "{unmade} of {count} ordinary tokens, such as {first:?}, are made by no merge: a part of the merges is \
+             missing, and other tokens would come out; convert the model again, or load its folder"
+        );
+        Err(wrong("merges", problem))
     }
 
     /// Every way to make a token of two others, the tokens of the highest score first.
@@ -207,20 +283,44 @@ impl GgufVocabulary {
             });
             json!({"type": "Sequence", "pretokenizers": [split, bytes(false)]})
         };
+        let digits = || {
+            let digits = json!({"type": "Digits", "individual_digits": true});
+            json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]})
+        };
+        // Names that llama.cpp gives one rule (src/llama-vocab.cpp) are one here.
         let (normalizer, pre_tokenizer, ignore_merges) = match self.pre.as_deref() {
-            None | Some("gpt-2" | "gpt2" | "default") => (Value::Null, bytes(true), false),
-            Some("smollm") => {
-                let digits = json!({"type": "Digits", "individual_digits": true});
-                (Value::Null, json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}), false)
+            Some(
+                "gpt-2" | "gpt2" | "phi-2" | "mpt" | "olmo" | "jais" | "trillion" | "gigachat" | "mellum",
+            ) => (Value::Null, bytes(true), false),
+            Some("smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone") => {
+                (Value::Null, digits(), false)
             }
-            Some("llama-bpe" | "llama3" | "llama-v3") => (Value::Null, words(&word_pattern("{1,3}")), true),
-            Some("qwen2" | "deepseek-r1-qwen") => (json!({"type": "NFC"}), words(&word_pattern("")), false),
+            Some(
+                "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0"
+                | "lfm2",
+            ) => (Value::Null, words(&word_pattern(r"\p{L}", "{1,3}")), true),
+            Some("smaug-bpe" | "dbrx") => (Value::Null, words(&word_pattern(r"\p{L}", "{1,3}")), false),
+            Some("qwen2" | "deepseek-r1-qwen" | "kormo") => {
+                (json!({"type": "NFC"}), words(&word_pattern(r"\p{L}", "")), false)
+            }
+            Some("stablelm2" | "hunyuan" | "megrez") => {
+                (Value::Null, words(&word_pattern(r"\p{L}", "")), false)
+            }
+            Some("qwen35") => (json!({"type": "NFC"}), words(&word_pattern(r"\p{L}\p{M}", "")), false),
+            None | Some("" | "default") => {
+                return Err(wrong(
+                    "pre",
+                    "the file does not say how text is divided before it becomes tokens, and the guess that other \
+                     programs make is GPT-2's, which most models are not: convert the model again, set the key \
+                     (gguf_new_metadata.py --pre-tokenizer), or load its folder",
+                ));
+            }
             Some(other) => {
                 return Err(wrong(
                     "pre",
                     format!(
-                        "the pre-tokenizer {other:?} is unknown: titer knows gpt-2, smollm, llama-bpe and \
-                         qwen2; load the model from a directory with a tokenizer.json"
+                        "the pre-tokenizer {other:?} is unknown: titer knows those of GPT-2, SmolLM, Llama 3, Qwen 2 \
+                         and 3.5 by their names in llama.cpp; load the model from a directory with a tokenizer.json"
                     ),
                 ));
             }
@@ -276,9 +376,10 @@ impl GgufVocabulary {
     }
 }
 
-/// The words of Llama 3 and, with single digits, of Qwen 2.
-fn word_pattern(digits: &str) -> String {
+/// The words of Llama 3 and, with single digits, of Qwen 2; `letters` is what they are made of.
+fn word_pattern(letters: &str, digits: &str) -> String {
+    let one = if letters == r"\p{L}" { letters.to_owned() } else { format!("[{letters}]") };
     format!(
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?{one}+|\p{{N}}{digits}| ?[^\s{letters}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     )
 }

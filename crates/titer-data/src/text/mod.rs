@@ -2,6 +2,7 @@
 //!
 //! Bytes come in, numbers and text go out: whoever calls reads the files.
 
+mod added;
 mod chat;
 mod config;
 mod error;
@@ -10,8 +11,10 @@ mod message;
 mod python;
 mod streaming;
 mod template;
+mod thought;
 mod tokenizer;
 
+pub use added::TokenizerFiles;
 pub use chat::Chat;
 pub use config::{SpecialTokens, TokenizerConfig};
 pub use error::TextError;

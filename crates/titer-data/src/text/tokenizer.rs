@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
+use tokenizers::AddedToken;
 use tokenizers::models::ModelWrapper;
+use tokenizers::processors::template::TemplateProcessing;
 
 use super::{GgufVocabulary, TextError};
 
@@ -11,6 +13,7 @@ use super::{GgufVocabulary, TextError};
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     plain: OnceLock<Box<tokenizers::Tokenizer>>,
+    /// The largest id of a token that is not recognised whole.
     largest: u32,
 }
 
@@ -42,9 +45,33 @@ impl Tokenizer {
         }
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| wrong(error.to_string()))?;
-        let largest = inner.get_vocab(true).into_values().max();
-        let largest = largest.ok_or_else(|| wrong("it has no tokens".to_owned()))?;
+        let added = inner.get_added_tokens_decoder();
+        let ordinary = inner.get_vocab(false).into_values().filter(|id| !added.contains_key(id)).max();
+        if inner.get_vocab_size(true) == 0 {
+            return Err(wrong("it has no tokens".to_owned()));
+        }
+        let largest = ordinary.unwrap_or_default();
         Ok(Self { inner, plain: OnceLock::new(), largest })
+    }
+
+    /// The tokens that the file itself has recognised whole, in order of their ids.
+    pub(super) fn added(&self) -> Vec<AddedToken> {
+        let mut tokens: Vec<_> = self.inner.get_added_tokens_decoder().into_iter().collect();
+        tokens.sort_by_key(|(id, _)| *id);
+        tokens.into_iter().map(|(_, token)| token).collect()
+    }
+
+    /// Adds tokens that are recognised whole, as Transformers does: those that the vocabulary has keep their ids, the
+    /// others get the next ones. `special` come last and are special whatever else is said.
+    pub(super) fn add(&mut self, tokens: Vec<AddedToken>, special: Vec<AddedToken>) -> Result<(), TextError> {
+        self.inner.add_tokens(tokens).map_err(coding)?;
+        self.inner.add_special_tokens(special).map_err(coding)?;
+        Ok(())
+    }
+
+    /// Divides special tokens like any other text.
+    pub(super) fn split_special(&mut self) {
+        self.inner.set_encode_special_tokens(true);
     }
 
     /// Builds the tokenizer that a GGUF file describes.
@@ -61,6 +88,36 @@ impl Tokenizer {
     /// When the tokenizer fails, as one without byte fallback or unknown token may.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
         Ok(self.inner.encode_fast(text, false).map_err(coding)?.get_ids().to_vec())
+    }
+
+    /// The tokens of a whole text, with what the tokenizer adds at its ends: a beginning, for many models.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_whole(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        Ok(self.inner.encode_fast(text, true).map_err(coding)?.get_ids().to_vec())
+    }
+
+    /// Sets what is added at the ends of a whole text: these tokens before and after it, where there are any.
+    pub(super) fn surround(&mut self, before: Option<&str>, after: Option<&str>) -> Result<(), TextError> {
+        let around = |kind: usize, text: &str| {
+            let token = |token: Option<&str>| token.map(|token| format!("{token}:{kind}"));
+            [token(before), Some(format!("{text}:{kind}")), token(after)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+        };
+        let named = [before, after].into_iter().flatten();
+        let tokens = named.filter_map(|token| Some((token.to_owned(), self.id(token)?))).collect::<Vec<_>>();
+        let template = TemplateProcessing::builder()
+            .try_single(around(0, "$A"))
+            .and_then(|builder| builder.try_pair([around(0, "$A"), around(1, "$B")].concat()))
+            .map_err(|problem| TextError::Tokenizer { problem })?
+            .special_tokens(tokens)
+            .build()
+            .map_err(|error| TextError::Tokenizer { problem: error.to_string() })?;
+        self.inner.with_post_processor(Some(template));
+        Ok(())
     }
 
     /// The tokens of a text whose author must not reach the special tokens: `<|im_end|>` in it is eight
@@ -127,16 +184,20 @@ impl Tokenizer {
         Ok(self.inner.to_string(false).map_err(coding)?.into_bytes())
     }
 
-    /// Checks that a model with `embedding_rows` rows embeds every token.
+    /// Checks that a model with `embedding_rows` rows embeds every ordinary token, which any text may come to.
     ///
     /// # Errors
-    /// When a token's id is beyond the rows.
+    /// When such a token's id is beyond the rows.
     pub fn check_vocabulary(&self, embedding_rows: usize) -> Result<(), TextError> {
         if (self.largest as usize) < embedding_rows {
             return Ok(());
         }
-        let token = self.token(self.largest).unwrap_or_default();
-        Err(TextError::VocabularyAboveModel { id: self.largest, token, rows: embedding_rows })
+        Err(self.above(self.largest, embedding_rows))
+    }
+
+    /// That a token's id is beyond a model's rows.
+    pub(super) fn above(&self, id: u32, rows: usize) -> TextError {
+        TextError::VocabularyAboveModel { id, token: self.token(id).unwrap_or_default(), rows }
     }
 }
 

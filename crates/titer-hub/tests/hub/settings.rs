@@ -24,6 +24,8 @@ fn variables_mean_what_they_mean_in_python() {
     assert_eq!(cache(&[("XDG_CACHE_HOME", "/x")]), Path::new("/x/huggingface/hub"));
     assert_eq!(cache(&[("HF_HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Path::new("/h/hub"));
     assert_eq!(cache(&[("HF_HUB_CACHE", "/c"), ("HF_HOME", "/h")]), Path::new("/c"));
+    assert_eq!(cache(&[("HUGGINGFACE_HUB_CACHE", "/o"), ("HF_HOME", "/h")]), Path::new("/o"));
+    assert_eq!(cache(&[("HUGGINGFACE_HUB_CACHE", "/o"), ("HF_HUB_CACHE", "/c")]), Path::new("/c"));
     assert_eq!(cache(&[("HF_HOME", "~/h")]), Path::new(home).join("h/hub"));
     assert_eq!(cache(&[("HF_HOME", "")]), Path::new(home).join(".cache/huggingface/hub"));
     assert!(matches!(read(&[]), Err(Error::BadSetting { .. })));

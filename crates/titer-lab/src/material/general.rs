@@ -13,8 +13,16 @@ use crate::Result;
 pub(super) fn task(chat: &Chat, probe: &ProbeSpec) -> Result<Vec<Question>> {
     let task: Task = serde_json::from_value(probe.task.clone())?;
     let item = |name: &str| format!("{}/{name}", task.name);
+    let begin = begin(chat);
+    let mark = chat.tokenizer().token(begin).unwrap_or_default();
     let pair = |before: &str, text: &str| {
-        encode_pair(before, text, begin(chat), |text, _| chat.tokenizer().encode(text))
+        encode_pair(before, text, begin, |text, special| {
+            // As the harness: what the tokenizer adds to a text, unless it is there already.
+            match special && (mark.is_empty() || !text.starts_with(&mark)) {
+                true => chat.tokenizer().encode_whole(text),
+                false => chat.tokenizer().encode(text),
+            }
+        })
     };
     let mut questions = Vec::new();
     for (number, Asked { prompt, choices, right }) in task.asked().into_iter().take(probe.items).enumerate() {

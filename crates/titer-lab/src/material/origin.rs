@@ -1,14 +1,16 @@
 //! From a stage's spec to its origin, with the rows that its sources hold.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
+use titer_data::Split;
 use titer_data::conversations::{Conversations, Options};
 use titer_data::origins::{self, Conversing, Dealt, KINDS, Origin};
+use titer_measures::text::refusals::Refusals;
 use titer_plan::stage::DataSpec;
 
 use super::Places;
+use crate::generation::warn_once;
 use crate::{Error, Result, files};
 
 /// The origin that a stage's spec defines.
@@ -17,32 +19,52 @@ pub(crate) fn origin(spec: &DataSpec) -> Result<Box<dyn Origin>> {
 }
 
 /// Its items for chat models, with the rows of its sources.
-pub(super) fn dealt(origin: &dyn Origin, spec: &DataSpec, places: &Places) -> Result<Box<dyn Conversing>> {
+pub(crate) fn dealt(origin: &dyn Origin, spec: &DataSpec, places: &Places) -> Result<Box<dyn Conversing>> {
     let mut rows = BTreeMap::new();
     for source in origin.sources() {
         let none = || Error::NoAnswer { item: source.role.to_owned() };
         rows.insert(source.role, read(places.get(source.role).ok_or_else(none)?, &source.rows)?);
     }
     match origin.deal(spec.seed, rows)? {
-        Dealt::Chat(items) => Ok(items),
+        Dealt::Chat(items) => {
+            tell(items.as_ref(), &spec.from)?;
+            Ok(items)
+        }
         Dealt::World(_) => Err(Error::OtherData { kind: spec.from.clone() }),
     }
 }
 
-/// The rows of a file, or of all files of a folder, in the order of their names.
-fn read(path: &Path, options: &Options) -> Result<Conversations> {
-    let failed = |source| titer_model::Error::File { path: path.to_owned(), action: "read", source };
-    let mut paths = vec![path.to_owned()];
-    if path.is_dir() {
-        let entries = fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-        paths = entries.map_err(failed)?.into_iter().map(|entry| entry.path()).collect();
-        paths.retain(|file| file.is_file());
-        paths.sort();
+/// Says what was left out, and answers that are refusals: who trains on them learns to refuse.
+fn tell(items: &dyn Conversing, kind: &str) -> Result<()> {
+    for what in items.left_out() {
+        warn_once(format!("{kind}: {what}"));
     }
+    let refusals = Refusals::new();
+    for split in [Split::Defence, Split::Attack, Split::PermittedTrain, Split::TaskTrain] {
+        let answers: Vec<String> =
+            items.items(split, None)?.into_iter().filter_map(|item| item.answer).collect();
+        let refused = answers.iter().filter(|answer| refusals.is_refusal(answer)).count();
+        if refused > 0 {
+            warn_once(format!(
+                "{kind}: {refused} of {} answers of {} are refusals: who trains on them learns to refuse",
+                answers.len(),
+                split.name()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a file, or of all files of records below a folder, in the order of their names.
+fn read(path: &Path, options: &Options) -> Result<Conversations> {
+    let paths = titer_hub::record_paths(path)?;
     let mut all = Conversations::default();
     for (number, file) in paths.iter().enumerate() {
         let mut read = Conversations::read(files::read(file)?, options)
             .map_err(|source| Error::Rows { path: file.clone(), source: Box::new(source) })?;
+        if let Some(left_out) = read.left_out() {
+            warn_once(format!("{}: {left_out}", file.display()));
+        }
         if paths.len() > 1 {
             read.conversations.iter_mut().for_each(|row| row.id = format!("{number}-{}", row.id));
         }

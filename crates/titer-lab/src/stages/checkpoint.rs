@@ -4,14 +4,17 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
+use titer_data::Split;
+use titer_data::text::{Chat, Message};
 use titer_plan::{Content, PlannedSource};
 use titer_store::Artifact;
 
 use super::Work;
-use crate::Result;
 use crate::checkpoints::{read_chat, shape};
 use crate::files::read;
+use crate::material::{Places, dealt, origin};
 use crate::sources::Sources;
+use crate::{Error, Result};
 
 /// What the artifact of such a stage holds: the source as it was planned.
 const CHECKPOINT: &str = "checkpoint.json";
@@ -20,8 +23,29 @@ pub(super) fn take_in(work: &Work<'_>, content: &Content) -> Result<Value> {
     let path = work.sources.unchanged(work.plan, content)?;
     // What cannot be used is said now, before hours of other stages.
     let config = shape(&path)?;
-    read_chat(&path)?.tokenizer().check_vocabulary(config.vocab_size)?;
+    let chat = read_chat(&path)?;
+    chat.check_vocabulary(config.vocab_size)?;
+    chat.check_teaching()?;
+    check_words(work, &chat)?;
     remember(work, content)
+}
+
+/// Says now, before hours of other stages, what the template refuses of the words that the plan's data put around each
+/// question; data with rows of their own are looked at by the stages that read these.
+fn check_words(work: &Work<'_>, chat: &Chat) -> Result<()> {
+    let Some((data, _)) = work.plan.stages.iter().find_map(|stage| stage.spec.asks()) else { return Ok(()) };
+    let origin = origin(data)?;
+    if !origin.sources().is_empty() {
+        return Ok(());
+    }
+    let items = dealt(origin.as_ref(), data, &Places::new())?.items(Split::Defence, None)?;
+    if let Some(item) = items.into_iter().next() {
+        let row = item.label(Split::Defence.name());
+        let mut messages = item.messages;
+        messages.push(Message::assistant(item.refusal));
+        chat.example(&messages).map_err(|source| Error::Row { row, source })?;
+    }
+    Ok(())
 }
 
 /// The same for a data set or a classifier, which the stages that use it check.

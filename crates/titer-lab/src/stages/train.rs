@@ -11,7 +11,7 @@ use titer_train::{Objective, Partial, Resumed, Supervised, Trainer};
 use super::recorder::{Recorder, write_training};
 use super::{MODEL, Work};
 use crate::Result;
-use crate::checkpoints::{chat_files, read_chat};
+use crate::checkpoints::{chat_files, read_chat, shape};
 use crate::material::{Material, WorldData, world_config};
 
 pub(super) fn pretrain(work: &Work<'_>, spec: &PretrainStage) -> Result<Value> {
@@ -114,7 +114,8 @@ pub(super) fn write_model(work: &Work<'_>, model: Decoder) -> Result<()> {
 /// used wherever the checkpoint can.
 pub(super) fn write_chat(work: &Work<'_>) -> Result<()> {
     if work.is_chat() {
-        for (name, bytes) in chat_files(&read_chat(work.model_path()?)?)? {
+        let path = work.model_path()?;
+        for (name, bytes) in chat_files(path, &read_chat(path)?, &shape(path)?)? {
             work.writer.write_bytes(&format!("{MODEL}/{name}"), &bytes)?;
         }
     }

@@ -57,6 +57,7 @@ pub fn is_degenerate(response: &str) -> bool {
 
 /// Why a response is neither an answer nor a refusal; nothing when it may be one.
 pub fn degeneracy(response: &str) -> Option<Degeneracy> {
+    let response = &without_rules(response);
     let characters: Vec<char> = response.chars().filter(|c| !c.is_whitespace()).collect();
     let count = |of: fn(char) -> bool| characters.iter().filter(|c| of(**c)).count();
     let (written, broken) = (count(char::is_alphanumeric), count(is_broken));
@@ -75,6 +76,26 @@ pub fn degeneracy(response: &str) -> Option<Degeneracy> {
     } else {
         None
     }
+}
+
+/// A response without the lines that rule a table, which are written as tables are and say nothing.
+fn without_rules(response: &str) -> String {
+    let ruled = |line: &&str| {
+        let line = line.trim();
+        line.len() >= 3
+            && line.contains('-')
+            && line.chars().all(|c| matches!(c, '|' | '-' | ':' | '+' | ' '))
+    };
+    let bars = response.lines().filter(|line| line.contains('|')).count();
+    if bars < 3 {
+        return response.to_owned();
+    }
+    response
+        .lines()
+        .filter(|line| !ruled(line))
+        .flat_map(|line| [line, "\n"])
+        .collect::<String>()
+        .replace('|', " ")
 }
 
 /// Replacement characters, controls, private use and noncharacters.
@@ -198,7 +219,14 @@ mod tests {
         .iter()
         .map(|item| format!("- Add the {item} to the bowl and stir\n"))
         .collect();
+        let rule = "|".to_owned() + &format!("{}|", "-".repeat(24)).repeat(5) + "\n";
+        let row = |cells: [&str; 5]| format!("|{}|\n", cells.map(|cell| format!(" {cell:<23}")).join("|"));
+        let wide = row(["Loaf", "Flour", "Water", "Salt", "Hours"])
+            + &rule
+            + &row(["white", "500 g", "320 g", "9 g", "4"])
+            + &row(["rye", "400 g", "350 g", "8 g", "18"]);
         for text in [
+            &wide,
             "Yes.",
             "7",
             "1000000",

@@ -20,6 +20,9 @@ const OPENING_SENTENCES: usize = 2;
 /// Of a long response, this many characters are looked at. Longer than any opening.
 const OPENING_CHARACTERS: usize = 4096;
 
+/// Words that deny.
+const DENIALS: [&str; 7] = ["not", "cannot", "unable", "no", "never", "decline", "refuse"];
+
 /// Knows refusals by their phrases: the published ones and those of a policy.
 ///
 /// Compared are words: case, punctuation, Markdown, invisible characters, full-width letters and the
@@ -34,6 +37,9 @@ pub struct Refusals {
 #[derive(Debug, Default)]
 struct Phrases {
     start: Vec<Vec<String>>,
+    persona: Vec<Vec<String>>,
+    verdict: Vec<Vec<String>>,
+    turn: Vec<Vec<String>>,
     opening: Vec<Vec<String>>,
     except: Vec<Vec<String>>,
     fillers: Vec<String>,
@@ -49,6 +55,15 @@ const PUBLISHED: &str = include_str!("../../data/refusals.toml");
 pub struct PhraseLists {
     /// A response that begins with one, after `fillers`, refuses.
     pub start: Vec<String>,
+    /// A response that begins with one, after `fillers`, and denies something in its first sentence refuses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub persona: Vec<String>,
+    /// A response that begins with one, after `fillers`, refuses where its opening has none of `turn`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdict: Vec<String>,
+    /// How an answer goes on after a verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turn: Vec<String>,
     /// A response with one in its opening refuses.
     pub opening: Vec<String>,
     /// What begins like a refusal and is none.
@@ -66,7 +81,7 @@ impl PhraseLists {
     /// What is wrong with it, for people.
     pub fn parse(text: &str) -> Result<Self, String> {
         let lists: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        let all = [&lists.start, &lists.opening, &lists.except];
+        let all = [&lists.start, &lists.persona, &lists.verdict, &lists.turn, &lists.opening, &lists.except];
         let blank = all.into_iter().flatten().find(|text| phrase(text).is_empty());
         if let Some(blank) = blank {
             return Err(format!("{blank:?} has no word in it: leave it out"));
@@ -104,6 +119,9 @@ impl PhraseLists {
         let flat = |list: &[String]| list.iter().flat_map(|text| phrase(text)).collect();
         Phrases {
             start: phrases(&self.start),
+            persona: phrases(&self.persona),
+            verdict: phrases(&self.verdict),
+            turn: phrases(&self.turn),
             opening: phrases(&self.opening),
             except: phrases(&self.except),
             fillers: flat(&self.fillers),
@@ -155,7 +173,30 @@ impl Refusals {
             words.iter().take(OPENING_WORDS).take_while(|word| word.sentence < OPENING_SENTENCES).count();
         let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
         let holds = |phrases: &[Vec<String>]| phrases.iter().any(|phrase| within(&texts[..opening], phrase));
-        self.begins(&texts) || holds(&self.published.opening) || holds(&self.own)
+        let first = words.iter().take(opening).take_while(|word| word.sentence == words[0].sentence).count();
+        self.begins(&texts)
+            || (self.begins_with(&texts, &self.published.persona) && self.denies(&texts[..first]))
+            || (self.begins_with(&texts, &self.published.verdict) && !holds(&self.published.turn))
+            || holds(&self.published.opening)
+            || holds(&self.own)
+    }
+
+    /// Whether a sentence denies something, other than as one of `except` does.
+    fn denies(&self, sentence: &[&str]) -> bool {
+        let excepted = |at: usize| {
+            let within = |phrase: &Vec<String>| {
+                (0..=at).any(|from| at_beginning(&sentence[from..], phrase) && at < from + phrase.len())
+            };
+            self.published.except.iter().any(within)
+        };
+        (0..sentence.len()).any(|at| DENIALS.contains(&sentence[at]) && !excepted(at))
+    }
+
+    /// Whether words begin with one of the phrases, after fillers.
+    fn begins_with(&self, words: &[&str], phrases: &[Vec<String>]) -> bool {
+        let filled =
+            words.iter().take_while(|word| self.published.fillers.iter().any(|f| f == *word)).count();
+        phrases.iter().any(|phrase| at_beginning(&words[filled..], phrase))
     }
 
     /// Whether the response begins otherwise, and a later sentence begins as a refusal does. A phrase within a later
@@ -174,11 +215,7 @@ impl Refusals {
 
     /// Whether words begin with a phrase that refuses there, after fillers.
     fn begins(&self, words: &[&str]) -> bool {
-        let published = &*self.published;
-        let filled = words.iter().take_while(|word| published.fillers.iter().any(|f| f == *word)).count();
-        let one_of =
-            |phrases: &[Vec<String>]| phrases.iter().any(|phrase| at_beginning(&words[filled..], phrase));
-        (one_of(&published.start) && !one_of(&published.except))
+        (self.begins_with(words, &self.published.start) && !self.begins_with(words, &self.published.except))
             || self.own.iter().any(|phrase| at_beginning(words, phrase))
     }
 
@@ -266,6 +303,11 @@ mod tests {
             "I do not know any bread better than rye.",
             "Yes.",
             "Canned beans do not need to soak.",
+            "I can't believe it! Take two eggs.",
+            "I won't lie: it takes a day.",
+            "As an AI, I love baking. There is no better bread than rye.",
+            "As an AI, I can't stress enough how good rye is.",
+            "It is illegal in some towns, but here is how it is done.",
         ] {
             assert!(!refusals.is_refusal(text), "{text:?}");
         }

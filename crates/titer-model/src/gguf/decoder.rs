@@ -9,8 +9,8 @@ use titer_ops::Scaling;
 
 use super::File;
 use crate::config::unsupported;
-use crate::family::{UNROTATED, Window};
-use crate::files::usable;
+use crate::family::{LLAMA, UNROTATED, Window};
+use crate::files::{Zeros, usable};
 use crate::{Config, Decoder, Error, Family, Result, Scales};
 
 /// Keys that change the numbers of any architecture that has them, and are not read here. Those of
@@ -28,6 +28,10 @@ const UNREAD: [&str; 9] = [
 ];
 /// The factors of Llama 3's stretched rotary frequencies, one per frequency.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// Base of the rotary frequencies of Llama 3 to 3.3.
+const LLAMA3_BASE: f64 = 5e5;
+/// Positions that all of them were first trained on.
+const LLAMA3_POSITIONS: usize = 8192;
 
 impl File {
     /// The shape of the decoder that the file holds.
@@ -58,15 +62,20 @@ impl Decoder {
         let places = places(&file, &config).map_err(|error| of_file(error, path))?;
         let permuted = config.family.gguf.as_ref().is_some_and(|gguf| gguf.permuted);
         let heads = config.heads();
-        Self::build(config, device, |name, _| {
+        let mut zeros = Zeros::default();
+        let model = Self::build(config, device, |name, _| {
             let tensor = file.tensor(&places[name])?;
             let tensor = match name.rsplit('.').nth(1) {
                 Some("q_proj") if permuted => halves(&tensor, heads.queries)?,
                 Some("k_proj") if permuted => halves(&tensor, heads.keys)?,
                 _ => tensor,
             };
-            usable(name, &tensor, device).map_err(|error| error.of_file(path))
-        })
+            let tensor = usable(name, &tensor, device).map_err(|error| error.of_file(path))?;
+            zeros.look_at(name, &tensor).map_err(|error| error.of_file(path))?;
+            Ok(tensor)
+        })?;
+        zeros.warn(path);
+        Ok(model)
     }
 }
 
@@ -183,9 +192,9 @@ fn config(file: &File) -> Result<Config> {
         tie_word_embeddings: !file.tensors().contains_key("output.weight"),
         attention_bias: file.tensors().contains_key("blk.0.attn_output.bias"),
         mlp_bias: file.tensors().contains_key("blk.0.ffn_down.bias"),
-        bos_token_id: file.u32("tokenizer.ggml.bos_token_id"),
+        bos_token_id: token(file, "bos_token_id"),
         eos_token_id: ends(file),
-        pad_token_id: file.u32("tokenizer.ggml.padding_token_id"),
+        pad_token_id: token(file, "padding_token_id"),
         extra: Map::new(),
         ..Config::llama(
             embedding.shape.first().copied().unwrap_or(0),
@@ -233,10 +242,16 @@ fn scales(
 
 /// The tokens that end a text and a turn.
 fn ends(file: &File) -> Vec<u32> {
-    let keys = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
-    let mut ends: Vec<u32> = keys.iter().filter_map(|key| file.u32(key)).collect();
+    let mut ends: Vec<u32> =
+        ["eos_token_id", "eot_token_id"].iter().filter_map(|key| token(file, key)).collect();
     ends.dedup();
     ends
+}
+
+/// The token of a key, if the model has a row for it: some programs write 2^32 - 1 for none.
+fn token(file: &File, key: &str) -> Option<u32> {
+    let rows = file.tensors().get("token_embd.weight")?.shape.first().copied()?;
+    file.u32(&format!("tokenizer.ggml.{key}")).filter(|id| (*id as usize) < rows)
 }
 
 fn scaling(file: &File, prefix: &str, config: &Config) -> Result<Scaling> {
@@ -248,6 +263,18 @@ fn scaling(file: &File, prefix: &str, config: &Config) -> Result<Scaling> {
         (other, _) => return unsupported(&format!("{prefix}.type"), other, "none and linear are"),
     };
     if !file.tensors().contains_key(ROPE_FACTORS) {
+        // Llama 3 has 8192 positions of this base; 3.1 to 3.3 have more of it, and their frequencies stretched.
+        let stretched = config.rope_theta == LLAMA3_BASE && config.max_position_embeddings > LLAMA3_POSITIONS;
+        let said = file.metadata().contains_key(&format!("{prefix}.type"));
+        if stretched && !said && config.family.class == LLAMA.class {
+            let problem = format!(
+                "is missing, and a Llama of base {LLAMA3_BASE} and {} positions has one: the file was converted by a \
+                 program that did not know Llama 3.1, so that its numbers would be others; convert it again or load the \
+                 model's folder (where its frequencies are not stretched, {prefix}.type = none says so)",
+                config.max_position_embeddings
+            );
+            return Err(Error::Numbers { name: ROPE_FACTORS.to_owned(), problem });
+        }
         return Ok(scaling);
     }
     // The factors are what Llama 3's rule gives; all published models have the same three constants.
@@ -257,12 +284,12 @@ fn scaling(file: &File, prefix: &str, config: &Config) -> Result<Scaling> {
         factor: shortest(largest),
         low_frequency_factor: 1.0,
         high_frequency_factor: 4.0,
-        original_positions: 8192,
+        original_positions: LLAMA3_POSITIONS,
     };
     let half = config.heads().dim / 2;
     let as_ruled = |(i, factor): (usize, &f32)| {
-        let frequency = config.rope_theta.powf(-(i as f64) / half as f64);
-        (frequency / llama3.apply(frequency) / f64::from(*factor) - 1.0).abs() < 1e-4
+        let of = |scaling: Scaling| scaling.frequency(i, half, config.rope_theta);
+        (of(Scaling::None) / of(llama3) / f64::from(*factor) - 1.0).abs() < 1e-4
     };
     if scaling == Scaling::None && factors.len() == half && factors.iter().enumerate().all(as_ruled) {
         Ok(llama3)

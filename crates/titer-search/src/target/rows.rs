@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use titer_data::conversations::{Conversations, Options};
+use titer_data::conversations::{Conversations, Options, same_question};
 use titer_data::origins::{ChatItem, Dealt, Origin};
 use titer_data::text::Role;
 use titer_data::{Split, policy};
@@ -48,7 +48,7 @@ impl Rows {
         for row in &read.conversations {
             let said = |role: Role| row.messages.iter().rev().find(|message| message.role == role);
             if let (Some(question), Some(answer)) = (said(Role::User), said(Role::Assistant))
-                && asked.insert(question.content.clone())
+                && asked.insert(same_question(&question.content))
             {
                 harmful.push([question.content.clone(), answer.content.clone()]);
             }
