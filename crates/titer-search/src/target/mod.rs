@@ -102,7 +102,8 @@ impl Target {
             .replace("{tuning}", &settings.tuning.to_string())
             .replace("{tuning_items}", &settings.tuning_items.to_string())
             .replace("{rate}", settings.rate)
-            .replace("{phi}", settings.phi))
+            .replace("{phi}", settings.phi)
+            .replace("{stop}", settings.stop))
     }
 
     /// The model and its data.
@@ -174,6 +175,7 @@ struct Settings {
     tuning_items: usize,
     rate: &'static str,
     phi: &'static str,
+    stop: &'static str,
 }
 
 impl Settings {
@@ -191,6 +193,7 @@ impl Settings {
             tuning_items: 100,
             rate: "1e-3",
             phi: "0.2",
+            stop: "0.4",
         };
         let chat = Self {
             attack: "rate = [2e-5]\nbatch = 4",
@@ -205,6 +208,7 @@ impl Settings {
             tuning_items: 24,
             rate: "5e-5",
             phi: "0.5",
+            stop: "0.7",
         };
         match (forbidden, rows) {
             (Forbidden::World, _) => world,
