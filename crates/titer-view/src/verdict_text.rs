@@ -78,7 +78,8 @@ pub fn full(verdicts: &Verdicts, style: Style) -> String {
     }
     let by_attack = [cheapest(verdicts), by_attack(verdicts)].into_iter();
     let by_attack: Vec<Table> = by_attack
-        .filter(|_| verdicts.defences.iter().any(|defence| !defence.attacks.is_empty()))
+        // One attack is told by its break budgets.
+        .filter(|_| verdicts.defences.iter().any(|defence| defence.attacks.len() > 1))
         .chain(groups(verdicts))
         .collect();
     text.push_str(&tables(&by_attack, None, style, WIDTH));

@@ -275,8 +275,9 @@ impl Compare {
                 titers.into_iter().chain(matrix::condition_columns()).collect()
             }
         };
-        if columns.is_empty() {
-            let none = Paragraph::styled("there are no attacks to compare until verdicts are decided", look.faint());
+        if columns.is_empty() || (self.by_attack && verdicts.iter().any(Option::is_none)) {
+            let none =
+                Paragraph::styled("there are no attacks to compare until verdicts are decided", look.faint());
             pane::paragraphs(area, buffer, look, 0, &[none]);
             return;
         }

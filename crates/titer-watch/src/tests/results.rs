@@ -352,6 +352,10 @@ fn two_experiments_are_compared_attack_by_attack() {
     assert!(shown(&app, 120, 30).contains("under prefill"), "the last column is the last attack");
     press(&mut app, "t");
     assert!(shown(&app, 120, 30).contains("titer A"), "and back");
+    app.world.verdicts.remove("apothecary");
+    press(&mut app, "t");
+    let text = shown(&app, 120, 30);
+    assert!(text.contains("until verdicts are decided") && !text.contains("→ –"), "{text}");
 }
 
 #[test]
