@@ -5,8 +5,8 @@
 
 A mark is a line `<!-- figures: EXPERIMENT WHAT -->`, and `<!-- end of figures -->` ends what is replaced. WHAT is a
 defence's label for what `titer show --defence LABEL --format md` says; `table` for the table of defences side by side of
-`titer compare --format md`, `scores` for its other tables, and `LABEL scores` for their lines of that defence, of its sham and
-of the undefended model. TITER names another program than the one on the PATH. Marks of experiments that are not named are
+`titer compare --format md`, `scores` for its other tables, `harm` for the first of these, and `LABEL scores` for their lines of that
+defence, of its sham and of the undefended model. TITER names another program than the one on the PATH. Marks of experiments that are not named are
 left as they are.
 """
 
@@ -29,12 +29,14 @@ def printed(*words):
 
 def said(store, experiment, what):
     label, _, scores = what.partition(" ")
-    if what not in ("table", "scores") and scores != "scores":
+    if what not in ("table", "scores", "harm") and scores != "scores":
         return printed("show", experiment, "--store", store, "--defence", what)
     text = printed("compare", experiment, "--store", store)
     first, *others = re.split(r"(?<=\|)\n\n", text)
     if what == "table":
         return first
+    if what == "harm":
+        return others[0]
     if what == "scores":
         return "\n\n".join(others)
     wanted = {"defence", "---", "none", label, f"{label}-sham"}
