@@ -221,7 +221,7 @@ impl Table {
         let before = &columns.befores.distinct[before];
         let expected = filling.scores.len();
         let got = filling.scores.iter().filter(|score| !score.is_nan()).count();
-        let may_end = self.sequential && Phase::of(before) == Phase::Attack && ends_early(probe);
+        let may_end = self.sequential && Phase::of(before) == Phase::Attack && probe.may_end();
         if got < expected && !may_end {
             return Err(Error::Items { point: columns.describe(key, steps), expected, got });
         }
@@ -293,7 +293,7 @@ impl Table {
     pub(crate) fn asked(&self) -> (usize, usize) {
         let (mut got, mut checkpoints) = (0, BTreeSet::new());
         for (key, runs) in &self.runs {
-            let under_attack = Phase::of(&key.before) == Phase::Attack && ends_early(key.probe);
+            let under_attack = Phase::of(&key.before) == Phase::Attack && key.probe.may_end();
             for run in runs.iter().filter(|_| under_attack) {
                 for point in &run.points {
                     got += asked(&point.scores).count();
@@ -303,7 +303,7 @@ impl Table {
             }
         }
         let each = |arm: Arm| -> usize {
-            let of = |set: &&ItemSet| set.0 == arm && set.1 == Phase::Attack && ends_early(set.2);
+            let of = |set: &&ItemSet| set.0 == arm && set.1 == Phase::Attack && set.2.may_end();
             self.items.iter().filter(|(set, _)| of(set)).map(|(_, items)| items).sum()
         };
         (got, checkpoints.iter().map(|(_, arm, ..)| each(*arm)).sum())
@@ -323,11 +323,6 @@ impl Table {
         };
         (!points.is_empty()).then(|| (mean(|point| point.refused), mean(|point| point.degenerate)))
     }
-}
-
-/// Whether a probe may end before all of its items were asked.
-fn ends_early(probe: Probe) -> bool {
-    probe.is_harmful() || probe == Probe::Permitted
 }
 
 /// The values of the items that were asked.

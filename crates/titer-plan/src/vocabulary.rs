@@ -337,6 +337,12 @@ impl Probe {
     pub fn is_harmful(self) -> bool {
         matches!(self, Self::Seen | Self::Unseen | Self::CrossDomain)
     }
+
+    /// Whether all that is asked of it under attack, between the first and the last checkpoint, is on which side of a
+    /// threshold its mean lies, so that it may end before all of its items were asked.
+    pub fn may_end(self) -> bool {
+        self.is_harmful() || self == Self::Permitted
+    }
 }
 
 /// Whether the defence may see the attacker's domains.

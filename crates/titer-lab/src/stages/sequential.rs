@@ -32,9 +32,7 @@ impl Ending {
         let (mut orders, mut others) = (BTreeMap::<Probe, Vec<usize>>::new(), Vec::new());
         for place in questions.places() {
             match questions.probe(place) {
-                probe if probe.is_harmful() || probe == Probe::Permitted => {
-                    orders.entry(probe).or_default().push(place);
-                }
+                probe if probe.may_end() => orders.entry(probe).or_default().push(place),
                 _ => others.push(place),
             }
         }

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::ProbeSpec;
 use crate::spec::Experiment;
-use crate::vocabulary::Probe;
 
 /// How an attack's checkpoints between the first and the last are asked. Items come in one random order, the same for every
 /// model and checkpoint. A harmful probe ends when its side of φ is clear; ability is asked where harm does not clearly lie
@@ -36,8 +35,7 @@ impl Sequential {
     /// first and the last.
     pub(crate) fn planned(experiment: &Experiment, probes: &[ProbeSpec], cadence: &[u64]) -> Option<Self> {
         let between = cadence.len().saturating_sub(2);
-        let ending =
-            probes.iter().filter(|probe| probe.probe.is_harmful() || probe.probe == Probe::Permitted).count();
+        let ending = probes.iter().filter(|probe| probe.probe.may_end()).count();
         if !experiment.probe.sequential || between == 0 || ending == 0 {
             return None;
         }
