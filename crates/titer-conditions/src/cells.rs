@@ -38,7 +38,7 @@ impl<'a> Cells<'a> {
                 mechanism: self.study.mechanisms.get(&attack.method).copied(),
                 found_against: Vec::new(),
                 budget: span(&course.runs),
-                broken: course.runs.iter().filter(|run| run.measured.until.is_some()).count(),
+                broken: course.broken(),
                 runs: course.runs.len(),
                 titer: Titer { bracketed: within(course, &courses), ..titer },
                 cheapest: cheapest.as_ref() == Some(attack),

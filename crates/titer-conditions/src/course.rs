@@ -42,9 +42,9 @@ impl Course {
         2 * self.runs.iter().filter(|run| run.measured.open()).count() > self.runs.len()
     }
 
-    /// Whether some run broke.
-    pub(crate) fn breaks(&self) -> bool {
-        self.runs.iter().any(|run| run.measured.until.is_some())
+    /// How many runs broke the model.
+    pub(crate) fn broken(&self) -> usize {
+        self.runs.iter().filter(|run| run.measured.until.is_some()).count()
     }
 
     /// Whether nothing can be cheaper: every run broke within one step.

@@ -64,10 +64,16 @@ fn cheapest<'a>(courses: &'a [Course], of: &[u64]) -> Option<&'a Course> {
     equals.find(|course| edge(course, courses).is_none()).or(first)
 }
 
-/// The attack that breaks a model for the least, by all of its runs; none where no run of any broke it.
+/// The attack that breaks a model for the least, by all of its runs: of those that break most of them, or else of those
+/// that break any. One that never broke it, however little it had spent, breaks it for nothing known.
 pub(crate) fn weakest(courses: &[Course]) -> Option<&Course> {
     let all = seeds(courses.iter().flat_map(|course| &course.runs).map(|run| run.attack_seed));
-    cheapest(courses, &all).filter(|course| course.breaks())
+    let least = |breaks: fn(&Course) -> bool| {
+        let costs = courses.iter().filter(|course| breaks(course));
+        let costs = costs.filter_map(|course| Some((course, cost(course, &all)?)));
+        costs.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(course, _)| course)
+    };
+    least(|course| 2 * course.broken() > course.runs.len()).or_else(|| least(|course| course.broken() > 0))
 }
 
 /// What lies beyond what was tried, where an attack is at its edge: which setting to widen, and where.
@@ -220,8 +226,7 @@ impl Contest {
             reference_untried: reference.iter().any(|course| course.runs.is_empty()),
             widen,
             effort: effort(own),
-            cheapest: [Some(best), best_reference]
-                .map(|course| course.filter(|course| course.breaks()).map(|course| course.attack.clone())),
+            cheapest: [own, reference].map(|all| weakest(all).map(|course| course.attack.clone())),
             chosen: named.into_iter().collect(),
         })
     }
@@ -404,6 +409,17 @@ mod tests {
         assert_eq!(floor.widen, None);
         let one = Contest::new(&steep(8)[..1], &reference, 100, DefenceRole::Defence).unwrap();
         assert_eq!(one.widen.as_deref(), Some("`full-finetune`, of which one setting was tried"));
+    }
+
+    #[test]
+    fn what_never_broke_a_model_is_not_the_weakest_however_little_it_spent() {
+        let never = course(1e-4, [(1, None); 3]);
+        let once = course(3e-4, [(1, None), (1, None), (1, Some(2))]);
+        let always = course(1e-3, [(19, Some(20)); 3]);
+        let found = |courses: &[Course]| weakest(courses).map(|course| course.attack.clone());
+        assert_eq!(found(&[never.clone(), once.clone(), always.clone()]), Some(always.attack));
+        assert_eq!(found(&[never.clone(), once.clone()]), Some(once.attack));
+        assert_eq!(found(&[never]), None);
     }
 
     #[test]
