@@ -45,10 +45,14 @@ fn answers_end_where_the_generation_configuration_says_and_what_is_saved_says_so
     assert!(ends.contains(&first) && ends.contains(&json!(2)), "{ends:?}");
 
     // What else it asks is not done, and said.
-    let settings = json!({ "repetition_penalty": 1.1, "suppress_tokens": [3], "bad_words_ids": [], "num_beams": 1 });
+    let settings =
+        json!({ "repetition_penalty": 1.1, "suppress_tokens": [3], "bad_words_ids": [], "num_beams": 1 });
     fs::write(place.path("tiny-chat/generation_config.json"), settings.to_string()).unwrap();
     let arguments = ["model", "generate", "tiny-chat", "--prompt", "Hello"];
-    place.run(&arguments).ends(0).says(&["generation_config.json", "repetition_penalty = 1.1, suppress_tokens = [3] is"]);
+    place
+        .run(&arguments)
+        .ends(0)
+        .says(&["generation_config.json", "repetition_penalty = 1.1, suppress_tokens = [3] is"]);
     fs::write(place.path("tiny-chat/generation_config.json"), "{\"eos_token_id\": \"</s>\"}").unwrap();
     place.run(&arguments).ends(1).says(&["generation_config.json", "eos_token_id", "is no id of a token"]);
 }
@@ -63,7 +67,8 @@ fn special_tokens_beside_the_tokenizer_are_whole() {
     };
     divided(&place);
     let arguments = ["model", "generate", "tiny-chat", "--prompt", "Hello", "--json"];
-    let split = place.run(&arguments).ends(0).says(&["<|im_start|>, <|im_end|>, which the tokenizer divides"]).json();
+    let split =
+        place.run(&arguments).ends(0).says(&["<|im_start|>, <|im_end|>, which the tokenizer divides"]).json();
     assert_ne!(split["prompt_token_ids"], whole["prompt_token_ids"]);
     edit(&place, "tokenizer_config.json", |json| {
         json["additional_special_tokens"] = json!(["<|im_start|>", "<|im_end|>"]);
@@ -75,7 +80,9 @@ fn special_tokens_beside_the_tokenizer_are_whole() {
 
 #[test]
 fn pointers_of_git_lfs_are_named_wherever_they_stand() {
-    for file in ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+    for file in
+        ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+    {
         let place = place();
         fs::write(place.path("tiny-chat").join(file), POINTER).unwrap();
         for arguments in [&["model", "generate", "tiny-chat", "--prompt", "Hello"][..], &["run", SPEC]] {
@@ -112,7 +119,8 @@ fn templates_that_cannot_be_taught_are_refused_when_the_model_is_taken_in() {
         save_model(&place.path("tiny-chat"), 421, template);
         place.run(&["run", SPEC]).ends(3).says(&["failed: checkpoint tiny-chat", expected]);
     };
-    let open = CHATML.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>\n{% endif %}");
+    let open =
+        CHATML.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>\n{% endif %}");
     assert_ne!(open, CHATML);
     refused(&open, "block of thought open");
     refused("{{ messages[0]['role'] }}<|im_end|>", "leaves out what the user says");
@@ -128,7 +136,8 @@ fn rows_that_cannot_be_used_and_stray_files_do_not_cost_the_data_set() {
     save_dataset(&place);
     fs::create_dir_all(place.path("rows/more")).unwrap();
     fs::rename(place.path("task.jsonl"), place.path("rows/more/task.jsonl")).unwrap();
-    for (name, text) in [("._task.jsonl", "\u{0}"), ("README.md", "# Rows"), ("dataset_infos.json", "{}"), ("notes.txt", "x")]
+    for (name, text) in
+        [("._task.jsonl", "\u{0}"), ("README.md", "# Rows"), ("dataset_infos.json", "{}"), ("notes.txt", "x")]
     {
         fs::write(place.path("rows").join(name), text).unwrap();
     }

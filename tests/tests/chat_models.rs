@@ -45,8 +45,13 @@ fn a_policy_experiment_runs_from_a_directory_to_verdicts() {
     let reference = format!("artifact:{}", &hash[..12]);
     let answer = place.run(&["model", "generate", &reference, "--prompt", "Hello", "--json"]).ends(0).json();
     assert_eq!(answer["prompt_token_ids"][0], 1, "begins with <|im_start|>");
-    let written =
-        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"];
+    let written = [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ];
     for file in written {
         assert!(place.artifact(hash).join("model").join(file).exists(), "{file}");
     }

@@ -364,7 +364,7 @@ fn deal(
             let of = format!("{of} with an answer for {}", split.name());
             return Err(Error::TooFewRows { of, wanted: *count, available: given.len() });
         }
-        splits.give(*split, given.into_iter());
+        splits.give(*split, given);
     }
     Ok(())
 }
