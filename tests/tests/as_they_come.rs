@@ -109,7 +109,7 @@ fn a_folder_with_a_model_and_an_adapter_is_refused_and_one_that_changes_nothing_
     place.run(&["model", "generate", "adapter", "--prompt", "Hello"]).ends(1).says(&["without its model"]);
     model.save_adapter(&place.path("tiny-chat")).unwrap();
     place.run(&["model", "info", "tiny-chat"]).ends(1).says(&["lies in one folder with a model"]);
-    place.run(&["run", SPEC]).ends(2).says(&["lies in one folder with a model"]);
+    place.run(&["run", SPEC]).ends(3).says(&["lies in one folder with a model"]);
 }
 
 #[test]
