@@ -90,8 +90,11 @@ pub fn titers(verdicts: &Verdicts) -> Table {
 /// The matrix of a report: titers and verdicts side by side, a row per defence.
 pub fn matrix(verdicts: &Verdicts) -> Table {
     let (titers, conditions) = (titers(verdicts), self::verdicts(verdicts));
+    // What a search spent stands behind what was decided, so that verdicts are in sight.
+    let searched = verdicts.defences.iter().any(|defence| defence.search.is_some());
     let join = |(mut left, right): (Vec<Cell>, Vec<Cell>)| {
-        left.extend(right.into_iter().skip(1));
+        let effort = if searched { left.pop() } else { None };
+        left.extend(right.into_iter().skip(1).chain(effort));
         left
     };
     Table {
