@@ -92,7 +92,7 @@ mod tests {
             settings: [("rate".to_owned(), rate.into())].into_iter().collect(),
             dose: None,
         };
-        Course { attack, runs: runs(breaks) }
+        Course { attack, trains: true, runs: runs(breaks) }
     }
 
     #[test]

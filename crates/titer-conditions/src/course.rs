@@ -16,6 +16,8 @@ use crate::study::{Curves, Study, arm_of};
 #[derive(Debug, Clone)]
 pub(crate) struct Course {
     pub(crate) attack: AttackPoint,
+    /// Whether it trains, so that more of it can be spent.
+    pub(crate) trains: bool,
     /// Empty where the attack was tried on other defences only.
     pub(crate) runs: Vec<RunBreak>,
 }
@@ -89,7 +91,11 @@ impl Curves {
             return attacks
                 .into_iter()
                 .filter(|attack| among(attack))
-                .map(|attack| Course { attack: attack.clone(), runs: runs(attack) })
+                .map(|attack| Course {
+                    attack: attack.clone(),
+                    trains: study.trains(attack),
+                    runs: runs(attack),
+                })
                 .collect();
         }
         let along = |(family, members): (AttackPoint, Vec<&AttackPoint>)| {
@@ -105,7 +111,7 @@ impl Curves {
             };
             let members: Vec<(u64, Vec<RunBreak>)> =
                 members.into_iter().map(|attack| (rows(attack), runs(attack))).collect();
-            Course { attack: family, runs: over_rows(&members) }
+            Course { trains: study.trains(&family), attack: family, runs: over_rows(&members) }
         };
         families(&attacks).into_iter().filter(|(family, _)| among(family)).map(along).collect()
     }

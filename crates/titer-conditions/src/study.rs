@@ -64,6 +64,11 @@ impl<'a> Study<'a> {
         })
     }
 
+    /// Whether more of an attack can be spent; so it is held to be where nothing is said of its mechanism.
+    pub(crate) fn trains(&self, attack: &AttackPoint) -> bool {
+        self.mechanisms.get(&attack.method).is_none_or(|mechanism| *mechanism == Mechanism::Trains)
+    }
+
     /// α: what confidence leaves for error.
     pub(crate) fn alpha(&self) -> f64 {
         1.0 - self.settings.confidence

@@ -56,8 +56,12 @@ fn cost(course: &Course, of: &[u64]) -> Option<f64> {
 }
 
 /// The cheapest attack by the runs of some attack seeds; of equals one that lies within what was tried, then the first.
+/// What is done at once has no dearer form: where it never broke a model it does not count, if others do.
 fn cheapest<'a>(courses: &'a [Course], of: &[u64]) -> Option<&'a Course> {
-    let costs = || courses.iter().filter_map(|course| Some((course, cost(course, of)?)));
+    let counts = |course: &Course| course.trains || course.broken() > 0;
+    let some = courses.iter().any(|course| counts(course) && cost(course, of).is_some());
+    let those = || courses.iter().filter(|course| !some || counts(course));
+    let costs = || those().filter_map(|course| Some((course, cost(course, of)?)));
     let least = costs().map(|(_, cost)| cost).min_by(f64::total_cmp)?;
     let mut equals = costs().filter(|(_, cost)| *cost <= least + 1e-9).map(|(course, _)| course);
     let first = equals.clone().next();
@@ -302,7 +306,7 @@ mod tests {
             let measured = Break { after, from: after + 1, until };
             RunBreak { defence_seed: 0, attack_seed: seed, measured, replicates: vec![measured; 50] }
         };
-        Course { attack, runs: (0..).zip(breaks).map(run).collect() }
+        Course { attack, trains: true, runs: (0..).zip(breaks).map(run).collect() }
     }
 
     fn titer(own: &[Course], reference: &[Course]) -> Titer {
@@ -361,6 +365,19 @@ mod tests {
         let found = titer(&[course(1e-4, [(200, None); 3])], &[course(1e-4, [(4, Some(5)); 3])]);
         assert_eq!((found.value, found.upper, found.censored), (None, None, true));
         near(found.lower, 201.0 / 5.0);
+    }
+
+    #[test]
+    fn what_is_done_at_once_and_never_breaks_a_model_is_no_price_of_it() {
+        let trained = || course(1e-4, [(19, Some(20)); 3]);
+        let asked = |until| Course { trains: false, ..course(1e-3, [(0, until); 3]) };
+        let reference = [course(1e-4, [(4, Some(5)); 3]), asked(Some(1))];
+        // It breaks the reference at once, and the defended model never: that costs what training costs.
+        near(titer(&[trained(), asked(None)], &reference).value.unwrap(), 20.0);
+        near(titer(&[trained(), asked(Some(1))], &reference).value.unwrap(), 1.0);
+        // Where nothing else was tried it says what little it can.
+        let alone = titer(&[asked(None)], &[asked(Some(1))]);
+        assert_eq!((alone.value, alone.upper, alone.censored), (None, None, true));
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Model {
                 settings: [("rate".to_owned(), self.rates[rate].into())].into_iter().collect(),
                 dose: None,
             };
-            Course { attack, runs }
+            Course { attack, trains: true, runs }
         };
         attack.iter().enumerate().map(course).collect()
     }
