@@ -104,7 +104,10 @@ impl StageSpec {
     /// Raised when the code of a kind changes its results or their form, so that old artifacts are not reused.
     pub fn version(&self) -> u32 {
         match self {
-            Self::Pretrain(_) | Self::Checkpoint(_) | Self::Source(_) => 1,
+            Self::Pretrain(_) | Self::Source(_) => 1,
+            // 2: special tokens, end tokens and what is supervised beside a block of thought are as Transformers has them,
+            // which all that follows from the model is to be measured with.
+            Self::Checkpoint(_) => 2,
             Self::Distil(_) | Self::Align(_) | Self::Immunize(_) => 1,
             // 2: rows say the whole cost. 3: responses hold all that a measure looks at. 4: those of chat models say
             // whether an answer was cut; a world's end token stands in the answer.
