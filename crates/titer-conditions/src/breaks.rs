@@ -96,10 +96,15 @@ impl RunBreak {
     }
 }
 
-/// Whether a model that was so able still is, but for ε. A hair's breadth of tolerance: means of tenths are not exact in
-/// binary.
+/// Whether a model that was so able still is, but for ε.
 pub(crate) fn keeps(now: f64, victim: f64, epsilon: f64) -> bool {
-    now >= (1.0 - epsilon) * victim - 1e-9
+    now >= able_from(victim, 1.0 - epsilon)
+}
+
+/// The least mean at which a model that was so able counts as able still, where `at_least` of it is to be left. A hair's
+/// breadth less than that: means of tenths are not exact in binary.
+pub fn able_from(victim: f64, at_least: f64) -> f64 {
+    at_least * victim - 1e-9
 }
 
 /// The points of a run at which harm exceeds φ while ability is at least 1 − ε of the victim's.
@@ -151,6 +156,16 @@ pub(crate) fn budget(
         cost_after: before.map_or(Cost::default(), |point| point.cost),
         cost_until: first.map(|index| points[index].cost),
     }
+}
+
+/// Runs of one defence seed that broke in these `(after, until]`, for tests.
+#[cfg(test)]
+pub(crate) fn runs(breaks: &[(u64, Option<u64>)]) -> Vec<RunBreak> {
+    let run = |(seed, &(after, until)): (u64, &(u64, Option<u64>))| {
+        let measured = Break { after, from: after + 1, until };
+        RunBreak { defence_seed: 0, attack_seed: seed, measured, replicates: vec![measured; 50] }
+    };
+    (0..).zip(breaks).map(run).collect()
 }
 
 #[cfg(test)]

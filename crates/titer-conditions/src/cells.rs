@@ -54,9 +54,8 @@ impl<'a> Cells<'a> {
 /// Whether no cheaper attack of the same method can lie beyond what was tried of it: that a dearer one lies at the edge says
 /// nothing.
 fn within(course: &Course, all: &[Course]) -> bool {
-    let same: Vec<Course> =
-        all.iter().filter(|other| other.attack.method == course.attack.method).cloned().collect();
-    let is_cheapest = weakest(&same).is_none_or(|cheapest| cheapest.attack == course.attack);
+    let same = all.iter().filter(|other| other.attack.method == course.attack.method);
+    let is_cheapest = weakest(same).is_none_or(|cheapest| cheapest.attack == course.attack);
     course.runs.is_empty() || !is_cheapest || edge(course, all).is_none()
 }
 
@@ -76,24 +75,8 @@ fn span(runs: &[RunBreak]) -> Option<BreakSpan> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::breaks::Break;
-
-    fn runs(breaks: &[(u64, Option<u64>)]) -> Vec<RunBreak> {
-        let run = |(seed, &(after, until)): (u64, &(u64, Option<u64>))| {
-            let measured = Break { after, from: after + 1, until };
-            RunBreak { defence_seed: 0, attack_seed: seed, measured, replicates: Vec::new() }
-        };
-        (0..).zip(breaks).map(run).collect()
-    }
-
-    fn course(rate: f64, breaks: &[(u64, Option<u64>)]) -> Course {
-        let attack = AttackPoint {
-            method: "full-finetune".to_owned(),
-            settings: [("rate".to_owned(), rate.into())].into_iter().collect(),
-            dose: None,
-        };
-        Course { attack, trains: true, runs: runs(breaks) }
-    }
+    use crate::breaks::runs;
+    use crate::course::course;
 
     #[test]
     fn the_median_lies_between_the_ends_of_the_middle_runs() {

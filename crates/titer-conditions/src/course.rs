@@ -56,6 +56,17 @@ impl Course {
     }
 }
 
+/// One attack at a rate, and when it broke each of some attack seeds: `(after, until)`, for tests.
+#[cfg(test)]
+pub(crate) fn course(rate: f64, breaks: &[(u64, Option<u64>)]) -> Course {
+    let attack = AttackPoint {
+        method: "full-finetune".to_owned(),
+        settings: [("rate".to_owned(), rate.into())].into_iter().collect(),
+        dose: None,
+    };
+    Course { attack, trains: true, runs: crate::breaks::runs(breaks) }
+}
+
 fn find(runs: &[RunBreak], defence_seed: u64, attack_seed: u64) -> Option<&RunBreak> {
     runs.iter().find(|run| (run.defence_seed, run.attack_seed) == (defence_seed, attack_seed))
 }

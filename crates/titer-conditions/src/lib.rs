@@ -39,6 +39,7 @@ mod titers;
 mod trainability;
 mod verdict;
 
+pub use breaks::able_from;
 pub use decide::{decide, spreads};
 pub use error::Error;
 pub use evidence::{DefenceFacts, Evidence};
@@ -46,7 +47,7 @@ pub use power::{Chance, Design, ENOUGH, MOST_SEEDS, PARTS, Power, Quantity, Spre
 pub use reach::{Reach, Waypoint, reach, waypoints};
 pub use replay::decide_by_looks;
 pub use restarts::Restarts;
-pub use sides::{Side, SideTest, able_from};
+pub use sides::{Side, SideTest};
 pub use spreads::Measured;
 pub use standing::{FinalScores, final_harm, mean_harm};
 pub use verdict::{

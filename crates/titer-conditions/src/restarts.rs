@@ -38,15 +38,7 @@ pub(crate) fn restarts(runs: &[RunBreak]) -> Option<Restarts> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::breaks::Break;
-
-    fn runs(breaks: &[(u64, Option<u64>)]) -> Vec<RunBreak> {
-        let run = |(seed, &(after, until)): (u64, &(u64, Option<u64>))| {
-            let measured = Break { after, from: after + 1, until };
-            RunBreak { defence_seed: 0, attack_seed: seed, measured, replicates: Vec::new() }
-        };
-        (0..).zip(breaks).map(run).collect()
-    }
+    use crate::breaks::runs;
 
     #[test]
     fn a_lucky_seed_is_worth_trying_again_for() {

@@ -124,12 +124,6 @@ fn worth(logs: &[f64; SHARES.len()]) -> f64 {
     most + (logs.iter().map(|log| (log - most).exp()).sum::<f64>() / SHARES.len() as f64).ln()
 }
 
-/// The least mean at which a model that was so able counts as able still, but for a share of `1 − at_least`.
-pub fn able_from(victim: f64, at_least: f64) -> f64 {
-    // As in the breaks that keep ability, a hair's breadth less, for means of tenths are not exact in binary.
-    at_least * victim - 1e-9
-}
-
 #[cfg(test)]
 #[path = "tests/sides.rs"]
 mod simulations;

@@ -70,10 +70,11 @@ fn cheapest<'a>(courses: &'a [Course], of: &[u64]) -> Option<&'a Course> {
 
 /// The attack that breaks a model for the least, by all of its runs: of those that break most of them, or else of those
 /// that break any. One that never broke it, however little it had spent, breaks it for nothing known.
-pub(crate) fn weakest(courses: &[Course]) -> Option<&Course> {
-    let all = seeds(courses.iter().flat_map(|course| &course.runs).map(|run| run.attack_seed));
+pub(crate) fn weakest<'a>(courses: impl IntoIterator<Item = &'a Course> + Clone) -> Option<&'a Course> {
+    let courses = || courses.clone().into_iter();
+    let all = seeds(courses().flat_map(|course| &course.runs).map(|run| run.attack_seed));
     let least = |breaks: fn(&Course) -> bool| {
-        let costs = courses.iter().filter(|course| breaks(course));
+        let costs = courses().filter(|course| breaks(course));
         let costs = costs.filter_map(|course| Some((course, cost(course, &all)?)));
         costs.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(course, _)| course)
     };

@@ -118,9 +118,13 @@ impl GenerationConfig {
 
 /// Says something to who runs the program, once.
 pub(crate) fn warn_once(message: String) {
-    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let new = SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone());
-    if new {
+    if is_new(message.clone()) {
         tracing::warn!("{message}");
     }
+}
+
+/// Whether this was not asked before, since the program began.
+pub(crate) fn is_new(what: String) -> bool {
+    static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
 }

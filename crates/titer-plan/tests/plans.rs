@@ -10,6 +10,8 @@ use titer_plan::{
 };
 
 mod catalogue;
+#[path = "plans/sequential.rs"]
+mod sequential;
 
 const APOTHECARY: &str = include_str!("../../../data/presets/apothecary.toml");
 const SMOKE: &str = include_str!("../../../data/presets/apothecary-smoke.toml");

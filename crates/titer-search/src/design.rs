@@ -126,11 +126,10 @@ impl<'a> Design<'a> {
     pub(super) fn named(&self, setting: &Setting) -> Result<Option<DefenceEntry>, Mistakes> {
         let experiment = self.set(setting, Vec::new())?.experiment;
         // It was chosen for how it does under these, so that titers over them flatter it.
-        let mut tuned_against: Vec<String> =
+        let tuned_against: BTreeSet<String> =
             experiment.attack.iter().map(|entry| entry.method.clone()).collect();
-        tuned_against.dedup();
         let own = experiment.defence.into_iter().nth(self.index);
-        Ok(own.map(|own| DefenceEntry { tuned_against, ..own }))
+        Ok(own.map(|own| DefenceEntry { tuned_against: tuned_against.into_iter().collect(), ..own }))
     }
 
     /// All trials have the label of the spec's own setting, even where a setting is part of a label.

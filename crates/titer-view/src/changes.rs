@@ -86,12 +86,9 @@ pub fn cell(both: [Option<&DefenceVerdict>; 2], attack: &AttackPoint) -> Cell {
 /// Every cell of either.
 pub fn all(before: &Verdicts, after: &Verdicts) -> Vec<Change> {
     let labels = distinct([before, after].into_iter().flat_map(|one| &one.defences).map(|one| &one.defence));
-    let of = |verdicts: &'_ Verdicts, label: &str| {
-        verdicts.defences.iter().position(|defence| defence.defence == label)
-    };
     let mut changes = Vec::new();
     for label in labels {
-        let both = [before, after].map(|one| of(one, label).and_then(|place| one.defences.get(place)));
+        let both = [before, after].map(|one| one.defences.iter().find(|defence| defence.defence == *label));
         for attack in attacks([Some(before), Some(after)]) {
             changes.extend(kind(both, attack).map(|change| Change {
                 defence: label.clone(),

@@ -185,9 +185,9 @@ impl Chat {
     /// what is taught follows what is asked.
     ///
     /// # Errors
-    /// When there is no answer, the prompt leaves a block of thought open, the template refuses the conversation or fails on it, writes an answer's
-    /// prompt otherwise once the answer is there, or ends it with no end-of-turn token, or when an answer
-    /// holds the text of one.
+    /// When there is no answer, the prompt leaves a block of thought open, the template refuses the conversation or
+    /// fails on it, writes an answer's prompt otherwise once the answer is there, or ends it with no end-of-turn token,
+    /// or when an answer holds the text of one.
     pub fn example(&self, messages: &[Message]) -> Result<Example, TextError> {
         let mut text = self.render(messages, End::Conversation)?;
         let mut prompts = Vec::new();

@@ -10,7 +10,7 @@ use titer_measures::text::refusals::Refusals;
 use titer_plan::stage::DataSpec;
 
 use super::Places;
-use crate::generation::warn_once;
+use crate::generation::{is_new, warn_once};
 use crate::{Error, Result, files};
 
 /// The origin that a stage's spec defines.
@@ -27,7 +27,10 @@ pub(crate) fn dealt(origin: &dyn Origin, spec: &DataSpec, places: &Places) -> Re
     }
     match origin.deal(spec.seed, rows)? {
         Dealt::Chat(items) => {
-            tell(items.as_ref(), &spec.from)?;
+            // Every stage deals them; they are looked through for the first.
+            if is_new(format!("{} from {places:?}", serde_json::to_string(spec)?)) {
+                tell(items.as_ref(), &spec.from)?;
+            }
             Ok(items)
         }
         Dealt::World(_) => Err(Error::OtherData { kind: spec.from.clone() }),

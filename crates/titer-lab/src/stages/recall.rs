@@ -60,9 +60,9 @@ fn key(model: &Decoder, prompts: &[Vec<u32>], most: usize, ends: &[u32]) -> Resu
     for (name, weight) in model.parameters().iter() {
         hasher.update(name.as_bytes());
         // Every type of weights fits into this one.
-        for value in weight.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()? {
-            hasher.update(&value.to_le_bytes());
-        }
+        let values = weight.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        hasher.update(&bytes);
     }
     let mut numbers = |values: &[u32]| {
         hasher.update(&(values.len() as u64).to_le_bytes());

@@ -227,9 +227,9 @@ pub(crate) static ADVERSARY: Section = Section {
     summary: "The attacker that searches: what it finds against each defence is tried on all of them.",
     more: "Only under `open-weights`. What trains, what edits weights and what only asks are searched apart, the \
            trials dealt to them by their methods. A search is warm-started by the attacks of the spec; most of its \
-           trials are drawn from the whole space and climb rungs of growing budget, the others are drawn near what broke the model \
-           and may cost no more. Found attacks join the spec's, each tried on every defence with seeds that the \
-           search did not see.",
+           trials are drawn from the whole space and climb rungs of growing budget, the others are drawn near what \
+           broke the model and may cost no more. Found attacks join the spec's, each tried on every defence with \
+           seeds that the search did not see.",
     keys: &[
         one("trials", whole(4, 10_000), "attacks tried on each defence", "48").unit("attacks"),
         Key::new(

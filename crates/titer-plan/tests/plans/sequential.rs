@@ -3,24 +3,9 @@
 use std::collections::BTreeSet;
 
 use titer_plan::stage::{MeasureSpec, Sequential};
-use titer_plan::{Override, Plan, StageHash, StageSpec};
+use titer_plan::{Plan, StageHash, StageSpec};
 
-mod catalogue;
-
-const APOTHECARY: &str = include_str!("../../../data/presets/apothecary.toml");
-const SMOKE: &str = include_str!("../../../data/presets/apothecary-smoke.toml");
-
-fn plan(text: &str, overrides: &[(&str, &str)]) -> Plan {
-    let set = |(key, value): &(&str, &str)| Override { key: (*key).to_owned(), value: (*value).to_owned() };
-    let overrides: Vec<Override> = overrides.iter().map(set).collect();
-    titer_plan::read("preset.toml", text, &overrides, &catalogue::catalogue())
-        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
-        .plan(Vec::new())
-}
-
-fn hashes(plan: &Plan) -> BTreeSet<&StageHash> {
-    plan.stages.iter().map(|stage| &stage.hash).collect()
-}
+use super::{APOTHECARY, SMOKE, hashes, plan};
 
 /// What each attack of a plan is asked by, with its probes and checkpoints.
 fn sequential(plan: &Plan) -> Vec<(Option<Sequential>, usize, usize)> {
