@@ -295,6 +295,11 @@ fn tables_are_read_by_their_head() {
     let read = Conversations::read(text.as_bytes().to_vec(), &options).unwrap();
     assert_eq!(read.conversations.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["2", "3"]);
     refuse("some words, and more\n", "no JSON");
+    // A quote within a field is a character; one that is left open would take every row after it with it.
+    check("prompt,response\na 5\" pipe,b\n", &[pair("a 5\" pipe", "b")]);
+    let rows: String = (0..40).map(|n| format!("q{n},a\n")).collect();
+    refuse(&format!("prompt,response\n{rows}e,\"f\n{rows}"), "never closed");
+    check("prompt,response\ne,\"f\"", &both[1..]);
 }
 
 #[test]

@@ -15,7 +15,11 @@ impl Keys {
         let theta: Option<f64> = self.take("rope_theta")?;
         let scaling: Option<Map<String, Value>> = self.take("rope_scaling")?;
         let parameters: Option<Map<String, Value>> = self.take("rope_parameters")?;
-        let mut rope = Self(scaling.filter(|keys| !keys.is_empty()).or(parameters).unwrap_or_default());
+        let scaling = scaling.filter(|keys| !keys.is_empty());
+        if let Some(said) = contradiction(scaling.as_ref(), parameters.as_ref()) {
+            tracing::warn!("{said}");
+        }
+        let mut rope = Self(scaling.or(parameters).unwrap_or_default());
         if let Some((key, _)) = rope.0.iter().find(|(_, value)| value.is_object()) {
             return unsupported("rope_parameters", key, "one rotation for all layers is");
         }
@@ -79,6 +83,23 @@ impl Keys {
     }
 }
 
+/// What to say of two objects of rotary keys of which one goes before the other, where they do not say the same.
+fn contradiction(
+    scaling: Option<&Map<String, Value>>,
+    parameters: Option<&Map<String, Value>>,
+) -> Option<String> {
+    let (scaling, parameters) = (scaling?, parameters?);
+    let differs = |key: &&String| scaling.get(*key) != parameters.get(*key);
+    let keys: Vec<&str> = parameters.keys().filter(differs).map(String::as_str).collect();
+    (!keys.is_empty()).then(|| {
+        format!(
+            "config.json: rope_scaling goes before rope_parameters, as in Transformers 5, which says otherwise of {}: \
+             remove the one that is not meant",
+            keys.join(", ")
+        )
+    })
+}
+
 /// The object that Transformers 4 and 5 read as `rope_scaling`.
 pub(crate) fn written(scaling: Scaling) -> Value {
     match scaling {
@@ -105,5 +126,22 @@ pub(crate) fn written(scaling: Scaling) -> Value {
                 "original_max_position_embeddings": original_positions,
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_ropes_that_differ_are_told() {
+        let keys = |value: Value| value.as_object().cloned();
+        let old = keys(json!({"rope_type": "linear", "factor": 2.0}));
+        let new = keys(json!({"rope_type": "default", "rope_theta": 1e6}));
+        let said = contradiction(old.as_ref(), new.as_ref()).unwrap();
+        assert!(said.contains("otherwise of rope_theta, rope_type:"), "{said}");
+        assert_eq!(contradiction(old.as_ref(), old.as_ref()), None);
+        assert_eq!(contradiction(None, new.as_ref()), None);
+        assert_eq!(contradiction(old.as_ref(), None), None);
     }
 }

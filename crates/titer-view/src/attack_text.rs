@@ -30,6 +30,11 @@ pub fn text(answer: &Answer, style: Style) -> String {
             ))
         );
         text.push_str(&course(tried, answer.phi));
+        if answer.sequential && tried.course.len() > 2 {
+            let said = "between the first and the last of these probes ended once it was clear on which side of φ they lie: \
+                        the numbers are of what was asked";
+            let _ = writeln!(text, "{}", style.faint(&wrap(said, WIDTH, 0, "")));
+        }
     }
     let effort = format!(
         "Searched: {}, {}. A dearer search can only find something cheaper.",

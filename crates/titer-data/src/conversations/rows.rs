@@ -190,7 +190,10 @@ pub(super) fn table(bytes: &[u8]) -> Result<Table, ConversationError> {
     let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let delimiter = if head.contains(&b'\t') && !head.contains(&b',') { b'\t' } else { b',' };
     let wrong = |problem: &str| ConversationError::Format { format: "CSV", problem: problem.to_owned() };
-    let mut records = records(bytes, delimiter).into_iter();
+    let records = records(bytes, delimiter).ok_or_else(|| {
+        wrong("a quote is opened and never closed, so that the rows after it would be one field")
+    })?;
+    let mut records = records.into_iter();
     let names = records.next().ok_or_else(|| wrong("it is empty"))?;
     let names: Option<Vec<String>> = names.into_iter().map(|name| String::from_utf8(name).ok()).collect();
     let names = names.ok_or_else(|| wrong("its head is no UTF-8"))?;
@@ -210,12 +213,20 @@ pub(super) fn table(bytes: &[u8]) -> Result<Table, ConversationError> {
     Ok((names, rows))
 }
 
-/// The fields of each record of a table, the head first.
-fn records(mut bytes: &[u8], delimiter: u8) -> Vec<Vec<Vec<u8>>> {
+/// A record that is read after the last one of a table, unless a quote was left open.
+const END: &[u8] = b"\n\x1eend of the table\n";
+
+/// The fields of each record of a table, the head first; none where a quote is left open.
+fn records(bytes: &[u8], delimiter: u8) -> Option<Vec<Vec<Vec<u8>>>> {
     let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
     let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), Vec::new());
     let mut buffer = [0; 4096];
+    // What is empty says that no more comes.
+    let (mut bytes, mut more) = (bytes, [END, b""].into_iter());
     loop {
+        if bytes.is_empty() {
+            bytes = more.next().unwrap_or_default();
+        }
         let (result, read, wrote) = reader.read_field(bytes, &mut buffer);
         bytes = &bytes[read..];
         field.extend_from_slice(&buffer[..wrote]);
@@ -227,7 +238,10 @@ fn records(mut bytes: &[u8], delimiter: u8) -> Vec<Vec<Vec<u8>>> {
                     records.push(std::mem::take(&mut record));
                 }
             }
-            ReadFieldResult::End => return records,
+            ReadFieldResult::End => {
+                let last = records.pop()?;
+                return (last == [END.trim_ascii().to_vec()]).then_some(records);
+            }
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct Answer {
     pub failed_trials: usize,
     /// Floating-point operations of the search, as estimated.
     pub search_flops: f64,
+    /// Whether probes ended once it was clear on which side of φ they lie: between the first and the last checkpoint harm
+    /// and ability are then of what was asked.
+    pub sequential: bool,
 }
 
 /// One attack and what it came to, seed by seed.
@@ -142,6 +145,7 @@ impl Answer {
             failed_trials: of_baseline().map(|weakness| weakness.failed).sum(),
             trials: of_baseline().map(|weakness| weakness.trials).sum(),
             search_flops: of_baseline().map(|weakness| weakness.flops).sum(),
+            sequential: experiment.probe.sequential,
         })
     }
 
