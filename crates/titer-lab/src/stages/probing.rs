@@ -299,7 +299,7 @@ impl<'a> Questions<'a> {
             let question = &self.questions[said.place];
             for (number, answer) in said.answers.iter().enumerate() {
                 let exchange = Exchange {
-                    item: format!("{}/{number:06}", question.item),
+                    item: question.item.clone(),
                     question: question.question.clone(),
                     reference: question.reference.clone(),
                     answer: self.data.answer(answer)?,
