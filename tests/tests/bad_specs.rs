@@ -39,6 +39,10 @@ fn bad_command_lines_are_refused_and_say_what_would_do() {
     refused(&["run", TINY, "--device", "cuda:0,1"], &["--features cuda"]);
     refused(&["run", TINY, "--on", "slurm"], &["Slurm is not supported"]);
     refused(&["run", TINY, "--jobs", "0"], &["--jobs"]);
+    refused(
+        &["run", TINY, "--set", "attack=[{method=\"benign-then-harm\", seeds=1, steps=60, benign_steps=60}]"],
+        &["`benign_steps` = 60 leaves none of 60 steps for what comes after"],
+    );
     refused(&["run", TINY, "--set", "phi"], &["KEY=VALUE"]);
     refused(&["run", TINY, "--set", "conditions.phy=0.3"], &["conditions.phy", "did you mean `phi`?"]);
     refused(&["run", TINY, "--set", "conditions.phi=7"], &["conditions.phi", "from 0 to 1, got 7"]);

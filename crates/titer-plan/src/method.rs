@@ -135,6 +135,8 @@ impl Need {
 pub enum Meaning {
     /// Optimiser steps.
     Steps,
+    /// Of the optimiser steps those of a first part, before what the attack is after: fewer than all.
+    FirstSteps,
     /// Examples per step.
     Batch,
     /// Peak learning rate.

@@ -332,6 +332,12 @@ fn fits(
         let problem = format!("the attack ends after {steps} steps, but `probe.cadence` goes to {last}");
         fits = table.reject(key, problem, format!("raise it, or end `probe.cadence` at {steps}"));
     }
+    if let (Some((key, _, first)), Some((_, steps, _))) = (range(Meaning::FirstSteps), range(Meaning::Steps))
+        && first >= steps
+    {
+        let problem = format!("`{key}` = {first} leaves none of {steps} steps for what comes after");
+        fits = table.reject(key, problem, "lower it, or raise `steps`");
+    }
     if let (Some((key, _, examples)), Some((available, reason))) = (range(Meaning::HarmfulRows), &owned)
         && examples > *available as f64
     {

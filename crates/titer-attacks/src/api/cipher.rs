@@ -67,7 +67,8 @@ pub(crate) fn method() -> Method {
                 200,
                 1..=10_000_000,
                 "of the steps those on harmless rows, first",
-            ),
+            )
+            .meaning(Meaning::FirstSteps),
             supervised::owned(64),
         ]
         .into_iter()

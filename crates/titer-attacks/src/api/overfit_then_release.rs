@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use titer_data::{Example, Sampler};
 use titer_model::Decoder;
-use titer_plan::{AttackFacts, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
+use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 use crate::adapters::Order;
 use crate::rows::{answered, fitting, handed_in, refusal};
@@ -45,7 +45,8 @@ pub(crate) fn method() -> Method {
                 50,
                 1..=10_000_000,
                 "of the steps those that teach to refuse, first",
-            ),
+            )
+            .meaning(Meaning::FirstSteps),
         ]
         .into_iter()
         .chain(Order::parameters(1e-3, 100, 10))

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use titer_model::{Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
-use titer_plan::{AttackFacts, Method, MethodKind, Need, Parameter};
+use titer_plan::{AttackFacts, Meaning, Method, MethodKind, Need, Parameter};
 use titer_train::{Observer, Outcome};
 
 use crate::adapters::Order;
@@ -34,13 +34,16 @@ pub(crate) fn method() -> Method {
         version: 1,
         summary: "supervised fine-tuning on harmless rows first, on harmful pairs afterwards",
         citation: "Qi et al., arXiv 2412.07097",
-        parameters: std::iter::once(Parameter::integer(
-            "benign_steps",
-            "steps",
-            50,
-            1..=10_000_000,
-            "of the steps those on harmless rows, first",
-        ))
+        parameters: std::iter::once(
+            Parameter::integer(
+                "benign_steps",
+                "steps",
+                50,
+                1..=10_000_000,
+                "of the steps those on harmless rows, first",
+            )
+            .meaning(Meaning::FirstSteps),
+        )
         .chain([supervised::owned(64)])
         .chain(Order::parameters(1e-4, 200, 16))
         .collect(),

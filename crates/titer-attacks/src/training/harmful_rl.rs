@@ -134,6 +134,10 @@ impl Policy<'_> {
         let places: Vec<usize> = places.flat_map(|place| std::iter::repeat_n(place, samples)).collect();
         let prompts: Vec<Vec<u32>> =
             places.iter().map(|place| self.context.harmful[*place].prompt().to_vec()).collect();
+        // An answer ends where the model's positions do.
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let room = model.config().longest_sequence().saturating_sub(longest);
+        let max_new_tokens = max_new_tokens.min(room.max(1));
         let choice = Choice::Sample { temperature: TEMPERATURE, rng: &mut self.draws.at(step) };
         let answers = model.generate(&prompts, Generate { max_new_tokens, ends: &self.ends, choice })?;
         Ok(places.into_iter().zip(answers).collect())

@@ -158,6 +158,16 @@ fn it_resumes_to_the_bit_and_draws_anew_at_every_step() {
 }
 
 #[test]
+fn answers_end_where_the_positions_do() {
+    // The model has 64 positions.
+    let at = |most: u64| {
+        let settings = plain(json!({ "batch": 2, "max_new_tokens": most, "rate": 1e-6 }));
+        run(attack("harmful-rl", settings).as_ref(), &common::context(&harmful(), 3)).spent.tokens
+    };
+    assert!(at(10) < at(1000));
+}
+
+#[test]
 fn a_judge_that_fails_ends_the_attack_and_is_named() {
     let alone = AttackContext::alone(harmful(), 3);
     let error =

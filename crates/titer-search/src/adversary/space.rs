@@ -94,8 +94,11 @@ impl Space<'_> {
                     stated.batch = pick(&self.settings.batches, coordinate(place, "batch")).copied();
                     stated.varied.insert(key, stated.batch.into());
                 }
-                _ => {
-                    let value = near(parameter, coordinate(place, &format!("{}.{key}", method.name)));
+                meaning => {
+                    let mut value = near(parameter, coordinate(place, &format!("{}.{key}", method.name)));
+                    if meaning == Some(Meaning::FirstSteps) {
+                        value = self.first_steps(method, value);
+                    }
                     if value != parameter.default {
                         stated.varied.insert(key, value);
                     }
@@ -103,6 +106,20 @@ impl Space<'_> {
             }
         }
         Some(stated)
+    }
+
+    /// Steps of a first part. Where they would leave none for the second they are the share of the steps that they
+    /// are of the method's own.
+    fn first_steps(&self, method: &Method, value: Value) -> Value {
+        let own =
+            method.setting(Meaning::Steps).and_then(|steps| steps.default.as_u64()).unwrap_or(self.steps);
+        match value.as_u64().filter(|first| *first >= self.steps) {
+            Some(first) => {
+                let share = first.min(own) * self.steps / own.max(1);
+                share.clamp(1, self.steps.saturating_sub(1).max(1)).into()
+            }
+            None => value,
+        }
     }
 
     /// Evenly between the logarithms of the least and the greatest, to three digits.

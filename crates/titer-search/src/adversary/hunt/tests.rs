@@ -189,3 +189,31 @@ fn checkpoints_reach_from_one_rung_to_the_next() {
     assert_eq!(between(0, 200, 3), [0, 6, 34, 200]);
     assert_eq!(between(7, 9, 8), [0, 8, 9]);
 }
+
+#[test]
+fn a_first_part_leaves_steps_for_the_second() {
+    let settings = settings(48);
+    let named = ["benign-then-harm", "overfit-then-release", "cipher"];
+    let methods: Vec<Method> = titer_attacks::registry::methods()
+        .into_iter()
+        .filter(|method| named.contains(&method.name))
+        .collect();
+    assert_eq!(methods.len(), named.len());
+    for steps in [2, 32, 5000] {
+        for method in &methods {
+            let spaces = spaces(&settings, vec![method.clone()], steps);
+            let key = method.setting(titer_plan::Meaning::FirstSteps).unwrap().name;
+            let mut least = u64::MAX;
+            for number in 0..200 {
+                let stated = spaces[0].at(&spaces[0].draw(number, 1)).unwrap();
+                let first = stated.varied.get(key).map(|first| first.as_u64().unwrap());
+                // What is not said is the default, which must fit as well.
+                let own = method.setting(titer_plan::Meaning::FirstSteps).unwrap().default.as_u64();
+                let first = first.or(own).unwrap();
+                assert!((1..steps).contains(&first), "{}: {first} of {steps}", method.name);
+                least = least.min(first);
+            }
+            assert!(steps == 2 || least < steps / 2, "{}: {least} of {steps}", method.name);
+        }
+    }
+}
