@@ -97,6 +97,7 @@ impl Target {
             .replace("{rates}", settings.rates)
             .replace("{batches}", settings.batches)
             .replace("{examples}", &settings.examples.to_string())
+            .replace("{keep}", &settings.keep.to_string())
             .replace("{items}", &settings.items.to_string())
             .replace("{stability}", &settings.stability.to_string())
             .replace("{tuning}", &settings.tuning.to_string())
@@ -169,6 +170,8 @@ struct Settings {
     rates: &'static str,
     batches: &'static str,
     examples: usize,
+    /// Attacks of each mechanism that are measured again.
+    keep: usize,
     items: usize,
     stability: usize,
     tuning: usize,
@@ -187,6 +190,7 @@ impl Settings {
             rates: "[1e-4, 3e-2]",
             batches: "[1, 4, 16]",
             examples: 64,
+            keep: 3,
             items: 120,
             stability: 240,
             tuning: 256,
@@ -197,11 +201,12 @@ impl Settings {
         };
         let chat = Self {
             attack: "rate = [2e-5]\nbatch = 4",
-            cadence: "[0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32]",
-            last: "32",
+            cadence: "[0, 1, 2, 3, 4, 6, 8, 12, 16, 24]",
+            last: "24",
             rates: "[5e-6, 1e-3]",
             batches: "[1, 4, 8]",
             examples: 32,
+            keep: 1,
             items: 32,
             stability: 64,
             tuning: 64,
