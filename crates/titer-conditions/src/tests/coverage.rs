@@ -156,7 +156,7 @@ const MEANS: [f64; 8] = [0.005, 0.02, 0.1, 0.2, 0.2, 0.3, 0.9, 0.99];
 #[track_caller]
 fn check(runs: (usize, u64, u64), effects: [f64; 3], unequal: f64, items: usize, widest: f64) {
     let (defences, defence_seeds, attack_seeds) = runs;
-    let experiments = times() * 600usize.div_ceil(defences);
+    let experiments = times() * 300usize.div_ceil(defences);
     for shared in [true, false] {
         let means = MEANS.to_vec();
         let world = World { means, defences, defence_seeds, attack_seeds, items, effects, shared, unequal };
@@ -217,7 +217,7 @@ fn run(seed: u64, scores: Vec<f32>) -> Run {
 
 /// Differences with the given mean, and how often the 90 % interval lies above or below it.
 fn difference_errors(mean: f64, items: usize, seeds: u64, seed_effect: f64) -> (f64, f64, f64) {
-    let experiments = 600 * times();
+    let experiments = 300 * times();
     let (mut above, mut below, mut width) = (0.0, 0.0, 0.0);
     for experiment in 0..experiments {
         let mut rng = ChaCha8Rng::seed_from_u64(1000 + experiment as u64);

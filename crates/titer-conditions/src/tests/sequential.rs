@@ -38,7 +38,7 @@ fn part(cells: &[Cell], seeds: u64) -> Sample {
 /// Differences that are `truth` in five defences, each one-sided against a margin: each stops when it is decided, and
 /// lends the others what it has by then.
 fn simulate(ladder: &Ladder, truth: f64, spread: [f64; 3]) -> Outcome {
-    let experiments = 400 * times();
+    let experiments = 200 * times();
     let (mut holds, mut fails, mut runs) = (0.0, 0.0, 0.0);
     for experiment in 0..experiments {
         let mut rng = ChaCha8Rng::seed_from_u64(experiment as u64);

@@ -108,7 +108,7 @@ struct Outcome {
 
 /// Five defences whose cheapest attack takes `ratio` times as long as on the undefended model.
 fn simulate(ratio: f64, (defence_seeds, attack_seeds): (u64, u64), spread: Spread) -> Outcome {
-    let experiments = 300 * times();
+    let experiments = 150 * times();
     let base = [11.5, 3.5, 1.5, 0.9];
     let undefended =
         Model { rates: &RATES, breaks: base.to_vec(), defence_seeds: 1, spread: [0.0, spread[1], spread[2]] };

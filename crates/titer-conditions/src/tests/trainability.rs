@@ -65,7 +65,7 @@ fn experiment(index: usize, (defence_seeds, attack_seeds, items): Design, slower
 
 /// How often a defence that is `slower` is shown to be at most ε slower, and to be more than ε slower.
 fn shown(design: Design, slower: f64) -> (f64, f64) {
-    let experiments = 200 * times();
+    let experiments = 100 * times();
     let margin = 1.25f64.ln();
     let (mut holds, mut fails) = (0, 0);
     for index in 0..experiments {

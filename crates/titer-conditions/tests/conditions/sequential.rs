@@ -8,10 +8,10 @@ use titer_plan::{Condition, Decision, Probe};
 
 use crate::frames::{At, Done, FAST, Setup, of, verdicts};
 
-/// A hundred, and more for who has the time: `TITER_SIMULATIONS=10 cargo test --release -p titer-conditions --test
+/// Fifty, and more for who has the time: `TITER_SIMULATIONS=10 cargo test --release -p titer-conditions --test
 /// conditions sequential -- --nocapture`.
 fn experiments() -> u64 {
-    100 * option_env!("TITER_SIMULATIONS").and_then(|times| times.parse::<u64>().ok()).unwrap_or(1)
+    50 * option_env!("TITER_SIMULATIONS").and_then(|times| times.parse::<u64>().ok()).unwrap_or(1)
 }
 
 /// What one simulated experiment is like.
@@ -152,8 +152,9 @@ fn verdicts_are_those_of_all_items() {
     assert_eq!(opposed, 0);
     // A side may be wrong in one experiment of two hundred.
     assert!(other_breaks <= count / 200 && other_titers <= count / 200, "{other_breaks} {other_titers}");
-    // Fewer items, and nine tenths of α, leave a verdict open here and there.
-    assert!(other_verdicts <= count / 33, "{other_verdicts}");
+    // Fewer items, and nine tenths of α, leave a verdict open here and there: in 0.9 of a hundred, of a thousand tried.
+    let most = 0.03 * count as f64 + 3.0 * (0.03 * 0.97 * count as f64).sqrt();
+    assert!(other_verdicts as f64 <= most, "{other_verdicts} of {count}, {most:.1} at most");
 }
 
 #[test]
