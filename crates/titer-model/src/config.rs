@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use titer_ops::{Heads, Scaling};
+use titer_ops::{Activation, Heads, Scaling};
 
 use crate::experts::Experts;
 use crate::family::{self, Bias, QkNorm, SWIGLU};
-use crate::{Error, Family, Result};
+use crate::{Error, Family, Result, rope};
 
 /// Layers at most: the largest published models have fewer than 200.
 pub(crate) const MOST_LAYERS: usize = 4096;
@@ -56,13 +56,22 @@ pub struct Config {
     pub unrotated: Vec<usize>,
     /// Factors on what layers read and write; none in families without them.
     pub scales: Option<Scales>,
-    /// A token sees at most so many tokens back, itself included. The attention here sees all of them, so
-    /// longer sequences are refused; `None` where no sequence that fits the positions is longer.
+    /// In the layers of `windowed` a token sees at most so many tokens back, itself included.
     pub sliding_window: Option<usize>,
+    /// Layers with the sliding window, in order.
+    pub windowed: Vec<usize>,
+    /// How the layers of `windowed` rotate, where not as the others (Gemma 3, OLMo 3).
+    pub local_rope: Option<Rope>,
+    /// In place of a head's features in the 1/√ that multiplies scores (Gemma).
+    pub query_pre_attn_scalar: Option<f64>,
+    /// A score s of the attention becomes cap·tanh(s/cap) (Gemma 2).
+    pub attn_logit_softcapping: Option<f64>,
+    /// The same of logits.
+    pub final_logit_softcapping: Option<f64>,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
-    /// `silu`.
-    pub hidden_act: String,
+    /// What an MLP's gate passes through.
+    pub hidden_act: Activation,
     /// Whether all four projections of the attention have biases (those of Qwen2's q, k and v are always
     /// there).
     pub attention_bias: bool,
@@ -82,6 +91,15 @@ pub struct Config {
     pub torch_dtype: String,
     /// Keys that mean nothing to this decoder, kept for who loads the directory next.
     pub extra: Map<String, Value>,
+}
+
+/// Base and stretching of rotary frequencies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// How they are stretched.
+    pub scaling: Scaling,
 }
 
 /// Granite's factors.
@@ -125,8 +143,13 @@ impl Config {
             unrotated: Vec::new(),
             scales: None,
             sliding_window: None,
+            windowed: Vec::new(),
+            local_rope: None,
+            query_pre_attn_scalar: None,
+            attn_logit_softcapping: None,
+            final_logit_softcapping: None,
             tie_word_embeddings: false,
-            hidden_act: "silu".to_owned(),
+            hidden_act: Activation::Silu,
             attention_bias: false,
             mlp_bias: false,
             clip_qkv: None,
@@ -148,19 +171,11 @@ impl Config {
         }
     }
 
-    /// The longest sequence that the decoder computes as its family defines it.
-    pub fn longest_sequence(&self) -> usize {
-        self.max_position_embeddings.min(self.sliding_window.unwrap_or(usize::MAX))
-    }
-
     /// Refuses what this decoder cannot be.
     ///
     /// # Errors
     /// Names the first key whose value is not supported.
     pub fn check(&self) -> Result<()> {
-        if self.hidden_act != "silu" {
-            return unsupported("hidden_act", &self.hidden_act, "silu is");
-        }
         let family = self.family;
         let traits = [
             ("attention_bias", self.attention_bias, family.attention_bias != Bias::Keyed, false),
@@ -247,6 +262,7 @@ impl Config {
             let remedy = format!("for {} hidden_size / num_attention_heads is", self.family.name);
             return unsupported("head_dim", self.heads().dim, &remedy);
         }
+        self.check_windows()?;
         if let Some(layer) = self.unrotated.iter().find(|layer| **layer >= self.num_hidden_layers) {
             return unsupported("no_rope_layers", layer, "as many entries as layers are");
         }
@@ -264,10 +280,17 @@ impl Config {
         if !(self.rms_norm_eps >= 0.0 && self.rms_norm_eps.is_finite()) {
             return unsupported("rms_norm_eps", self.rms_norm_eps, "a finite number of at least 0 is");
         }
-        if !(self.rope_theta > 1.0 && self.rope_theta.is_finite()) {
-            return unsupported("rope_theta", self.rope_theta, "a finite number above 1 is");
+        Rope { theta: self.rope_theta, scaling: self.rope_scaling }.check()?;
+        self.local_rope.map_or(Ok(()), |rope| rope.check().map_err(rope::of_local_keys))
+    }
+}
+
+impl Rope {
+    fn check(self) -> Result<()> {
+        if !(self.theta > 1.0 && self.theta.is_finite()) {
+            return unsupported("rope_theta", self.theta, "a finite number above 1 is");
         }
-        let (factor, low, high, positions) = match self.rope_scaling {
+        let (factor, low, high, positions) = match self.scaling {
             Scaling::None => return Ok(()),
             Scaling::Linear { factor } | Scaling::Dynamic { factor } => (factor, 1.0, 2.0, 1),
             Scaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } => {
@@ -304,7 +327,9 @@ impl Config {
         }
         Ok(())
     }
+}
 
+impl Config {
     /// The name and shape of every weight, by name.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
         let (d, ffn, heads) = (self.hidden_size, self.intermediate_size, self.heads());

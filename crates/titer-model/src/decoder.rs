@@ -6,12 +6,12 @@ use std::sync::{Arc, PoisonError};
 use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
-use titer_ops::{Rotary, Sequences, attention, linear, rms_norm};
+use titer_ops::{Rotary, Sequences, attention, composed, linear};
 
 use crate::experts::of_expert;
 use crate::recompute::{Aside, recomputed};
 use crate::soft::soft_row;
-use crate::weights::{Attend, Pass, Weights};
+use crate::weights::{Attend, Pass, RowNorm, Weights};
 use crate::{Config, Error, LoraSpec, Parameters, Result, Trace, View};
 
 /// A trainable decoder of some [`Family`](crate::Family), all of it or adapters beside it.
@@ -25,6 +25,8 @@ pub struct Decoder {
     recompute: bool,
     aside: Aside,
     rotary: Rotary,
+    /// Of layers with a window, where they rotate otherwise.
+    local: Option<Rotary>,
     device: Device,
     /// Views of the parameters that track gradients, and others that do not: training uses the first,
     /// generation the second.
@@ -95,12 +97,10 @@ impl Decoder {
         frozen: BTreeMap<String, Tensor>,
         adapter: Option<LoraSpec>,
     ) -> Result<Self> {
-        let rotary = Rotary::scaled(
-            config.heads().dim,
-            config.max_position_embeddings,
-            config.rope_theta,
-            config.rope_scaling,
-        )?;
+        let (dim, positions) = (config.heads().dim, config.max_position_embeddings);
+        let rotary = Rotary::scaled(dim, positions, config.rope_theta, config.rope_scaling)?;
+        let local = config.local_rope.map(|rope| Rotary::scaled(dim, positions, rope.theta, rope.scaling));
+        let local = local.transpose()?;
         let find = |name: &str| match parameters.get(name) {
             Some(var) => Some(var.as_tensor().clone()),
             None => frozen.get(name).cloned(),
@@ -116,6 +116,7 @@ impl Decoder {
             recompute: false,
             aside: Aside::default(),
             rotary,
+            local,
             device: device.clone(),
             tracked,
             detached,
@@ -135,8 +136,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms one, biases zero, in order of
-    /// their names.
+    /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms such that they multiply by one, biases
+    /// zero, in order of their names.
     ///
     /// # Errors
     /// When the configuration is not supported or `std` is not a finite, non-negative number.
@@ -149,12 +150,13 @@ impl Decoder {
             });
         };
         config.check()?;
+        let family = config.family;
         Self::build(config, device, |name, shape| {
             let count = shape.iter().product();
             let values: Vec<f32> = if shape.len() == 2 {
                 (0..count).map(|_| normal.sample(rng) as f32).collect()
             } else {
-                vec![if name.ends_with(".bias") { 0.0 } else { 1.0 }; count]
+                vec![if name.ends_with(".bias") || family.is_about_one(name) { 0.0 } else { 1.0 }; count]
             };
             Ok(Tensor::from_vec(values, shape, device)?)
         })
@@ -217,8 +219,8 @@ impl Decoder {
         let heads = self.config.heads();
         let positions = sequences.positions().into();
         if !self.recompute {
-            return self.run(&self.tracked, tokens, positions, &mut |_, q, k, v| {
-                attention(q, k, v, heads, sequences)
+            return self.run(&self.tracked, tokens, positions, &mut |_, scoring, q, k, v| {
+                attention(q, k, v, heads, scoring, sequences)
             });
         }
         let pass = self.pass(tokens, positions)?;
@@ -227,7 +229,8 @@ impl Decoder {
             let (layers, pass, sequences) =
                 ([detached.clone(), tracked.clone()], pass.clone(), sequences.clone());
             let rerun = move |x: &Tensor, track: bool| {
-                let attend = &mut |_, q: &_, k: &_, v: &_| attention(q, k, v, heads, &sequences);
+                let attend =
+                    &mut |_, scoring, q: &_, k: &_, v: &_| attention(q, k, v, heads, scoring, &sequences);
                 layers[usize::from(track)].forward(0, x, &pass, attend)
             };
             x = recomputed(&x, Box::new(rerun), tracked.variables(), &self.aside)?;
@@ -259,7 +262,7 @@ impl Decoder {
         let mut x = weights.embed(tokens)?;
         let mut layers = Vec::with_capacity(weights.layers.len());
         for (index, layer) in weights.layers.iter().enumerate() {
-            let attend = &mut |_, q: &_, k: &_, v: &_| attention(q, k, v, heads, sequences);
+            let attend = &mut |_, scoring, q: &_, k: &_, v: &_| attention(q, k, v, heads, scoring, sequences);
             let trace = layer.trace(index, &x, &pass, attend, added.get(index))?;
             x = trace.output.clone();
             layers.push(trace);
@@ -328,7 +331,7 @@ impl Decoder {
     /// # Errors
     /// When the states are not of the model's size.
     pub fn normed(&self, hidden: &Hidden) -> Result<Hidden> {
-        let states = rms_norm(&hidden.states, &self.tracked.norm, self.config.rms_norm_eps)?;
+        let states = RowNorm::new(&self.config).apply(&hidden.states, &self.tracked.norm)?;
         Ok(Hidden { states })
     }
 
@@ -345,11 +348,12 @@ impl Decoder {
     fn head(&self, weights: &Weights, hidden: &Hidden, rows: &[u32]) -> Result<Tensor> {
         let index = Tensor::new(rows, &self.device)?;
         let states = hidden.states.index_select(&index, 0)?;
-        let logits = linear(&rms_norm(&states, &weights.norm, self.config.rms_norm_eps)?, &weights.head)?;
-        Ok(match self.config.scales {
+        let logits = linear(&RowNorm::new(&self.config).apply(&states, &weights.norm)?, &weights.head)?;
+        let logits = match self.config.scales {
             Some(scales) => (logits / scales.logits)?,
             None => logits,
-        })
+        };
+        Ok(composed::capped(&logits, self.config.final_logit_softcapping)?)
     }
 
     fn run(
@@ -376,17 +380,14 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|token| !known(**token)) {
             return Err(Error::Token { token: *token, vocabulary });
         }
-        let longest = positions.iter().max().map_or(0, |position| *position as usize + 1);
-        if let Some(window) = self.config.sliding_window.filter(|window| longest > *window) {
-            return Err(Error::Window { tokens: longest, window });
-        }
-        let (config, dim) = (&self.config, self.config.heads().dim as f64);
+        let config = &self.config;
         Ok(Pass {
             rotary: self.rotary.clone(),
+            local: self.local.clone(),
             positions,
-            epsilon: config.rms_norm_eps,
+            norm: RowNorm::new(config),
             clip: config.clip_qkv,
-            queries: config.scales.map(|scales| scales.attention * dim.sqrt()),
+            queries: config.query_scale(),
             residual: config.scales.map(|scales| scales.residual),
         })
     }

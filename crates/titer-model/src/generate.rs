@@ -82,9 +82,6 @@ impl Decoder {
                 positions: self.config().max_position_embeddings,
             });
         }
-        if let Some(window) = self.config().sliding_window.filter(|window| capacity > *window) {
-            return Err(Error::Window { tokens: capacity, window });
-        }
         let rows = (TOKENS_AT_ONCE / capacity).max(1);
         for (chunk, prompts) in prompts.chunks(rows).enumerate() {
             let first = chunk * rows;
@@ -154,11 +151,14 @@ impl Decoder {
             .flat_map(|(row, prompt)| (0..prompt.len()).map(move |position| (row, position)))
             .collect();
         let heads = self.config().heads();
-        let hidden =
-            self.run_detached(&prompts.concat(), sequences.positions().into(), &mut |layer, q, k, v| {
+        let hidden = self.run_detached(
+            &prompts.concat(),
+            sequences.positions().into(),
+            &mut |layer, scoring, q, k, v| {
                 caches[layer].keep(k, v, &places)?;
-                attention(q, k, v, heads, &sequences)
-            })?;
+                attention(q, k, v, heads, scoring, &sequences)
+            },
+        )?;
         let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
         self.detached_logits(&hidden, &last)
     }
@@ -168,9 +168,9 @@ impl Decoder {
         let places: Vec<(usize, usize)> = lengths.iter().copied().enumerate().collect();
         let seen: Vec<usize> = lengths.iter().map(|length| length + 1).collect();
         let positions = lengths.iter().map(|length| *length as u32).collect();
-        let hidden = self.run_detached(tokens, positions, &mut |layer, q, k, v| {
+        let hidden = self.run_detached(tokens, positions, &mut |layer, scoring, q, k, v| {
             caches[layer].keep(k, v, &places)?;
-            caches[layer].attend(q, &seen)
+            caches[layer].attend(q, scoring, &seen)
         })?;
         let rows: Vec<u32> = (0..tokens.len() as u32).collect();
         self.detached_logits(&hidden, &rows)

@@ -1,9 +1,9 @@
-//! The MLP of a layer: one SwiGLU, or a mixture of them.
+//! The MLP of a layer: a gated one, or a mixture of them.
 
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use titer_ops::{linear, mixture, swiglu};
+use titer_ops::{Activation, gated, linear, mixture};
 
 use crate::experts::route;
 use crate::family::SWIGLU;
@@ -12,12 +12,14 @@ use crate::{Config, ExpertTrace, Result};
 
 #[derive(Debug)]
 pub(crate) enum Mlp {
-    Dense(SwiGlu),
+    Dense(Gated),
     Mixture(Box<Mixture>),
 }
 
+/// down·(f(gate·x) · (up·x)).
 #[derive(Debug)]
-pub(crate) struct SwiGlu {
+pub(crate) struct Gated {
+    activation: Activation,
     gate: Projection,
     up: Projection,
     down: Projection,
@@ -27,9 +29,9 @@ pub(crate) struct SwiGlu {
 #[derive(Debug)]
 pub(crate) struct Mixture {
     router: Tensor,
-    experts: Vec<SwiGlu>,
+    experts: Vec<Gated>,
     /// The shared expert and its gate.
-    shared: Option<(SwiGlu, Tensor)>,
+    shared: Option<(Gated, Tensor)>,
     per_token: usize,
     normalized: bool,
 }
@@ -42,14 +44,19 @@ pub(crate) struct Passed {
     pub(crate) output: Tensor,
 }
 
-impl SwiGlu {
-    fn new(source: &Source<'_>, block: &str, [gate, up, down]: [&str; 3]) -> Result<Self> {
+impl Gated {
+    fn new(
+        source: &Source<'_>,
+        activation: Activation,
+        block: &str,
+        [gate, up, down]: [&str; 3],
+    ) -> Result<Self> {
         let projection = |name: &str| source.projection(&format!("{block}.{name}"), None);
-        Ok(Self { gate: projection(gate)?, up: projection(up)?, down: projection(down)? })
+        Ok(Self { activation, gate: projection(gate)?, up: projection(up)?, down: projection(down)? })
     }
 
     fn inner(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        swiglu(&self.gate.apply(x)?, &self.up.apply(x)?)
+        gated(&self.gate.apply(x)?, &self.up.apply(x)?, self.activation)
     }
 
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
@@ -61,18 +68,18 @@ impl Mlp {
     pub(crate) fn new(config: &Config, source: &Source<'_>, layer: usize) -> Result<Self> {
         let prefix = format!("model.layers.{layer}");
         let Some((experts, of)) = config.mixture_of(layer) else {
-            return Ok(Self::Dense(SwiGlu::new(source, &format!("{prefix}.mlp"), SWIGLU)?));
+            return Ok(Self::Dense(Gated::new(source, config.hidden_act, &format!("{prefix}.mlp"), SWIGLU)?));
         };
-        let projections = of.projections;
+        let expert = |block: &str| Gated::new(source, config.hidden_act, block, of.projections);
         let block = format!("{prefix}.{}", of.block);
         let shared = experts.shared_width.map(|_| -> Result<_> {
-            let expert = SwiGlu::new(source, &format!("{block}.shared_expert"), projections)?;
+            let expert = expert(&format!("{block}.shared_expert"))?;
             Ok((expert, source.get(format!("{block}.shared_expert_gate.weight"))?))
         });
         let mixture = Mixture {
             router: source.get(format!("{block}.gate.weight"))?,
             experts: (0..experts.count)
-                .map(|expert| SwiGlu::new(source, &format!("{block}.experts.{expert}"), projections))
+                .map(|index| expert(&format!("{block}.experts.{index}")))
                 .collect::<Result<_>>()?,
             shared: shared.transpose()?,
             per_token: experts.per_token,
@@ -98,7 +105,7 @@ impl Mlp {
             Self::Mixture(mixture) => {
                 let shared = mixture.shared.iter();
                 let shared = shared.flat_map(|(expert, gate)| expert.tensors().chain([gate]));
-                let experts = mixture.experts.iter().flat_map(SwiGlu::tensors);
+                let experts = mixture.experts.iter().flat_map(Gated::tensors);
                 Box::new(experts.chain(shared).chain([&mixture.router]))
             }
         }

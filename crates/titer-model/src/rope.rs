@@ -3,15 +3,76 @@
 use serde_json::{Map, Value, json};
 use titer_ops::Scaling;
 
-use crate::Result;
 use crate::config::unsupported;
-use crate::family::Absent;
+use crate::family::LocalRope;
 use crate::json::Keys;
+use crate::{Config, Error, Family, Result, Rope};
+
+/// The key of nested ropes, and theirs of each kind of layer.
+const NESTED: &str = "rope_parameters";
+const FULL: &str = "full_attention";
+const SLIDING: &str = "sliding_attention";
+
+/// How layers rotate, and how those with a window do where that differs.
+pub(crate) struct Ropes {
+    pub(crate) rope: Rope,
+    pub(crate) local: Option<Rope>,
+}
 
 impl Keys {
+    /// How the layers of a family rotate.
+    pub(crate) fn ropes(&mut self, positions: usize, family: &Family) -> Result<Ropes> {
+        let theta = family.absent.theta;
+        match family.local_rope {
+            None => Ok(Ropes { rope: self.rope(positions, theta)?, local: None }),
+            Some(local) => self.two_ropes(positions, theta, local),
+        }
+    }
+
+    /// Those of full layers and of layers with a window: `rope_parameters` of Transformers 5 has an object for
+    /// each, what 4 has beside it is that of full layers.
+    fn two_ropes(&mut self, positions: usize, absent: f64, of_local: LocalRope) -> Result<Ropes> {
+        let theta: Option<f64> = self.take("rope_theta")?;
+        let local_theta: Option<f64> = of_local.key.map(|key| self.take(key)).transpose()?.flatten();
+        let scaling: Map<String, Value> = self.take("rope_scaling")?.unwrap_or_default();
+        if !scaling.is_empty() && !scaling.contains_key("rope_type") {
+            return unsupported("rope_scaling", "set without rope_type", "one with it is");
+        }
+        let mut nested: Map<String, Value> = self.take(NESTED)?.unwrap_or_default();
+        let mut object = |kind: &str| match nested.remove(kind) {
+            None | Some(Value::Null) => Ok(Map::new()),
+            Some(Value::Object(keys)) => Ok(keys),
+            Some(other) => {
+                unsupported(NESTED, format!("{kind}: {other}"), "an object for each kind of layer is")
+            }
+        };
+        let (mut full, sliding) = (object(FULL)?, object(SLIDING)?);
+        if let Some((key, _)) = nested.iter().next() {
+            return unsupported(NESTED, key, &format!("for this model_type {FULL} and {SLIDING} are"));
+        }
+        full.extend(scaling);
+        self.refuse_partial()?;
+        let read = |keys: Map<String, Value>, theta: f64| -> Result<Rope> {
+            let mut rope = Self(keys);
+            rope.refuse_partial()?;
+            let theta = rope.or("rope_theta", theta)?;
+            Ok(Rope { theta, scaling: rope.stretched(&mut Self(Map::new()), positions)? })
+        };
+        let rope = read(full, theta.unwrap_or(absent))?;
+        let local = read(sliding, local_theta.unwrap_or(of_local.theta)).map_err(of_local_keys)?;
+        Ok(Ropes { rope, local: Some(local) })
+    }
+
+    fn refuse_partial(&mut self) -> Result<()> {
+        match self.take("partial_rotary_factor")?.filter(|factor: &f64| *factor != 1.0) {
+            Some(factor) => unsupported("partial_rotary_factor", factor, "1 is"),
+            None => Ok(()),
+        }
+    }
+
     /// Base and stretching of the rotary frequencies. Where both spellings are there, Transformers 5 takes
     /// `rope_scaling` and passes over `rope_parameters`, its base too.
-    pub(crate) fn rope(&mut self, positions: usize, absent: &Absent) -> Result<(f64, Scaling)> {
+    fn rope(&mut self, positions: usize, absent: f64) -> Result<Rope> {
         let theta: Option<f64> = self.take("rope_theta")?;
         let scaling: Option<Map<String, Value>> = self.take("rope_scaling")?;
         let parameters: Option<Map<String, Value>> = self.take("rope_parameters")?;
@@ -23,13 +84,10 @@ impl Keys {
         if let Some((key, _)) = rope.0.iter().find(|(_, value)| value.is_object()) {
             return unsupported("rope_parameters", key, "one rotation for all layers is");
         }
-        let theta = rope.take("rope_theta")?.or(theta).unwrap_or(absent.theta);
-        let partial = [self.take("partial_rotary_factor")?, rope.take("partial_rotary_factor")?];
-        if let Some(factor) = partial.into_iter().flatten().find(|factor: &f64| *factor != 1.0) {
-            return unsupported("partial_rotary_factor", factor, "1 is");
-        }
-        let scaling = rope.stretched(self, positions)?;
-        Ok((theta, scaling))
+        let theta = rope.take("rope_theta")?.or(theta).unwrap_or(absent);
+        self.refuse_partial()?;
+        rope.refuse_partial()?;
+        Ok(Rope { theta, scaling: rope.stretched(self, positions)? })
     }
 
     /// The stretching that a rope's object of keys says; `beside` are the keys of the whole configuration.
@@ -83,6 +141,19 @@ impl Keys {
     }
 }
 
+/// An error about the rotation of layers with a window, by its own keys.
+pub(crate) fn of_local_keys(error: Error) -> Error {
+    let own = |key: &str| {
+        let key = key.strip_prefix("rope_scaling.").unwrap_or(key);
+        format!("{NESTED}.{SLIDING}.{key}")
+    };
+    match error {
+        Error::Unsupported { key, value, remedy } => Error::Unsupported { key: own(&key), value, remedy },
+        Error::Key { key, problem } => Error::Key { key: own(&key), problem },
+        other => other,
+    }
+}
+
 /// What to say of two objects of rotary keys of which one goes before the other, where they do not say the same.
 fn contradiction(
     scaling: Option<&Map<String, Value>>,
@@ -100,8 +171,34 @@ fn contradiction(
     })
 }
 
-/// The object that Transformers 4 and 5 read as `rope_scaling`.
-pub(crate) fn written(scaling: Scaling) -> Value {
+/// The object that Transformers 4 and 5 read as `rope_scaling`; adds the keys of the rotation of layers with a
+/// window. Where that is not what 4 can say, both are in the spelling of 5.
+pub(crate) fn written(config: &Config, own: &mut Map<String, Value>) -> Value {
+    let (Some(local), Some(of_local)) = (config.local_rope, config.family.local_rope) else {
+        return object(config.rope_scaling);
+    };
+    let said = match of_local.key {
+        Some(key) => own.insert(key.to_owned(), json!(local.theta)).is_none(),
+        None => local.theta == of_local.theta,
+    };
+    if said && local.scaling == Scaling::None {
+        return object(config.rope_scaling);
+    }
+    let nested = |rope: Rope| {
+        let mut keys = match object(rope.scaling) {
+            Value::Object(keys) => keys,
+            _ => Map::from_iter([("rope_type".to_owned(), json!("default"))]),
+        };
+        keys.insert("rope_theta".to_owned(), json!(rope.theta));
+        keys
+    };
+    let full = nested(Rope { theta: config.rope_theta, scaling: config.rope_scaling });
+    own.insert(NESTED.to_owned(), json!({FULL: full, SLIDING: nested(local)}));
+    Value::Null
+}
+
+/// The keys of a stretching.
+fn object(scaling: Scaling) -> Value {
     match scaling {
         Scaling::None => Value::Null,
         Scaling::Linear { factor } => json!({"rope_type": "linear", "type": "linear", "factor": factor}),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use titer_ops::{Rotary, linear, lora, rms_norm, rotary};
+use titer_ops::{Rotary, Scoring, linear, lora, rms_norm, rms_norm_about_one, rotary};
 
 use crate::config::{EMBEDDING, HEAD};
 use crate::family::Norm;
@@ -29,8 +29,10 @@ pub(crate) struct Weights {
 #[derive(Clone)]
 pub(crate) struct Pass {
     pub(crate) rotary: Rotary,
+    /// Of layers with a window, where they rotate otherwise.
+    pub(crate) local: Option<Rotary>,
     pub(crate) positions: Arc<[u32]>,
-    pub(crate) epsilon: f64,
+    pub(crate) norm: RowNorm,
     /// Where queries, keys and values are cut off.
     pub(crate) clip: Option<f64>,
     /// Multiplies the queries, whose products with keys the attention divides by √head_dim.
@@ -40,7 +42,28 @@ pub(crate) struct Pass {
 }
 
 /// Computes a layer's attention from its rotated queries and keys and its values.
-pub(crate) type Attend<'a> = dyn FnMut(usize, &Tensor, &Tensor, &Tensor) -> candle_core::Result<Tensor> + 'a;
+pub(crate) type Attend<'a> =
+    dyn FnMut(usize, Scoring, &Tensor, &Tensor, &Tensor) -> candle_core::Result<Tensor> + 'a;
+
+/// How the norms of a decoder make y of a row x: x / √(mean(x²) + ε) times w or 1 + w.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowNorm {
+    epsilon: f64,
+    about_one: bool,
+}
+
+impl RowNorm {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { epsilon: config.rms_norm_eps, about_one: config.family.norms_about_one }
+    }
+
+    pub(crate) fn apply(self, x: &Tensor, weight: &Tensor) -> candle_core::Result<Tensor> {
+        match self.about_one {
+            true => rms_norm_about_one(x, weight, self.epsilon),
+            false => rms_norm(x, weight, self.epsilon),
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Layer {
@@ -48,6 +71,7 @@ pub(crate) struct Layer {
     before: [Option<Tensor>; 2],
     after: [Option<Tensor>; 2],
     rotated: bool,
+    scoring: Scoring,
     q: Projection,
     k: Projection,
     v: Projection,
@@ -91,7 +115,7 @@ impl Projection {
     fn heads(&self, x: &Tensor, pass: &Pass) -> candle_core::Result<Tensor> {
         let mut y = self.apply(x)?;
         if let Some(norm) = &self.norm {
-            y = rms_norm(&y.reshape(((), norm.dims1()?))?, norm, pass.epsilon)?.reshape(y.shape())?;
+            y = pass.norm.apply(&y.reshape(((), norm.dims1()?))?, norm)?.reshape(y.shape())?;
         }
         match pass.clip {
             Some(clip) => y.clamp(-clip, clip),
@@ -107,7 +131,7 @@ impl Projection {
 
 /// x after a norm, if there is one.
 fn normed(x: &Tensor, norm: &Option<Tensor>, pass: &Pass) -> candle_core::Result<Tensor> {
-    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| rms_norm(x, norm, pass.epsilon))
+    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| pass.norm.apply(x, norm))
 }
 
 /// x times a factor, if there is one.
@@ -141,14 +165,15 @@ impl Layer {
     ) -> candle_core::Result<LayerTrace> {
         let [before_attention, before_mlp] = &self.before;
         let [after_attention, after_mlp] = &self.after;
+        let local = pass.local.as_ref().filter(|_| self.scoring.window.is_some());
         let rotated = |heads: Tensor| match self.rotated {
-            true => rotary(&heads, &pass.rotary, &pass.positions),
+            true => rotary(&heads, local.unwrap_or(&pass.rotary), &pass.positions),
             false => Ok(heads),
         };
         let attention_input = normed(x, before_attention, pass)?;
         let q = scaled(rotated(self.q.heads(&attention_input, pass)?)?, pass.queries)?;
         let k = rotated(self.k.heads(&attention_input, pass)?)?;
-        let attended = attend(index, &q, &k, &self.v.heads(&attention_input, pass)?)?;
+        let attended = attend(index, self.scoring, &q, &k, &self.v.heads(&attention_input, pass)?)?;
         let mut attention = normed(&self.o.apply(&attended)?, after_attention, pass)?;
         attention = scaled(attention, pass.residual)?;
         if let Some(added) = added {
@@ -239,6 +264,7 @@ impl Weights {
                     before: [norm(norms.before_attention)?, norm(norms.before_mlp)?],
                     after: [norm(norms.after_attention)?, norm(norms.after_mlp)?],
                     rotated: !config.unrotated.contains(&layer),
+                    scoring: config.scoring(layer),
                     q: projection("q_proj", Some("q_norm"))?,
                     k: projection("k_proj", Some("k_norm"))?,
                     v: projection("v_proj", None)?,
@@ -250,7 +276,7 @@ impl Weights {
             .collect::<Result<_>>()?;
         let embedding = get(EMBEDDING)?;
         let head = if config.tie_word_embeddings { embedding.clone() } else { get(HEAD)? };
-        let scale = config.scales.map(|scales| scales.embedding);
+        let scale = config.embedding_scale();
         Ok(Self { embedding, prompt: find(PROMPT), scale, layers, norm: get("model.norm.weight")?, head })
     }
 

@@ -1,5 +1,6 @@
 //! Causal attention within each sequence of a packed batch:
-//! softmax(q·kᵀ/√d, keys up to the query's own position)·v, head by head.
+//! softmax(q·kᵀ/√d, keys up to the query's own position)·v, head by head; the keys may be those of a window
+//! (arXiv 2004.05150), and scores may be capped (arXiv 2408.00118).
 //!
 //! The backward pass computes the probabilities again instead of keeping them, so that memory grows with
 //! the number of tokens and not with its square.
@@ -27,12 +28,64 @@ impl Heads {
     }
 }
 
+/// Which keys a query reaches, and what its scores become before they are probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Scoring {
+    /// A query sees so many keys back, its own included; all of them where none.
+    pub window: Option<usize>,
+    /// A score s becomes cap·tanh(s/cap).
+    pub cap: Option<f64>,
+}
+
+impl Scoring {
+    /// The first key that the query of this position sees.
+    #[inline(always)]
+    pub(crate) fn first(self, position: usize) -> usize {
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
+    }
+
+    /// In place: row := softmax of scale · row, capped.
+    #[inline(always)]
+    pub(crate) fn probabilities(self, row: &mut [f32], scale: f32) {
+        match self.cap {
+            None => softmax(row, scale),
+            Some(cap) => {
+                let cap = cap as f32;
+                for value in row.iter_mut() {
+                    *value = cap * cpu::tanh(*value * scale / cap);
+                }
+                softmax(row, 1.0);
+            }
+        }
+    }
+
+    pub(crate) fn check(self) -> Result<()> {
+        if self.window == Some(0) {
+            bail!("attention: in a window of 0 a query sees nothing");
+        }
+        match self.cap {
+            Some(cap) if !(cap > 0.0 && cap.is_finite()) => {
+                bail!("attention: scores cannot be capped at {cap}")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Attention for q of shape `(tokens, queries · dim)` and k, v of shape `(tokens, keys · dim)`; the result
 /// has q's shape. Differentiable in all three.
 ///
 /// # Errors
-/// When the shapes do not fit the heads or the sequences.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, sequences: &Sequences) -> Result<Tensor> {
+/// When the shapes do not fit the heads or the sequences, or the window or cap is 0.
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: Heads,
+    scoring: Scoring,
+    sequences: &Sequences,
+) -> Result<Tensor> {
+    scoring.check()?;
     if heads.keys == 0 || !heads.queries.is_multiple_of(heads.keys) {
         bail!("attention: {} query heads are not a multiple of {} key heads", heads.queries, heads.keys);
     }
@@ -47,15 +100,16 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, sequences: &S
         );
     }
     if cpu::applies(&[q, k, v]) {
-        let op = Attention { heads, sequences: sequences.clone() };
+        let op = Attention { heads, scoring, sequences: sequences.clone() };
         q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
     } else {
-        composed::attention(q, k, v, heads, sequences)
+        composed::attention(q, k, v, heads, scoring, sequences)
     }
 }
 
 struct Attention {
     heads: Heads,
+    scoring: Scoring,
     sequences: Sequences,
 }
 
@@ -84,7 +138,8 @@ impl CustomOp3 for Attention {
                 let k = Strided::new(&k[rows.start * k_width..], key_column, k_width);
                 let v = Strided::new(&v[rows.start * k_width..], key_column, k_width);
                 let out = &mut out[rows.start * q_width + head * self.heads.dim..];
-                forward(q, k, v, rows.len(), self.heads.dim, &mut scratch, out, q_width);
+                let shape = (rows.len(), self.heads.dim);
+                forward(q, k, v, shape, self.scoring, &mut scratch, out, q_width);
             }
         }
         Ok((CpuStorage::F32(out), l1.shape().clone()))
@@ -121,7 +176,7 @@ impl CustomOp3 for Attention {
                         q_width,
                         k_width,
                     };
-                    backward(operands, rows.len(), dim, &mut scratch, gradients);
+                    backward(operands, (rows.len(), dim), self.scoring, &mut scratch, gradients);
                 }
             }
             let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
@@ -169,6 +224,8 @@ pub(crate) struct Scratch {
     v_transposed: Vec<f32>,
     row: Vec<f32>,
     d_row: Vec<f32>,
+    /// What a capped score changes by where the score does.
+    slopes: Vec<f32>,
 }
 
 impl Scratch {
@@ -178,6 +235,7 @@ impl Scratch {
             v_transposed: vec![0.0; dim * longest],
             row: vec![0.0; longest],
             d_row: vec![0.0; longest],
+            slopes: vec![0.0; longest],
         }
     }
 }
@@ -191,7 +249,7 @@ fn transpose(from: Strided<'_>, length: usize, dim: usize, to: &mut [f32]) {
     }
 }
 
-/// row[j] = Σ_d x[d] · transposed[d][j] for j ≤ last.
+/// row[j] = Σ_d x[d] · transposed[d][j] for as many j as the row has.
 #[inline(always)]
 fn scores(x: &[f32], transposed: &[f32], length: usize, row: &mut [f32]) {
     row.fill(0.0);
@@ -220,8 +278,8 @@ fn forward(
     q: Strided<'_>,
     k: Strided<'_>,
     v: Strided<'_>,
-    length: usize,
-    dim: usize,
+    (length, dim): (usize, usize),
+    scoring: Scoring,
     scratch: &mut Scratch,
     out: &mut [f32],
     width: usize,
@@ -229,33 +287,51 @@ fn forward(
     let scale = 1.0 / (dim as f32).sqrt();
     transpose(k, length, dim, &mut scratch.k_transposed);
     for i in 0..length {
-        let row = &mut scratch.row[..=i];
-        scores(q.row(i, dim), &scratch.k_transposed, length, row);
-        softmax(row, scale);
+        let first = scoring.first(i);
+        let row = &mut scratch.row[..=i - first];
+        scores(q.row(i, dim), &scratch.k_transposed[first..], length, row);
+        scoring.probabilities(row, scale);
         let out = &mut out[i * width..][..dim];
         for (j, p) in row.iter().enumerate() {
-            cpu::add_scaled(out, *p, v.row(j, dim));
+            cpu::add_scaled(out, *p, v.row(first + j, dim));
         }
     }
 }
 
 #[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
-fn backward(x: Operands<'_>, length: usize, dim: usize, scratch: &mut Scratch, d: Gradients<'_>) {
+fn backward(
+    x: Operands<'_>,
+    (length, dim): (usize, usize),
+    scoring: Scoring,
+    scratch: &mut Scratch,
+    d: Gradients<'_>,
+) {
     let scale = 1.0 / (dim as f32).sqrt();
     transpose(x.k, length, dim, &mut scratch.k_transposed);
     transpose(x.v, length, dim, &mut scratch.v_transposed);
     for i in 0..length {
-        let (p, dp) = (&mut scratch.row[..=i], &mut scratch.d_row[..=i]);
-        scores(x.q.row(i, dim), &scratch.k_transposed, length, p);
-        softmax(p, scale);
-        scores(x.g.row(i, dim), &scratch.v_transposed, length, dp);
+        let first = scoring.first(i);
+        let (p, dp) = (&mut scratch.row[..=i - first], &mut scratch.d_row[..=i - first]);
+        scores(x.q.row(i, dim), &scratch.k_transposed[first..], length, p);
+        if let Some(cap) = scoring.cap {
+            for (slope, score) in scratch.slopes.iter_mut().zip(p.iter()) {
+                let tanh = cpu::tanh(score * scale / cap as f32);
+                *slope = 1.0 - tanh * tanh;
+            }
+        }
+        scoring.probabilities(p, scale);
+        scores(x.g.row(i, dim), &scratch.v_transposed[first..], length, dp);
         let mean: f32 = p.iter().zip(dp.iter()).map(|(p, dp)| p * dp).sum();
         let dq = &mut d.q[i * d.q_width..][..dim];
-        for j in 0..=i {
-            let ds = p[j] * (dp[j] - mean) * scale;
+        for at in 0..p.len() {
+            let j = first + at;
+            let mut ds = p[at] * (dp[at] - mean) * scale;
+            if scoring.cap.is_some() {
+                ds *= scratch.slopes[at];
+            }
             cpu::add_scaled(dq, ds, x.k.row(j, dim));
             cpu::add_scaled(&mut d.k[j * d.k_width..][..dim], ds, x.q.row(i, dim));
-            cpu::add_scaled(&mut d.v[j * d.k_width..][..dim], p[j], x.g.row(i, dim));
+            cpu::add_scaled(&mut d.v[j * d.k_width..][..dim], p[at], x.g.row(i, dim));
         }
     }
 }

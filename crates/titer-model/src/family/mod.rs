@@ -5,6 +5,8 @@
 
 mod table;
 
+use titer_ops::Activation;
+
 use crate::config::{MOST_LAYERS, unsupported};
 use crate::{Config, Result};
 pub use table::FAMILIES;
@@ -26,12 +28,23 @@ pub struct Family {
     /// Whether `mlp_bias` is known; elsewhere it means nothing.
     pub(crate) mlp_bias: bool,
     pub(crate) norms: Norms,
+    /// Whether norms multiply by 1 + w in place of w; GGUF files hold 1 + w.
+    pub(crate) norms_about_one: bool,
     pub(crate) qk_norm: QkNorm,
+    pub(crate) activation: Activated,
     pub(crate) window: Window,
     /// Whether some layers do not rotate: those of `no_rope_layers`, else every so many.
     pub(crate) unrotated: bool,
     /// Whether the four factors of [`Scales`](crate::Scales) are known.
     pub(crate) scales: bool,
+    /// Whether embeddings are multiplied by the root of their width.
+    pub(crate) embeddings_by_width: bool,
+    /// `query_pre_attn_scalar` where absent; none where it is not known.
+    pub(crate) query_scalar: Option<f64>,
+    /// None where soft caps are not known.
+    pub(crate) caps: Option<Caps>,
+    /// None where layers with a window rotate as all others do.
+    pub(crate) local_rope: Option<LocalRope>,
     /// Whether `clip_qkv` is known.
     pub(crate) clip: bool,
     pub(crate) mixture: Option<Mixture>,
@@ -47,6 +60,9 @@ pub struct Gguf {
     /// Whether llama.cpp has the rows of queries and keys in its own order: the two features that are
     /// rotated together side by side, not in the two halves of their head.
     pub(crate) permuted: bool,
+    /// Layers of the one size whose `query_pre_attn_scalar` is the width by heads, not a head's features: the
+    /// key is not in the files, and llama.cpp goes by this.
+    pub(crate) scalar_by_width: Option<usize>,
 }
 
 /// What Transformers takes for absent keys.
@@ -112,15 +128,52 @@ pub(crate) enum QkNorm {
     Width,
 }
 
-/// What is known of a sliding window.
+/// The key of the function that an MLP's gate passes through, and what it is where the key is absent.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) struct Activated {
+    pub(crate) key: &'static str,
+    pub(crate) absent: Activation,
+}
+
+/// Soft caps where their keys are absent; an attention without one here has none whatever its key says.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) struct Caps {
+    pub(crate) attention: Option<f64>,
+    pub(crate) logits: Option<f64>,
+}
+
+/// The rotation of layers with a window: base where its key (that of Transformers 4, if it had one) is absent.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) struct LocalRope {
+    pub(crate) key: Option<&'static str>,
+    pub(crate) theta: f64,
+}
+
+/// What is known of a sliding window; `absent` is that of `sliding_window` where the key is not there.
 #[derive(Debug, PartialEq, Clone, Copy)]
 pub(crate) enum Window {
     /// Nothing: its keys mean nothing.
     Unknown,
-    /// `sliding_window` holds whenever it is there; `absent` is its value where the key is not.
+    /// It holds in all layers whenever `sliding_window` is there.
     Always { absent: Option<usize> },
-    /// It holds where `use_sliding_window` or `layer_types` say so.
-    Switched { absent: Option<usize> },
+    /// It holds where `use_sliding_window` says so, in the layers that `layer_types` says or, where that is
+    /// absent, `layers`.
+    Switched { absent: Option<usize>, layers: Windowed },
+    /// It holds in the layers that `layer_types` says, else in all but every so many; `key` says how many.
+    Alternating { absent: usize, key: Option<&'static str>, every: usize },
+}
+
+/// Which layers have the window.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) enum Windowed {
+    /// All, whatever `layer_types` says.
+    All,
+    /// Those from `max_window_layers` on.
+    Late,
+    /// The first, third, fifth … of those before `max_window_layers`.
+    EarlyOdd,
+    /// Those that do not rotate.
+    Unrotated,
 }
 
 /// What a family's layers of experts differ in.
@@ -184,6 +237,11 @@ impl Family {
                 unsupported("general.architecture", architecture, &remedy)
             }
         }
+    }
+
+    /// Whether the weight of this name is a norm's that multiplies by 1 + w.
+    pub(crate) fn is_about_one(&self, name: &str) -> bool {
+        self.norms_about_one && name.ends_with("norm.weight")
     }
 
     /// The layers that do not rotate where every so many do not.

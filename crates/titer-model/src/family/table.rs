@@ -1,10 +1,17 @@
 //! The families. Values for absent keys are those of Transformers 5's configuration classes.
 
-use super::{Absent, Bias, Family, Gguf, Mixture, Norm, Norms, QkNorm, SWIGLU, Window};
+use titer_ops::Activation;
+
+use super::{
+    Absent, Activated, Bias, Caps, Family, Gguf, LocalRope, Mixture, Norm, Norms, QkNorm, SWIGLU, Window,
+    Windowed,
+};
 
 /// Every family that is supported; of those that share a GGUF architecture, the plainest first.
-pub static FAMILIES: [&Family; 11] =
-    [&LLAMA, &MISTRAL, &QWEN2, &QWEN3, &OLMO2, &SMOLLM3, &GRANITE, &MIXTRAL, &OLMOE, &QWEN2_MOE, &QWEN3_MOE];
+pub static FAMILIES: [&Family; 14] = [
+    &LLAMA, &MISTRAL, &QWEN2, &QWEN3, &GEMMA2, &GEMMA3, &OLMO2, &OLMO3, &SMOLLM3, &GRANITE, &MIXTRAL, &OLMOE,
+    &QWEN2_MOE, &QWEN3_MOE,
+];
 
 /// Norms before each block.
 const BEFORE: Norms = Norms {
@@ -22,11 +29,19 @@ const AFTER: Norms = Norms {
     after_mlp: Some(Norm { name: "post_feedforward_layernorm", gguf: "post_ffw_norm" }),
 };
 
+/// Norms before and after each block.
+const AROUND: Norms = Norms {
+    before_attention: BEFORE.before_attention,
+    after_attention: AFTER.after_attention,
+    before_mlp: Some(Norm { name: "pre_feedforward_layernorm", gguf: "ffn_norm" }),
+    after_mlp: AFTER.after_mlp,
+};
+
 /// Llama 2 to 3.3 (arXiv 2407.21783), SmolLM2 and what else has this shape.
 pub(crate) const LLAMA: Family = Family {
     name: "llama",
     about: "Llama 2, 3, 3.1 to 3.3, SmolLM2 and what else has this shape; biases by `attention_bias`, `mlp_bias`",
-    gguf: Some(Gguf { architecture: "llama", permuted: true }),
+    gguf: Some(Gguf { architecture: "llama", permuted: true, scalar_by_width: None }),
     class: "LlamaForCausalLM",
     absent: Absent {
         positions: 2048,
@@ -42,10 +57,16 @@ pub(crate) const LLAMA: Family = Family {
     attention_bias: Bias::Keyed,
     mlp_bias: true,
     norms: BEFORE,
+    norms_about_one: false,
     qk_norm: QkNorm::Never,
+    activation: Activated { key: "hidden_act", absent: Activation::Silu },
     window: Window::Unknown,
     unrotated: false,
     scales: false,
+    embeddings_by_width: false,
+    query_scalar: None,
+    caps: None,
+    local_rope: None,
     clip: false,
     mixture: None,
     switches: &[],
@@ -67,12 +88,12 @@ const MISTRAL: Family = Family {
 const QWEN2: Family = Family {
     name: "qwen2",
     about: "biases on queries, keys and values; optional sliding window",
-    gguf: Some(Gguf { architecture: "qwen2", permuted: false }),
+    gguf: Some(Gguf { architecture: "qwen2", permuted: false, scalar_by_width: None }),
     class: "Qwen2ForCausalLM",
     absent: Absent { positions: 32768, key_heads: Some(32), begin: None, end: None, ..LLAMA.absent },
     attention_bias: Bias::Inputs,
     mlp_bias: false,
-    window: Window::Switched { absent: Some(4096) },
+    window: Window::Switched { absent: Some(4096), layers: Windowed::Late },
     ..LLAMA
 };
 
@@ -80,7 +101,7 @@ const QWEN2: Family = Family {
 const QWEN3: Family = Family {
     name: "qwen3",
     about: "RMSNorm on each head's queries and keys; `head_dim`; `attention_bias`",
-    gguf: Some(Gguf { architecture: "qwen3", permuted: false }),
+    gguf: Some(Gguf { architecture: "qwen3", permuted: false, scalar_by_width: None }),
     class: "Qwen3ForCausalLM",
     absent: Absent { head_dim: Some(128), ..QWEN2.absent },
     attention_bias: Bias::Keyed,
@@ -92,7 +113,7 @@ const QWEN3: Family = Family {
 const OLMO2: Family = Family {
     name: "olmo2",
     about: "RMSNorm after the blocks instead of before, and on all heads' queries and keys; `attention_bias`",
-    gguf: Some(Gguf { architecture: "olmo2", permuted: false }),
+    gguf: Some(Gguf { architecture: "olmo2", permuted: false, scalar_by_width: None }),
     class: "Olmo2ForCausalLM",
     absent: Absent { epsilon: 1e-5, begin: None, end: Some(50279), pad: Some(1), ..LLAMA.absent },
     mlp_bias: false,
@@ -101,11 +122,68 @@ const OLMO2: Family = Family {
     ..LLAMA
 };
 
+/// OLMo 3 (arXiv 2512.13961).
+const OLMO3: Family = Family {
+    name: "olmo3",
+    about: "OLMo 2 with a sliding window in three of four layers; stretched rotation in the others alone",
+    class: "Olmo3ForCausalLM",
+    absent: Absent { theta: 5e5, ..OLMO2.absent },
+    window: Window::Alternating { absent: 4096, key: None, every: 4 },
+    local_rope: Some(LocalRope { key: None, theta: 5e5 }),
+    ..OLMO2
+};
+
+/// Gemma 2 (arXiv 2408.00118).
+const GEMMA2: Family = Family {
+    name: "gemma2",
+    about: "RMSNorm by 1 + w before and after the blocks; GELU; embeddings times √width; caps on scores and logits; \
+            sliding window in every other layer",
+    // 27B has 46 layers.
+    gguf: Some(Gguf { architecture: "gemma2", permuted: false, scalar_by_width: Some(46) }),
+    class: "Gemma2ForCausalLM",
+    absent: Absent {
+        positions: 8192,
+        key_heads: Some(4),
+        head_dim: Some(256),
+        tied: true,
+        begin: Some(2),
+        end: Some(1),
+        pad: Some(0),
+        ..LLAMA.absent
+    },
+    mlp_bias: false,
+    norms: AROUND,
+    norms_about_one: true,
+    activation: Activated { key: "hidden_activation", absent: Activation::GeluTanh },
+    window: Window::Alternating { absent: 4096, key: None, every: 2 },
+    embeddings_by_width: true,
+    query_scalar: Some(256.0),
+    caps: Some(Caps { attention: Some(50.0), logits: Some(30.0) }),
+    switches: &[("use_bidirectional_attention", false)],
+    ..LLAMA
+};
+
+/// The text part of Gemma 3 (arXiv 2503.19786).
+const GEMMA3: Family = Family {
+    name: "gemma3_text",
+    about: "Gemma 2 with RMSNorm on each head's queries and keys in place of caps on scores; sliding window in five of \
+            six layers, which rotate with a base of their own",
+    class: "Gemma3ForCausalLM",
+    absent: Absent { positions: 131_072, theta: 1e6, ..GEMMA2.absent },
+    qk_norm: QkNorm::Head,
+    // 27B has 62 layers.
+    gguf: Some(Gguf { architecture: "gemma3", permuted: false, scalar_by_width: Some(62) }),
+    window: Window::Alternating { absent: 4096, key: Some("sliding_window_pattern"), every: 6 },
+    caps: Some(Caps { attention: None, logits: None }),
+    local_rope: Some(LocalRope { key: Some("rope_local_base_freq"), theta: 1e4 }),
+    ..GEMMA2
+};
+
 /// SmolLM3 (<https://huggingface.co/blog/smollm3>).
 const SMOLLM3: Family = Family {
     name: "smollm3",
     about: "layers without rotation (`no_rope_layers`), tied where the key is absent",
-    gguf: Some(Gguf { architecture: "smollm3", permuted: true }),
+    gguf: Some(Gguf { architecture: "smollm3", permuted: true, scalar_by_width: None }),
     class: "SmolLM3ForCausalLM",
     absent: Absent {
         positions: 32768,
@@ -117,7 +195,7 @@ const SMOLLM3: Family = Family {
         pad: Some(128_004),
         ..LLAMA.absent
     },
-    window: Window::Switched { absent: None },
+    window: Window::Switched { absent: None, layers: Windowed::Unrotated },
     unrotated: true,
     ..LLAMA
 };
@@ -126,7 +204,7 @@ const SMOLLM3: Family = Family {
 const GRANITE: Family = Family {
     name: "granite",
     about: "factors on embeddings, attention, blocks and logits",
-    gguf: Some(Gguf { architecture: "granite", permuted: true }),
+    gguf: Some(Gguf { architecture: "granite", permuted: true, scalar_by_width: None }),
     class: "GraniteForCausalLM",
     scales: true,
     ..LLAMA
@@ -163,7 +241,6 @@ const OLMOE: Family = Family {
     absent: Absent { positions: 4096, ..OLMO2.absent },
     norms: BEFORE,
     qk_norm: QkNorm::Width,
-    window: Window::Always { absent: None },
     clip: true,
     mixture: Some(Mixture {
         block: "mlp",
@@ -186,6 +263,7 @@ const QWEN2_MOE: Family = Family {
     gguf: None,
     class: "Qwen2MoeForCausalLM",
     absent: Absent { key_heads: Some(16), ..QWEN2.absent },
+    window: Window::Switched { absent: Some(4096), layers: Windowed::EarlyOdd },
     mixture: Some(Mixture {
         block: "mlp",
         projections: SWIGLU,
@@ -208,6 +286,7 @@ const QWEN3_MOE: Family = Family {
     gguf: None,
     class: "Qwen3MoeForCausalLM",
     absent: Absent { key_heads: Some(4), ..QWEN2.absent },
+    window: Window::Switched { absent: Some(4096), layers: Windowed::All },
     mixture: Some(Mixture {
         block: "mlp",
         projections: SWIGLU,

@@ -8,22 +8,21 @@ use serde_json::Map;
 use titer_ops::Scaling;
 
 use super::File;
+use super::window::CAPS;
 use crate::config::unsupported;
-use crate::family::{LLAMA, UNROTATED, Window};
+use crate::family::{LLAMA, UNROTATED};
 use crate::files::{Zeros, usable};
 use crate::{Config, Decoder, Error, Family, Result, Scales};
 
 /// Keys that change the numbers of any architecture that has them, and are not read here. Those of
-/// [`Scales`] are refused in families without these.
-const UNREAD: [&str; 9] = [
+/// [`Scales`] and [`CAPS`] are refused in families without these.
+const UNREAD: [&str; 7] = [
     "rope.scale_linear",
     "rope.dimension_sections",
     "attention.clamp_kqv",
     "attention.max_alibi_bias",
     "attention.temperature_scale",
     "attention.output_scale",
-    "attn_logit_softcapping",
-    "final_logit_softcapping",
     "router_logit_softcapping",
 ];
 /// The factors of Llama 3's stretched rotary frequencies, one per frequency.
@@ -60,14 +59,15 @@ impl Decoder {
         let file = File::open(path)?;
         let config = file.config()?;
         let places = places(&file, &config).map_err(|error| of_file(error, path))?;
-        let permuted = config.family.gguf.as_ref().is_some_and(|gguf| gguf.permuted);
-        let heads = config.heads();
-        let mut zeros = Zeros::default();
+        let (family, heads) = (config.family, config.heads());
+        let permuted = family.gguf.as_ref().is_some_and(|gguf| gguf.permuted);
+        let mut zeros = Zeros::of(&config);
         let model = Self::build(config, device, |name, _| {
             let tensor = file.tensor(&places[name])?;
             let tensor = match name.rsplit('.').nth(1) {
                 Some("q_proj") if permuted => halves(&tensor, heads.queries)?,
                 Some("k_proj") if permuted => halves(&tensor, heads.keys)?,
+                _ if family.is_about_one(name) => (tensor - 1.0)?,
                 _ => tensor,
             };
             let tensor = usable(name, &tensor, device).map_err(|error| error.of_file(path))?;
@@ -155,7 +155,8 @@ fn config(file: &File) -> Result<Config> {
     if let Some(experts) = file.u64(&key("expert_count")).filter(|experts| *experts > 0) {
         return unsupported(&key("expert_count"), experts, "0, or the model's safetensors, are");
     }
-    if let Some(name) = UNREAD.iter().find(|name| file.metadata().contains_key(&key(name))) {
+    let caps = if family.caps.is_some() { &[][..] } else { &CAPS };
+    if let Some(name) = UNREAD.iter().chain(caps).find(|name| file.metadata().contains_key(&key(name))) {
         return unsupported(&key(name), "set", "a model without it, or its safetensors, are");
     }
     if file.bool(&key("attention.causal")) == Some(false) {
@@ -183,6 +184,7 @@ fn config(file: &File) -> Result<Config> {
         head_dim: Some(dim).filter(written),
         unrotated: family.unrotated(layers, UNROTATED),
         scales: scales(file, &key, family, dim)?,
+        hidden_act: family.activation.absent,
         max_position_embeddings: size("context_length")?,
         rms_norm_eps: file
             .f32(&key("attention.layer_norm_rms_epsilon"))
@@ -205,11 +207,7 @@ fn config(file: &File) -> Result<Config> {
             optional("attention.head_count_kv")?.unwrap_or(heads),
         )
     };
-    let window = optional("attention.sliding_window")?;
-    config.sliding_window = window.filter(|window| *window < config.max_position_embeddings);
-    if let (Some(window), Window::Unknown) = (config.sliding_window, family.window) {
-        return unsupported(&key("attention.sliding_window"), window, "no window is");
-    }
+    file.windows(&mut config, &key)?;
     config.check()?;
     config.rope_scaling = scaling(file, &key("rope.scaling"), &config)?;
     config.check()?;
@@ -299,6 +297,6 @@ fn scaling(file: &File, prefix: &str, config: &Config) -> Result<Scaling> {
 }
 
 /// The number that was meant by an `f32`: 1e-5 and not 9.99999974738e-6.
-fn shortest(number: f32) -> f64 {
+pub(super) fn shortest(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::from(number))
 }
