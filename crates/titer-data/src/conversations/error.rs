@@ -40,6 +40,14 @@ pub enum ConversationError {
         /// What it is, and what to do.
         format: &'static str,
     },
+    /// A file that comes to more than is taken in.
+    #[error("{format}: it comes to more than {} MiB: split it, or decompress it yourself", .most >> 20)]
+    TooLarge {
+        /// The format.
+        format: &'static str,
+        /// The limit, in bytes.
+        most: usize,
+    },
     /// More rows than may be are unusable.
     #[error("{first} ({count} of {rows} rows cannot be used; one in {} may be)", super::ONE_IN)]
     Unusable {

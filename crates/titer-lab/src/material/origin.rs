@@ -63,7 +63,8 @@ fn read(path: &Path, options: &Options) -> Result<Conversations> {
     let paths = titer_hub::record_paths(path)?;
     let mut all = Conversations::default();
     for (number, file) in paths.iter().enumerate() {
-        let mut read = Conversations::read(files::read(file)?, options)
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let mut read = Conversations::read_file(&name, files::read(file)?, options)
             .map_err(|source| Error::Rows { path: file.clone(), source: Box::new(source) })?;
         if let Some(left_out) = read.left_out() {
             warn_once(format!("{}: {left_out}", file.display()));
