@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 
-import pyarrow
+import pyarrow.parquet
 from datasets import Dataset
 
 folder = pathlib.Path(sys.argv[1])
@@ -38,6 +38,9 @@ for name, compression in [("rows.arrow", None), ("rows-lz4.arrow", "lz4"), ("row
     options = pyarrow.ipc.IpcWriteOptions(compression=compression)
     with pyarrow.ipc.new_file(folder / name, table.schema, options=options) as writer:
         writer.write_table(table, max_chunksize=2)
+
+one = pyarrow.table({"prompt": ["a"], "response": ["b"]})
+pyarrow.parquet.write_table(one, folder / "brotli.parquet", compression="brotli")
 
 lines = folder / "rows.jsonl"
 Dataset.from_list(rows).to_json(lines)

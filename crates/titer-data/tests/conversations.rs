@@ -408,6 +408,8 @@ fn whatever_is_cut_or_damaged_is_refused_or_read_and_never_a_part_of_the_rows() 
             }
         }
     }
+    let brotli = Conversations::read(parquet("brotli.parquet"), &Options::default()).unwrap_err().to_string();
+    assert!(brotli.contains("compressed by brotli") && brotli.contains("compression=\"zstd\""), "{brotli}");
     let said = |name: &str, end: usize| {
         Conversations::read(parquet(name)[..end].to_vec(), &Options::default()).unwrap_err().to_string()
     };

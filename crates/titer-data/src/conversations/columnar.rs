@@ -14,13 +14,23 @@ use super::{ConversationError, Place};
 
 /// The rows of a Parquet file.
 pub(super) fn parquet(bytes: Bytes) -> Result<Vec<Row>, ConversationError> {
-    let wrong = |problem| ConversationError::Format { format: "Parquet", problem };
+    let wrong = |said: String| {
+        let problem = match said.split_once("Disabled feature at compile time: ") {
+            Some((_, packing)) => {
+                format!(
+                    "its pages are compressed by {packing}, which is not read: save it with compression=\"zstd\""
+                )
+            }
+            None => said,
+        };
+        ConversationError::Format { format: "Parquet", problem }
+    };
     guarded("Parquet", || {
         let file = SerializedFileReader::new(bytes).map_err(|error| wrong(error.to_string()))?;
         let mut rows = Vec::new();
         for (number, row) in (1..).zip(file.get_row_iter(None).map_err(|error| wrong(error.to_string()))?) {
             let place = Place::Row(number);
-            let read = row.map_err(|error| ConversationError::Row { place, problem: error.to_string() })?;
+            let read = row.map_err(|error| wrong(error.to_string()))?;
             rows.push(rows::row(place, read.to_json_value())?);
         }
         Ok(rows)

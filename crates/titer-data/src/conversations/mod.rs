@@ -171,12 +171,15 @@ impl Conversations {
         }
         if read.unusable.len() > read.rows / ONE_IN {
             let (count, rows) = (read.unusable.len(), read.rows);
+            let kinds = error::by_kind(&read.unusable);
             let first = Box::new(read.unusable.swap_remove(0));
-            return Err(ConversationError::Unusable { first, count, rows });
+            return Err(ConversationError::Unusable { first, count, rows, kinds });
         }
-        if let Some(missing) = options.domains.iter().find(|domain| !domains.contains(*domain)) {
+        let missing = options.domains.iter().filter(|domain| !domains.contains(*domain));
+        let missing: Vec<String> = missing.cloned().collect();
+        if !missing.is_empty() {
             let there = domains.into_iter().collect();
-            return Err(ConversationError::UnknownDomain { domain: missing.clone(), there });
+            return Err(ConversationError::UnknownDomain { domains: missing, there });
         }
         if read.conversations.is_empty() {
             return Err(ConversationError::Nothing { rows: read.rows });
@@ -215,9 +218,8 @@ impl Conversations {
             return Ok(());
         }
         let id = shape.id(row)?.unwrap_or_else(|| self.rows.to_string());
-        let others = labels
-            .into_iter()
-            .filter(|label| options.domains.contains(label) && Some(label) != domain.as_ref());
+        let wanted = |label: &String| options.domains.is_empty() || options.domains.contains(label);
+        let others = labels.into_iter().filter(|label| wanted(label) && Some(label) != domain.as_ref());
         let others = others.collect();
         self.conversations.push(Conversation { messages, domain, others, id });
         Ok(())
@@ -226,8 +228,8 @@ impl Conversations {
     /// What was left out and why, for people; nothing where nothing was.
     pub fn left_out(&self) -> Option<String> {
         let mut parts = Vec::new();
-        if let Some(first) = self.unusable.first() {
-            parts.push(format!("{} cannot be used ({first})", self.unusable.len()));
+        for (count, first) in error::by_kind(&self.unusable) {
+            parts.push(format!("{count} cannot be used ({first})"));
         }
         if let Some(first) = self.blank.first() {
             parts.push(format!("{} have a blank message ({first})", self.blank.len()));
