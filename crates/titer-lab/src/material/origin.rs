@@ -23,7 +23,7 @@ pub(crate) fn dealt(origin: &dyn Origin, spec: &DataSpec, places: &Places) -> Re
     let mut rows = BTreeMap::new();
     for source in origin.sources() {
         let none = || Error::NoAnswer { item: source.role.to_owned() };
-        rows.insert(source.role, read(places.get(source.role).ok_or_else(none)?, &source.rows)?);
+        rows.insert(source.role, read_rows(places.get(source.role).ok_or_else(none)?, &source.rows)?);
     }
     match origin.deal(spec.seed, rows)? {
         Dealt::Chat(items) => {
@@ -59,7 +59,7 @@ fn tell(items: &dyn Conversing, kind: &str) -> Result<()> {
 }
 
 /// The rows of a file, or of all files of records below a folder, in the order of their names.
-fn read(path: &Path, options: &Options) -> Result<Conversations> {
+pub(crate) fn read_rows(path: &Path, options: &Options) -> Result<Conversations> {
     let paths = titer_hub::record_paths(path)?;
     let mut all = Conversations::default();
     for (number, file) in paths.iter().enumerate() {
