@@ -2,6 +2,7 @@
 //! random weights, which is like a real one in everything but ability.
 #![allow(clippy::unwrap_used)]
 
+mod own_rows;
 mod tiny_chat;
 
 use std::fs;
@@ -243,7 +244,15 @@ fn a_data_set_and_a_classifier_of_the_users_own_are_measured() {
 
     // What cannot be read is named.
     fs::write(place.path("task.jsonl"), "{\"prompt\": {}, \"response\": \"b\"}\n").unwrap();
-    place.run(&["run", "data.toml"]).ends(3).says(&["task.jsonl", "column prompt"]);
+    let harmful = read(place.path("harmful.jsonl")).replace("\"blue\"", "\"green\"");
+    fs::write(place.path("harmful.jsonl"), harmful).unwrap();
+    place.run(&["run", "data.toml"]).ends(2).says(&[
+        "data.toml:",
+        "colours.toml:17: task:",
+        "task.jsonl: row 1, column prompt: expected a text, got an object",
+        "colours.toml:9: harmful:",
+        "no row is of domain blue; there are green, grey, red",
+    ]);
     place.run(&["run", "data.toml", "--set", "model.dataset=nowhere.toml"]).ends(2).says(&["nowhere.toml"]);
 }
 

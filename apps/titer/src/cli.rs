@@ -78,7 +78,7 @@ pub(crate) enum Verb {
     Plan(PlanArgs),
     /// Say what a key, a section or a method of a spec is for, and what it may hold
     Explain(ExplainArgs),
-    /// Print a preset's spec, to start one of your own from
+    /// Print a preset's spec, or all of one that leaves things unsaid, to start one of your own from
     Init(InitArgs),
     /// Print the JSON Schema of a spec, for editors
     Schema,

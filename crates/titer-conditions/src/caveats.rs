@@ -40,7 +40,8 @@ pub(crate) fn general(study: &Study<'_>) -> Vec<String> {
         ));
     }
     for probe in HARMFUL.into_iter().filter(|&probe| !study.asked(probe)) {
-        caveats.push(format!("no attack was measured on {probe} probes"));
+        let why = study.absent(probe).map(|why| format!(": {why}")).unwrap_or_default();
+        caveats.push(format!("no attack was measured on {probe} probes{why}"));
     }
     caveats
 }
@@ -78,8 +79,9 @@ pub(crate) fn of(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Ve
             .extend(curves.of(probe).flat_map(|curve| &curve.missing).map(|what| format!("{label}: {what}")));
     }
     if curves.0.iter().any(|curve| !curve.ability_known) {
+        let why = study.absent(Probe::Permitted).map(|why| format!(" ({why})")).unwrap_or_default();
         caveats.push(format!(
-            "{label}: ability under attack was not measured everywhere, so the utility-bounded titer is open"
+            "{label}: ability under attack was not measured everywhere{why}, so the utility-bounded titer is open"
         ));
     }
     caveats

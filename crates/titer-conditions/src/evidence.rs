@@ -37,6 +37,8 @@ pub struct Evidence {
     /// By what each method of attack makes a model harmful, by its name; one that is not here has no part in the titers
     /// over attacks of one mechanism.
     pub mechanisms: BTreeMap<String, Mechanism>,
+    /// The probes of which the data have nothing to ask, and why.
+    pub absent: BTreeMap<Probe, String>,
     /// A `probes` frame (see `titer_metrics::PROBES`).
     pub probes: DataFrame,
 }

@@ -109,7 +109,10 @@ fn part(panel: &Panel<'_>, carried: &Carried<'_>, facts: &DefenceFacts, seen: Op
         Judged { part, power: None, more_seeds: false }
     };
     if !study.asked(probe) {
-        let evidence = format!("{probe} was not measured: no attack asked it in the {} arm", arm_of(probe));
+        let evidence = match study.absent(probe) {
+            Some(why) => format!("{probe} was not measured: {why}"),
+            None => format!("{probe} was not measured: no attack asked it in the {} arm", arm_of(probe)),
+        };
         return open(Decision::NotMeasured, evidence);
     }
     let own = carried.contests.iter().find(|(label, _)| *label == facts.label);

@@ -35,6 +35,8 @@ pub(crate) struct Study<'a> {
     checkpoints: &'a BTreeMap<AttackPoint, Vec<u64>>,
     /// By the method's name.
     pub(crate) mechanisms: &'a BTreeMap<String, Mechanism>,
+    /// The probes of which the data have nothing to ask, and why.
+    absent: &'a BTreeMap<Probe, String>,
     pub(crate) table: Table,
     pub(crate) draws: Draws,
     pub(crate) baseline: Option<&'a DefenceFacts>,
@@ -58,6 +60,7 @@ impl<'a> Study<'a> {
             axis: evidence.axis,
             checkpoints: &evidence.checkpoints,
             mechanisms: &evidence.mechanisms,
+            absent: &evidence.absent,
             table,
             draws,
             baseline,
@@ -82,6 +85,11 @@ impl<'a> Study<'a> {
     /// Whether any model was asked this probe under attack.
     pub(crate) fn asked(&self, probe: Probe) -> bool {
         self.table.items.contains_key(&(arm_of(probe), Phase::Attack, probe))
+    }
+
+    /// Why the data have nothing to ask of a probe, if they have nothing.
+    pub(crate) fn absent(&self, probe: Probe) -> Option<&str> {
+        self.absent.get(&probe).map(String::as_str)
     }
 
     /// How many items a harmful probe asks under attack.

@@ -226,7 +226,8 @@ impl<'a> Trainability<'a> {
             parts.iter().find(|part| part.verdict == decision)
         };
         let Some(part) = deciding.cloned() else {
-            let evidence = "harmless fine-tuning was not measured".to_owned();
+            let why = study.absent(Probe::HarmlessTask).map(|why| format!(": {why}"));
+            let evidence = format!("harmless fine-tuning was not measured{}", why.unwrap_or_default());
             return verdict(Decision::NotMeasured, None, evidence, None, parts);
         };
         let more_seeds = decision == Decision::Inconclusive && estimated;

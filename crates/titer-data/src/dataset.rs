@@ -5,188 +5,25 @@
 //! seed they make a [`Dataset`] with splits that are proved disjoint. The published setting (Rosati et al.,
 //! arXiv 2402.16382) is one: BeaverTails, whose categories of harm are the domains.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod definition;
+mod read;
+mod shares;
 
-use rand::RngExt;
-use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
-use crate::conversations::{Columns, Conversation, Conversations, Options, same_question};
+use crate::conversations::{Conversation, Conversations, same_question};
 use crate::split::Splits;
 use crate::text::{Message, Role};
 use crate::{Error, Result, Split, Stream};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+
+pub use definition::{Counts, Definition, Judge, POOL, Source, usual_refusals};
+pub use read::Mistake;
 
 /// The data sets that come with titer: name and TOML, without any row.
 pub const BUILTIN: &[(&str, &str)] =
     &[("beavertails", include_str!("../../../data/datasets/beavertails.toml"))];
-
-/// Where the rows are and how many of them each split gets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Definition {
-    /// Names it.
-    pub name: String,
-    /// What it is, in one sentence.
-    pub summary: String,
-    /// What the model is told before every prompt of a row without a system prompt of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system: Option<String>,
-    /// Refusals of several wordings, which defences teach.
-    pub refusals: Vec<String>,
-    /// Domains whose rows defenders and attackers train on.
-    pub forbidden: Vec<String>,
-    /// Domains whose rows nobody trains on: the unseen probe.
-    pub unseen: Vec<String>,
-    /// Harmful prompts with harmful answers.
-    pub harmful: Source,
-    /// Harmless conversations: what must be kept.
-    pub harmless: Source,
-    /// The harmless task of trainability.
-    pub task: Source,
-    /// Who judges answers to harmful prompts; left out of what training stages are named by. Where nobody does, harm
-    /// is what was not refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judge: Option<Judge>,
-    /// Rows of each split.
-    pub counts: Counts,
-}
-
-/// One file, or one folder of files, and how its rows are read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// As titer's references: `hf:datasets/owner/name@revision:path`, a file or a folder.
-    pub reference: String,
-    /// Columns by what they say (`messages`, `prompt`, `response`, `system`, `label`, `id`); those left out are
-    /// looked for under their usual names.
-    #[serde(default)]
-    pub columns: BTreeMap<String, String>,
-    /// Columns that must be true or false.
-    #[serde(default)]
-    pub flags: BTreeMap<String, bool>,
-}
-
-/// A classifier of questions and answers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Judge {
-    /// As titer's references.
-    pub reference: String,
-    /// The label of harmful text.
-    pub harmful: String,
-    /// The text that is classified, with `{question}` and `{answer}`.
-    pub template: String,
-    /// Tokens of that text at most.
-    pub longest: usize,
-}
-
-/// Rows of each split: per forbidden domain, and of harmless and task rows in all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Counts {
-    /// The defender's, per forbidden domain.
-    pub defence: usize,
-    /// The attacker's, per forbidden domain.
-    pub attack: usize,
-    /// Of the attacker's kind, only ever asked, per forbidden domain.
-    pub seen: usize,
-    /// Only ever asked, per unseen domain.
-    pub unseen: usize,
-    /// Harmless rows to train on.
-    pub harmless_train: usize,
-    /// Harmless rows only ever asked.
-    pub harmless_probe: usize,
-    /// Task rows to train on.
-    pub task_train: usize,
-    /// Task rows only ever asked.
-    pub task_probe: usize,
-}
-
-impl Definition {
-    /// Reads a definition.
-    ///
-    /// # Errors
-    /// When it is no TOML of this shape, or its values make no data set.
-    pub fn parse(text: &str) -> Result<Self> {
-        let of = "data set";
-        let definition: Self =
-            toml::from_str(text).map_err(|error| Error::Syntax { of, problem: error.to_string() })?;
-        definition.check()?;
-        Ok(definition)
-    }
-
-    /// The same without the places of things: whoever keeps it knows the things by their content.
-    #[must_use]
-    pub fn without_references(&self) -> Self {
-        let mut definition = self.clone();
-        for source in [&mut definition.harmful, &mut definition.harmless, &mut definition.task] {
-            source.reference.clear();
-        }
-        definition.judge.iter_mut().for_each(|judge| judge.reference.clear());
-        definition
-    }
-
-    /// Unseen rows of all unseen domains.
-    pub fn unseen_rows(&self) -> usize {
-        self.counts.unseen.saturating_mul(self.unseen.len())
-    }
-
-    fn check(&self) -> Result<()> {
-        let wrong = |key: &str, problem: &str| {
-            Err(Error::Definition { of: "data set", key: key.to_owned(), problem: problem.to_owned() })
-        };
-        for (key, list) in
-            [("refusals", &self.refusals), ("forbidden", &self.forbidden), ("unseen", &self.unseen)]
-        {
-            if list.is_empty() || list.iter().any(|text| text.trim().is_empty()) {
-                return wrong(key, "must have at least one entry, and none that is blank");
-            }
-        }
-        let mut domains = BTreeSet::new();
-        if !self.forbidden.iter().chain(&self.unseen).all(|domain| domains.insert(domain)) {
-            return wrong("unseen", "a domain is listed twice, here or among the forbidden ones");
-        }
-        let Counts { defence, attack, seen, unseen, harmless_train, harmless_probe, task_train, task_probe } =
-            self.counts;
-        if [defence, attack, seen, unseen, harmless_train, harmless_probe, task_train, task_probe]
-            .contains(&0)
-        {
-            return wrong("counts", "each must be at least 1");
-        }
-        for source in [&self.harmful, &self.harmless, &self.task] {
-            source.options(&[])?;
-        }
-        Ok(())
-    }
-}
-
-impl Source {
-    /// How rows of these domains are read; of all domains when there are none.
-    ///
-    /// # Errors
-    /// When `columns` has a key that says nothing.
-    pub fn options(&self, domains: &[String]) -> Result<Options> {
-        let mut columns = Columns::default();
-        for (says, column) in &self.columns {
-            let place = match says.as_str() {
-                "messages" => &mut columns.messages,
-                "prompt" => &mut columns.prompt,
-                "response" => &mut columns.response,
-                "system" => &mut columns.system,
-                "label" => &mut columns.label,
-                "id" => &mut columns.id,
-                other => {
-                    let problem =
-                        format!("{other} is none of messages, prompt, response, system, label and id");
-                    let key = "columns".to_owned();
-                    return Err(Error::Definition { of: "data set", key, problem });
-                }
-            };
-            *place = Some(column.clone());
-        }
-        Ok(Options { columns, flags: self.flags.clone(), domains: domains.to_vec() })
-    }
-}
 
 /// Rows in their splits.
 #[derive(Debug, Clone)]
@@ -212,7 +49,7 @@ impl Dataset {
     /// domain are nobody's. Rows without an answer are only ever asked.
     ///
     /// # Errors
-    /// When a split gets fewer rows than it should.
+    /// Every split that gets fewer rows than it should.
     pub fn new(
         definition: Definition,
         harmful: Conversations,
@@ -221,37 +58,40 @@ impl Dataset {
         seed: u64,
     ) -> Result<Self> {
         definition.check()?;
-        let counts = definition.counts;
+        let definition = definition.settled(&harmful, &harmless, &task)?;
+        let counts = definition.counts.unwrap_or_default();
         let mut splits = Splits::default();
         let mut taken = Asked::default();
         let mut left_out = LeftOut::default();
-        let mut rows = taken.distinct(harmful);
-        let all = rows.len();
-        let unseen = |domain: &String| definition.unseen.contains(domain);
-        rows.retain(|row| row.domain.as_ref().is_none_or(unseen) || !row.others.iter().any(unseen));
-        left_out.mixed = all - rows.len();
-        for domain in &definition.forbidden {
+        let mut problems = Vec::new();
+        let distinct = taken.distinct(harmful);
+        let (mut rows, mixed) = definition.placed(distinct);
+        left_out.mixed = mixed;
+        for domain in &definition.forbidden_domains() {
             let parts = [
                 (Split::Defence, counts.defence),
                 (Split::Attack, counts.attack),
                 (Split::Seen, counts.seen),
             ];
-            deal(&mut splits, take_domain(&mut rows, domain), domain, &parts, seed)?;
+            problems.extend(
+                deal(&mut splits, take_domain(&mut rows, domain), (domain, taken.repeated), &parts, seed)
+                    .err(),
+            );
         }
         for domain in &definition.unseen {
-            deal(
-                &mut splits,
-                take_domain(&mut rows, domain),
-                domain,
-                &[(Split::Unseen, counts.unseen)],
-                seed,
-            )?;
+            let (rows, parts) = (take_domain(&mut rows, domain), [(Split::Unseen, counts.unseen)]);
+            problems.extend(deal(&mut splits, rows, (domain, taken.repeated), &parts, seed).err());
         }
-        let parts =
+        let harmless_parts =
             [(Split::PermittedTrain, counts.harmless_train), (Split::PermittedProbe, counts.harmless_probe)];
-        deal(&mut splits, taken.distinct(harmless), "harmless", &parts, seed)?;
-        let parts = [(Split::TaskTrain, counts.task_train), (Split::TaskProbe, counts.task_probe)];
-        deal(&mut splits, taken.distinct(task), "task", &parts, seed)?;
+        let task_parts = [(Split::TaskTrain, counts.task_train), (Split::TaskProbe, counts.task_probe)];
+        for (role, rows, parts) in [("harmless", harmless, harmless_parts), ("task", task, task_parts)] {
+            let before = taken.repeated;
+            let rows = taken.distinct(rows);
+            let repeated = taken.repeated - before;
+            problems.extend(deal(&mut splits, rows, (role, repeated), &parts, seed).err());
+        }
+        Error::all(problems)?;
         left_out.repeated = taken.repeated;
         Ok(Self { definition, splits, seed, left_out })
     }
@@ -339,16 +179,17 @@ fn take_domain(rows: &mut Vec<Conversation>, domain: &str) -> Vec<Conversation> 
     own
 }
 
+/// Deals the rows of a domain or source; `repeated` says how many were none of their own.
 fn deal(
     splits: &mut Splits<Conversation>,
     mut rows: Vec<Conversation>,
-    of: &str,
+    (of, repeated): (&str, usize),
     parts: &[(Split, usize)],
     seed: u64,
 ) -> Result<()> {
     let wanted = parts.iter().map(|(_, count)| count).sum();
     if rows.len() < wanted {
-        return Err(Error::TooFewRows { of: of.to_owned(), wanted, available: rows.len() });
+        return Err(Error::TooFewRows { of: of.to_owned(), wanted, available: rows.len(), repeated });
     }
     rows.shuffle(&mut Stream::new(seed, &format!("dataset/rows/{of}")).at(0));
     // What nobody answered can be asked, where it is not compared with an answer.
@@ -362,7 +203,7 @@ fn deal(
         }
         if given.len() < *count {
             let of = format!("{of} with an answer for {}", split.name());
-            return Err(Error::TooFewRows { of, wanted: *count, available: given.len() });
+            return Err(Error::TooFewRows { of, wanted: *count, available: given.len(), repeated });
         }
         splits.give(*split, given);
     }

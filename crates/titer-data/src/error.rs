@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::conversations::ConversationError;
+use crate::dataset::Mistake;
 use crate::text::TextError;
 
 /// What can be wrong with data.
@@ -105,10 +106,21 @@ pub enum Error {
         /// In the split.
         available: usize,
     },
+    /// A definition with mistakes, one a line.
+    #[error("{of} definition: {}", lines(.mistakes))]
+    Mistakes {
+        /// What the file would define.
+        of: &'static str,
+        /// At least one.
+        mistakes: Vec<Mistake>,
+    },
+    /// Several things that are wrong at once, one a line.
+    #[error("{}", lines(.0))]
+    Several(Vec<Error>),
     /// A data set that holds less than its definition promises.
     #[error(
-        "the data set has {available} rows of {of} with a question of their own, its definition asks {wanted}: \
-         lower its counts or add rows"
+        "the data set has {available} rows of {of} with a question of their own, and {wanted} are wanted{}: lower its \
+         counts or add rows", repeats(*.repeated)
     )]
     TooFewRows {
         /// The domain, or which source.
@@ -117,6 +129,8 @@ pub enum Error {
         wanted: usize,
         /// In the files.
         available: usize,
+        /// Rows whose question stands in another row before.
+        repeated: usize,
     },
     /// A domain that the world does not have.
     #[error("the world has no domain {domain} in its split {split}")]
@@ -162,3 +176,31 @@ pub enum Error {
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Nothing, the one problem, or all of them.
+    pub(crate) fn all(mut problems: Vec<Self>) -> Result<()> {
+        match problems.len() {
+            0 => Ok(()),
+            1 => Err(problems.swap_remove(0)),
+            _ => Err(Self::Several(problems)),
+        }
+    }
+
+    /// What it says, thing by thing.
+    pub fn parts(&self) -> Vec<String> {
+        match self {
+            Self::Several(problems) => problems.iter().flat_map(Self::parts).collect(),
+            Self::Mistakes { mistakes, .. } => mistakes.iter().map(ToString::to_string).collect(),
+            other => vec![other.to_string()],
+        }
+    }
+}
+
+fn lines(things: &[impl ToString]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn repeats(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" ({count} repeat a question of other rows)") }
+}

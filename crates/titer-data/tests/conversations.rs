@@ -175,7 +175,7 @@ fn mistakes_name_row_and_column() {
         |bytes: &[u8]| Conversations::read(bytes.to_vec(), &Options::default()).unwrap_err().to_string();
     let bad = [good.as_bytes(), b"\n{\"prompt\": \"\xff\"}"].concat();
     assert!(bytes(&bad).starts_with("line 2: no UTF-8 from byte 13 on (1 of 2 rows"), "{}", bytes(&bad));
-    assert!(bytes(b"\x1f\x8b\x08").contains("compressed"));
+    assert!(bytes(b"\x1f\x8b\x08").starts_with("gzip: the file ends too soon"));
     assert!(bytes(b"PAR1").starts_with("Parquet: "));
     let long = [vec![b' '; (16 << 20) + 1], b"{}".to_vec()].concat();
     assert!(bytes(&long).contains("line 1: longer than 16 MiB"));
@@ -348,18 +348,93 @@ fn unusable_rows_are_left_out_and_counted_up_to_a_limit() {
 #[test]
 fn files_of_other_formats_are_refused_with_what_to_do() {
     for (bytes, expected) in [
-        (&b"\x1f\x8b\x08"[..], "gzip -d"),
-        (b"\x28\xb5\x2f\xfd", "zstd -d"),
-        (b"\xfd7zXZ\x00", "xz -d"),
-        (b"BZh9", "bzip2 -d"),
-        (b"PK\x03\x04", "unzip"),
-        (b"ARROW1\x00\x00", "to_parquet"),
-        (b"\xff\xff\xff\xff\x10", "to_parquet"),
+        (&b"PK\x03\x04"[..], "unzip"),
+        (&[&[0; 257][..], b"ustar\x0000"].concat(), "tar -x"),
         (b"\xff\xfe{\x00", "iconv"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ] {
         let error = Conversations::read(bytes.to_vec(), &Options::default()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// Rows of one content as their own programs wrote them (`tests/peers/saved_rows.py`).
+const SAVED: [&str; 9] = [
+    "rows.jsonl.gz",
+    "rows.jsonl.zst",
+    "rows.jsonl.xz",
+    "rows.jsonl.bz2",
+    "rows.arrow",
+    "rows-lz4.arrow",
+    "rows-zstd.arrow",
+    "saved/data-00000-of-00002.arrow",
+    "saved/data-00001-of-00002.arrow",
+];
+
+#[test]
+fn compressed_files_and_arrow_hold_the_rows_that_were_written() {
+    for name in SAVED {
+        let read = Conversations::read(parquet(name), &Options::default()).unwrap();
+        let all = match name {
+            "saved/data-00000-of-00002.arrow" => 1..=3,
+            "saved/data-00001-of-00002.arrow" => 4..=5,
+            _ => 1..=5,
+        };
+        let expected: Vec<_> =
+            all.clone().map(|n| pair(&format!("Question {n}?"), &format!("Answer {n}: é 東京 🚀"))).collect();
+        let found: Vec<_> = read.conversations.iter().map(|one| one.messages.clone()).collect();
+        assert_eq!(found, expected, "{name}");
+        let domains: Vec<_> = read.conversations.iter().map(|one| one.domain.as_deref().unwrap()).collect();
+        let named: Vec<_> = all.map(|n| if n % 2 == 0 { "first" } else { "second" }).collect();
+        assert_eq!(domains, named, "{name}");
+    }
+}
+
+#[test]
+fn whatever_is_cut_or_damaged_is_refused_or_read_and_never_a_part_of_the_rows() {
+    for name in SAVED {
+        let whole = parquet(name);
+        let rows = Conversations::read(whole.clone(), &Options::default()).unwrap().rows;
+        for end in 0..whole.len() {
+            if let Ok(read) = Conversations::read(whole[..end].to_vec(), &Options::default()) {
+                assert_eq!(read.rows, rows, "{name} cut to {end} of {} bytes", whole.len());
+            }
+        }
+        for at in (0..whole.len()).step_by(3) {
+            for bits in [0x01, 0x80, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] ^= bits;
+                let _ = Conversations::read(damaged, &Options::default());
+            }
+        }
+    }
+    let brotli = Conversations::read(parquet("brotli.parquet"), &Options::default()).unwrap_err().to_string();
+    assert!(brotli.contains("compressed by brotli") && brotli.contains("compression=\"zstd\""), "{brotli}");
+    let said = |name: &str, end: usize| {
+        Conversations::read(parquet(name)[..end].to_vec(), &Options::default()).unwrap_err().to_string()
+    };
+    assert!(said("rows.jsonl.gz", 100).starts_with("gzip: the file ends too soon"));
+    assert!(said("rows.arrow", 3000).starts_with("Arrow: the file ends too soon"));
+    assert!(said("saved/data-00000-of-00002.arrow", 1368).starts_with("Arrow: the file ends too soon"));
+}
+
+#[test]
+fn plain_lines_are_prompts_where_the_name_says_so() {
+    let read = |name: &str, text: &str| {
+        let read = Conversations::read_file(name, text.as_bytes().to_vec(), &Options::default());
+        read.map(|read| read.conversations.into_iter().map(|one| one.messages).collect::<Vec<_>>())
+    };
+    let alone = |text: &str| vec![Message::user(text)];
+    let lines = "\u{feff}Write a poem, please\r\n\n  How many? \nWhy [not]?";
+    let prompts = [alone("Write a poem, please"), alone("How many?"), alone("Why [not]?")];
+    assert_eq!(read("prompts.txt", lines).unwrap(), prompts);
+    assert_eq!(read("PROMPTS.TXT.gz", lines).unwrap(), prompts);
+    assert!(read("prompts.jsonl", lines).is_err() && read("", lines).is_err());
+    // JSON and tables in a text file are what they are, and what is broken is no prompt.
+    assert_eq!(read("rows.txt", "{\"prompt\": \"a\", \"response\": \"b\"}").unwrap(), [pair("a", "b")]);
+    assert_eq!(read("rows.txt", "goal,target\na,b\n").unwrap(), [pair("a", "b")]);
+    for broken in ["# rows\n{\"prompt\": \"a\"}\n", "{\"prompt\": \"a\n", "a\tb\nc\td\n", "a\0b\n"] {
+        assert!(read("rows.txt", broken).is_err(), "{broken:?}");
     }
 }
 

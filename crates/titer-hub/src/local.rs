@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::model::{INDEX, model_files, record_files, shards};
+use crate::model::{INDEX, STATE, model_files, record_files, saved_shards, shards};
 use crate::resolved::{Content, Resolved};
 use crate::{Error, KNOWN, Reference, Result, known, known_model};
 
@@ -60,7 +60,7 @@ fn folder_files(path: &Path) -> Result<BTreeSet<String>> {
     if is_model {
         return Err(error);
     }
-    let records = record_files(&names_below(path, DEEPEST)?, None);
+    let records = records_below(path)?;
     if records.is_empty() { Err(error) } else { Ok(records) }
 }
 
@@ -72,12 +72,31 @@ pub fn record_paths(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
-    let names = record_files(&names_below(path, DEEPEST)?, None);
+    let names = records_below(path)?;
     if names.is_empty() {
-        let advice = "; it holds no file of records: .jsonl, .json, .csv, .tsv, .txt or .parquet".to_owned();
+        let advice =
+            "; it holds no file of records: .jsonl, .json, .csv, .tsv, .txt, .parquet or .arrow".to_owned();
         return Err(Error::NoSuchPath { path: path.to_owned(), advice });
     }
     Ok(names.iter().map(|name| path.join(name)).collect())
+}
+
+/// The files of records below a folder. Of one that `save_to_disk` wrote all shards that it names must be there: without
+/// one of them rows would be missing, and nobody told.
+fn records_below(folder: &Path) -> Result<BTreeSet<String>> {
+    let names = names_below(folder, DEEPEST)?;
+    for state in names.iter().filter(|name| name.rsplit('/').next() == Some(STATE)) {
+        let path = folder.join(state);
+        let own = path.parent().unwrap_or(folder);
+        let text = fs::read(&path).map_err(Error::reading(&path))?;
+        for shard in saved_shards(&text, &path.display().to_string())? {
+            let shard = own.join(shard);
+            if !shard.is_file() {
+                return Err(Error::NoSuchPath { path: shard, advice: format!("; {STATE} names it") });
+            }
+        }
+    }
+    Ok(record_files(&names, None))
 }
 
 /// Adds the shards that an index among `files` of a folder names.
@@ -102,6 +121,7 @@ pub(crate) fn with_shards(folder: &Path, mut files: BTreeSet<String>) -> Result<
 pub(crate) fn shards_of(index: &Path) -> Result<BTreeSet<String>> {
     let place = index.display().to_string();
     let length = index.metadata().map_err(Error::reading(index))?.len();
+    refuse_pointer(index, length)?;
     if length > MOST_INDEX {
         return Err(Error::BadIndex { place, problem: format!("{length} bytes long") });
     }
@@ -157,8 +177,14 @@ pub(crate) fn lone(path: PathBuf, reference: Reference, commit: Option<String>) 
 
 fn content(path: &Path, name: &str) -> Result<Content> {
     let bytes = path.metadata().map_err(Error::reading(path))?.len();
+    refuse_pointer(path, bytes)?;
+    Ok(Content { name: name.to_owned(), bytes })
+}
+
+/// Refuses a file of so many bytes that is what Git keeps in place of a large one.
+fn refuse_pointer(path: &Path, bytes: u64) -> Result<()> {
     if bytes <= LONGEST_POINTER && fs::read(path).map_err(Error::reading(path))?.starts_with(POINTER) {
         return Err(Error::Pointer { path: path.to_owned() });
     }
-    Ok(Content { name: name.to_owned(), bytes })
+    Ok(())
 }

@@ -22,15 +22,17 @@ const BESIDE: [&str; 6] = [
     "added_tokens.json",
 ];
 
-/// How names of files with records end.
-const RECORDS: [&str; 10] =
-    [".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".jsonl.gz", ".json.gz", ".csv.gz", ".jsonl.zst"];
+/// How names of files with records end, and what may follow where they are compressed.
+const RECORDS: [&str; 7] = [".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv", ".txt"];
+const COMPRESSED: [&str; 4] = [".gz", ".zst", ".xz", ".bz2"];
 
 /// At most so many shards: an index beyond is no model's.
 const MOST_SHARDS: usize = 10_000;
 
 /// What the libraries of data sets write about the records beside them.
-const ABOUT: [&str; 4] = ["dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json"];
+const ABOUT: [&str; 4] = ["dataset_infos.json", "dataset_info.json", "dataset_dict.json", STATE];
+/// Names the shards of a folder that `save_to_disk` wrote.
+pub(crate) const STATE: &str = "state.json";
 
 /// A model's files among `names`, sorted; an index in place of its shards. Pickled weights (`.bin`) are
 /// never taken.
@@ -113,16 +115,42 @@ pub(crate) fn record_files(names: &[String], path: Option<&str>) -> BTreeSet<Str
         _ => {
             let records = |name: &&String| {
                 let lower = name.to_ascii_lowercase();
-                let about = lower.rsplit('/').next().is_some_and(|file| ABOUT.contains(&file));
-                !about
-                    && RECORDS.iter().any(|end| lower.ends_with(end))
+                let file = lower.rsplit('/').next().unwrap_or_default();
+                // What was computed from the records lies beside them.
+                let cached = file.starts_with("cache-") && file.ends_with(".arrow");
+                !ABOUT.contains(&file)
+                    && !cached
+                    && RECORDS.iter().any(|end| uncompressed(&lower).ends_with(end))
                     && !name.split('/').any(|part| part.starts_with('.'))
             };
             let all = || names.iter().filter(within).filter(records);
             // Beside records of another form a text is a licence or a note.
-            let plain = |name: &&String| name.to_ascii_lowercase().ends_with(".txt");
+            let plain = |name: &&String| uncompressed(&name.to_ascii_lowercase()).ends_with(".txt");
             let notes = all().any(|name| !plain(&name));
             all().filter(|name| !(notes && plain(name))).cloned().collect()
         }
     }
+}
+
+/// A name without what says that the file is compressed.
+fn uncompressed(name: &str) -> &str {
+    COMPRESSED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+}
+
+/// The shards of a folder that `save_to_disk` wrote, as its state names them; none where it names none.
+///
+/// # Errors
+/// When a name leads out of the folder.
+pub(crate) fn saved_shards(state: &[u8], place: &str) -> Result<Vec<String>> {
+    let state: Value = serde_json::from_slice(state).unwrap_or_default();
+    let files = state.get("_data_files").and_then(Value::as_array).into_iter().flatten();
+    let names = files.filter_map(|file| file.get("filename").and_then(Value::as_str));
+    let names = names.map(|name| match unsafe_path(name) {
+        Some(problem) => Err(Error::BadIndex {
+            place: place.to_owned(),
+            problem: format!("the shard {name:?}: {problem}"),
+        }),
+        None => Ok(name.to_owned()),
+    });
+    names.collect()
 }

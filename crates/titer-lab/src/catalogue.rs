@@ -1,17 +1,23 @@
 //! Everything that a spec may name, and the specs that come with titer.
 
-use std::path::{Path, PathBuf, absolute};
+mod own;
+mod rows;
+
+use std::path::{Path, PathBuf};
 
 use titer_data::origins::{self, Domains, KINDS, Kind, Origin};
 use titer_data::tasks::{self, Task};
 use titer_plan::{
-    Catalogue, DataFacts, Draft, JUDGE_SOURCE, MODEL_SOURCE, Mistake, Mistakes, Override, Plan,
-    PlannedSource, UnderTest, parse_plan, stage_hash,
+    ADAPTER_SOURCE, Catalogue, DataFacts, Draft, JUDGE_SOURCE, MODEL_SOURCE, Mistake, Mistakes, Override,
+    Plan, PlannedSource, UnderTest, parse_plan, stage_hash,
 };
 use titer_store::Store;
 
+use self::own::{Own, base, folder_of, mistake, own_data, own_facts};
 use crate::sources::{Sources, counted_from};
 use crate::{Error, Result, measures};
+
+pub use self::rows::check_rows;
 
 /// A spec that comes with titer.
 #[derive(Debug, Clone, Copy)]
@@ -157,12 +163,6 @@ fn builtin(kind: &'static Kind, text: &str) -> Result<DataFacts> {
     facts(kind, (kind.parse)(text)?.as_ref())
 }
 
-/// What is in a file of data that ask that of the model under test.
-fn own_facts(text: &str, model: origins::UnderTest) -> Result<DataFacts> {
-    let (kind, origin) = origins::parse(KINDS, text, model)?;
-    facts(kind, origin.as_ref())
-}
-
 /// What a plan must know of data of that kind.
 fn facts(kind: &Kind, origin: &dyn Origin) -> Result<DataFacts> {
     let model = under_test(kind.model);
@@ -183,6 +183,7 @@ fn facts(kind: &Kind, origin: &dyn Origin) -> Result<DataFacts> {
         model,
         name: origin.name().to_owned(),
         file: None,
+        inline: false,
         definition: origin.definition()?,
         forbidden,
         permitted,
@@ -254,10 +255,25 @@ pub fn stored(store: &Store, experiment: &str) -> Result<(Source, Plan)> {
 pub fn plan(source: &Source, overrides: &[Override]) -> Result<Plan, Mistakes> {
     let mut catalogue = catalogue();
     let mistakes = |mistakes| Mistakes { file: source.file.clone(), mistakes };
-    let own = own_data(source, overrides, &mut catalogue).map_err(|mistake| mistakes(vec![mistake]))?;
-    let draft = titer_plan::read(&source.file, &source.text, overrides, &catalogue)?;
+    let (own, defaults) = own_data(source, overrides, &mut catalogue).map_err(mistakes)?;
+    let draft = titer_plan::read_filled(&source.file, &source.text, &defaults, overrides, &catalogue)?;
     let sources = sources(source, overrides, &draft, &own).map_err(mistakes)?;
     Ok(draft.plan(sources))
+}
+
+/// A spec with all that holds where it says nothing; itself where that is nothing.
+///
+/// # Errors
+/// When it is no TOML, or the rows that it names cannot be read.
+pub fn completed(source: &Source) -> Result<String, Mistakes> {
+    let mistakes = |mistakes| Mistakes { file: source.file.clone(), mistakes };
+    let (_, defaults) = own_data(source, &[], &mut catalogue()).map_err(mistakes)?;
+    if defaults.is_empty() {
+        return Ok(source.text.clone());
+    }
+    let said = titer_plan::filled(&source.text, &defaults).map_err(mistakes)?;
+    let problem = |error: toml::ser::Error| mistakes(vec![mistake(source, &[], "", error.to_string())]);
+    toml::to_string(&said).map_err(problem)
 }
 
 /// What a draft takes in from outside is.
@@ -268,132 +284,50 @@ fn sources(
     own: &[Own],
 ) -> Result<Vec<PlannedSource>, Vec<Mistake>> {
     const CHECKPOINT: &str = "model.checkpoint";
+    const DATA: &str = "model.data";
+    let inline = draft.data().inline;
     let sources = Sources::of_this_user();
     let (mut found, mut mistakes) = (Vec::new(), Vec::new());
     let data = draft.data().file.as_ref().map(|file| folder_of(Path::new(file))).unwrap_or_default();
     for (role, reference) in draft.references() {
         let (key, folder) = match role {
-            MODEL_SOURCE => (CHECKPOINT.to_owned(), base(source, overrides, CHECKPOINT)),
-            _ => (format!("model.{}: {role}", draft.data().kind), data.clone()),
+            MODEL_SOURCE | ADAPTER_SOURCE => (CHECKPOINT.to_owned(), base(source, overrides, CHECKPOINT)),
+            "harmful" if inline => (DATA.to_owned(), base(source, overrides, DATA)),
+            role if inline => (format!("model.{role}"), base(source, overrides, DATA)),
+            _ => (format!("model.{}", draft.data().model.key()), data.clone()),
         };
         match sources.look(role, reference, &counted_from(&folder, reference)) {
             Ok(source) => found.push(source),
-            Err(error) => mistakes.push(Mistake { key, line: None, problem: error.chain(), remedy: None }),
+            Err(error) if [MODEL_SOURCE, ADAPTER_SOURCE].contains(&role) || inline => {
+                mistakes.push(mistake(source, overrides, &key, error.chain()));
+            }
+            Err(error) => {
+                mistakes.push(mistake(source, overrides, &key, format!("{role}: {}", error.chain())));
+            }
         }
     }
     for Own { key, file, place } in own {
         match sources.look(key, file, place) {
             Ok(source) => found.push(source),
-            Err(error) => {
-                let key = (*key).to_owned();
-                mistakes.push(Mistake { key, line: None, problem: error.chain(), remedy: None });
-            }
+            Err(error) => mistakes.push(mistake(source, overrides, key, error.chain())),
         }
     }
     if mistakes.is_empty() { Ok(found) } else { Err(mistakes) }
 }
 
-/// A user's file of tasks or phrases. What it says is in the measures; that it changed is seen by its content.
-struct Own {
-    /// The key that names it.
-    key: &'static str,
-    /// As it is named there.
-    file: String,
-    /// Where it is.
-    place: String,
-}
-
-/// The folder from which the path at that key counts: the spec's own, or the working folder for what was typed
-/// there.
-fn base(source: &Source, overrides: &[Override], key: &str) -> PathBuf {
-    if overrides.iter().any(|set| set.key == key) { PathBuf::new() } else { source.folder.clone() }
-}
-
-fn folder_of(file: &Path) -> PathBuf {
-    file.parent().map(Path::to_owned).unwrap_or_default()
-}
-
-/// Adds what the spec names by a file: data (what ends in `.toml`), tasks, phrases.
-fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) -> Result<Vec<Own>, Mistake> {
-    const TASKS: &str = "stability.tasks";
-    const PHRASES: &str = "probe.refusals";
-    let mut own = Vec::new();
-    // A text that is no TOML is reported where it is read.
-    let spec: toml::Table = source.text.parse().unwrap_or_default();
-    for file in named(&spec, overrides, "stability", "tasks") {
-        let folder = base(source, overrides, TASKS);
-        let (place, facts) = read_own(&folder, TASKS, &file, |text| measures::task(&file, text))?;
-        catalogue.tasks.push(facts);
-        own.push(Own { key: TASKS, file, place });
-    }
-    for model in origins::UnderTest::ALL {
-        let key = under_test(model).key();
-        let files = named(&spec, overrides, "model", key).into_iter();
-        for file in files.filter(|file| file.ends_with(".toml")) {
-            let key = format!("model.{key}");
-            let folder = base(source, overrides, &key);
-            let (path, facts) = read_own(&folder, &key, &file, |text| own_facts(text, model))?;
-            catalogue.data.push(DataFacts { name: file, file: Some(path), ..facts });
-        }
-    }
-    for file in named(&spec, overrides, "probe", "refusals") {
-        let (place, phrases) =
-            read_own(&base(source, overrides, PHRASES), PHRASES, &file, measures::phrases)?;
-        let of_data = catalogue.data.iter_mut().flat_map(|facts| facts.measures.values_mut().flatten());
-        let of_tasks = catalogue.tasks.iter_mut().map(|task| &mut task.measure);
-        of_data.chain(of_tasks).for_each(|measure| measures::say_by(measure, &phrases));
-        own.push(Own { key: PHRASES, file, place });
-    }
-    Ok(own)
-}
-
-/// What a key of the spec says: a text, or a list of them.
-fn named(spec: &toml::Table, overrides: &[Override], section: &str, key: &str) -> Vec<String> {
-    let path = format!("{section}.{key}");
-    let texts = |value: &toml::Value| -> Vec<String> {
-        let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-        all.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect()
-    };
-    match overrides.iter().rev().find(|set| set.key == path) {
-        Some(set) => {
-            let parsed: Option<toml::Table> = format!("value = {}", set.value).parse().ok();
-            match parsed.as_ref().and_then(|table| table.get("value")) {
-                Some(value) => texts(value),
-                None => vec![set.value.clone()],
-            }
-        }
-        None => spec.get(section).and_then(|section| section.get(key)).map(texts).unwrap_or_default(),
-    }
-}
-
-/// What a user's file says, and where it is; or the mistake of the key that names it.
-fn read_own<T>(
-    folder: &Path,
-    key: &str,
-    file: &str,
-    read: impl FnOnce(&str) -> Result<T>,
-) -> Result<(String, T), Mistake> {
-    let wrong = |problem: String| Mistake { key: key.to_owned(), line: None, problem, remedy: None };
-    let path = folder.join(file);
-    let shown = path.display();
-    let (text, place) = std::fs::read_to_string(&path)
-        .and_then(|text| Ok((text, absolute(&path)?)))
-        .map_err(|error| wrong(format!("{shown}: {error}")))?;
-    if text.trim().is_empty() {
-        return Err(wrong(format!("{shown}: this file is empty; put its content back, or name another")));
-    }
-    let said = read(&text).map_err(|error| wrong(format!("{shown}: {}", error.chain())))?;
-    Ok((place.display().to_string(), said))
-}
-
 /// What stage hashes would cover of a plan's data today; none where they cannot be read.
 pub(crate) fn current_definition(data: &DataFacts) -> Option<serde_json::Value> {
     let kind = origins::kind(KINDS, &data.kind).ok()?;
+    // What the spec says itself is in its plan, and the rows are known by their content.
+    if data.inline {
+        return Some(data.definition.clone());
+    }
     let Some(file) = &data.file else {
         let mut known = kind.builtin.iter().filter_map(|(_, text)| builtin(kind, text).ok());
         return known.find(|known| known.name == data.name).map(|known| known.definition);
     };
-    Some(own_facts(&std::fs::read_to_string(file).ok()?, kind.model).ok()?.definition)
+    let folder = folder_of(Path::new(file));
+    Some(own_facts(&std::fs::read_to_string(file).ok()?, kind.model, &folder).ok()?.definition)
 }
 
 #[cfg(test)]
@@ -419,7 +353,8 @@ mod tests {
         for kind in KINDS {
             for (_, text) in kind.builtin {
                 let said = format!("# Of my own.\norigin = \"{}\"\n{text}", kind.name);
-                let [without, with] = [text, said.as_str()].map(|text| own_facts(text, kind.model).unwrap());
+                let [without, with] =
+                    [text, said.as_str()].map(|text| own_facts(text, kind.model, Path::new("")).unwrap());
                 assert_eq!((&with, &with), (&without, &builtin(kind, text).unwrap()));
                 assert_eq!((with.kind.as_str(), with.word.as_str()), (kind.name, kind.word));
             }

@@ -9,6 +9,7 @@ mod channel;
 mod checkpoints;
 mod compute;
 mod costs;
+pub mod defaults;
 mod doctor;
 mod error;
 mod estimate;
@@ -28,7 +29,9 @@ mod results;
 mod sources;
 mod stages;
 
-pub use catalogue::{Preset, Source, catalogue, plan, presets, source, stored, stored_plan};
+pub use catalogue::{
+    Preset, Source, catalogue, check_rows, completed, plan, presets, source, stored, stored_plan,
+};
 pub use compute::Compute;
 pub use costs::{DefenceCost, StageSpent};
 pub use doctor::{Check, doctor};

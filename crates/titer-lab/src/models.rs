@@ -178,7 +178,7 @@ pub fn convert(
     };
     let mut opened = open(store, reference, progress)?;
     if let Some(adapter) = adapter {
-        opened.model.load_adapter(&adapter_folder(adapter, progress)?)?;
+        opened.model = opened.model.fold_adapter(&adapter_folder(adapter, progress)?)?;
     }
     std::fs::create_dir(folder).map_err(failed(folder))?;
     opened.model.save(folder)?;
@@ -217,7 +217,7 @@ pub fn generate(
 ) -> Result<Generation> {
     let Opened { mut model, path, language, .. } = open(store, reference, progress)?;
     if let Some(adapter) = &options.adapter {
-        model.load_adapter(&adapter_folder(adapter, progress)?)?;
+        model = model.fold_adapter(&adapter_folder(adapter, progress)?)?;
     }
     let language = match &options.chat_template {
         Some(_) if reference.starts_with(WORLD) => {

@@ -195,6 +195,7 @@ impl Results {
             checkpoints: self.checkpoints(),
             sequential: experiment.probe.sequential,
             mechanisms: mechanisms.collect(),
+            absent: self.plan.data.absent(),
             probes: self.probes.clone(),
         }
     }

@@ -16,6 +16,7 @@ mod json;
 mod lora;
 mod mlp;
 mod parameters;
+mod peft;
 mod recompute;
 mod rope;
 mod score;

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::{HEAD, unsupported};
 use crate::family::usual_name;
-use crate::files::{is_zero, read_tensors, usable, write_tensors};
-use crate::json::{Keys, object};
+use crate::files::{is_zero, usable, write_tensors};
+use crate::peft::{Peft, Targets, adapter_tensors, meets, strangers};
 use crate::{Config, Decoder, Error, Parameters, Result};
 
 /// The file of an adapter's directory that holds its configuration.
@@ -89,62 +89,17 @@ impl LoraSpec {
             .collect()
     }
 
-    fn from_json(object: Map<String, Value>, config: &Config) -> Result<Self> {
-        let mut keys = Keys(object);
-        let kind: String = keys.required("peft_type")?;
-        if kind != "LORA" {
-            return unsupported("peft_type", kind, "LORA is");
-        }
-        // PEFT's values for absent keys.
-        let (rank, alpha) = (keys.or("r", 8)?, keys.or("lora_alpha", 8.0)?);
-        // Rank-stabilised (arXiv 2312.03732): alpha / √rank, which is another alpha over the rank.
-        let stabilised = keys.or("use_rslora", false)?;
-        let alpha = if stabilised { alpha * (rank as f64).sqrt() } else { alpha };
-        let targets = match keys.0.remove("target_modules") {
-            Some(Value::String(all)) if all == "all-linear" => PROJECTIONS.map(str::to_owned).to_vec(),
-            Some(Value::Array(names)) => targets(&names, config)?,
-            other => return unsupported("target_modules", other.unwrap_or_default(), "a list of names is"),
+    /// What can be trained here: one rank and scale for all, and nothing besides the two matrices.
+    pub(crate) fn of_peft(peft: &Peft, config: &Config) -> Result<Self> {
+        peft.plain()?;
+        let targets = match &peft.targets {
+            Targets::All => PROJECTIONS.map(str::to_owned).to_vec(),
+            Targets::Named(names) => targets(names, config)?,
+            Targets::Pattern(pattern) => {
+                return unsupported("target_modules", pattern, "a list of names is");
+            }
         };
-        if keys.or("bias", "none".to_owned())? != "none" {
-            return unsupported("bias", "trained", "none is");
-        }
-        let initial = keys.0.remove("init_lora_weights").unwrap_or_default();
-        let plain =
-            [json!(true), json!(false), json!("gaussian"), json!("orthogonal"), json!("eva"), json!(null)];
-        if !plain.contains(&initial) {
-            return unsupported(
-                "init_lora_weights",
-                initial,
-                "an initialisation that leaves the base as it is, is",
-            );
-        }
-        // What says nothing of the mathematics. Dropout has no part in inference.
-        const HARMLESS: [&str; 11] = [
-            "auto_mapping",
-            "base_model_name_or_path",
-            "eva_config",
-            "inference_mode",
-            "lora_dropout",
-            "megatron_core",
-            "peft_version",
-            "qalora_group_size",
-            "revision",
-            "task_type",
-            "target_modules",
-        ];
-        let neutral = |value: &Value| match value {
-            Value::Null | Value::Bool(false) => true,
-            Value::Array(values) => values.is_empty(),
-            Value::Object(values) => values.is_empty(),
-            _ => false,
-        };
-        let mut rest = keys.0.iter();
-        if let Some((key, value)) =
-            rest.find(|(key, value)| !HARMLESS.contains(&key.as_str()) && !neutral(value))
-        {
-            return unsupported(key, value, "plain LoRA without it is");
-        }
-        let spec = Self { rank, alpha, targets };
+        let spec = Self { rank: peft.rank, alpha: peft.alpha_over_rank(), targets };
         spec.check()?;
         Ok(spec)
     }
@@ -172,18 +127,14 @@ impl LoraSpec {
 }
 
 /// The roles of the modules that PEFT would adapt: those whose name is one of `names`, or ends with a dot and one.
-fn targets(names: &[Value], config: &Config) -> Result<Vec<String>> {
+fn targets(names: &[String], config: &Config) -> Result<Vec<String>> {
     const KEY: &str = "target_modules";
     let mut weights: Vec<String> = config.shapes().into_keys().collect();
     weights.push(HEAD.to_owned());
     let modules =
         || weights.iter().filter_map(|weight| Some((weight.strip_suffix(".weight")?, role(weight))));
-    let meets = |module: &str, name: &str| {
-        module.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
     let mut targets = Vec::new();
     for name in names {
-        let Some(name) = name.as_str() else { return unsupported(KEY, name, "names such as q_proj are") };
         let met: Vec<_> = modules().filter(|(module, _)| meets(module, name)).collect();
         // What PEFT calls the projections of other models has no part in this one.
         targets.extend(met.iter().filter_map(|(_, role)| *role).map(str::to_owned));
@@ -194,7 +145,7 @@ fn targets(names: &[Value], config: &Config) -> Result<Vec<String>> {
     targets.sort();
     targets.dedup();
     let adapted = |role: &str| targets.iter().any(|target| target == role);
-    let named = |module: &str| names.iter().filter_map(Value::as_str).any(|name| meets(module, name));
+    let named = |module: &str| names.iter().any(|name| meets(module, name));
     match modules().find(|(module, role)| role.is_some_and(adapted) && !named(module)) {
         Some((module, _)) => {
             unsupported(KEY, format!("all but {module}"), "a projection in every layer, or in none, is")
@@ -306,17 +257,9 @@ impl Decoder {
     /// Names the key that is more than plain LoRA, and the tensor that is missing or does not fit.
     pub fn load_adapter(&mut self, folder: &Path) -> Result<()> {
         let path = folder.join(ADAPTER_CONFIG);
-        let text =
-            fs::read(&path).map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
-        let object = object(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
-        let spec = LoraSpec::from_json(object, self.config()).map_err(|error| error.of_file(&path))?;
-        let path = folder.join(ADAPTER_WEIGHTS);
-        let pickled = folder.join("adapter_model.bin");
-        if !path.exists() && pickled.exists() {
-            let problem = "pickled weights are not read: save them as safetensors (save_pretrained)";
-            return Err(Error::Format { path: pickled, problem: problem.to_owned() });
-        }
-        let mut tensors = read_tensors(&path, &Device::Cpu)?;
+        let peft = Peft::read(folder)?;
+        let spec = LoraSpec::of_peft(&peft, self.config()).map_err(|error| error.of_file(&path))?;
+        let (path, mut tensors) = adapter_tensors(folder)?;
         let (dtype, device) = (self.dtype(), self.device().clone());
         let shapes = spec.shapes(self.config());
         refuse_strangers(&path, &shapes, &tensors)?;
@@ -354,16 +297,10 @@ fn refuse_strangers(
     shapes: &BTreeMap<String, Vec<usize>>,
     tensors: &BTreeMap<String, Tensor>,
 ) -> Result<()> {
-    let (Some(wanted), false) = (shapes.keys().next(), shapes.keys().any(|name| tensors.contains_key(name)))
-    else {
-        return Ok(());
-    };
-    let problem = match tensors.keys().next() {
-        Some(first) => format!(
-            "no tensor of it is this adapter's: {first} is there, {wanted} is wanted. Names with more in them were \
-             saved from within a wrapper (torch.compile, DataParallel): save the adapter itself"
-        ),
-        None => "holds no tensors: it was saved before it was trained, or by one process of many".to_owned(),
-    };
-    Err(Error::Format { path: path.to_owned(), problem })
+    match (shapes.keys().next(), tensors.keys().next()) {
+        (Some(wanted), Some(first)) if !shapes.keys().any(|name| tensors.contains_key(name)) => {
+            Err(strangers(path, first, wanted))
+        }
+        _ => Ok(()),
+    }
 }

@@ -190,3 +190,61 @@ fn a_file_without_the_adapters_tensors_says_what_it_holds() {
     let error = base().load_adapter(folder.path()).unwrap_err().to_string();
     assert!(error.contains("adapter_model.bin: pickled weights are not read"), "{error}");
 }
+
+/// The model of a case of the fixture of architectures.
+fn case(name: &str) -> Decoder {
+    model(fixture().cases.iter().find(|case| case.name == name).unwrap())
+}
+
+#[test]
+fn adapters_of_every_form_are_folded_in_as_by_peft() {
+    let fixture = fixture();
+    let folds: Value = serde_json::from_str(&fixture_text("peft/folds.json")).unwrap();
+    let folds = folds.as_object().unwrap();
+    assert_eq!(folds.len(), 7);
+    for (name, fold) in folds {
+        let expected: Vec<Vec<f32>> = serde_json::from_value(fold["logits"].clone()).unwrap();
+        let base = case(fold["case"].as_str().unwrap());
+        let folded = base.fold_adapter(&peft().join("folds").join(name)).unwrap();
+        assert!(!folded.config().tie_word_embeddings, "{name}");
+        assert_close(&logits(&folded, &fixture.tokens, &fixture.rows), &expected, 1e-5, name);
+        // Saved and read again it is the same: an untied head is a weight of its own.
+        let folder = tempfile::tempdir().unwrap();
+        folded.save(folder.path()).unwrap();
+        let again = Decoder::load(folder.path(), &Device::Cpu).unwrap();
+        assert_close(&logits(&again, &fixture.tokens, &fixture.rows), &expected, 1e-5, name);
+    }
+    // The plain one is the same folded in as beside the weights.
+    let beside = logits(&adapted(), &fixture.tokens, &fixture.rows);
+    let folded = base().fold_adapter(&peft()).unwrap();
+    assert_close(&logits(&folded, &fixture.tokens, &fixture.rows), &beside, 1e-5, "plain");
+}
+
+#[test]
+fn what_cannot_be_folded_in_is_refused_by_key_or_tensor() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |fold: &str, change: &dyn Fn(&mut Value), expected: &str| {
+        let from = peft().join("folds").join(fold);
+        let weights = "adapter_model.safetensors";
+        fs::copy(from.join(weights), folder.path().join(weights)).unwrap();
+        let config = fs::read_to_string(from.join("adapter_config.json")).unwrap();
+        let mut config = serde_json::from_str(&config).unwrap();
+        change(&mut config);
+        fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
+        let error = case("llama-grouped").fold_adapter(folder.path()).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check("dora", &|config| config["use_dora"] = json!(false), "lora_magnitude_vector");
+    check("patterns", &|config| config["use_dora"] = json!(true), "lora_magnitude_vector");
+    check("patterns", &|config| config["rank_pattern"] = json!({}), "lora_A.weight");
+    check("patterns", &|config| config["rank_pattern"] = json!({"(": 3}), "rank_pattern");
+    check("patterns", &|config| config["alpha_pattern"] = json!({"q_proj": "big"}), "alpha_pattern");
+    check("patterns", &|config| config["target_modules"] = json!(["q_proj"]), "target_modules");
+    check("some-layers", &|config| config["layers_to_transform"] = json!(null), "layers.0.self_attn.k_proj");
+    check("head", &|config| config["modules_to_save"] = json!(null), "lm_head.weight");
+    check("head", &|config| config["lora_bias"] = json!(true), "lora_bias");
+    check("head", &|config| config["target_parameters"] = json!(["mlp.experts"]), "target_parameters");
+    check("head", &|config| config["trainable_token_indices"] = json!([1]), "trainable_token_indices");
+    let other = case("smollm3").fold_adapter(&peft()).expect_err("another shape").to_string();
+    assert!(other.contains("adapter_model.safetensors"), "{other}");
+}

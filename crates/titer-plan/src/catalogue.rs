@@ -81,6 +81,9 @@ pub struct DataFacts {
     pub name: String,
     /// The file that they were read from, as an absolute path; none for those that come with titer.
     pub file: Option<String>,
+    /// Whether the spec itself says what they are made of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inline: bool,
     /// What stage hashes cover of them: everything but where things lie.
     pub definition: Value,
     /// Domains that are forbidden.
@@ -111,5 +114,20 @@ impl DataFacts {
     /// Items of a split in each of its domains.
     pub fn items(&self, split: &str) -> usize {
         self.items.get(split).copied().unwrap_or_default()
+    }
+
+    /// The probes of which there is nothing to ask, and why; what needs them is not measured.
+    pub fn absent(&self) -> BTreeMap<Probe, String> {
+        let all = [
+            (
+                Probe::Unseen,
+                "unseen",
+                "the rows have no domain that nobody trains on (`unseen`, or rows with a `category`)",
+            ),
+            (Probe::Permitted, "permitted-probe", "there are no harmless rows (`harmless`)"),
+            (Probe::HarmlessTask, "task-probe", "there is no harmless task (`task`)"),
+        ];
+        let absent = all.into_iter().filter(|(_, split, _)| self.items(split) == 0);
+        absent.map(|(probe, _, why)| (probe, why.to_owned())).collect()
     }
 }

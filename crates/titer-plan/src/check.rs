@@ -23,6 +23,9 @@ use crate::vocabulary::ThreatModel;
 /// More stages than a store should hold from one experiment.
 const MOST_CELLS: u64 = 100_000;
 
+/// The key that says what data are made of where nothing else is said of them.
+const INLINE: &str = "data";
+
 /// The whole spec, and the data that it names.
 pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<(Experiment, DataFacts)> {
     let mut limits = Limits::new(catalogue);
@@ -104,9 +107,11 @@ fn model(table: &mut Table<'_>, limits: &mut Limits<'_>) -> Option<Model> {
     let chosen = |form: &&Form| form.chosen_by.is_empty() || table.peek(form.chosen_by).is_some();
     let form = MODEL.iter().find(chosen)?;
     let values = table.read(form.section.keys.iter().copied(), limits);
-    let key = form.data.key();
+    let inline = form.chosen_by == INLINE;
+    let key = if inline { INLINE } else { form.data.key() };
     let named = values.text(key);
-    limits.data = limits.catalogue.data_for(form.data).find(|facts| Some(&facts.name) == named.as_ref());
+    let meant = |facts: &&DataFacts| facts.inline == inline && Some(&facts.name) == named.as_ref();
+    limits.data = limits.catalogue.data_for(form.data).find(meant);
     let seed = values.whole(&format!("{key}_seed"));
     if form.data == UnderTest::Trained {
         let decoder = table.section("decoder", |table| decoder(table, limits));
@@ -120,8 +125,10 @@ fn model(table: &mut Table<'_>, limits: &mut Limits<'_>) -> Option<Model> {
         Some(_) => table.section("align", |table| align(table, limits, None)).map(Some),
         None => Some(None),
     };
+    let part = |of: &str| values.get("checkpoint")?.get(of)?.as_str().map(str::to_owned);
     Some(Model::Checkpoint(CheckpointModel {
-        checkpoint: values.text("checkpoint")?,
+        checkpoint: values.text("checkpoint").or_else(|| part("base"))?,
+        adapter: part("adapter"),
         chat_template: values.text("chat_template"),
         data: named?,
         data_seed: seed?,

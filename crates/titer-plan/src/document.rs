@@ -23,6 +23,8 @@ pub struct Override {
 pub(crate) enum Location {
     /// The spec itself, which has no line of its own.
     Document,
+    /// What holds where the spec says nothing.
+    Default,
     /// A line of the file, from 1.
     Line(usize),
     /// The override of this key.
@@ -33,9 +35,13 @@ impl Location {
     /// A mistake here, about `key`.
     pub(crate) fn mistake(&self, key: &str, problem: String, remedy: Option<String>) -> Mistake {
         let (key, line) = match self {
-            Self::Document => (key.to_owned(), None),
+            Self::Document | Self::Default => (key.to_owned(), None),
             Self::Line(line) => (key.to_owned(), Some(*line)),
             Self::Set(set) => (format!("--set {set}"), None),
+        };
+        let problem = match self {
+            Self::Default => format!("{problem} (what holds where the spec does not say it)"),
+            _ => problem,
         };
         Mistake { key, line, problem, remedy }
     }
@@ -86,11 +92,52 @@ impl Value {
     }
 }
 
-/// The tree of a whole spec.
+/// The tree of a whole spec, with what `defaults` say where it says nothing.
 ///
 /// # Errors
 /// Every place where the text is no TOML, and every override that fits nowhere.
-pub(crate) fn parse(text: &str, overrides: &[Override]) -> Result<Node, Vec<Mistake>> {
+pub(crate) fn parse(text: &str, defaults: &str, overrides: &[Override]) -> Result<Node, Vec<Mistake>> {
+    let mut root = tree(text, &|span| Location::Line(line_of(text, span.start)))?;
+    fill(&mut root, tree(defaults, &|_| Location::Default)?);
+    let misfits: Vec<Mistake> = overrides.iter().filter_map(|set| apply(set, &mut root).err()).collect();
+    if misfits.is_empty() { Ok(root) } else { Err(misfits) }
+}
+
+/// A spec's text with what `defaults` say where it says nothing.
+///
+/// # Errors
+/// Every place where a text is no TOML.
+pub fn filled(text: &str, defaults: &str) -> Result<toml::Table, Vec<Mistake>> {
+    let table = |text: &str| -> Result<toml::Table, Vec<Mistake>> {
+        text.parse().map_err(|error| vec![not_toml(text, &error)])
+    };
+    let mut said = table(text)?;
+    add(&mut said, table(defaults)?);
+    Ok(said)
+}
+
+fn add(table: &mut toml::Table, defaults: toml::Table) {
+    for (key, default) in defaults {
+        match (table.get_mut(&key), default) {
+            (Some(toml::Value::Table(there)), toml::Value::Table(default)) => add(there, default),
+            (Some(_), _) => {}
+            (None, default) => drop(table.insert(key, default)),
+        }
+    }
+}
+
+/// Adds what is there only by default; a list is taken or left as a whole.
+fn fill(node: &mut Node, default: Node) {
+    let (Value::Table(table), Value::Table(defaults)) = (&mut node.value, default.value) else { return };
+    for (key, default) in defaults {
+        match table.get_mut(&key) {
+            Some(there) => fill(there, default),
+            None => drop(table.insert(key, default)),
+        }
+    }
+}
+
+fn tree(text: &str, locate: &dyn Fn(Range<usize>) -> Location) -> Result<Node, Vec<Mistake>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let mut mistakes: Vec<Mistake> = errors.iter().map(|error| not_toml(text, error)).collect();
@@ -98,10 +145,7 @@ pub(crate) fn parse(text: &str, overrides: &[Override]) -> Result<Node, Vec<Mist
         mistakes.dedup_by_key(|mistake| mistake.line);
         return Err(mistakes);
     }
-    let locate = |span: Range<usize>| Location::Line(line_of(text, span.start));
-    let mut root = Node { value: table_value(table.get_ref(), &locate), location: Location::Document };
-    let misfits: Vec<Mistake> = overrides.iter().filter_map(|set| apply(set, &mut root).err()).collect();
-    if misfits.is_empty() { Ok(root) } else { Err(misfits) }
+    Ok(Node { value: table_value(table.get_ref(), locate), location: Location::Document })
 }
 
 fn not_toml(text: &str, error: &toml::de::Error) -> Mistake {
@@ -110,6 +154,20 @@ fn not_toml(text: &str, error: &toml::de::Error) -> Mistake {
     let message = message.strip_suffix(", expected nothing").unwrap_or(&message);
     let problem = format!("this is no TOML: {message}");
     Mistake { key: String::new(), line, problem, remedy: None }
+}
+
+/// The line of a dotted key in a spec's text, from 1; none where it is not there.
+pub fn line_of_key(text: &str, key: &str) -> Option<usize> {
+    let root = tree(text, &|span| Location::Line(line_of(text, span.start))).ok()?;
+    let mut node = &root;
+    for part in key.split('.') {
+        let Value::Table(table) = &node.value else { return None };
+        node = table.get(part)?;
+    }
+    match node.location {
+        Location::Line(line) => Some(line),
+        _ => None,
+    }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -201,7 +259,7 @@ mod tests {
     #[test]
     fn places_are_lines_of_keys_and_members() {
         let text = "a = 1\n\n[b]\nc = [\n  1,\n  2,\n]\n[[d]]\ne = 1\n[[d]]\ne = 2\n";
-        let root = parse(text, &[]).expect("valid");
+        let root = parse(text, "", &[]).expect("valid");
         let check = |path, line| assert_eq!(at(&root, path).location, Location::Line(line), "{path}");
         check("a", 1);
         check("b", 3);
@@ -216,7 +274,7 @@ mod tests {
     fn overrides_replace_extend_and_know_bare_words() {
         let set = |key: &str, value: &str| Override { key: key.to_owned(), value: value.to_owned() };
         let overrides = [set("a.0.b", "[1, 2.5]"), set("new.c", "word"), set("t", "\"quoted\"")];
-        let root = parse("t = 1\n[[a]]\nb = 0\n", &overrides).expect("valid");
+        let root = parse("t = 1\n[[a]]\nb = 0\n", "", &overrides).expect("valid");
         assert_eq!(at(&root, "a.0.b.1").value, Value::Real(2.5));
         assert_eq!(at(&root, "new.c").value, Value::Text("word".to_owned()));
         assert_eq!(at(&root, "t").value, Value::Text("quoted".to_owned()));
@@ -224,9 +282,22 @@ mod tests {
     }
 
     #[test]
+    fn defaults_hold_where_nothing_is_said_and_overrides_reach_them() {
+        let set = Override { key: "d.0.e".to_owned(), value: "9".to_owned() };
+        let defaults = "a = 0\nz = 5\n[b]\nc = 0\nf = 6\n[[d]]\ne = 1\n[[l]]\nm = 1\n";
+        let root = parse("a = 1\n[b]\nc = 2\n[[l]]\nn = 3\n", defaults, &[set]).expect("valid");
+        let whole = |path| &at(&root, path).value;
+        assert_eq!((whole("a"), whole("z")), (&Value::Whole(1), &Value::Whole(5)));
+        assert_eq!((whole("b.c"), whole("b.f")), (&Value::Whole(2), &Value::Whole(6)));
+        assert_eq!((whole("d.0.e"), whole("l.0.n")), (&Value::Whole(9), &Value::Whole(3)));
+        assert!(matches!(whole("l.0"), Value::Table(own) if own.len() == 1), "a list is one's own or none");
+        assert_eq!(at(&root, "b.f").location, Location::Default);
+    }
+
+    #[test]
     fn all_misfits_are_reported() {
         let set = |key: &str| Override { key: key.to_owned(), value: "1".to_owned() };
-        let misfits = parse("a = [1]\nb = 2\n", &[set("a.1"), set("b.c"), set("a..b"), set("b")]);
+        let misfits = parse("a = [1]\nb = 2\n", "", &[set("a.1"), set("b.c"), set("a..b"), set("b")]);
         assert_eq!(misfits.expect_err("three fit nowhere").len(), 3);
     }
 }

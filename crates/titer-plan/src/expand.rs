@@ -204,14 +204,20 @@ impl<'a> Expansion<'a> {
         ProbeSpec { probe, domains: domains.to_vec(), items, task: serde_json::Value::Null, measures }
     }
 
+    /// Those of the probes of which the data have something to ask.
+    fn there<const N: usize>(&self, probes: [ProbeSpec; N]) -> Vec<ProbeSpec> {
+        let absent = self.facts.absent();
+        probes.into_iter().filter(|probe| !absent.contains_key(&probe.probe)).collect()
+    }
+
     fn measure(&mut self, victim: &Victim<'_>) {
         let (items, forbidden) = (self.experiment.probe.items, &self.facts.forbidden);
         let stability = &self.experiment.stability;
-        let mut probes = vec![
+        let mut probes = self.there([
             self.probe(Probe::Seen, forbidden, items),
             self.probe(Probe::Unseen, forbidden, items),
             self.probe(Probe::Permitted, &self.facts.permitted, stability.items),
-        ];
+        ]);
         let tasks = self.tasks;
         for task in tasks {
             let items = match task.probe {
@@ -239,22 +245,22 @@ impl<'a> Expansion<'a> {
     /// Every attack on every forbidden domain.
     fn attack_everywhere(&mut self, victim: &Victim<'_>) {
         let (items, forbidden) = (self.experiment.probe.items, &self.facts.forbidden);
-        let probes = [
+        let probes = self.there([
             self.probe(Probe::Seen, forbidden, items),
             self.probe(Probe::Unseen, forbidden, items),
             self.probe(Probe::Permitted, &self.facts.permitted, items),
-        ];
-        self.attack(victim, forbidden, probes.to_vec());
+        ]);
+        self.attack(victim, forbidden, probes);
     }
 
     /// Every attack on the domains that the defence never saw.
     fn attack_across(&mut self, victim: &Victim<'_>, cross: &CrossDomain) {
         let items = self.experiment.probe.items;
-        let probes = [
+        let probes = self.there([
             self.probe(Probe::CrossDomain, &cross.attack, items),
             self.probe(Probe::Permitted, &self.facts.permitted, items),
-        ];
-        self.attack(victim, &cross.attack, probes.to_vec());
+        ]);
+        self.attack(victim, &cross.attack, probes);
     }
 
     fn attack(&mut self, victim: &Victim<'_>, domains: &[String], mut probes: Vec<ProbeSpec>) {
@@ -309,6 +315,9 @@ impl<'a> Expansion<'a> {
 
     fn tune(&mut self, victim: &Victim<'_>) {
         let settings = &self.experiment.trainability;
+        if self.facts.absent().contains_key(&Probe::HarmlessTask) {
+            return;
+        }
         for rate in settings.rates.iter().copied() {
             let before = Before::tuning(rate);
             for seed in 0..settings.seeds.most {

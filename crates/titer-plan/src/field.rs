@@ -54,7 +54,9 @@ impl<'a> Field<'a> {
             (Accepts::OneOrMany(scalar), _) => self.scalar(scalar, reason),
             (Accepts::Cadence, _) => self.cadence(),
             (Accepts::Seeds { most }, _) => self.seeds(*most, reason),
-            (Accepts::Table(_) | Accepts::Tables(_) | Accepts::Forms(_), _) => {
+            (Accepts::Checkpoint, Value::Table(_)) => self.checkpoint(),
+            (Accepts::Checkpoint, Value::Text(text)) => Some(Json::from(text.as_str())),
+            (Accepts::Checkpoint | Accepts::Table(_) | Accepts::Tables(_) | Accepts::Forms(_), _) => {
                 self.mismatch(&accepts.expects(), None)
             }
         }
@@ -136,6 +138,21 @@ impl<'a> Field<'a> {
             return self.reject("is a range, but all seeds are measured", Some(reason.to_owned()));
         }
         Some(serde_json::json!({ "first": first, "most": last }))
+    }
+
+    /// A base and an adapter, both of which must be named.
+    fn checkpoint(&self) -> Option<Json> {
+        let Value::Table(table) = &self.node.value else { return None };
+        let parts = ["base", "adapter"].map(|key| (key, table.get(key)));
+        if parts.iter().any(|(_, node)| node.is_none()) || table.len() != parts.len() {
+            return self.mismatch(&Accepts::Checkpoint.expects(), None);
+        }
+        let mut named = serde_json::Map::new();
+        for (key, node) in parts {
+            let field = Field { node: node?, key: format!("{}.{key}", self.key), log: self.log };
+            named.insert(key.to_owned(), field.scalar(&Scalar::Text, None)?);
+        }
+        Some(Json::Object(named))
     }
 
     fn cadence(&self) -> Option<Json> {

@@ -38,7 +38,7 @@ pub use adversary::{Adversary, Weakness};
 pub use arms::{Control, Sham};
 pub use before::{AttackPoint, Before, TuningPoint};
 pub use catalogue::{Catalogue, DataFacts, TaskFacts, UnderTest};
-pub use document::Override;
+pub use document::{Override, filled, line_of_key};
 pub use grid::GridPoint;
 pub use hash::{canonical, derive_seed, fingerprint, stage_hash};
 pub use looks::{Growing, Ladder, Open, SeedsAtLook};
@@ -46,9 +46,9 @@ pub use marks::{Mark, Marks};
 pub use method::{AttackFacts, Domain, Meaning, Mechanism, Method, MethodKind, MethodSpec, Need, Parameter};
 pub use mistake::{Mistake, Mistakes};
 pub use plan::{Cell, Plan, PlanError, PlanVersion, PlannedStage, needed, parse_plan};
-pub use read::{Draft, read};
+pub use read::{Draft, read, read_filled};
 pub use seeds::{Seeds, Until};
-pub use sources::{Content, Found, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource};
+pub use sources::{ADAPTER_SOURCE, Content, Found, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource};
 pub use stage::{StageHash, StageSpec};
 pub use vocabulary::{
     Arm, BASELINE, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe, TaskName,

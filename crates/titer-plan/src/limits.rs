@@ -99,17 +99,17 @@ impl<'a> Limits<'a> {
             _ => {}
         }
         let splits = Splits(self.data?);
-        Some(match limit {
+        match limit {
             Limit::Align => splits.align(),
             Limit::PermittedTrain => splits.permitted_train(),
             Limit::PermittedProbe => splits.permitted_probe(),
             Limit::HarmlessTrain => splits.harmless_train(),
             Limit::HarmlessProbe => splits.harmless_probe(),
             Limit::Probes => splits.probes(self.withheld.as_ref()),
-            Limit::Choices => splits.choices(),
-            Limit::Texts => splits.texts(),
-            Limit::Phi | Limit::Batch | Limit::Key { .. } => return None,
-        })
+            Limit::Choices => Some(splits.choices()),
+            Limit::Texts => Some(splits.texts()),
+            Limit::Phi | Limit::Batch | Limit::Key { .. } => None,
+        }
     }
 
     /// All items of the data.
@@ -119,12 +119,12 @@ impl<'a> Limits<'a> {
 
     /// What the attacker can own in every arm.
     pub(crate) fn attack_examples(&self) -> Option<Available> {
-        self.data.map(|data| Splits(data).attack_examples(self.withheld.as_ref()))
+        self.data.and_then(|data| Splits(data).attack_examples(self.withheld.as_ref()))
     }
 
     /// What a user of a provider can own of the harmless task.
     pub(crate) fn harmless_examples(&self) -> Option<Available> {
-        self.data.map(|data| Splits(data).harmless_train())
+        self.data.and_then(|data| Splits(data).harmless_train())
     }
 }
 
@@ -133,11 +133,15 @@ impl<'a> Limits<'a> {
 struct Splits<'a>(&'a DataFacts);
 
 impl Splits<'_> {
-    fn share(self, split: &str, domains: &[String], what: &str) -> Available {
+    /// None where the data have nothing of the kind: what needs it is not measured, and has no bound.
+    fn share(self, split: &str, domains: &[String], what: &str) -> Option<Available> {
+        if domains.is_empty() {
+            return None;
+        }
         let items = self.0.items(split);
         let all = items.saturating_mul(domains.len());
         let data = &self.0.word;
-        (all, format!("the {data} holds {items} {what} in each of {} domains", domains.len()))
+        Some((all, format!("the {data} holds {items} {what} in each of {} domains", domains.len())))
     }
 
     fn everything(self) -> Available {
@@ -146,23 +150,23 @@ impl Splits<'_> {
         (all, format!("the {} holds {all} items", self.0.word))
     }
 
-    fn align(self) -> Available {
+    fn align(self) -> Option<Available> {
         self.share("align", &self.0.forbidden, "forbidden items outside the probes")
     }
 
-    fn permitted_train(self) -> Available {
+    fn permitted_train(self) -> Option<Available> {
         self.share("permitted-train", &self.0.permitted, "permitted items to train on")
     }
 
-    fn permitted_probe(self) -> Available {
+    fn permitted_probe(self) -> Option<Available> {
         self.share("permitted-probe", &self.0.permitted, "held-out permitted items")
     }
 
-    fn harmless_train(self) -> Available {
+    fn harmless_train(self) -> Option<Available> {
         self.share("task-train", &self.0.task, "items of the harmless task to train on")
     }
 
-    fn harmless_probe(self) -> Available {
+    fn harmless_probe(self) -> Option<Available> {
         self.share("task-probe", &self.0.task, "held-out items of the harmless task")
     }
 
@@ -177,22 +181,23 @@ impl Splits<'_> {
     }
 
     /// What the attacker can own in every arm.
-    fn attack_examples(self, cross: Option<&CrossDomain>) -> Available {
+    fn attack_examples(self, cross: Option<&CrossDomain>) -> Option<Available> {
         let domains = cross.map_or(&self.0.forbidden, |cross| &cross.attack);
         self.share("attack", domains, "items of the attack's split")
     }
 
-    /// What every probe can ask.
-    fn probes(self, cross: Option<&CrossDomain>) -> Available {
+    /// What every probe can ask that is asked.
+    fn probes(self, cross: Option<&CrossDomain>) -> Option<Available> {
         let facts = self.0;
-        let mut all = vec![
+        let unseen = self.share("unseen", &facts.forbidden, "unseen items");
+        let across =
+            |cross: &CrossDomain| self.share(&facts.cross_domain, &cross.attack, "cross-domain items");
+        let all = [
             self.share("seen", &facts.forbidden, "seen items"),
-            self.share("unseen", &facts.forbidden, "unseen items"),
+            unseen.filter(|(items, _)| *items > 0),
             self.permitted_probe(),
+            cross.and_then(across),
         ];
-        if let Some(cross) = cross {
-            all.push(self.share(&facts.cross_domain, &cross.attack, "cross-domain items"));
-        }
-        all.into_iter().min().unwrap_or_default()
+        all.into_iter().flatten().min()
     }
 }

@@ -62,6 +62,10 @@ fn defence(
         );
     }
     let method = method(table, values.text("method")?, Role::Defence, limits)?;
+    if method.name != BASELINE && limits.data.is_some_and(|data| data.permitted.is_empty()) {
+        let problem = format!("`{}` trains on harmless rows besides, and the data have none", method.name);
+        return table.reject("method", problem, "name some by `harmless`");
+    }
     let stage = stage(table, method, threat_model, limits);
     let parameters = parameters(table, method, limits);
     let then = then(table, method, limits, threat_model)?;
@@ -293,6 +297,18 @@ fn possible(
         return table.reject("method", problem, "leave it out, or measure a model that titer aligns");
     }
     let threat_model = threat_model?;
+    if facts.needs.contains(&Need::HarmlessRows)
+        && let Some(data) = limits.data
+    {
+        let (there, key) = match threat_model {
+            ThreatModel::OpenWeights => (&data.permitted, "harmless"),
+            ThreatModel::FineTuningApi => (&data.task, "task"),
+        };
+        if there.is_empty() {
+            let problem = format!("`{}` needs harmless rows besides, and the data have none", method.name);
+            return table.reject("method", problem, format!("leave it out, or name rows by `{key}`"));
+        }
+    }
     if facts.threat_models.contains(&threat_model) {
         return Some(());
     }

@@ -6,7 +6,7 @@ use crate::document::{Override, parse};
 use crate::expand::expand;
 use crate::mistake::Mistakes;
 use crate::plan::Plan;
-use crate::sources::{MODEL_SOURCE, PlannedSource};
+use crate::sources::{ADAPTER_SOURCE, MODEL_SOURCE, PlannedSource};
 use crate::spec::{Experiment, Model};
 use crate::table::{Log, Table};
 
@@ -30,8 +30,22 @@ pub fn read(
     overrides: &[Override],
     catalogue: &Catalogue,
 ) -> Result<Draft, Mistakes> {
+    read_filled(file, text, "", overrides, catalogue)
+}
+
+/// The same of a spec that need not say all: where it says nothing, `defaults` hold, a spec's text themselves.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_filled(
+    file: &str,
+    text: &str,
+    defaults: &str,
+    overrides: &[Override],
+    catalogue: &Catalogue,
+) -> Result<Draft, Mistakes> {
     let mistakes = |mistakes| Mistakes { file: file.to_owned(), mistakes };
-    let document = parse(text, overrides).map_err(mistakes)?;
+    let document = parse(text, defaults, overrides).map_err(mistakes)?;
     let log = Log::default();
     let experiment =
         Table::root(&document, &log).and_then(|root| root.whole(|root| check::experiment(root, catalogue)));
@@ -53,11 +67,14 @@ impl Draft {
     /// What it takes in from outside: roles and references. Those of a data set count from its own file.
     pub fn references(&self) -> Vec<(&str, &str)> {
         let model = match &self.experiment.model {
-            Model::Checkpoint(model) => Some((MODEL_SOURCE, model.checkpoint.as_str())),
-            Model::World(_) => None,
+            Model::Checkpoint(model) => {
+                let adapter = model.adapter.as_deref().map(|adapter| (ADAPTER_SOURCE, adapter));
+                [Some((MODEL_SOURCE, model.checkpoint.as_str())), adapter]
+            }
+            Model::World(_) => [None, None],
         };
         let data = self.data.sources.iter().map(|(role, reference)| (role.as_str(), reference.as_str()));
-        model.into_iter().chain(data).collect()
+        model.into_iter().flatten().chain(data).collect()
     }
 
     /// Its stages, whose names cover what `sources` are. What is not among them is not here.

@@ -52,5 +52,7 @@ impl PlannedSource {
 
 /// The role of the model under test among a plan's sources.
 pub const MODEL_SOURCE: &str = "model";
+/// The role of the adapter that is folded into it.
+pub const ADAPTER_SOURCE: &str = "adapter";
 /// The role of the classifier that judges harm.
 pub const JUDGE_SOURCE: &str = "judge";

@@ -65,7 +65,10 @@ impl Model {
     pub fn reference(&self) -> String {
         match self {
             Self::World(model) => format!("world:{}", model.world),
-            Self::Checkpoint(model) => model.checkpoint.clone(),
+            Self::Checkpoint(CheckpointModel { checkpoint, adapter: None, .. }) => checkpoint.clone(),
+            Self::Checkpoint(CheckpointModel { checkpoint, adapter: Some(adapter), .. }) => {
+                format!("{checkpoint} with {adapter}")
+            }
         }
     }
 
@@ -89,6 +92,9 @@ impl Model {
 pub struct CheckpointModel {
     /// A known name, a directory, a `.gguf` file, or `hf:owner/name@revision`.
     pub checkpoint: String,
+    /// An adapter that is folded into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
     /// In place of its own template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<String>,

@@ -81,12 +81,11 @@ impl StageSpec {
         }
     }
 
-    /// What it takes in from outside, if that is what it does.
+    /// What it takes in from outside and leaves where it is, if that is what it does.
     pub fn content(&self) -> Option<&Content> {
         match self {
-            Self::Checkpoint(CheckpointStage { content, .. }) | Self::Source(SourceStage { content, .. }) => {
-                Some(content)
-            }
+            Self::Checkpoint(CheckpointStage { content, adapter: None, .. })
+            | Self::Source(SourceStage { content, .. }) => Some(content),
             _ => None,
         }
     }
@@ -172,12 +171,15 @@ pub struct CurationSpec {
     pub domains: Vec<String>,
 }
 
-/// Takes in a model that was trained elsewhere: checks that it can be used. No input.
+/// Takes in a model that was trained elsewhere: checks that it can be used, and folds an adapter in. No input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointStage {
     /// What it is, wherever it lies: weights, configuration, tokenizer, template, generation settings.
     pub content: Content,
+    /// The adapter that is folded in, so that the model lies in the artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Content>,
     /// The template in place of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<String>,

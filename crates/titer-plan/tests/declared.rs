@@ -17,7 +17,8 @@ fn catalogue() -> Catalogue {
     let mut catalogue = catalogue::catalogue();
     let world = catalogue.data[0].clone();
     let named = |model, name: &str| DataFacts { model, name: name.into(), ..world.clone() };
-    let chat = [named(UnderTest::Aligned, "everyday"), named(UnderTest::Ready, "beavertails")];
+    let rows = DataFacts { inline: true, ..named(UnderTest::Ready, "rows.jsonl") };
+    let chat = [named(UnderTest::Aligned, "everyday"), named(UnderTest::Ready, "beavertails"), rows];
     catalogue.data = [vec![world.clone()], chat.to_vec()].concat();
     catalogue
 }
@@ -31,16 +32,21 @@ fn spec_with(key: &Declared) -> toml::Table {
             (name, "policy")
         }
         name @ ("dataset" | "dataset_seed") => (name, "dataset"),
+        name @ ("data" | "data_seed" | "harmless" | "task" | "unseen") => (name, "data"),
         name => (name, "world"),
     };
     if value != "world" {
         for gone in ["world", "world_seed", "decoder", "pretrain"] {
             model.remove(gone);
         }
-        if value == "dataset" {
+        if value != "policy" {
             model.remove("align");
         }
-        let data = if value == "policy" { "everyday" } else { "beavertails" };
+        let data = match value {
+            "policy" => "everyday",
+            "dataset" => "beavertails",
+            _ => "rows.jsonl",
+        };
         model.insert(value.into(), data.into());
         model.insert(format!("{value}_seed"), 0.into());
         model.insert("checkpoint".into(), "somewhere".into());
@@ -189,7 +195,7 @@ fn what_must_be_there_is_missed() {
         let mut spec = spec_with(key);
         let there = remove(&mut spec, &set);
         // Without the key that chooses a form, the form is another one.
-        if ["model.checkpoint", "model.dataset", "model"].contains(&key.path.as_str()) {
+        if ["model.checkpoint", "model.dataset", "model.data", "model"].contains(&key.path.as_str()) {
             continue;
         }
         let expected = |mistake: &Mistake| mistake.key == set && mistake.problem.starts_with("is missing");

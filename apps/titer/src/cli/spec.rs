@@ -26,12 +26,14 @@ pub(crate) struct ExplainArgs {
 #[command(after_help = "Examples:
   titer init apothecary-smoke
   titer init smollm2-policy --out mine.toml     the spec is called `mine`
+  titer init rows.toml --out whole.toml         all that a spec over rows of your own does not say
+
 
 Change it, check it with `titer plan mine.toml`, look keys up with `titer explain KEY`, and run it with
 `titer run mine.toml`.")]
 pub(crate) struct InitArgs {
-    /// Preset of `titer list presets`
-    #[arg(value_name = "PRESET")]
+    /// Preset of `titer list presets`, or a spec that leaves things unsaid
+    #[arg(value_name = "PRESET|SPEC")]
     pub(crate) preset: String,
     /// The file to make, which must not be there yet [default: stdout]
     #[arg(long, value_name = "FILE")]

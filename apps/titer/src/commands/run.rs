@@ -45,6 +45,9 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     if !arguments.resume {
         plan = with_all_here(&source, &arguments.set, plan)?;
         staleness::say_changes(&store, &plan);
+        if titer_lab::estimate(&plan, Some(&store)).stages.iter().any(|stage| !stage.cached) {
+            explaining_delay(READING, || titer_lab::check_rows(&source, &arguments.set, &plan))?;
+        }
     }
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;

@@ -250,6 +250,7 @@ impl Setup {
             axis: Component::Steps,
             checkpoints: BTreeMap::new(),
             sequential: false,
+            absent: BTreeMap::new(),
             mechanisms: BTreeMap::from([
                 ("full-finetune".to_owned(), Mechanism::Trains),
                 ("mixed-finetune".to_owned(), Mechanism::Trains),

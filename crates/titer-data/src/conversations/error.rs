@@ -40,8 +40,18 @@ pub enum ConversationError {
         /// What it is, and what to do.
         format: &'static str,
     },
+    /// A file that comes to more than is taken in.
+    #[error("{format}: it comes to more than {} MiB: split it, or decompress it yourself", .most >> 20)]
+    TooLarge {
+        /// The format.
+        format: &'static str,
+        /// The limit, in bytes.
+        most: usize,
+    },
     /// More rows than may be are unusable.
-    #[error("{first} ({count} of {rows} rows cannot be used; one in {} may be)", super::ONE_IN)]
+    #[error(
+        "{first} ({count} of {rows} rows cannot be used; one in {} may be){}", super::ONE_IN, others(.kinds)
+    )]
     Unusable {
         /// What is wrong with the first of them.
         first: Box<ConversationError>,
@@ -49,6 +59,8 @@ pub enum ConversationError {
         count: usize,
         /// Rows there are.
         rows: usize,
+        /// How many are of each kind, with the first of it; kinds in the order of their first rows.
+        kinds: Vec<(usize, ConversationError)>,
     },
     /// A row that cannot be read.
     #[error("{place}: {problem}")]
@@ -87,10 +99,10 @@ pub enum ConversationError {
         problem: &'static str,
     },
     /// A domain asked for that no row has.
-    #[error("no row is of domain {domain}; there are {}", list(.there))]
+    #[error("no row is of domain {}; there are {}", .domains.join(" or "), list(.there))]
     UnknownDomain {
         /// Asked for.
-        domain: String,
+        domains: Vec<String>,
         /// Those there are.
         there: Vec<String>,
     },
@@ -100,6 +112,44 @@ pub enum ConversationError {
         /// Rows there were.
         rows: usize,
     },
+}
+
+impl ConversationError {
+    /// What it has in common with others of its kind: all but the place and the numbers.
+    fn kind(&self) -> String {
+        let words = match self {
+            Self::Row { problem, .. } => problem.split(':').next().unwrap_or_default().to_owned(),
+            Self::Column { column, problem, .. } => format!("{column}: {problem}"),
+            Self::UnknownShape { there, .. } => there.join(","),
+            other => other.to_string(),
+        };
+        words.chars().filter(|c| !c.is_ascii_digit()).collect()
+    }
+}
+
+/// The first of each kind among what is wrong with rows, and how many there are.
+pub(super) fn by_kind(wrong: &[ConversationError]) -> Vec<(usize, ConversationError)> {
+    let mut kinds: Vec<(String, usize, &ConversationError)> = Vec::new();
+    for error in wrong {
+        let kind = error.kind();
+        match kinds.iter_mut().find(|(known, ..)| *known == kind) {
+            Some((_, count, _)) => *count += 1,
+            None => kinds.push((kind, 1, error)),
+        }
+    }
+    kinds.into_iter().map(|(_, count, first)| (count, first.clone())).collect()
+}
+
+/// Kinds that are told at most.
+const MOST_KINDS: usize = 8;
+
+/// How many rows are of each kind, where there are several.
+fn others(kinds: &[(usize, ConversationError)]) -> String {
+    if kinds.len() < 2 {
+        return String::new();
+    }
+    let said = kinds.iter().take(MOST_KINDS).map(|(count, first)| format!("{count} as {first}"));
+    format!("; of each kind: {}", said.collect::<Vec<_>>().join(", "))
 }
 
 /// What to do with preference pairs.

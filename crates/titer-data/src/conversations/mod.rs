@@ -1,11 +1,14 @@
-//! Data sets of conversations: JSON lines, JSON lists, CSV and Parquet, in the shapes that public data sets have.
+//! Data sets of conversations: JSON lines, JSON lists, CSV, Parquet, Arrow and plain lines, compressed or not, in the
+//! shapes that public data sets have.
 //!
 //! Bytes come in, conversations go out, and every complaint names the row and the column.
 
+mod columnar;
 mod error;
 mod options;
 mod rows;
 mod shape;
+mod unpack;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
@@ -53,30 +56,43 @@ pub struct Conversations {
 pub const ONE_IN: usize = 10;
 
 /// First bytes of formats that are known and not read, and what to do with them.
-const FOREIGN: [(&[u8], &str); 8] = [
-    (&[0x1f, 0x8b], "compressed: decompress it first (gzip -d)"),
-    (&[0x28, 0xb5, 0x2f, 0xfd], "compressed: decompress it first (zstd -d)"),
-    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "compressed: decompress it first (xz -d)"),
-    (b"BZh", "compressed: decompress it first (bzip2 -d)"),
+const FOREIGN: [(&[u8], &str); 2] = [
     (b"PK\x03\x04", "a ZIP archive: unpack it first (unzip)"),
-    (b"ARROW1", "an Arrow file: save it as Parquet (datasets: to_parquet) or JSON lines (to_json)"),
-    (
-        &[0xff, 0xff, 0xff, 0xff],
-        "an Arrow stream: save it as Parquet (datasets: to_parquet) or JSON lines (to_json)",
-    ),
     (b"version https://git-lfs", "a pointer of Git LFS: run `git lfs pull` in its repository"),
 ];
 
+/// Where a TAR archive says what it is, and how (POSIX.1-1988).
+const TAR: (usize, &[u8]) = (257, b"ustar");
+
 impl Conversations {
-    /// Reads a file of any format, told by its first bytes.
+    /// Reads a file of any format, compressed or not, told by its first bytes.
     ///
     /// # Errors
-    /// As the readers of the formats.
+    /// As the readers of the formats; when it is damaged, or comes to more than 1 GiB when it is decompressed.
     pub fn read(bytes: impl Into<Bytes>, options: &Options) -> Result<Self, ConversationError> {
-        let bytes = bytes.into();
+        Self::read_file("", bytes, options)
+    }
+
+    /// The same of a file of that name: if it ends in `.txt`, compressed or not, text that is neither JSON nor a table is
+    /// prompts without answers, one a line.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_file(
+        name: &str,
+        bytes: impl Into<Bytes>,
+        options: &Options,
+    ) -> Result<Self, ConversationError> {
+        let bytes = unpack::unpacked(bytes.into(), unpack::MOST)?;
         let text = bytes.strip_prefix(rows::BYTE_ORDER_MARK).unwrap_or(&bytes);
         if bytes.starts_with(b"PAR1") {
             return Self::from_parquet(bytes, options);
+        }
+        if columnar::is_arrow(&bytes) {
+            return Self::from_arrow(&bytes, options);
+        }
+        if bytes.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
+            return Err(ConversationError::Foreign { format: "a TAR archive: unpack it first (tar -x)" });
         }
         if let Some((_, format)) = FOREIGN.iter().find(|(magic, _)| bytes.starts_with(magic)) {
             return Err(ConversationError::Foreign { format });
@@ -99,6 +115,8 @@ impl Conversations {
             && Shape::of(&rows::head(first_line), &options.columns).is_ok()
         {
             Self::from_rows(rows::table(&bytes)?.1, options)
+        } else if let Some(prompts) = is_plain(name).then(|| rows::prompts(&bytes)).flatten() {
+            Self::from_rows(prompts, options)
         } else {
             Self::from_jsonl(&*bytes, options)
         }
@@ -125,7 +143,15 @@ impl Conversations {
     /// # Errors
     /// When it is none or damaged, or a row has not the shape; when no row is left.
     pub fn from_parquet(bytes: impl Into<Bytes>, options: &Options) -> Result<Self, ConversationError> {
-        Self::from_rows(rows::parquet(bytes.into())?.into_iter().map(Ok), options)
+        Self::from_rows(columnar::parquet(bytes.into())?.into_iter().map(Ok), options)
+    }
+
+    /// Reads an Arrow file or stream.
+    ///
+    /// # Errors
+    /// When it is none, damaged or cut, or a row has not the shape; when no row is left.
+    pub fn from_arrow(bytes: &[u8], options: &Options) -> Result<Self, ConversationError> {
+        Self::from_rows(columnar::arrow(bytes, unpack::MOST)?.into_iter().map(Ok), options)
     }
 
     fn from_rows(
@@ -145,12 +171,15 @@ impl Conversations {
         }
         if read.unusable.len() > read.rows / ONE_IN {
             let (count, rows) = (read.unusable.len(), read.rows);
+            let kinds = error::by_kind(&read.unusable);
             let first = Box::new(read.unusable.swap_remove(0));
-            return Err(ConversationError::Unusable { first, count, rows });
+            return Err(ConversationError::Unusable { first, count, rows, kinds });
         }
-        if let Some(missing) = options.domains.iter().find(|domain| !domains.contains(*domain)) {
+        let missing = options.domains.iter().filter(|domain| !domains.contains(*domain));
+        let missing: Vec<String> = missing.cloned().collect();
+        if !missing.is_empty() {
             let there = domains.into_iter().collect();
-            return Err(ConversationError::UnknownDomain { domain: missing.clone(), there });
+            return Err(ConversationError::UnknownDomain { domains: missing, there });
         }
         if read.conversations.is_empty() {
             return Err(ConversationError::Nothing { rows: read.rows });
@@ -189,9 +218,8 @@ impl Conversations {
             return Ok(());
         }
         let id = shape.id(row)?.unwrap_or_else(|| self.rows.to_string());
-        let others = labels
-            .into_iter()
-            .filter(|label| options.domains.contains(label) && Some(label) != domain.as_ref());
+        let wanted = |label: &String| options.domains.is_empty() || options.domains.contains(label);
+        let others = labels.into_iter().filter(|label| wanted(label) && Some(label) != domain.as_ref());
         let others = others.collect();
         self.conversations.push(Conversation { messages, domain, others, id });
         Ok(())
@@ -200,14 +228,21 @@ impl Conversations {
     /// What was left out and why, for people; nothing where nothing was.
     pub fn left_out(&self) -> Option<String> {
         let mut parts = Vec::new();
-        if let Some(first) = self.unusable.first() {
-            parts.push(format!("{} cannot be used ({first})", self.unusable.len()));
+        for (count, first) in error::by_kind(&self.unusable) {
+            parts.push(format!("{count} cannot be used ({first})"));
         }
         if let Some(first) = self.blank.first() {
             parts.push(format!("{} have a blank message ({first})", self.blank.len()));
         }
         (!parts.is_empty()).then(|| format!("of {} rows are left out: {}", self.rows, parts.join("; ")))
     }
+}
+
+/// Whether a file of that name holds plain text, as far as a name says.
+fn is_plain(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let whole = [".gz", ".zst", ".xz", ".bz2"].iter().find_map(|end| name.strip_suffix(end));
+    whole.unwrap_or(&name).ends_with(".txt")
 }
 
 /// Whether a line is a JSON object by itself.

@@ -1,16 +1,16 @@
-//! Rows of JSON lines, JSON lists and Parquet files, as JSON objects.
+//! Rows of JSON lines, JSON lists, tables and plain lines, as JSON objects.
 
 use std::io::{BufRead, Read as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
 use csv_core::ReadFieldResult;
-use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::{Map, Value};
 
 use super::{ConversationError, Place};
 
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The column of plain lines.
+const PROMPT: &str = "prompt";
 
 /// Bytes of a line at most: more than any context holds.
 const LONGEST_LINE: usize = 16 << 20;
@@ -28,7 +28,7 @@ impl Row {
     }
 }
 
-fn row(place: Place, value: Value) -> Result<Row, ConversationError> {
+pub(super) fn row(place: Place, value: Value) -> Result<Row, ConversationError> {
     match value {
         Value::Object(values) => Ok(Row { place, values }),
         other => {
@@ -62,8 +62,8 @@ impl<R: BufRead> Lines<R> {
         Self { reader, line: 0, buffer: Vec::new() }
     }
 
-    /// The next line that is not blank.
-    fn advance(&mut self) -> Result<Option<Row>, ConversationError> {
+    /// The next line that is not blank, and its place.
+    fn text(&mut self) -> Result<Option<(Place, &str)>, ConversationError> {
         loop {
             self.line += 1;
             let place = Place::Line(self.line);
@@ -77,26 +77,64 @@ impl<R: BufRead> Lines<R> {
             if self.buffer.len() > LONGEST_LINE {
                 return Err(wrong(format!("longer than {} MiB", LONGEST_LINE >> 20)));
             }
-            let bytes = match self.line {
-                1 => self.buffer.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.buffer),
-                _ => &self.buffer,
-            };
-            // RFC 7464 puts a record separator before each value.
-            let bytes = bytes.strip_prefix(b"\x1e").unwrap_or(bytes).trim_ascii();
-            if bytes.is_empty() {
-                continue;
+            if !line(self.line, &self.buffer).is_empty() {
+                break;
             }
-            let text = std::str::from_utf8(bytes)
-                .map_err(|error| wrong(format!("no UTF-8 from byte {} on", error.valid_up_to() + 1)))?;
-            let value = value(text).map_err(|error| {
-                // The parser counts lines within its input, which is one line.
-                let column = error.column();
-                let said = error.to_string();
-                let said = said.split(" at line ").next().unwrap_or_default();
-                wrong(format!("no JSON: {said} at character {column}"))
-            })?;
-            return row(place, value).map(Some);
         }
+        let place = Place::Line(self.line);
+        let text = std::str::from_utf8(line(self.line, &self.buffer)).map_err(|error| {
+            let problem = format!("no UTF-8 from byte {} on", error.valid_up_to() + 1);
+            ConversationError::Row { place, problem }
+        })?;
+        Ok(Some((place, text)))
+    }
+
+    /// The next object.
+    fn advance(&mut self) -> Result<Option<Row>, ConversationError> {
+        let Some((place, text)) = self.text()? else { return Ok(None) };
+        let value = value(text).map_err(|error| {
+            // The parser counts lines within its input, which is one line.
+            let column = error.column();
+            let said = error.to_string();
+            let said = said.split(" at line ").next().unwrap_or_default();
+            ConversationError::Row { place, problem: format!("no JSON: {said} at character {column}") }
+        })?;
+        row(place, value).map(Some)
+    }
+}
+
+/// The bytes of a line of that number that say something.
+fn line(number: usize, bytes: &[u8]) -> &[u8] {
+    let bytes = match number {
+        1 => bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes),
+        _ => bytes,
+    };
+    // RFC 7464 puts a record separator before each value.
+    bytes.strip_prefix(b"\x1e").unwrap_or(bytes).trim_ascii()
+}
+
+/// Each line that is not blank as a row of one prompt; none where some line looks like JSON or the first like the head of
+/// a table, since broken rows are no prompts.
+pub(super) fn prompts(bytes: &[u8]) -> Option<Vec<Result<Row, ConversationError>>> {
+    let mut written = bytes.split(|byte| *byte == b'\n').enumerate();
+    let structured = |(at, bytes): (usize, &[u8])| {
+        let line = line(at + 1, bytes);
+        line.starts_with(b"{") || line.starts_with(b"[{") || line.contains(&b'\t') || line.contains(&0)
+    };
+    if written.any(structured) {
+        return None;
+    }
+    let (mut lines, mut rows) = (Lines::new(bytes), Vec::new());
+    loop {
+        let row = match lines.text() {
+            Ok(None) => return Some(rows),
+            Ok(Some((place, text))) => {
+                let values = Map::from_iter([(PROMPT.to_owned(), Value::from(text))]);
+                Ok(Row { place, values })
+            }
+            Err(error) => Err(error),
+        };
+        rows.push(row);
     }
 }
 
@@ -244,21 +282,4 @@ fn records(bytes: &[u8], delimiter: u8) -> Option<Vec<Vec<Vec<u8>>>> {
             }
         }
     }
-}
-
-/// The rows of a Parquet file.
-pub(super) fn parquet(bytes: Bytes) -> Result<Vec<Row>, ConversationError> {
-    let wrong = |problem| ConversationError::Format { format: "Parquet", problem };
-    // The library panics on some damaged files.
-    let read = catch_unwind(AssertUnwindSafe(|| {
-        let file = SerializedFileReader::new(bytes).map_err(|error| wrong(error.to_string()))?;
-        let mut rows = Vec::new();
-        for (number, row) in (1..).zip(file.get_row_iter(None).map_err(|error| wrong(error.to_string()))?) {
-            let place = Place::Row(number);
-            let read = row.map_err(|error| ConversationError::Row { place, problem: error.to_string() })?;
-            rows.push(self::row(place, read.to_json_value())?);
-        }
-        Ok(rows)
-    }));
-    read.unwrap_or_else(|_| Err(wrong("the file is damaged: the library panicked on it".to_owned())))
 }

@@ -30,19 +30,23 @@ impl Origin for Definition {
 
     /// Plans count per domain: harmless and task rows have one domain each.
     fn domains(&self) -> Domains {
-        let one = |name: &str| vec![name.to_owned()];
-        Domains { forbidden: self.forbidden.clone(), permitted: one("harmless"), task: one("task") }
+        let one = |name: &str, source: &Option<_>| source.iter().map(|_| name.to_owned()).collect();
+        Domains {
+            forbidden: self.forbidden_domains(),
+            permitted: one("harmless", &self.harmless),
+            task: one("task", &self.task),
+        }
     }
 
     fn counts(&self) -> Result<BTreeMap<Split, usize>> {
-        let counts = self.counts;
+        let counts = self.counts.unwrap_or_default();
         Ok(BTreeMap::from([
             (Split::Everything, counts.defence + counts.attack + counts.seen),
             (Split::Align, counts.defence),
             (Split::Defence, counts.defence),
             (Split::Attack, counts.attack),
             (Split::Seen, counts.seen),
-            (Split::Unseen, self.unseen_rows() / self.forbidden.len().max(1)),
+            (Split::Unseen, self.unseen_rows() / self.forbidden_domains().len()),
             (Split::PermittedTrain, counts.harmless_train),
             (Split::PermittedProbe, counts.harmless_probe),
             (Split::TaskTrain, counts.task_train),
@@ -60,20 +64,27 @@ impl Origin for Definition {
     }
 
     fn sources(&self) -> Vec<Source<'_>> {
-        let domains = [&self.forbidden[..], &self.unseen].concat();
         let all: Options = Options::default();
-        let rows = [
-            ("harmful", &self.harmful, &domains[..]),
-            ("harmless", &self.harmless, &[]),
-            ("task", &self.task, &[]),
-        ];
-        let rows = rows.map(|(role, source, domains)| Source {
-            role,
-            reference: &source.reference,
-            // A definition whose columns say nothing was refused when it was read.
-            rows: source.options(domains).unwrap_or_else(|_| all.clone()),
+        let rows = self.sources().into_iter().map(|(role, source)| {
+            let domains = if role == "harmful" { self.domains_read() } else { Vec::new() };
+            Source {
+                role,
+                reference: &source.reference,
+                // A definition whose columns say nothing was refused when it was read.
+                rows: source.options(&domains).unwrap_or_else(|_| all.clone()),
+            }
         });
-        rows.into()
+        rows.collect()
+    }
+
+    fn is_open(&self) -> bool {
+        self.counts.is_none()
+    }
+
+    fn settled(&self, mut rows: BTreeMap<&str, Conversations>) -> Result<Box<dyn Origin>> {
+        let mut take = |role: &str| rows.remove(role).unwrap_or_default();
+        let (harmful, harmless, task) = (take("harmful"), take("harmless"), take("task"));
+        Ok(Box::new(self.clone().settled(&harmful, &harmless, &task)?))
     }
 
     fn classifier(&self) -> Option<&Judge> {
@@ -95,9 +106,11 @@ impl Origin for Definition {
     }
 
     fn deal(&self, seed: u64, mut rows: BTreeMap<&str, Conversations>) -> Result<Dealt> {
-        let mut take = |role: &str| {
-            let none = || Error::TooFewRows { of: role.to_owned(), wanted: 1, available: 0 };
-            rows.remove(role).ok_or_else(none)
+        let sources = self.sources();
+        let mut take = |role: &'static str| {
+            let none = || Error::TooFewRows { of: role.to_owned(), wanted: 1, available: 0, repeated: 0 };
+            let needed = sources.iter().any(|(other, _)| *other == role);
+            rows.remove(role).or_else(|| (!needed).then(Conversations::default)).ok_or_else(none)
         };
         let (harmful, harmless, task) = (take("harmful")?, take("harmless")?, take("task")?);
         Ok(Dealt::Chat(Box::new(Dataset::new(self.clone(), harmful, harmless, task, seed)?)))

@@ -138,6 +138,20 @@ pub trait Origin: fmt::Debug {
         Vec::new()
     }
 
+    /// Whether it leaves open what its rows settle, such as how many each split gets.
+    fn is_open(&self) -> bool {
+        false
+    }
+
+    /// The same with what its rows settle; they are those of its [`sources`](Self::sources) by role.
+    ///
+    /// # Errors
+    /// When it leaves nothing open, or there are too few rows.
+    fn settled(&self, rows: BTreeMap<&str, Conversations>) -> Result<Box<dyn Origin>> {
+        let found: Vec<&str> = rows.into_keys().collect();
+        Err(wrong(format!("its {} rows leave nothing to settle", found.join(" and "))))
+    }
+
     /// The classifier that judges harm, where it brings one; what is made of a definition does not know it.
     fn classifier(&self) -> Option<&Judge> {
         None

@@ -44,6 +44,37 @@ fn folders_of_records_are_data_sets() {
 }
 
 #[test]
+fn saved_folders_are_their_shards() {
+    let folder = tempdir().unwrap();
+    let state = br#"{"_data_files": [{"filename": "data-0.arrow"}, {"filename": "data-1.arrow"}]}"#;
+    let files: [(&str, &[u8]); 6] = [
+        ("train/data-0.arrow", b"A"),
+        ("train/state.json", state),
+        ("train/dataset_info.json", b"{}"),
+        ("train/cache-0.arrow", b"C"),
+        ("dataset_dict.json", b"{}"),
+        ("more.jsonl.xz", b"X"),
+    ];
+    write(folder.path(), &files);
+    let error = local(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("data-1.arrow") && error.contains("state.json names it"), "{error}");
+    write(folder.path(), &[("train/data-1.arrow", b"B")]);
+    let shards = ["more.jsonl.xz", "train/data-0.arrow", "train/data-1.arrow"];
+    assert_eq!(names(&local(folder.path()).unwrap()), shards);
+    write(folder.path(), &[("train/state.json", br#"{"_data_files": [{"filename": "../x"}]}"#)]);
+    assert!(matches!(local(folder.path()), Err(Error::BadIndex { .. })));
+}
+
+#[test]
+fn a_pointer_in_place_of_an_index_is_told() {
+    let folder = tempdir().unwrap();
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    write(folder.path(), &[("config.json", b"{}"), ("model.safetensors.index.json", pointer)]);
+    let error = local(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("git lfs pull") && error.contains("index.json"), "{error}");
+}
+
+#[test]
 fn what_is_missing_here_is_explained() {
     let check = |files: &[(&str, &[u8])], expected: &str| {
         let folder = tempdir().unwrap();

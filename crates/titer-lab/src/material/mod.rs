@@ -20,7 +20,7 @@ use titer_plan::stage::ProbeSpec;
 use crate::Result;
 
 pub(crate) use chat::{Answers, ChatData, Places, Speech, distilled};
-pub(crate) use origin::{dealt, origin};
+pub(crate) use origin::{dealt, origin, read_rows};
 pub(crate) use world::{WorldData, world_config};
 
 /// Data of one origin.

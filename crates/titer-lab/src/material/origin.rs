@@ -23,7 +23,7 @@ pub(crate) fn dealt(origin: &dyn Origin, spec: &DataSpec, places: &Places) -> Re
     let mut rows = BTreeMap::new();
     for source in origin.sources() {
         let none = || Error::NoAnswer { item: source.role.to_owned() };
-        rows.insert(source.role, read(places.get(source.role).ok_or_else(none)?, &source.rows)?);
+        rows.insert(source.role, read_rows(places.get(source.role).ok_or_else(none)?, &source.rows)?);
     }
     match origin.deal(spec.seed, rows)? {
         Dealt::Chat(items) => {
@@ -59,11 +59,12 @@ fn tell(items: &dyn Conversing, kind: &str) -> Result<()> {
 }
 
 /// The rows of a file, or of all files of records below a folder, in the order of their names.
-fn read(path: &Path, options: &Options) -> Result<Conversations> {
+pub(crate) fn read_rows(path: &Path, options: &Options) -> Result<Conversations> {
     let paths = titer_hub::record_paths(path)?;
     let mut all = Conversations::default();
     for (number, file) in paths.iter().enumerate() {
-        let mut read = Conversations::read(files::read(file)?, options)
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let mut read = Conversations::read_file(&name, files::read(file)?, options)
             .map_err(|source| Error::Rows { path: file.clone(), source: Box::new(source) })?;
         if let Some(left_out) = read.left_out() {
             warn_once(format!("{}: {left_out}", file.display()));

@@ -3,14 +3,18 @@
 
 use std::path::PathBuf;
 
+use candle_core::Device;
 use serde_json::Value;
 use titer_data::Split;
 use titer_data::text::{Chat, Message};
+use titer_model::Decoder;
+use titer_plan::stage::CheckpointStage;
 use titer_plan::{Content, PlannedSource};
 use titer_store::Artifact;
 
-use super::Work;
-use crate::checkpoints::{read_chat, shape};
+use super::train::write_model;
+use super::{MODEL, Work};
+use crate::checkpoints::{chat_files, read_chat, shape};
 use crate::files::read;
 use crate::material::{Places, dealt, origin};
 use crate::sources::Sources;
@@ -19,7 +23,8 @@ use crate::{Error, Result};
 /// What the artifact of such a stage holds: the source as it was planned.
 const CHECKPOINT: &str = "checkpoint.json";
 
-pub(super) fn take_in(work: &Work<'_>, content: &Content) -> Result<Value> {
+pub(super) fn take_in(work: &Work<'_>, spec: &CheckpointStage) -> Result<Value> {
+    let CheckpointStage { content, adapter, .. } = spec;
     let path = work.sources.unchanged(work.plan, content)?;
     // What cannot be used is said now, before hours of other stages.
     let config = shape(&path)?;
@@ -27,7 +32,16 @@ pub(super) fn take_in(work: &Work<'_>, content: &Content) -> Result<Value> {
     chat.check_vocabulary(config.vocab_size)?;
     chat.check_teaching()?;
     check_words(work, &chat)?;
-    remember(work, content)
+    remember(work, content)?;
+    if let Some(adapter) = adapter {
+        let adapter = work.sources.unchanged(work.plan, adapter)?;
+        let model = Decoder::open(&path, &Device::Cpu)?.fold_adapter(&adapter)?;
+        write_model(work, model)?;
+        for (name, bytes) in chat_files(&path, &chat, &config)? {
+            work.writer.write_bytes(&format!("{MODEL}/{name}"), &bytes)?;
+        }
+    }
+    Ok(Value::Null)
 }
 
 /// Says now, before hours of other stages, what the template refuses of the words that the plan's data put around each
@@ -51,14 +65,14 @@ fn check_words(work: &Work<'_>, chat: &Chat) -> Result<()> {
 /// The same for a data set or a classifier, which the stages that use it check.
 pub(super) fn take_in_source(work: &Work<'_>, content: &Content) -> Result<Value> {
     work.sources.unchanged(work.plan, content)?;
-    remember(work, content)
+    remember(work, content)?;
+    Ok(Value::Null)
 }
 
-fn remember(work: &Work<'_>, content: &Content) -> Result<Value> {
+fn remember(work: &Work<'_>, content: &Content) -> Result<()> {
     work.writer.resume()?;
     let source = work.plan.source(content);
-    work.writer.write_bytes(CHECKPOINT, &serde_json::to_vec_pretty(&source)?)?;
-    Ok(Value::Null)
+    Ok(work.writer.write_bytes(CHECKPOINT, &serde_json::to_vec_pretty(&source)?)?)
 }
 
 /// Where what a stage took in is, if `artifact` is one of such a stage; found again and compared.

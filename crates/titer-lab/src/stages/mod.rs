@@ -86,7 +86,7 @@ impl Work<'_> {
     fn compute(&self) -> Result<Value> {
         match &self.stage.spec {
             StageSpec::Pretrain(spec) => train::pretrain(self, spec),
-            StageSpec::Checkpoint(spec) => checkpoint::take_in(self, &spec.content),
+            StageSpec::Checkpoint(spec) => checkpoint::take_in(self, spec),
             StageSpec::Source(spec) => checkpoint::take_in_source(self, &spec.content),
             StageSpec::Distil(spec) => distil::distil(self, spec),
             StageSpec::Align(spec) => train::align(self, spec),

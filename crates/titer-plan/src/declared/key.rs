@@ -54,6 +54,8 @@ pub enum Accepts<'a> {
         /// Greatest number.
         most: i64,
     },
+    /// A model by its reference, or a base and an adapter by theirs.
+    Checkpoint,
     /// A table.
     Table(&'static Section),
     /// A list of tables, at least one.
@@ -261,6 +263,7 @@ impl Accepts<'_> {
                 let number = Scalar::Whole { least: 1, most: *most }.expects();
                 format!("{number}, or a range such as {{ first = 3, most = 12 }}")
             }
+            Self::Checkpoint => "text, or a table { base = \"…\", adapter = \"…\" }".to_owned(),
             Self::Table(_) | Self::Forms(_) => "a table".to_owned(),
             Self::Tables(_) => "a list of tables".to_owned(),
         }

@@ -48,6 +48,16 @@ pub(super) fn value_schema(key: &Key, catalogue: &Catalogue) -> Json {
             });
             json!({ "anyOf": [number, range] })
         }
+        Accepts::Checkpoint => {
+            let text = writer.scalar(&Scalar::Text);
+            let both = json!({
+                "type": "object",
+                "properties": { "base": text, "adapter": text },
+                "required": ["base", "adapter"],
+                "additionalProperties": false,
+            });
+            json!({ "anyOf": [text, both] })
+        }
         Accepts::Table(_) | Accepts::Forms(_) => json!({ "type": "object" }),
         Accepts::Tables(_) => json!({ "type": "array", "items": { "type": "object" }, "minItems": 1 }),
     }

@@ -2,7 +2,7 @@
 
 use super::{Expansion, Victim};
 use crate::catalogue::UnderTest;
-use crate::sources::{JUDGE_SOURCE, MODEL_SOURCE};
+use crate::sources::{ADAPTER_SOURCE, JUDGE_SOURCE, MODEL_SOURCE};
 use crate::spec::{CheckpointModel, DefenceEntry, Model, WorldModel};
 use crate::stage::{
     AlignStage, CheckpointStage, CurationSpec, DistilStage, ImmunizeStage, MeasureSpec, PretrainStage, Side,
@@ -54,9 +54,10 @@ impl<'a> Expansion<'a> {
     /// A model that was made elsewhere, with what is asked of it and what its data are made of.
     fn checkpoint(&mut self, model: &CheckpointModel) -> StageHash {
         let content = self.content(MODEL_SOURCE, &model.checkpoint);
-        let checkpoint =
-            StageSpec::Checkpoint(CheckpointStage { content, chat_template: model.chat_template.clone() });
-        let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
+        let adapter = model.adapter.as_ref().map(|adapter| self.content(ADAPTER_SOURCE, adapter));
+        let chat_template = model.chat_template.clone();
+        let checkpoint = StageSpec::Checkpoint(CheckpointStage { content, adapter, chat_template });
+        let base = self.plan(format!("checkpoint {}", self.experiment.model.reference()), checkpoint, &[]);
         if self.facts.model == UnderTest::Aligned {
             for side in Side::TAUGHT {
                 let answers = self.distil(&base, side, None);

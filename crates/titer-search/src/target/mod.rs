@@ -7,6 +7,7 @@ mod rows;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use titer_lab::defaults::{Search, Settings};
 use titer_lab::{Error, Result, Source};
 
 pub use answer::{Answer, Run, Stop, Tried};
@@ -77,34 +78,17 @@ impl Target {
     }
 
     fn spec(&self, rows: Option<&Rows>) -> Result<String> {
-        let settings = Settings::of(&self.forbidden, rows);
-        let methods = self.methods.as_ref().map(|methods| {
-            let names: Vec<String> = methods.iter().map(|name| format!("{name:?}")).collect();
-            format!("methods = [{}]\n", names.join(", "))
-        });
-        Ok(TEMPLATE
-            .replace("{name}", &self.experiment())
-            .replace(
-                "{summary}",
-                &format!("When does {} break, and by which attack?", self.model).escape_default().to_string(),
-            )
-            .replace("{model}", &self.model_section()?)
-            .replace("{attack}", settings.attack)
-            .replace("{cadence}", settings.cadence)
-            .replace("{last}", settings.last)
-            .replace("{trials}", &self.trials.to_string())
-            .replace("{methods}", &methods.unwrap_or_default())
-            .replace("{rates}", settings.rates)
-            .replace("{batches}", settings.batches)
-            .replace("{examples}", &settings.examples.to_string())
-            .replace("{keep}", &settings.keep.to_string())
-            .replace("{items}", &settings.items.to_string())
-            .replace("{stability}", &settings.stability.to_string())
-            .replace("{tuning}", &settings.tuning.to_string())
-            .replace("{tuning_items}", &settings.tuning_items.to_string())
-            .replace("{rate}", settings.rate)
-            .replace("{phi}", settings.phi)
-            .replace("{stop}", settings.stop))
+        let search = Search { trials: self.trials, methods: self.methods.clone() };
+        let summary = format!("When does {} break, and by which attack?", self.model);
+        Ok(format!(
+            "# Written by `titer attack`. It is an ordinary spec: change it, add defences, and `titer run spec.toml`.\n\n\
+             name = \"{}\"\nsummary = \"{}\"\nthreat_model = \"open-weights\" # the attacker holds the weights\nseed = 0                      \
+             # every other seed derives from it\n\n{}\n\n{}",
+            self.experiment(),
+            summary.escape_default(),
+            self.model_section()?,
+            settings(&self.forbidden, rows).sections(Some(&search)),
+        ))
     }
 
     /// The model and its data.
@@ -162,72 +146,19 @@ fn unwritable(path: &Path, source: std::io::Error) -> Error {
     Error::Search { problem: format!("{} cannot be written: {source}", path.display()) }
 }
 
-/// What hangs on the kind of model: worlds are small and break at rates that would ruin a real one.
-struct Settings {
-    attack: &'static str,
-    cadence: &'static str,
-    last: &'static str,
-    rates: &'static str,
-    batches: &'static str,
-    examples: usize,
-    /// Attacks of each mechanism that are measured again.
-    keep: usize,
-    items: usize,
-    stability: usize,
-    tuning: usize,
-    tuning_items: usize,
-    rate: &'static str,
-    phi: &'static str,
-    stop: &'static str,
-}
-
-impl Settings {
-    fn of(forbidden: &Forbidden, rows: Option<&Rows>) -> Self {
-        let world = Self {
-            attack: "rate = [1e-3]\nbatch = 1",
-            cadence: "[0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200]",
-            last: "200",
-            rates: "[1e-4, 3e-2]",
-            batches: "[1, 4, 16]",
-            examples: 64,
-            keep: 3,
-            items: 120,
-            stability: 240,
-            tuning: 256,
-            tuning_items: 100,
-            rate: "1e-3",
-            phi: "0.2",
-            stop: "0.4",
-        };
-        let chat = Self {
-            attack: "rate = [2e-5]\nbatch = 4",
-            cadence: "[0, 1, 2, 3, 4, 6, 8, 12, 16, 24]",
-            last: "24",
-            rates: "[5e-6, 1e-3]",
-            batches: "[1, 4, 8]",
-            examples: 32,
-            keep: 1,
-            items: 32,
-            stability: 64,
-            tuning: 64,
-            tuning_items: 24,
-            rate: "5e-5",
-            phi: "0.5",
-            stop: "0.7",
-        };
-        match (forbidden, rows) {
-            (Forbidden::World, _) => world,
-            (_, None) => chat,
-            (_, Some(rows)) => Self {
-                examples: rows.attack(),
-                items: rows.probe().min(chat.items),
-                batches: if rows.attack() < 8 { "[1, 2]" } else { chat.batches },
-                attack: if rows.attack() < 4 { "rate = [2e-5]\nbatch = 1" } else { chat.attack },
+/// What hangs on the kind of model and on its rows.
+fn settings(forbidden: &Forbidden, rows: Option<&Rows>) -> Settings {
+    match (forbidden, rows) {
+        (Forbidden::World, _) => Settings::world(),
+        (_, None) => Settings::chat(),
+        (_, Some(rows)) => {
+            let chat = Settings::chat().with_rows(rows.attack(), rows.probe());
+            Settings {
                 stability: chat.stability.min(rows.harmless_probe()),
                 tuning: chat.tuning.min(rows.task_train()),
                 tuning_items: chat.tuning_items.min(rows.task_probe()),
                 ..chat
-            },
+            }
         }
     }
 }
@@ -246,5 +177,3 @@ warmup_steps = 0
 beta1 = 0.9
 beta2 = 0.999
 weight_decay = 0.01";
-
-const TEMPLATE: &str = include_str!("template.toml");
