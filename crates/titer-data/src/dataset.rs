@@ -17,8 +17,10 @@ use crate::text::{Message, Role};
 use crate::{Error, Result, Split, Stream};
 
 /// The data sets that come with titer: name and TOML, without any row.
-pub const BUILTIN: &[(&str, &str)] =
-    &[("beavertails", include_str!("../../../data/datasets/beavertails.toml"))];
+pub const BUILTIN: &[(&str, &str)] = &[
+    ("beavertails", include_str!("../../../data/datasets/beavertails.toml")),
+    ("beavertails-sst2", include_str!("../../../data/datasets/beavertails-sst2.toml")),
+];
 
 /// Where the rows are and how many of them each split gets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
