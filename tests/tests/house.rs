@@ -14,13 +14,13 @@ const LAYERS: [&[&str]; 10] = [
     &["titer-lab"],
     &["titer-search", "titer-specimen"],
     &["titer-view"],
-    &["titer-report", "titer-watch"],
+    &["titer-report", "titer-watch", "titer-exchange"],
     &["titer", "titer-tests"],
     &["xtask"],
 ];
 
 /// What is absent from a crate: other crates, and texts in its sources.
-const ABSENT: [(&str, &[&str], &[&str]); 8] = [
+const ABSENT: [(&str, &[&str], &[&str]); 9] = [
     ("titer-plan", &["candle-core", "polars", "tempfile"], &["std::fs", "std::time", "std::env", "std::net"]),
     ("titer-conditions", &["candle-core"], &["std::fs", "std::time", "SystemTime", "Instant", "std::env"]),
     ("titer-store", &["candle-core", "polars"], &[]),
@@ -31,6 +31,7 @@ const ABSENT: [(&str, &[&str], &[&str]); 8] = [
         &["std::fs", "std::time", "std::process"],
     ),
     ("titer-report", &["candle-core", "clap", "ratatui"], &["std::fs", "std::time"]),
+    ("titer-exchange", &["candle-core", "clap", "ratatui"], &["SystemTime::now", "std::process"]),
     ("titer-watch", &["candle-core", "clap", "minijinja"], &[]),
     ("titer", &["candle-core", "polars", "ratatui", "safetensors"], &[]),
 ];

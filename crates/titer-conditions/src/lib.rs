@@ -13,6 +13,7 @@ mod controls;
 mod course;
 mod curve;
 mod decide;
+mod equivalence;
 mod error;
 mod evidence;
 mod frame;
@@ -41,6 +42,7 @@ mod verdict;
 
 pub use breaks::able_from;
 pub use decide::{decide, spreads};
+pub use equivalence::{Both, Equivalence, equivalence};
 pub use error::Error;
 pub use evidence::{DefenceFacts, Evidence};
 pub use power::{Chance, Design, ENOUGH, MOST_SEEDS, PARTS, Power, Quantity, Spread, power};

@@ -22,8 +22,10 @@ pub use definition::{Counts, Definition, Judge, POOL, Source, usual_refusals};
 pub use read::Mistake;
 
 /// The data sets that come with titer: name and TOML, without any row.
-pub const BUILTIN: &[(&str, &str)] =
-    &[("beavertails", include_str!("../../../data/datasets/beavertails.toml"))];
+pub const BUILTIN: &[(&str, &str)] = &[
+    ("beavertails", include_str!("../../../data/datasets/beavertails.toml")),
+    ("beavertails-sst2", include_str!("../../../data/datasets/beavertails-sst2.toml")),
+];
 
 /// Rows in their splits.
 #[derive(Debug, Clone)]

@@ -134,6 +134,21 @@ pub fn presets() -> &'static [Preset] {
             summary: "the same with Qwen2.5-0.5B-Instruct, which is not gated and fits a workstation",
             text: include_str!("../../../data/presets/qwen-beavertails.toml"),
         },
+        Preset {
+            name: "llama2-immunization",
+            summary: "the immunization paper's demonstration: full fine-tuning with 100 to 10,000 samples at three rates",
+            text: include_str!("../../../data/presets/llama2-immunization.toml"),
+        },
+        Preset {
+            name: "llama2-booster",
+            summary: "Booster's main table: harmful rows among a user's 1,000 of SST-2",
+            text: include_str!("../../../data/presets/llama2-booster.toml"),
+        },
+        Preset {
+            name: "llama3-tamperbench",
+            summary: "TamperBench's kinds of attack, the worst case under a bound on lost ability",
+            text: include_str!("../../../data/presets/llama3-tamperbench.toml"),
+        },
     ]
 }
 

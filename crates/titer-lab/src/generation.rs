@@ -72,6 +72,16 @@ impl GenerationConfig {
         Ok(config)
     }
 
+    /// The file of a model whose answers end at these tokens, and of which nothing else is known.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub(crate) fn ending(ends: &[u32]) -> Result<Vec<u8>> {
+        let mut config = Self::default();
+        config.end_at(ends);
+        Ok(serde_json::to_vec_pretty(config.keys())?)
+    }
+
     /// The keys, as they are written.
     pub(crate) fn keys(&self) -> &Map<String, Value> {
         &self.keys

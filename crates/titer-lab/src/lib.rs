@@ -4,6 +4,7 @@
 //! an artifact; artifacts become frames; frames become verdicts.
 
 mod board;
+mod card;
 mod catalogue;
 mod channel;
 mod checkpoints;

@@ -18,7 +18,9 @@ use titer_store::Store;
 
 pub use titer_hub::Progress as DownloadProgress;
 
+use crate::card::{CARD, Saved, card};
 use crate::checkpoints::{chat_files, ends, locate, read_chat};
+use crate::generation::{GENERATION_CONFIG, GenerationConfig};
 use crate::material::WorldData;
 use crate::sources::Sources;
 use crate::stages::sealed_model;
@@ -159,8 +161,8 @@ pub fn pull(reference: &str, progress: &mut dyn DownloadProgress) -> Result<Pull
     Ok(Pulled { reference: reference.to_owned(), path: resolved.path, commit: resolved.commit, bytes })
 }
 
-/// Saves a model as a new folder that Transformers loads, its tokenizer and template with it. An adapter is
-/// folded into the weights.
+/// Saves a model as a new folder that Transformers loads, its tokenizer and template with it, and a card that says what it
+/// is. An adapter is folded into the weights.
 ///
 /// # Errors
 /// When the reference names no model, the adapter does not fit it, the folder is there already, or it cannot
@@ -180,14 +182,22 @@ pub fn convert(
     if let Some(adapter) = adapter {
         opened.model = opened.model.fold_adapter(&adapter_folder(adapter, progress)?)?;
     }
+    let (path, artifact) = (opened.path.as_path(), opened.artifact.as_ref());
+    let card = card(store, &Saved { reference, path, artifact, adapter: adapter.is_some() })?;
     std::fs::create_dir(folder).map_err(failed(folder))?;
     opened.model.save(folder)?;
-    // A model without a way to talk is saved without one.
-    if let Ok(Language::Chat(chat)) = opened.language {
-        for (name, bytes) in chat_files(&opened.path, &chat, opened.model.config())? {
-            let path = folder.join(name);
-            std::fs::write(&path, bytes).map_err(failed(&path))?;
+    let mut files = vec![(CARD, card.into_bytes())];
+    match &opened.language {
+        Ok(Language::Chat(chat)) => files.extend(chat_files(path, chat, opened.model.config())?),
+        Ok(Language::World(world)) => {
+            files.push((GENERATION_CONFIG, GenerationConfig::ending(&[world.end()])?))
         }
+        // A model without a way to talk is saved without one.
+        Err(_) => {}
+    }
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).map_err(failed(&path))?;
     }
     Ok(())
 }

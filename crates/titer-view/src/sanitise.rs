@@ -27,7 +27,7 @@ fn strip(text: &str, dropped: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// Whether a character can move the cursor, recolour, reorder or hide what stands around it.
-fn is_unsafe(c: char) -> bool {
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{061C}' // Arabic letter mark

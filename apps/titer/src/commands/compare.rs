@@ -14,6 +14,7 @@ use titer_view::style::Style;
 use titer_view::table::Table;
 use titer_view::verdict_text;
 
+use super::beside::{self, Beside};
 use super::staleness;
 use crate::cli::{CompareArgs, TextFormat};
 use crate::exit::{Exit, Refusal};
@@ -27,17 +28,21 @@ struct Document<'a> {
     /// Of two experiments: what became of each attack on each defence.
     #[serde(skip_serializing_if = "Option::is_none")]
     attacks: Option<&'a [Change]>,
+    #[serde(flatten)]
+    beside: &'a Beside,
 }
 
 pub(super) fn compare(store: &Path, arguments: &CompareArgs) -> anyhow::Result<Exit> {
     let store = Store::open(store)?;
     let mut rows = Vec::new();
     let (mut api, mut decided) = (Vec::new(), Vec::new());
+    let mut settings = Vec::new();
     for name in &arguments.experiments {
         let results = Results::load(&store, name)?;
         let verdicts = results.verdicts()?;
         staleness::say(&results.plan);
         rows.extend(comparison::rows(&verdicts, &results.defence_costs()));
+        settings.push((verdicts.experiment.clone(), results.plan.experiment.conditions));
         if !results.missing.is_empty() {
             let missing = results.missing.len();
             output::message(&format!(
@@ -50,6 +55,7 @@ pub(super) fn compare(store: &Path, arguments: &CompareArgs) -> anyhow::Result<E
         decided.push(verdicts);
     }
     let mut rows = chosen(rows, arguments)?;
+    let beside = beside::read(&rows, &settings, arguments)?;
     let changes = match decided.as_slice() {
         [before, after] => Some(changes::all(&ordered(before, &rows), &ordered(after, &rows))),
         _ => None,
@@ -59,13 +65,16 @@ pub(super) fn compare(store: &Path, arguments: &CompareArgs) -> anyhow::Result<E
     }
     if arguments.json {
         let attacks = changes.as_deref();
-        output::json(&Document { experiments: &arguments.experiments, defences: &rows, attacks })?;
+        output::json(&Document {
+            experiments: &arguments.experiments,
+            defences: &rows,
+            attacks,
+            beside: &beside,
+        })?;
     } else {
         let changed = changes.as_deref().zip(<[String; 2]>::try_from(arguments.experiments.clone()).ok());
-        let changed: Vec<Table> = changed
-            .map(|(changes, names)| changes::table([&names[0], &names[1]], changes))
-            .into_iter()
-            .collect();
+        let changed = changed.map(|(changes, names)| changes::table([&names[0], &names[1]], changes));
+        let changed: Vec<Table> = changed.into_iter().chain(beside.tables()).collect();
         output::result(&match arguments.format {
             TextFormat::Text => {
                 let (style, width) = (output::style(), output::width());

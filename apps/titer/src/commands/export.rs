@@ -8,12 +8,13 @@ use titer_lab::Results;
 use titer_metrics::{ATTACKS, CURVES, Format, PROBES, RESPONSES, SCORES, TITERS, TRAINING, VERDICTS};
 use titer_store::Store;
 
-use super::{event_folders, staleness};
+use super::{event_folders, exchange, staleness};
 use crate::cli::{Export, ExportArgs, ExportFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
 
 pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exit> {
+    exchange::refuse_unless_fit(arguments)?;
     let format = match arguments.format {
         ExportFormat::Parquet => Format::Parquet,
         ExportFormat::Csv => Format::Csv,
@@ -23,6 +24,13 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
             let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
             staleness::say(&results.plan);
             let written = event_folders::write(&results, arguments)?;
+            output::written(&arguments.experiment, &written, arguments.json)?;
+            return Ok(Exit::Done);
+        }
+        ExportFormat::EveryEvalEver | ExportFormat::EvalResults | ExportFormat::Inspect => {
+            let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
+            staleness::say(&results.plan);
+            let written = exchange::write(&results, arguments)?;
             output::written(&arguments.experiment, &written, arguments.json)?;
             return Ok(Exit::Done);
         }
@@ -73,6 +81,8 @@ fn bytes(results: &Results, what: Export, format: Format) -> anyhow::Result<Vec<
             let verdicts = titer_lab::verdict_frame(&results.verdicts()?)?;
             titer_metrics::export(&verdicts, &VERDICTS, format, &mut bytes)
         }
+        // Refused before anything is read.
+        Export::Results => Ok(()),
     }?;
     Ok(bytes)
 }

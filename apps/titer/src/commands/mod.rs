@@ -2,11 +2,13 @@
 
 mod adversary;
 mod attack;
+mod beside;
 mod compare;
 mod completions;
 mod detach;
 mod doctor;
 mod event_folders;
+mod exchange;
 mod explain;
 mod export;
 mod init;
