@@ -1,12 +1,14 @@
 //! Everything that a spec may name, and the specs that come with titer.
 
+mod judged;
+
 use std::path::{Path, PathBuf, absolute};
 
 use titer_data::origins::{self, Domains, KINDS, Kind, Origin};
 use titer_data::tasks::{self, Task};
 use titer_plan::{
     Catalogue, DataFacts, Draft, JUDGE_SOURCE, MODEL_SOURCE, Mistake, Mistakes, Override, Plan,
-    PlannedSource, UnderTest, parse_plan, stage_hash,
+    PlannedSource, UnderTest, judges, parse_plan, stage_hash,
 };
 use titer_store::Store;
 
@@ -131,6 +133,7 @@ pub fn catalogue() -> Catalogue {
             .flat_map(|kind| kind.builtin.iter().filter_map(|(_, text)| builtin(kind, text).ok()))
             .collect(),
         tasks: measures::tasks(),
+        judges: measures::judges(),
     }
 }
 
@@ -247,7 +250,10 @@ pub fn plan(source: &Source, overrides: &[Override]) -> Result<Plan, Mistakes> {
     let own = own_data(source, overrides, &mut catalogue).map_err(|mistake| mistakes(vec![mistake]))?;
     let draft = titer_plan::read(&source.file, &source.text, overrides, &catalogue)?;
     let sources = sources(source, overrides, &draft, &own).map_err(mistakes)?;
-    Ok(draft.plan(sources))
+    let mut plan = draft.plan(sources);
+    plan.calibration =
+        judged::calibration(source, overrides, &plan).map_err(|mistake| mistakes(vec![mistake]))?;
+    Ok(plan)
 }
 
 /// What a draft takes in from outside is.
@@ -264,6 +270,8 @@ fn sources(
     for (role, reference) in draft.references() {
         let (key, folder) = match role {
             MODEL_SOURCE => (CHECKPOINT.to_owned(), base(source, overrides, CHECKPOINT)),
+            // Where a judge of one's own is was counted from its file.
+            role if role != JUDGE_SOURCE && judges(role) => (judged::JUDGES.to_owned(), PathBuf::new()),
             _ => (format!("model.{}: {role}", draft.data().kind), data.clone()),
         };
         match sources.look(role, reference, &counted_from(&folder, reference)) {
@@ -283,7 +291,7 @@ fn sources(
     if mistakes.is_empty() { Ok(found) } else { Err(mistakes) }
 }
 
-/// A user's file of tasks or phrases. What it says is in the measures; that it changed is seen by its content.
+/// A user's file of tasks, judges or phrases. What it says is in the measures; that it changed is seen by its content.
 struct Own {
     /// The key that names it.
     key: &'static str,
@@ -299,7 +307,7 @@ fn base(source: &Source, overrides: &[Override], key: &str) -> PathBuf {
     if overrides.iter().any(|set| set.key == key) { PathBuf::new() } else { source.folder.clone() }
 }
 
-fn folder_of(file: &Path) -> PathBuf {
+pub(crate) fn folder_of(file: &Path) -> PathBuf {
     file.parent().map(Path::to_owned).unwrap_or_default()
 }
 
@@ -326,12 +334,14 @@ fn own_data(source: &Source, overrides: &[Override], catalogue: &mut Catalogue) 
             catalogue.data.push(DataFacts { name: file, file: Some(path), ..facts });
         }
     }
+    judged::own_judges(source, overrides, &spec, catalogue, &mut own)?;
     for file in named(&spec, overrides, "probe", "refusals") {
         let (place, phrases) =
             read_own(&base(source, overrides, PHRASES), PHRASES, &file, measures::phrases)?;
         let of_data = catalogue.data.iter_mut().flat_map(|facts| facts.measures.values_mut().flatten());
         let of_tasks = catalogue.tasks.iter_mut().map(|task| &mut task.measure);
-        of_data.chain(of_tasks).for_each(|measure| measures::say_by(measure, &phrases));
+        let of_judges = catalogue.judges.iter_mut().map(|judge| &mut judge.measure);
+        of_data.chain(of_tasks).chain(of_judges).for_each(|measure| measures::say_by(measure, &phrases));
         own.push(Own { key: PHRASES, file, place });
     }
     Ok(own)

@@ -39,7 +39,7 @@ pub use adversary::{Adversary, Weakness};
 pub use arms::{Control, Sham};
 pub use before::{AttackPoint, Before, TuningPoint};
 pub use calibration::Calibration;
-pub use catalogue::{Catalogue, DataFacts, TaskFacts, UnderTest};
+pub use catalogue::{Catalogue, DataFacts, JudgeFacts, TaskFacts, UnderTest};
 pub use document::Override;
 pub use grid::GridPoint;
 pub use hash::{canonical, derive_seed, fingerprint, stage_hash};
@@ -50,7 +50,7 @@ pub use mistake::{Mistake, Mistakes};
 pub use plan::{Cell, Plan, PlanError, PlanVersion, PlannedStage, needed, parse_plan};
 pub use read::{Draft, read};
 pub use seeds::{Seeds, Until};
-pub use sources::{Content, Found, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource};
+pub use sources::{Content, Found, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource, judge_role, judges};
 pub use stage::{StageHash, StageSpec};
 pub use vocabulary::{
     Arm, BASELINE, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe, TaskName,
