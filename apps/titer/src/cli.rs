@@ -3,6 +3,7 @@
 mod attack;
 mod compare;
 mod export;
+mod judge;
 mod plan;
 mod report;
 mod spec;
@@ -22,6 +23,7 @@ use titer_search::Budget;
 pub(crate) use attack::AttackArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use export::{Export, ExportArgs, ExportFormat};
+pub(crate) use judge::{JudgeCalibrateArgs, JudgeVerb};
 pub(crate) use plan::PlanArgs;
 pub(crate) use report::{ReportArgs, ReportFormat};
 pub(crate) use spec::{ExplainArgs, InitArgs};
@@ -89,6 +91,9 @@ pub(crate) enum Verb {
     /// Look at a model, or let it answer
     #[command(subcommand)]
     Model(ModelVerb),
+    /// Look at a judge, or find out how often it is right
+    #[command(subcommand)]
+    Judge(JudgeVerb),
     /// Check this machine: what works, and what to do about the rest
     Doctor(DoctorArgs),
     /// Print completions for a shell

@@ -107,6 +107,8 @@ pub(crate) fn verdicts_of(
         caveats,
         looks,
         adversary: Vec::new(),
+        agreement: Vec::new(),
+        corrected: Vec::new(),
     }
 }
 

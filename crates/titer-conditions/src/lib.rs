@@ -4,9 +4,11 @@
 //! reached by comparing a confidence interval with a threshold; what was not measured makes a verdict
 //! inconclusive, never good.
 
+mod agreement;
 mod bootstrap;
 mod breaks;
 mod by_attack;
+mod calibration;
 mod caveats;
 mod cells;
 mod controls;
@@ -40,7 +42,9 @@ mod titers;
 mod trainability;
 mod verdict;
 
+pub use agreement::{Agreement, agreements};
 pub use breaks::able_from;
+pub use calibration::{Accuracy, Corrected, Rate, accuracy, corrected};
 pub use decide::{decide, spreads};
 pub use equivalence::{Both, Equivalence, equivalence};
 pub use error::Error;

@@ -8,7 +8,9 @@ use titer_plan::{
     SeedsAtLook, ThreatModel, Weakness,
 };
 
+use crate::agreement::Agreement;
 pub use crate::by_attack::{AttackCell, BreakSpan, SearchEffort, Subset, SubsetTiter};
+use crate::calibration::Corrected;
 use crate::restarts::Restarts;
 
 /// The verdicts of one experiment.
@@ -37,6 +39,12 @@ pub struct Verdicts {
     /// What an attacker that searched found against each defence, and at which effort; empty where none did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adversary: Vec<Weakness>,
+    /// How far the judges of each harmful probe agree; empty where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreement: Vec<Agreement>,
+    /// Harmful scores corrected by people's labels; empty where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrected: Vec<Corrected>,
 }
 
 /// One moment at which an experiment that adds seeds was judged.

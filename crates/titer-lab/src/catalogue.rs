@@ -1,5 +1,6 @@
 //! Everything that a spec may name, and the specs that come with titer.
 
+mod judged;
 mod own;
 mod rows;
 
@@ -9,11 +10,12 @@ use titer_data::origins::{self, Domains, KINDS, Kind, Origin};
 use titer_data::tasks::{self, Task};
 use titer_plan::{
     ADAPTER_SOURCE, Catalogue, DataFacts, Draft, JUDGE_SOURCE, MODEL_SOURCE, Mistake, Mistakes, Override,
-    Plan, PlannedSource, UnderTest, parse_plan, stage_hash,
+    Plan, PlannedSource, UnderTest, judges, parse_plan, stage_hash,
 };
 use titer_store::Store;
 
-use self::own::{Own, base, folder_of, mistake, own_data, own_facts};
+pub(crate) use self::own::folder_of;
+use self::own::{Own, base, mistake, own_data, own_facts};
 use crate::sources::{Sources, counted_from};
 use crate::{Error, Result, measures};
 
@@ -162,6 +164,7 @@ pub fn catalogue() -> Catalogue {
             .flat_map(|kind| kind.builtin.iter().filter_map(|(_, text)| builtin(kind, text).ok()))
             .collect(),
         tasks: measures::tasks(),
+        judges: measures::judges(),
     }
 }
 
@@ -273,7 +276,9 @@ pub fn plan(source: &Source, overrides: &[Override]) -> Result<Plan, Mistakes> {
     let (own, defaults) = own_data(source, overrides, &mut catalogue).map_err(mistakes)?;
     let draft = titer_plan::read_filled(&source.file, &source.text, &defaults, overrides, &catalogue)?;
     let sources = sources(source, overrides, &draft, &own).map_err(mistakes)?;
-    Ok(draft.plan(sources))
+    let mut plan = draft.plan(sources);
+    plan.calibration = judged::calibration(source, overrides, &plan).map_err(mistakes)?;
+    Ok(plan)
 }
 
 /// A spec with all that holds where it says nothing; itself where that is nothing.
@@ -307,6 +312,8 @@ fn sources(
     for (role, reference) in draft.references() {
         let (key, folder) = match role {
             MODEL_SOURCE | ADAPTER_SOURCE => (CHECKPOINT.to_owned(), base(source, overrides, CHECKPOINT)),
+            // Where a judge of one's own is was counted from its file.
+            role if role != JUDGE_SOURCE && judges(role) => (judged::JUDGES.to_owned(), PathBuf::new()),
             "harmful" if inline => (DATA.to_owned(), base(source, overrides, DATA)),
             role if inline => (format!("model.{role}"), base(source, overrides, DATA)),
             _ => (format!("model.{}", draft.data().model.key()), data.clone()),

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use titer_data::text::{Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerFiles};
+use titer_data::text::{
+    Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig, TokenizerFiles,
+};
 use titer_hub::{Hub, Progress, Reference, Resolved, Settings};
 use titer_model::{Config, gguf};
 
@@ -28,7 +30,12 @@ pub(crate) fn locate(reference: &str, progress: &mut dyn Progress) -> Result<Res
 /// The tokens that end an answer: those of the chat's turns, of the model's configuration, and of the
 /// generation's, where the directory has one.
 pub(crate) fn ends(path: &Path, chat: &Chat, config: &Config) -> Result<Vec<u32>> {
-    let mut ends = [chat.end_of_turn(), &config.eos_token_id].concat();
+    ends_of(path, chat.end_of_turn(), config)
+}
+
+/// The same of a model of texts, whose turns or texts end with one of `known`.
+pub(crate) fn ends_of(path: &Path, known: &[u32], config: &Config) -> Result<Vec<u32>> {
+    let mut ends = [known, &config.eos_token_id].concat();
     ends.extend(GenerationConfig::read(path)?.ends());
     ends.retain(|end| (*end as usize) < config.vocab_size);
     ends.sort_unstable();
@@ -44,37 +51,49 @@ pub(crate) fn shape(path: &Path) -> Result<Config> {
 /// How a model reads and speaks: from the files beside its weights, or from inside its GGUF; by the stated template
 /// in place of its own, where one is stated.
 pub(crate) fn read_chat(path: &Path, stated: Option<&str>) -> Result<Chat> {
+    let (tokenizer, config) = read_tokenizer(path)?;
+    let own = match optional(path, TEMPLATE)? {
+        Some(template) => Some(String::from_utf8_lossy(&template).into_owned()),
+        None => config.template().map(str::to_owned),
+    };
+    chat(tokenizer, stated.or(own.as_deref()), config.special, path)
+}
+
+/// How a model reads texts, and what is said beside its tokenizer.
+pub(crate) fn read_tokenizer(path: &Path) -> Result<(Tokenizer, TokenizerConfig)> {
     if !path.is_dir() {
         let vocabulary = vocabulary(&gguf::File::open(path)?);
-        let (tokenizer, special) = (Tokenizer::from_gguf(&vocabulary)?, SpecialTokens::from(&vocabulary));
-        return chat(tokenizer, stated.or(vocabulary.chat_template.as_deref()), special, path);
+        let templates = vocabulary.chat_template.iter().map(|text| ("default".to_owned(), text.clone()));
+        let config =
+            TokenizerConfig { special: SpecialTokens::from(&vocabulary), templates: templates.collect() };
+        return Ok((Tokenizer::from_gguf(&vocabulary)?, config));
     }
-    let optional = |name: &str| -> Result<Option<Vec<u8>>> {
-        let path = path.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(titer_model::Error::File { path, action: "read", source }.into()),
-        }
-    };
-    let Some(tokenizer) = optional(TOKENIZER)? else {
+    let Some(tokenizer) = optional(path, TOKENIZER)? else {
         let problem = format!("{} has no {TOKENIZER}: save the model with its tokenizer", path.display());
         return Err(Error::NoChat { problem });
     };
     let (config, map, added) =
-        (optional(TOKENIZER_CONFIG)?, optional(SPECIAL_TOKENS)?, optional(ADDED_TOKENS)?);
+        (optional(path, TOKENIZER_CONFIG)?, optional(path, SPECIAL_TOKENS)?, optional(path, ADDED_TOKENS)?);
     let files = TokenizerFiles {
         tokenizer: &tokenizer,
         config: config.as_deref(),
         special_tokens_map: map.as_deref(),
         added_tokens: added.as_deref(),
     };
-    let (tokenizer, config) = files.read()?;
-    let template = match optional(TEMPLATE)? {
-        Some(template) => Some(String::from_utf8_lossy(&template).into_owned()),
-        None => config.template().map(str::to_owned),
-    };
-    chat(tokenizer, stated.or(template.as_deref()), config.special, path)
+    Ok(files.read()?)
+}
+
+/// A file of a folder, where it has one of that name; a GGUF has none beside it.
+fn optional(folder: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let path = folder.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(titer_model::Error::File { path, action: "read", source }.into()),
+    }
 }
 
 fn chat(tokenizer: Tokenizer, template: Option<&str>, special: SpecialTokens, path: &Path) -> Result<Chat> {

@@ -53,6 +53,45 @@ pub enum Error {
         /// What the panic said.
         problem: String,
     },
+    /// No judge of that name comes with titer.
+    #[error("there is no judge {name} that comes with titer; there are {known}")]
+    NoJudge {
+        /// What was asked for.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A judge that cannot judge answers by themselves.
+    #[error(
+        "{judge} judges no answers by themselves: calibrate a judge of harm that needs nothing but question and answer, such \
+         as refusal, or one that is a model"
+    )]
+    NeedsMore {
+        /// The judge.
+        judge: String,
+    },
+    /// A row of labelled answers that is none.
+    #[error("{}, line {line}: {problem}; a row is {{\"question\": \"…\", \"answer\": \"…\", \"harmful\": true}}", path.display())]
+    Labelled {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A judge's file that says of no model.
+    #[error("judge {judge}: `reference` is missing: a folder, a .gguf file, or hf:owner/name")]
+    NoReference {
+        /// The judge.
+        judge: String,
+    },
+    /// A judge's file that takes the name of a measure.
+    #[error("judge {judge}: there is a measure of that name; give the file another `name`")]
+    JudgeName {
+        /// The judge.
+        judge: String,
+    },
     /// A model without a way to talk.
     #[error("{problem}")]
     NoChat {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use titer_data::origins::{Origin, Scored};
 use titer_data::tasks::{Form, GENERAL_KNOWLEDGE, HELD_OUT, Task};
+use titer_measures::measures::guard::{self, Definition};
 use titer_measures::registry::{Entry, MEASURES, find};
 use titer_measures::text::refusals::PhraseLists;
 use titer_measures::{Better, Need, Reads};
 use titer_plan::stage::MeasureSpec;
-use titer_plan::{Plan, Probe, TaskFacts, UnderTest};
+use titer_plan::{JudgeFacts, Plan, Probe, TaskFacts, UnderTest, judge_role};
 
 use crate::files::read;
 use crate::{Error, Result};
@@ -19,7 +20,51 @@ fn spec(entry: &Entry, settings: &Value) -> MeasureSpec {
     let phrases = if entry.phrases { PhraseLists::published() } else { Value::Null };
     let (name, version) = (entry.facts.name.to_owned(), entry.facts.version);
     let own = entry.facts.needs.contains(&Need::Own);
-    MeasureSpec { name, version, phrases, settings: settings.clone(), own }
+    MeasureSpec { name, version, phrases, settings: settings.clone(), own, model: None }
+}
+
+/// The spec of a measure that its data say nothing of.
+pub(crate) fn alone(entry: &Entry) -> MeasureSpec {
+    spec(entry, &Value::Null)
+}
+
+/// A judge that is a model, as stages hold it and specs call it.
+fn judge(called: &str, definition: &Definition) -> Result<JudgeFacts> {
+    let name = definition.name.clone();
+    let measure = MeasureSpec {
+        version: guard::VERSION,
+        phrases: PhraseLists::published(),
+        settings: serde_json::to_value(definition.without_reference())?,
+        own: false,
+        model: Some(judge_role(&name)),
+        name,
+    };
+    Ok(JudgeFacts { called: called.to_owned(), measure, reference: definition.reference.clone() })
+}
+
+/// The judges that are models and come with titer, without them.
+pub(crate) fn judges() -> Vec<JudgeFacts> {
+    let builtin = guard::builtin().unwrap_or_default();
+    builtin.iter().filter_map(|definition| judge(&definition.name, definition).ok()).collect()
+}
+
+/// Refuses a judge that is a model and lacks its template.
+pub(crate) fn complete(measure: &MeasureSpec) -> Result<()> {
+    let definition: Definition = serde_json::from_value(measure.settings.clone())?;
+    Ok(definition.complete().map_err(titer_measures::MeasureError::from)?)
+}
+
+/// The judge in that file.
+pub(crate) fn own_judge(file: &str, text: &str) -> Result<JudgeFacts> {
+    let definition = Definition::parse(text).map_err(titer_measures::MeasureError::from)?;
+    definition.complete().map_err(titer_measures::MeasureError::from)?;
+    if definition.reference.trim().is_empty() {
+        return Err(Error::NoReference { judge: definition.name });
+    }
+    if find(MEASURES, &definition.name).is_ok() {
+        return Err(Error::JudgeName { judge: definition.name });
+    }
+    judge(file, &definition)
 }
 
 /// What can score answers to each probe of such data.
@@ -106,6 +151,14 @@ pub(crate) fn say_by(measure: &mut MeasureSpec, phrases: &Value) {
     }
 }
 
+/// The version of a measure as it is now.
+fn version(measure: &MeasureSpec) -> Result<u32> {
+    match measure.model {
+        Some(_) => Ok(guard::VERSION),
+        None => Ok(find(MEASURES, &measure.name)?.facts.version),
+    }
+}
+
 /// The plan with its measures and their phrases as they are now.
 pub(crate) fn current(plan: &Plan) -> Result<Plan> {
     let own = match &plan.experiment.probe.refusals {
@@ -117,11 +170,11 @@ pub(crate) fn current(plan: &Plan) -> Result<Plan> {
     };
     for measure in plan.stages.iter().flat_map(|stage| stage.spec.probes()).flat_map(|probe| &probe.measures)
     {
-        find(MEASURES, &measure.name)?;
+        version(measure)?;
     }
     Ok(plan.rejudged(|measure| {
         let mut current = measure.clone();
-        current.version = find(MEASURES, &measure.name).map_or(measure.version, |entry| entry.facts.version);
+        current.version = version(measure).unwrap_or(measure.version);
         say_by(&mut current, &own);
         current
     }))

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::DataFrame;
 use serde::Serialize;
-use titer_conditions::{DefenceFacts, Evidence, Look, Verdicts, decide, decide_by_looks};
+use titer_conditions::{DefenceFacts, Evidence, Look, Verdicts, agreements, decide, decide_by_looks};
 use titer_metrics::{Schema, stack, with_cell, with_cells};
 use titer_plan::spec::AttackEntry;
-use titer_plan::{AttackPoint, Cell, Ladder, Plan, StageHash, StageSpec};
+use titer_plan::{AttackPoint, Cell, Ladder, Plan, Probe, StageHash, StageSpec};
 use titer_store::{Artifact, Store};
 
 use crate::Result;
 use crate::catalogue::stored_plan;
 use crate::files::read_frame;
+use crate::judging::threshold;
 use crate::stages::{PROBES, RESPONSES, TRAINING};
 
 /// What an experiment has measured so far.
@@ -147,6 +148,10 @@ impl Results {
             true => decide_by_looks(&evidence, &Ladder::of(&self.plan.experiment), &self.plan.cells)?,
             false => decide(&evidence)?,
         };
+        verdicts.agreement = agreements(&self.judged()?, &self.thresholds())?;
+        if let Some(labels) = &self.plan.calibration {
+            verdicts.corrected = verdicts.corrected_by(labels);
+        }
         let Some(adversary) = &self.plan.experiment.adversary else { return Ok(verdicts) };
         verdicts.searched(&adversary.found);
         if verdicts.adversary.is_empty() {
@@ -170,6 +175,21 @@ impl Results {
             ));
         }
         Ok(verdicts)
+    }
+
+    /// The rows of probes that several judges judged.
+    fn judged(&self) -> Result<DataFrame> {
+        let frame = titer_metrics::PROBES.name;
+        let fail = |source| titer_metrics::Error::Polars { frame, source };
+        let names = self.probes.column("probe").and_then(|column| column.str()).map_err(fail)?;
+        let harmful = names.iter().map(|name| name.is_some_and(|name| Probe::named(name).is_harmful()));
+        Ok(self.probes.filter(&harmful.collect()).map_err(fail)?)
+    }
+
+    /// Above which score an answer counts as harmful, by the judges that say so.
+    fn thresholds(&self) -> BTreeMap<String, f64> {
+        let measures = self.plan.data.measures.values().flatten();
+        measures.map(|measure| (measure.name.clone(), threshold(measure))).collect()
     }
 
     /// What verdicts are reached from.

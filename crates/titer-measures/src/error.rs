@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::choice::ChoiceError;
 use crate::measures::classifier::ClassifierError;
+use crate::measures::guard::GuardError;
 
 /// What can go wrong with a measure.
 #[derive(Debug, Error)]
@@ -89,11 +90,20 @@ pub enum MeasureError {
     /// The classifier failed.
     #[error(transparent)]
     Classifier(Box<ClassifierError>),
+    /// A language model that judges failed.
+    #[error(transparent)]
+    Guard(Box<GuardError>),
 }
 
 // Rare and large: kept out of the way of the others.
 impl From<ClassifierError> for MeasureError {
     fn from(error: ClassifierError) -> Self {
         Self::Classifier(Box::new(error))
+    }
+}
+
+impl From<GuardError> for MeasureError {
+    fn from(error: GuardError) -> Self {
+        Self::Guard(Box::new(error))
     }
 }

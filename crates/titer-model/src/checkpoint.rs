@@ -137,6 +137,19 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Takes a tensor out, with the file that it comes from; none where there is none of that name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn take(&mut self, name: &str) -> Result<Option<(Tensor, PathBuf)>> {
+        if !self.tensors.contains_key(name) {
+            return Ok(None);
+        }
+        let taken = self.read(name)?;
+        self.tensors.remove(name);
+        Ok(Some(taken))
+    }
+
     /// Whether there is a head that is not the embedding.
     ///
     /// # Errors

@@ -43,6 +43,16 @@ impl Decoder {
         let mut config = Config::of_folder(folder)?;
         let mut checkpoint = Checkpoint::open(folder)?;
         config.tie_word_embeddings &= !checkpoint.has_other_head()?;
+        Self::from_checkpoint(config, checkpoint, folder, device)
+    }
+
+    /// From a directory's configuration and exactly the tensors that it asks for.
+    pub(crate) fn from_checkpoint(
+        config: Config,
+        mut checkpoint: Checkpoint,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<Self> {
         checkpoint.fit(&config)?;
         let mut zeros = Zeros::of(&config);
         let model = Self::build(config, device, |name, _| {

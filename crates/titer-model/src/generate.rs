@@ -194,7 +194,8 @@ impl Choice<'_> {
     }
 }
 
-fn likeliest(logits: &[f32]) -> u32 {
+/// The likeliest token by its logit; the lowest id among equals.
+pub fn likeliest(logits: &[f32]) -> u32 {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     logits.iter().position(|logit| *logit == highest).unwrap_or(0) as u32
 }

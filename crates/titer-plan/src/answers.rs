@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::hash::stage_hash;
 use crate::plan::{Plan, PlannedStage};
-use crate::sources::JUDGE_SOURCE;
+use crate::sources::judges;
 use crate::stage::{MeasureSpec, Side, StageHash, StageSpec};
 
 /// Plans stages, and names their answers.
@@ -27,7 +27,7 @@ impl Planner {
         if !self.standing.contains_key(&hash) {
             let answers = self.answers(&spec, &inputs);
             let judges = match &spec {
-                StageSpec::Source(stage) => stage.source == JUDGE_SOURCE,
+                StageSpec::Source(stage) => judges(&stage.source),
                 StageSpec::Distil(stage) => stage.side == Side::Probed,
                 _ => false,
             };

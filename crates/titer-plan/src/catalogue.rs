@@ -20,6 +20,8 @@ pub struct Catalogue {
     pub data: Vec<DataFacts>,
     /// The tasks that chat models can be asked beside them.
     pub tasks: Vec<TaskFacts>,
+    /// The judges that are models of their own, which any data for chat models may be judged by.
+    pub judges: Vec<JudgeFacts>,
 }
 
 impl Catalogue {
@@ -27,6 +29,17 @@ impl Catalogue {
     pub fn data_for(&self, model: UnderTest) -> impl Iterator<Item = &DataFacts> {
         self.data.iter().filter(move |facts| facts.model == model)
     }
+}
+
+/// What a plan must know of a judge that is a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JudgeFacts {
+    /// What a spec calls it: its name, or its file.
+    pub called: String,
+    /// How it scores; its `model` is the role of its source.
+    pub measure: MeasureSpec,
+    /// The reference of its model.
+    pub reference: String,
 }
 
 /// What a plan must know of a task.

@@ -4,7 +4,7 @@
 //! read, so that one can bound another, and what keys must be to each other.
 
 use crate::adversary::adversary;
-use crate::asked::{default_judges, tasks};
+use crate::asked::{default_judges, judge_names, tasks, with_judges};
 use crate::catalogue::{Catalogue, DataFacts, UnderTest};
 use crate::declared::{
     ALIGN, CONDITIONS, CROSS_DOMAIN, DECODER, Form, MODEL, ONLY, PROBE, SPEC, STABILITY, TRAIN, TRAINABILITY,
@@ -70,7 +70,8 @@ pub(crate) fn experiment(root: &mut Table<'_>, catalogue: &Catalogue) -> Option<
     };
     affordable(root, &experiment)?;
     growing(root, &experiment)?;
-    Some((experiment, limits.data?.clone()))
+    let data = with_judges(limits.data?, &experiment.probe.judges, catalogue);
+    Some((experiment, data))
 }
 
 /// Who adds seeds says of what.
@@ -243,7 +244,8 @@ fn probe(
     let mut values = table.read(PROBE.keys.iter().copied(), limits);
     values.insert_default("judges", default_judges(limits).into());
     *last_step = values.get("cadence").and_then(|cadence| cadence.as_array()?.last()?.as_u64());
-    let probe: ProbeSettings = values.typed(table)?;
+    let mut probe: ProbeSettings = values.typed(table)?;
+    judge_names(table, &mut probe.judges, limits)?;
     if threat_model == Some(ThreatModel::FineTuningApi) && probe.stop_above.is_some() {
         let problem = "a provider trains to the end of what was ordered";
         return table.reject("stop_above", problem, "leave it out");

@@ -2,6 +2,8 @@
 
 mod models;
 
+use std::collections::BTreeMap;
+
 use crate::answers::Planner;
 use crate::before::Before;
 use crate::catalogue::{DataFacts, TaskFacts, UnderTest};
@@ -30,6 +32,7 @@ pub(crate) fn expand(
         data: data_spec(&experiment.model, &data),
         answers: Vec::new(),
         judge: None,
+        judges: BTreeMap::new(),
         own: None,
         planner: Planner::default(),
         cells: Vec::new(),
@@ -48,7 +51,8 @@ pub(crate) fn expand(
         }
     }
     let Expansion { planner, cells, .. } = expansion;
-    Plan { version: PlanVersion, stages: planner.stages, cells, experiment, data, sources }
+    let stages = planner.stages;
+    Plan { version: PlanVersion, stages, cells, experiment, data, sources, calibration: None }
 }
 
 fn data_spec(model: &Model, facts: &DataFacts) -> DataSpec {
@@ -71,6 +75,9 @@ struct Expansion<'a> {
     answers: Vec<StageHash>,
     /// The stage that holds the data's classifier: the last input of every stage that is judged.
     judge: Option<StageHash>,
+    /// The stages that hold the models of judges that are ones, by their roles: inputs, after the data's classifier, of
+    /// every stage that is judged by them, in the order of its measures.
+    judges: BTreeMap<String, StageHash>,
     /// The stage that holds the base model's own answers to what probes ask: an input, after the judge, of every stage
     /// some measure of which compares with them.
     own: Option<StageHash>,
@@ -133,8 +140,10 @@ impl<'a> Expansion<'a> {
         let judge = self.judge.clone().filter(|_| !spec.probes().is_empty());
         let compares = spec.probes().iter().flat_map(|probe| &probe.measures).any(|measure| measure.own);
         let own = self.own.clone().filter(|_| compares);
+        let judges: Vec<StageHash> =
+            spec.judge_models().iter().filter_map(|role| self.judges.get(*role)).cloned().collect();
         let inputs: Vec<&StageHash> =
-            models.iter().copied().chain(&answers).chain(&judge).chain(&own).collect();
+            models.iter().copied().chain(&answers).chain(&judge).chain(&judges).chain(&own).collect();
         self.plan(label, spec, &inputs)
     }
 

@@ -9,6 +9,7 @@ mod answers;
 mod arms;
 mod asked;
 mod before;
+mod calibration;
 mod catalogue;
 mod check;
 pub mod declared;
@@ -37,7 +38,8 @@ mod vocabulary;
 pub use adversary::{Adversary, Weakness};
 pub use arms::{Control, Sham};
 pub use before::{AttackPoint, Before, TuningPoint};
-pub use catalogue::{Catalogue, DataFacts, TaskFacts, UnderTest};
+pub use calibration::Calibration;
+pub use catalogue::{Catalogue, DataFacts, JudgeFacts, TaskFacts, UnderTest};
 pub use document::{Override, filled, line_of_key};
 pub use grid::GridPoint;
 pub use hash::{canonical, derive_seed, fingerprint, stage_hash};
@@ -48,7 +50,9 @@ pub use mistake::{Mistake, Mistakes};
 pub use plan::{Cell, Plan, PlanError, PlanVersion, PlannedStage, needed, parse_plan};
 pub use read::{Draft, read, read_filled};
 pub use seeds::{Seeds, Until};
-pub use sources::{ADAPTER_SOURCE, Content, Found, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource};
+pub use sources::{
+    ADAPTER_SOURCE, Content, Found, JUDGE_SOURCE, MODEL_SOURCE, PlannedSource, judge_role, judges,
+};
 pub use stage::{StageHash, StageSpec};
 pub use vocabulary::{
     Arm, BASELINE, Component, Condition, Cost, Decision, DefenceRole, DefenceStage, Probe, TaskName,

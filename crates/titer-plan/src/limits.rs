@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use crate::catalogue::{Catalogue, DataFacts};
+use crate::catalogue::{Catalogue, DataFacts, UnderTest};
 use crate::declared::{Accepts, Key, Limit, Names, Scalar};
 use crate::field::Expected;
 use crate::seeds::Until;
@@ -51,8 +51,10 @@ impl<'a> Limits<'a> {
             }
             Names::Forbidden => self.data.map(|data| data.forbidden.iter().map(String::as_str).collect()),
             Names::Judges => self.data.map(|data| {
-                let own = data.measures.get(&Probe::Seen);
-                own.into_iter().flatten().map(|measure| measure.name.as_str()).collect()
+                let own = data.measures.get(&Probe::Seen).into_iter().flatten();
+                let models = self.catalogue.judges.iter().filter(|_| data.model != UnderTest::Trained);
+                let models = models.map(|judge| judge.called.as_str());
+                own.map(|measure| measure.name.as_str()).chain(models).collect()
             }),
             Names::Tasks => Some(self.catalogue.tasks.iter().map(|task| task.called.as_str()).collect()),
             Names::Methods(_) => None,

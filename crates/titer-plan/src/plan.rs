@@ -6,6 +6,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::before::Before;
+use crate::calibration::Calibration;
 use crate::catalogue::DataFacts;
 use crate::looks::{Ladder, Open};
 use crate::seeds::{Seeds, Until};
@@ -30,6 +31,9 @@ pub struct Plan {
     pub stages: Vec<PlannedStage>,
     /// What is measured: the coordinates of each measuring stage's rows.
     pub cells: Vec<Cell>,
+    /// How often the judge that decides is right by people's labels, where the spec names that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 /// The version of plans that this code writes, and the only one that it reads. As text it is that number.
@@ -143,8 +147,7 @@ impl Plan {
         let stages = self.stages.iter().map(|stage| (&stage.hash, stage.inputs.as_slice()));
         let needed = needed(&cells, stages);
         let stages = self.stages.iter().filter(|stage| needed.contains(&stage.hash)).cloned().collect();
-        let (experiment, data, sources) = (self.experiment.clone(), self.data.clone(), self.sources.clone());
-        Self { version: self.version, experiment, data, sources, stages, cells }
+        Self { stages, cells, ..self.clone() }
     }
 
     /// Whether seeds are added until all is decided, so that not all of its cells need be measured.

@@ -39,11 +39,16 @@ pub struct MeasureSpec {
     /// Whether it compares with the base model's own answers to what is forbidden, which are then an input.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own: bool,
+    /// The role of the source that holds the model by which it judges, which is then an input; none where it has none
+    /// of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 impl MeasureSpec {
     /// The first version of a measure, without settings and with the published phrases, if it has any.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), version: 1, phrases: Value::Null, settings: Value::Null, own: false }
+        let (phrases, settings) = (Value::Null, Value::Null);
+        Self { name: name.to_owned(), version: 1, phrases, settings, own: false, model: None }
     }
 }

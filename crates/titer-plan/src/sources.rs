@@ -56,3 +56,13 @@ pub const MODEL_SOURCE: &str = "model";
 pub const ADAPTER_SOURCE: &str = "adapter";
 /// The role of the classifier that judges harm.
 pub const JUDGE_SOURCE: &str = "judge";
+
+/// The role of the model of a judge that is one: what a spec names beside the classifier that data bring.
+pub fn judge_role(name: &str) -> String {
+    format!("{JUDGE_SOURCE}/{name}")
+}
+
+/// Whether a source is one by which answers are judged, and no data.
+pub fn judges(role: &str) -> bool {
+    role == JUDGE_SOURCE || role.starts_with(&judge_role(""))
+}

@@ -269,6 +269,9 @@ pub struct ProbeSettings {
     pub judges: Vec<String>,
     /// A file with refusal phrases in place of the published ones.
     pub refusals: Option<String>,
+    /// A file with people's labels of answers that the first judge judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<String>,
 }
 
 /// The arm that hides domains from the defence.

@@ -132,6 +132,23 @@ impl StageSpec {
         self.asks().map_or(&[], |(_, probes)| probes)
     }
 
+    /// The roles of the models by which its answers are judged, each once, in the order of its measures and of its
+    /// inputs.
+    pub fn judge_models(&self) -> Vec<&str> {
+        let mut roles: Vec<&str> = Vec::new();
+        for role in self
+            .probes()
+            .iter()
+            .flat_map(|probe| &probe.measures)
+            .filter_map(|measure| measure.model.as_deref())
+        {
+            if !roles.contains(&role) {
+                roles.push(role);
+            }
+        }
+        roles
+    }
+
     /// The same, to be changed.
     pub(crate) fn probes_mut(&mut self) -> &mut [ProbeSpec] {
         match self {

@@ -6,10 +6,13 @@ use proptest::prelude::*;
 use titer_plan::spec::Experiment;
 use titer_plan::stage::AttackStage;
 use titer_plan::{
-    Arm, Cell, Found, MODEL_SOURCE, Override, Plan, PlannedSource, Probe, StageHash, StageSpec, stage_hash,
+    Arm, Cell, Draft, Found, MODEL_SOURCE, Override, Plan, PlannedSource, Probe, StageHash, StageSpec,
+    stage_hash,
 };
 
 mod catalogue;
+#[path = "plans/judges.rs"]
+mod judges;
 #[path = "plans/sequential.rs"]
 mod sequential;
 
@@ -346,10 +349,10 @@ fn plan_of(model: Option<&str>, location: &str) -> Plan {
     judged_by("policy-compliance", model, location)
 }
 
-fn judged_by(judge: &str, model: Option<&str>, location: &str) -> Plan {
-    let judges = format!("[{judge:?}]");
+/// The policy preset within the test catalogue's bounds, judged so.
+fn smaller(judges: &str) -> Draft {
     let smaller = [
-        ("probe.judges", judges.as_str()),
+        ("probe.judges", judges),
         ("model.align.refusals", "32"),
         ("model.align.permitted", "32"),
         ("probe.items", "8"),
@@ -362,7 +365,11 @@ fn judged_by(judge: &str, model: Option<&str>, location: &str) -> Plan {
     ];
     let smaller = smaller.map(|(key, value)| Override { key: key.to_owned(), value: value.to_owned() });
     let draft = titer_plan::read("p.toml", POLICY, &smaller, &catalogue::catalogue());
-    let draft = draft.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    draft.unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+fn judged_by(judge: &str, model: Option<&str>, location: &str) -> Plan {
+    let draft = smaller(&format!("[{judge:?}]"));
     assert_eq!(draft.references(), [(MODEL_SOURCE, "smollm2-135m")]);
     let found = model.map(|identity| Found {
         location: location.to_owned(),

@@ -6,6 +6,7 @@ use titer_conditions::{DefenceVerdict, Verdicts};
 use titer_view::comparison;
 use titer_view::figure::Figure;
 use titer_view::grade;
+use titer_view::judge_tables::judges;
 use titer_view::score_tables::survey;
 use titer_view::table::{Cell, Table};
 use titer_view::verdict_tables::{self, CONDITIONS};
@@ -65,7 +66,7 @@ fn push_opening(text: &mut String, report: &ReportModel) {
     for table in &report.by_attacks {
         push_table(text, table);
     }
-    for table in survey(verdicts) {
+    for table in survey(verdicts).into_iter().chain(judges(verdicts)) {
         push_table(text, &table);
     }
 }

@@ -59,6 +59,8 @@ pub fn verdicts() -> Verdicts {
         ],
         looks: Vec::new(),
         adversary: Vec::new(),
+        agreement: Vec::new(),
+        corrected: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use titer_plan::{Condition, ThreatModel};
 
 use crate::attack_tables::{by_attack, cheapest, groups, numbered};
 use crate::caveats::grouped;
+use crate::judge_tables::judges;
 use crate::looks;
 use crate::sanitise;
 use crate::score_tables::survey;
@@ -54,6 +55,7 @@ pub fn summary(verdicts: &Verdicts, style: Style) -> String {
     )));
     text.push('\n');
     text.push_str(&tables(&survey(verdicts), None, style, WIDTH));
+    text.push_str(&tables(&judges(verdicts), None, style, WIDTH));
     text
 }
 

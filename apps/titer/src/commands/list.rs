@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
+use titer_measures::measures::guard::{Definition, builtin};
 use titer_plan::{Catalogue, Condition, DataFacts, Method, MethodKind, Parameter, PlanError, UnderTest};
 use titer_store::Store;
 use titer_view::style::Style;
@@ -89,10 +90,55 @@ fn tasks(catalogue: &Catalogue) -> Vec<Listed> {
     entries
 }
 
+/// A judge that is a model, as the registry says of others what they are.
+#[derive(Serialize)]
+struct ModelJudge<'a> {
+    name: &'a str,
+    summary: &'a str,
+    score: &'static str,
+    unit: &'static str,
+    better: &'static str,
+    reads: &'static str,
+    needs: [&'static str; 1],
+    version: u32,
+    citation: &'a str,
+    reference: &'a str,
+    licence: &'a str,
+    threshold: f64,
+    published: &'a str,
+    /// Whether it can be named as it is: its template comes with its model, or here.
+    complete: bool,
+}
+
+impl<'a> ModelJudge<'a> {
+    fn of(judge: &'a Definition) -> Self {
+        Self {
+            name: &judge.name,
+            summary: &judge.summary,
+            score: judge.score.means(),
+            unit: "1",
+            better: "lower",
+            reads: "answers",
+            needs: ["model"],
+            version: judge.version,
+            citation: &judge.citation,
+            reference: &judge.reference,
+            licence: &judge.licence,
+            threshold: judge.threshold,
+            published: &judge.published,
+            complete: judge.complete().is_ok(),
+        }
+    }
+}
+
 fn judges(as_json: bool) -> anyhow::Result<Exit> {
     let facts: Vec<_> = titer_measures::registry::MEASURES.iter().map(|entry| entry.facts).collect();
+    let models = builtin()?;
+    let models: Vec<ModelJudge<'_>> = models.iter().map(ModelJudge::of).collect();
     if as_json {
-        output::json(&facts)?;
+        let facts = facts.iter().map(serde_json::to_value);
+        let all: Result<Vec<_>, _> = facts.chain(models.iter().map(serde_json::to_value)).collect();
+        output::json(&all?)?;
         return Ok(Exit::Done);
     }
     let row = |facts: &titer_measures::Facts| {
@@ -102,6 +148,14 @@ fn judges(as_json: bool) -> anyhow::Result<Exit> {
     let head =
         ["name", "what it judges by", "score, 0 to 1", "better for the defender"].map(Cell::new).into();
     let table = Table { caption: String::new(), head, rows: facts.iter().map(row).collect() };
+    output::result(&table.to_text(output::style(), usize::MAX))?;
+    let row = |judge: &ModelJudge<'_>| {
+        let template = if judge.complete { "" } else { "add its template: titer judge show" };
+        [judge.name, judge.summary, judge.reference, judge.licence, template].map(Cell::new).into()
+    };
+    let head = ["model that judges", "what it says", "where it is", "licence", ""].map(Cell::new).into();
+    let table = Table { caption: String::new(), head, rows: models.iter().map(row).collect() };
+    output::result("\n")?;
     output::result(&table.to_text(output::style(), usize::MAX))?;
     Ok(Exit::Done)
 }

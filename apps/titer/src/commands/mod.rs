@@ -12,6 +12,7 @@ mod exchange;
 mod explain;
 mod export;
 mod init;
+mod judge;
 mod list;
 mod man;
 mod model;
@@ -54,6 +55,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Verb::List(arguments) => list::list(store, &arguments),
         Verb::Export(arguments) => export::export(store, &arguments),
         Verb::Model(verb) => model::model(store, &verb),
+        Verb::Judge(verb) => judge::judge(&verb),
         Verb::Doctor(arguments) => doctor::doctor(&arguments),
         Verb::Completions(arguments) => completions::completions(&arguments),
         Verb::Man => man::man(),

@@ -1,4 +1,4 @@
-//! What a spec names by files and rows of its own: data, tasks, phrases.
+//! What a spec names by files and rows of its own: data, tasks, judges, phrases.
 
 use std::path::{Path, PathBuf, absolute};
 
@@ -6,10 +6,10 @@ use titer_data::origins::{self, KINDS};
 use titer_plan::{Catalogue, DataFacts, Mistake, Override, line_of_key};
 
 use super::rows::{self, settled_facts};
-use super::{Source, under_test};
+use super::{Source, judged, under_test};
 use crate::{Error, Result, measures};
 
-/// A user's file of tasks or phrases. What it says is in the measures; that it changed is seen by its content.
+/// A user's file of tasks, judges or phrases. What it says is in the measures; that it changed is seen by its content.
 pub(super) struct Own {
     /// The key that names it.
     pub(super) key: &'static str,
@@ -33,11 +33,11 @@ pub(super) fn base(source: &Source, overrides: &[Override], key: &str) -> PathBu
     if overrides.iter().any(|set| set.key == key) { PathBuf::new() } else { source.folder.clone() }
 }
 
-pub(super) fn folder_of(file: &Path) -> PathBuf {
+pub(crate) fn folder_of(file: &Path) -> PathBuf {
     file.parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// Adds what the spec names by a file: data (what ends in `.toml`), tasks, phrases; or rows, with nothing else said of
+/// Adds what the spec names by a file: data (what ends in `.toml`), tasks, judges, phrases; or rows, with nothing else said of
 /// them. What the spec need not say beside these comes back.
 ///
 /// # Errors
@@ -87,6 +87,11 @@ pub(super) fn own_data(
         Ok(None) => {}
         Err(found) => mistakes.extend(found),
     }
+    if let Err(problems) = judged::own_judges(source, overrides, &spec, catalogue, &mut own) {
+        mistakes.extend(
+            problems.into_iter().map(|problem| mistake(source, overrides, judged::JUDGES, problem)),
+        );
+    }
     for file in named(&spec, overrides, "probe", "refusals") {
         let folder = base(source, overrides, PHRASES);
         match read_own(&folder, &file, |text, _| measures::phrases(text).map_err(one)) {
@@ -94,7 +99,11 @@ pub(super) fn own_data(
                 let of_data =
                     catalogue.data.iter_mut().flat_map(|facts| facts.measures.values_mut().flatten());
                 let of_tasks = catalogue.tasks.iter_mut().map(|task| &mut task.measure);
-                of_data.chain(of_tasks).for_each(|measure| measures::say_by(measure, &phrases));
+                let of_judges = catalogue.judges.iter_mut().map(|judge| &mut judge.measure);
+                of_data
+                    .chain(of_tasks)
+                    .chain(of_judges)
+                    .for_each(|measure| measures::say_by(measure, &phrases));
                 own.push(Own { key: PHRASES, file, place });
             }
             Err(problems) => {
@@ -149,7 +158,7 @@ pub(super) fn said(
 }
 
 /// What a user's file says, and where it is; or all that is wrong with it. `read` gets the text and the file's folder.
-fn read_own<T>(
+pub(super) fn read_own<T>(
     folder: &Path,
     file: &str,
     read: impl FnOnce(&str, &Path) -> Result<T, Vec<String>>,

@@ -1,5 +1,6 @@
 //! Has answers judged: the measures of a stage's probes, made once.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,16 +9,17 @@ use candle_core::Device;
 use titer_data::origins::{KINDS, UnderTest, kind};
 use titer_data::world::World;
 use titer_measures::measures::classifier;
+use titer_measures::measures::guard::Guard;
 use titer_measures::registry::make;
 use titer_measures::{Exchange, Judgement, Measure, Own, Parts};
 use titer_plan::stage::MeasureSpec;
-use titer_plan::{JUDGE_SOURCE, PlannedStage, Probe};
+use titer_plan::{JUDGE_SOURCE, PlannedStage, Probe, StageHash};
 use titer_store::Store;
 
 use super::{OWN, checkpoint, sealed};
 use crate::files::read;
 use crate::material::{WorldData, origin};
-use crate::{Error, Result};
+use crate::{Error, Result, guards};
 
 /// The measures of each probe; the first of a probe decides.
 pub(crate) struct Bench {
@@ -58,7 +60,10 @@ impl Bench {
                 let measure = match known {
                     Some(measure) => measure,
                     None => {
-                        let measure: Rc<dyn Measure> = make(spec, &parts)?.into();
+                        let measure: Rc<dyn Measure> = match &spec.model {
+                            Some(role) => Rc::new(data.guard(stage, spec, role, device)?),
+                            None => make(spec, &parts)?.into(),
+                        };
                         made.push((spec, Rc::clone(&measure)));
                         measure
                     }
@@ -110,6 +115,8 @@ struct OfData {
     refusals: Vec<String>,
     world: Option<Arc<World>>,
     classifier: Option<PathBuf>,
+    /// Where the models of judges that are ones are, by their roles.
+    judges: BTreeMap<String, PathBuf>,
     own: Option<Arc<Own>>,
 }
 
@@ -132,15 +139,26 @@ impl OfData {
             }
             None => None,
         };
-        let input = inputs.next_back().filter(|_| asked);
-        let none = || Error::MissingInput { stage: stage.label.clone(), input: JUDGE_SOURCE.to_owned() };
-        let classifier = match input {
-            Some(input) => {
-                let artifact = sealed(store, input, &stage.label)?;
-                Some(checkpoint::taken_in(&artifact)?.ok_or_else(none)?)
-            }
+        let taken = |input: Option<&StageHash>, role: &str| -> Result<PathBuf> {
+            let none = || Error::MissingInput { stage: stage.label.clone(), input: role.to_owned() };
+            let artifact = sealed(store, input.ok_or_else(none)?, &stage.label)?;
+            checkpoint::taken_in(&artifact)?.ok_or_else(none)
+        };
+        let mut judges = BTreeMap::new();
+        for role in stage.spec.judge_models().into_iter().rev() {
+            judges.insert(role.to_owned(), taken(inputs.next_back(), role)?);
+        }
+        let classifier = match inputs.next_back().filter(|_| asked) {
+            Some(input) => Some(taken(Some(input), JUDGE_SOURCE)?),
             None => None,
         };
-        Ok(Self { refusals: origin.refusals(data.seed)?, world, classifier, own })
+        Ok(Self { refusals: origin.refusals(data.seed)?, world, classifier, judges, own })
+    }
+
+    /// A judge that is a model, with the model by which it judges.
+    fn guard(&self, stage: &PlannedStage, spec: &MeasureSpec, role: &str, device: &Device) -> Result<Guard> {
+        let none = || Error::MissingInput { stage: stage.label.clone(), input: role.to_owned() };
+        let path = self.judges.get(role).ok_or_else(none)?;
+        guards::open(spec, path, &self.refusals, device)
     }
 }

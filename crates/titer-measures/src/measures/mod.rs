@@ -5,6 +5,7 @@ pub mod acc_norm;
 pub mod byte_likelihood;
 pub mod classifier;
 pub mod exact_match;
+pub mod guard;
 mod oracle;
 pub mod oracle_exact;
 pub mod oracle_graded;

@@ -346,6 +346,12 @@ pub(crate) static PROBE: Section = Section {
         one("refusals", Scalar::Text, "a file with refusal phrases", "\"refusals.toml\"")
             .or(Absent::Means("the published ones"))
             .more("In the form of `refusals.toml`."),
+        one("calibration", Scalar::Text, "a file that says how often the first judge is right", "\"calibration.json\"")
+            .or(Absent::Means("harm is shown as it is judged"))
+            .more(
+                "As `titer judge calibrate` writes it from people's labels. Harmful scores are then shown corrected beside \
+                 what was judged; verdicts rest on what was judged.",
+            ),
     ],
     methods: None,
 };

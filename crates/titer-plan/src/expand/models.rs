@@ -2,7 +2,7 @@
 
 use super::{Expansion, Victim};
 use crate::catalogue::UnderTest;
-use crate::sources::{ADAPTER_SOURCE, JUDGE_SOURCE, MODEL_SOURCE};
+use crate::sources::{ADAPTER_SOURCE, JUDGE_SOURCE, MODEL_SOURCE, judges};
 use crate::spec::{CheckpointModel, DefenceEntry, Model, WorldModel};
 use crate::stage::{
     AlignStage, CheckpointStage, CurationSpec, DistilStage, ImmunizeStage, MeasureSpec, PretrainStage, Side,
@@ -76,6 +76,9 @@ impl<'a> Expansion<'a> {
             let stage = self.plan(label, stage, &[]);
             match source.as_str() {
                 JUDGE_SOURCE => self.judge = Some(stage),
+                role if judges(role) => {
+                    self.judges.insert(role.to_owned(), stage);
+                }
                 _ => self.answers.push(stage),
             }
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use titer_plan::stage::MeasureSpec;
 use titer_plan::{
-    AttackFacts, Catalogue, Control, DataFacts, DefenceStage, Domain, Meaning, Mechanism, Method, MethodKind,
-    Need, Parameter, Probe, Sham, TaskFacts, ThreatModel, UnderTest,
+    AttackFacts, Catalogue, Control, DataFacts, DefenceStage, Domain, JudgeFacts, Meaning, Mechanism, Method,
+    MethodKind, Need, Parameter, Probe, Sham, TaskFacts, ThreatModel, UnderTest, judge_role,
 };
 
 const STEPS: Domain = Domain::Integer { min: 1, max: 10_000_000 };
@@ -264,5 +264,13 @@ pub(crate) fn catalogue() -> Catalogue {
             task("held-out", Probe::Text, 30),
             task("sums.toml", Probe::named("sums"), 12),
         ],
+        judges: ["guard", "other.toml"].map(judge).to_vec(),
     }
+}
+
+/// A judge that is a model; a file's name is not its own.
+fn judge(called: &str) -> JudgeFacts {
+    let name = called.trim_end_matches(".toml");
+    let measure = MeasureSpec { model: Some(judge_role(name)), ..MeasureSpec::named(name) };
+    JudgeFacts { called: called.to_owned(), measure, reference: format!("hf:someone/{name}") }
 }

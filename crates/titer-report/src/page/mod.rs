@@ -7,6 +7,7 @@ use minijinja::{AutoEscape, Environment, Error, Output, State, Value};
 use serde::Serialize;
 use titer_view::comparison;
 use titer_view::grade;
+use titer_view::judge_tables::judges;
 use titer_view::sanitise;
 use titer_view::score_tables::survey;
 use titer_view::verdict_tables;
@@ -116,7 +117,11 @@ impl<'a> Page<'a> {
             heat_note: grade::NOTE,
             prices: report.heat_maps.iter().any(|map| map.prices),
             by_attacks: report.by_attacks.iter().map(TableView::of).collect(),
-            survey: survey(verdicts).iter().map(TableView::of_defences).collect(),
+            survey: survey(verdicts)
+                .iter()
+                .map(TableView::of_defences)
+                .chain(judges(verdicts).iter().map(TableView::of))
+                .collect(),
             comparison: (!report.comparison.is_empty())
                 .then(|| TableView::of_defences(&comparison::table(&report.comparison, true))),
             pareto: report.pareto.as_ref().map(|pareto| ParetoView {

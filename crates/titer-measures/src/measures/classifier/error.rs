@@ -18,10 +18,17 @@ pub enum ClassifierError {
         source: std::io::Error,
     },
     /// A configuration that is no valid JSON, lacks a key or has an unknown activation.
-    #[error("{}: not the configuration of a DeBERTa classifier", path.display())]
+    #[error("{}: not the configuration of a classifier", path.display())]
     Config {
         /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A key of a configuration of a wrong type, or an unknown activation.
+    #[error("classifier's config.json")]
+    Key {
         /// What is wrong with it.
         #[source]
         source: serde_json::Error,
@@ -84,18 +91,16 @@ pub enum ClassifierError {
         most: usize,
     },
     /// A tensor is not there.
-    #[error("the classifier's weights lack tensor {name} of shape {shape:?}")]
+    #[error("the classifier's weights lack tensor {name}")]
     Missing {
         /// Its name.
         name: String,
-        /// Its shape by the configuration; empty when the configuration does not say.
-        shape: Vec<usize>,
     },
     /// A tensor of another shape than the configuration says.
-    #[error("tensor {name} of the classifier has shape {got:?}, its config.json says {expected:?}")]
+    #[error("a tensor of the classifier has shape {got:?}, its config.json says {expected:?}: {problem}")]
     Shape {
-        /// Its name.
-        name: String,
+        /// Which tensor.
+        problem: String,
         /// Shape by the configuration.
         expected: Vec<usize>,
         /// Shape found.
@@ -119,5 +124,19 @@ pub enum ClassifierError {
     },
     /// The tensor library failed.
     #[error("tensor operation failed: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
+}
+
+impl From<candle_core::Error> for ClassifierError {
+    fn from(error: candle_core::Error) -> Self {
+        match error {
+            candle_core::Error::WithBacktrace { inner, .. } => Self::from(*inner),
+            candle_core::Error::CannotFindTensor { path } => Self::Missing { name: path },
+            candle_core::Error::UnexpectedShape { msg, expected, got } => {
+                let (expected, got) = (expected.dims().to_vec(), got.dims().to_vec());
+                Self::Shape { problem: msg, expected, got }
+            }
+            other => Self::Tensor(other),
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! The judge of harmful text: a classifier of questions and answers.
 //!
-//! Any Hugging Face directory with a `DebertaV2ForSequenceClassification` (DeBERTa v2 or v3) will do; the
-//! published one is `domenicrosati/deberta-v3-xsmall-beavertails-harmful-qa-classifier` (Rosati et al.,
+//! Any Hugging Face directory with a DeBERTa (v2 or v3), BERT, RoBERTa, XLM-RoBERTa or ModernBERT for sequence
+//! classification will do; the published one is `domenicrosati/deberta-v3-xsmall-beavertails-harmful-qa-classifier` (Rosati et al.,
 //! "Representation Noising", arXiv 2405.14577), for which [`Settings::harmful_qa`] is meant.
 
 mod config;
-mod deberta;
+mod encoder;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ use crate::registry::Entry;
 use crate::text::refusals::Refusals;
 use crate::{Better, Exchange, Facts, Judgement, Making, Measure, MeasureError, Need, Reads};
 use config::Config;
-use deberta::Deberta;
+use encoder::Encoder;
 
 pub use error::ClassifierError;
 
@@ -31,13 +31,13 @@ pub use error::ClassifierError;
 pub const ENTRY: Entry = Entry {
     facts: Facts {
         name: "classifier",
-        summary: "harmful text: a DeBERTa that classifies question and answer, such as the harmful-QA one",
+        summary: "harmful text: an encoder (DeBERTa, BERT, RoBERTa, ModernBERT) that classifies question and answer, such as the harmful-QA one",
         score: "its probability of harm: 1 is fully harmful",
         unit: "probability",
         better: Better::Lower,
         reads: Reads::Answers,
         needs: &[Need::Classifier],
-        version: 2,
+        version: 3,
         citation: "Rosati et al. 2024, Representation Noising, arXiv 2405.14577",
     },
     phrases: true,
@@ -48,9 +48,6 @@ fn make(making: &Making<'_>) -> Result<Box<dyn Measure>, MeasureError> {
     let (folder, settings) = (making.classifier()?, making.settings()?);
     Ok(Box::new(Classifier::load(folder, settings, making.refusals()?, making.parts.device)?))
 }
-
-/// Tokens that are run at once, so that memory stays bounded.
-const TOKENS_AT_ONCE: usize = 1 << 12;
 
 /// How a classifier is asked and what its answer means.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -111,7 +108,7 @@ impl Settings {
 /// A classifier that scores responses by the probability that they are harmful.
 #[derive(Debug)]
 pub struct Classifier {
-    model: Deberta,
+    model: Encoder,
     tokenizer: Tokenizer,
     settings: Settings,
     /// Number of the harmful label.
@@ -133,9 +130,9 @@ impl Classifier {
     ) -> Result<Self, ClassifierError> {
         let path = folder.join("config.json");
         let text = fs::read(&path).map_err(|source| ClassifierError::File { path: path.clone(), source })?;
-        let config: Config =
-            serde_json::from_slice(&text).map_err(|source| ClassifierError::Config { path, source })?;
-        config.check()?;
+        let config = serde_json::from_slice(&text)
+            .and_then(Config::from_json)
+            .map_err(|source| ClassifierError::Config { path, source })?;
         let path = folder.join("tokenizer.json");
         let text = fs::read(&path).map_err(|source| ClassifierError::File { path: path.clone(), source })?;
         let broken = |source| ClassifierError::Tokenizer { path: path.clone(), source };
@@ -143,7 +140,7 @@ impl Classifier {
         let tensors = read_tensors(&folder.join("model.safetensors"), device)?;
         let sigmoid_of_checkpoint = config.problem_type.as_deref() == Some("multi_label_classification");
         let names = config.id2label.clone().unwrap_or_default();
-        let model = Deberta::new(config, &tensors, device)?;
+        let model = Encoder::new(&config, tensors, device)?;
         let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         let (longest, least, most) = (settings.longest, special + 1, model.longest());
         if !(least..=most).contains(&longest) {
@@ -183,19 +180,8 @@ impl Classifier {
             }
         }
         let mut result = vec![0.0; pairs.len()];
-        let mut done = 0;
-        while done < texts.len() {
-            let mut tokens = 0;
-            let fitting = texts[done..].iter().take_while(|text| {
-                tokens += text.len();
-                tokens <= TOKENS_AT_ONCE
-            });
-            let count = fitting.count().max(1);
-            let logits: Vec<Vec<f32>> = self.model.logits(&texts[done..done + count])?.to_vec2()?;
-            for (index, logits) in asked[done..done + count].iter().zip(logits) {
-                result[*index] = self.probability(&logits);
-            }
-            done += count;
+        for (index, logits) in asked.into_iter().zip(self.model.logits(&texts)?) {
+            result[index] = self.probability(&logits);
         }
         Ok(result)
     }
