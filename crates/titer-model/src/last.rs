@@ -42,9 +42,9 @@ impl Decoder {
         let heads = self.config().heads();
         let sequences = Sequences::new(&[0, tokens.len()])?;
         let mut layers = Vec::with_capacity(self.config().num_hidden_layers);
-        self.run_detached(tokens, sequences.positions().into(), &mut |_, q, k, v| {
+        self.run_detached(tokens, sequences.positions().into(), &mut |_, scoring, q, k, v| {
             layers.push((k.detach(), v.detach()));
-            attention(q, k, v, heads, &sequences)
+            attention(q, k, v, heads, scoring, &sequences)
         })?;
         Ok(Some(Beginning { tokens: tokens.to_vec(), layers }))
     }
@@ -120,22 +120,23 @@ impl Decoder {
             whole.ranges().flat_map(|range| (range.start + skipped..range.end).map(|at| at as u32)).collect();
         let places = Tensor::new(places, self.device())?;
         let heads = self.config().heads();
-        let hidden = self.run_detached(&rests.concat(), positions.into(), &mut |layer, q, k, v| {
-            let Some(beginning) = beginning else { return attention(q, k, v, heads, &whole) };
-            let (keys, values) = &beginning.layers[layer];
-            let (k, v) = (behind(keys, k, &own)?, behind(values, v, &own)?);
-            // The beginning asks nothing again: its queries are empty and what they get is left out.
-            let nothing = Tensor::zeros((skipped, q.dim(1)?), q.dtype(), q.device())?;
-            let attended = attention(&behind(&nothing, q, &own)?, &k, &v, heads, &whole)?;
-            attended.index_select(&places, 0)
-        })?;
+        let hidden =
+            self.run_detached(&rests.concat(), positions.into(), &mut |layer, scoring, q, k, v| {
+                let Some(beginning) = beginning else { return attention(q, k, v, heads, scoring, &whole) };
+                let (keys, values) = &beginning.layers[layer];
+                let (k, v) = (behind(keys, k, &own)?, behind(values, v, &own)?);
+                // The beginning asks nothing again: its queries are empty and what they get is left out.
+                let nothing = Tensor::zeros((skipped, q.dim(1)?), q.dtype(), q.device())?;
+                let attended = attention(&behind(&nothing, q, &own)?, &k, &v, heads, scoring, &whole)?;
+                attended.index_select(&places, 0)
+            })?;
         let last: Vec<u32> = own[1..].iter().map(|end| (end - 1) as u32).collect();
         Ok(hidden.states.index_select(&Tensor::new(last, self.device())?, 0)?)
     }
 
     /// Refuses a text of so many tokens where the model has fewer positions.
     fn room(&self, tokens: usize) -> Result<()> {
-        let positions = self.config().longest_sequence();
+        let positions = self.config().max_position_embeddings;
         if tokens > positions { Err(Error::TooLong { tokens, new: 0, positions }) } else { Ok(()) }
     }
 }

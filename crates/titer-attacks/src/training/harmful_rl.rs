@@ -136,7 +136,7 @@ impl Policy<'_> {
             places.iter().map(|place| self.context.harmful[*place].prompt().to_vec()).collect();
         // An answer ends where the model's positions do.
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
-        let room = model.config().longest_sequence().saturating_sub(longest);
+        let room = model.config().max_position_embeddings.saturating_sub(longest);
         let max_new_tokens = max_new_tokens.min(room.max(1));
         let choice = Choice::Sample { temperature: TEMPERATURE, rng: &mut self.draws.at(step) };
         let answers = model.generate(&prompts, Generate { max_new_tokens, ends: &self.ends, choice })?;

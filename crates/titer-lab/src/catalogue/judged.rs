@@ -39,7 +39,9 @@ pub(super) fn own_judges(
             Ok((place, mut judge)) => {
                 judge.reference = counted_from(&folder_of(Path::new(&place)), &judge.reference);
                 let same = |other: &str| other == judge.measure.name;
-                catalogue.judges.retain(|known| !same(&known.measure.name) || known.called.ends_with(".toml"));
+                catalogue
+                    .judges
+                    .retain(|known| !same(&known.measure.name) || known.called.ends_with(".toml"));
                 catalogue.judges.push(judge);
                 own.push(Own { key: JUDGES, file: name, place });
             }
@@ -63,8 +65,9 @@ pub(super) fn calibration(
     let all = |problems: Vec<String>| -> Vec<Mistake> {
         problems.into_iter().map(|problem| mistake(source, overrides, CALIBRATION, problem)).collect()
     };
-    let (_, labels) = read_own(&base(source, overrides, CALIBRATION), file, |text, _| parse(text).map_err(one))
-        .map_err(all)?;
+    let (_, labels) =
+        read_own(&base(source, overrides, CALIBRATION), file, |text, _| parse(text).map_err(one))
+            .map_err(all)?;
     let wrong = |problem: String| {
         let remedy = Some("calibrate the judge that comes first in probe.judges, as it is now".to_owned());
         vec![Mistake { remedy, ..mistake(source, overrides, CALIBRATION, problem) }]

@@ -88,9 +88,8 @@ pub(super) fn own_data(
         Err(found) => mistakes.extend(found),
     }
     if let Err(problems) = judged::own_judges(source, overrides, &spec, catalogue, &mut own) {
-        mistakes.extend(
-            problems.into_iter().map(|problem| mistake(source, overrides, judged::JUDGES, problem)),
-        );
+        mistakes
+            .extend(problems.into_iter().map(|problem| mistake(source, overrides, judged::JUDGES, problem)));
     }
     for file in named(&spec, overrides, "probe", "refusals") {
         let folder = base(source, overrides, PHRASES);
