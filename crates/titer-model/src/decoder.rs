@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
-use titer_ops::{Rotary, Sequences, attention, linear, rms_norm};
+use titer_ops::{Rotary, Sequences, attention, linear};
 
 use crate::experts::of_expert;
 use crate::recompute::{Aside, recomputed};
@@ -95,11 +95,12 @@ impl Decoder {
         frozen: BTreeMap<String, Tensor>,
         adapter: Option<LoraSpec>,
     ) -> Result<Self> {
-        let rotary = Rotary::scaled(
+        let rotary = Rotary::partial(
             config.heads().dim,
+            config.rotated_dim(),
             config.max_position_embeddings,
             config.rope_theta,
-            config.rope_scaling,
+            &config.rope_scaling,
         )?;
         let find = |name: &str| match parameters.get(name) {
             Some(var) => Some(var.as_tensor().clone()),
@@ -135,7 +136,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms one, biases zero, in order of
+    /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms one, biases and sinks zero, in order of
     /// their names.
     ///
     /// # Errors
@@ -154,7 +155,8 @@ impl Decoder {
             let values: Vec<f32> = if shape.len() == 2 {
                 (0..count).map(|_| normal.sample(rng) as f32).collect()
             } else {
-                vec![if name.ends_with(".bias") { 0.0 } else { 1.0 }; count]
+                let zero = name.ends_with(".bias") || name.ends_with(".sinks");
+                vec![if zero { 0.0 } else { 1.0 }; count]
             };
             Ok(Tensor::from_vec(values, shape, device)?)
         })
@@ -206,7 +208,7 @@ impl Decoder {
 
     /// The type of the weights.
     pub fn dtype(&self) -> DType {
-        self.tracked.norm.dtype()
+        self.tracked.norm.weight.dtype()
     }
 
     /// Runs the decoder over a packed batch, tracking gradients.
@@ -215,19 +217,21 @@ impl Decoder {
     /// When a token is outside the vocabulary or a sequence is longer than the model's positions.
     pub fn forward(&self, tokens: &[u32], sequences: &Sequences) -> Result<Hidden> {
         let heads = self.config.heads();
-        let positions = sequences.positions().into();
+        let rows = self.rotary.rows(sequences);
         if !self.recompute {
-            return self.run(&self.tracked, tokens, positions, &mut |_, q, k, v| {
-                attention(q, k, v, heads, sequences)
+            return self.run(&self.tracked, tokens, rows, &mut |_, sinks, q, k, v| {
+                attention(q, k, v, heads, sinks, sequences)
             });
         }
-        let pass = self.pass(tokens, positions)?;
+        let pass = self.pass(tokens, rows)?;
         let mut x = self.tracked.embed(tokens)?;
         for (tracked, detached) in self.tracked.layers.iter().zip(&self.detached.layers) {
             let (layers, pass, sequences) =
                 ([detached.clone(), tracked.clone()], pass.clone(), sequences.clone());
             let rerun = move |x: &Tensor, track: bool| {
-                let attend = &mut |_, q: &_, k: &_, v: &_| attention(q, k, v, heads, &sequences);
+                let attend = &mut |_, sinks: Option<&_>, q: &_, k: &_, v: &_| {
+                    attention(q, k, v, heads, sinks, &sequences)
+                };
                 layers[usize::from(track)].forward(0, x, &pass, attend)
             };
             x = recomputed(&x, Box::new(rerun), tracked.variables(), &self.aside)?;
@@ -255,11 +259,12 @@ impl Decoder {
             return Err(Error::Shape { name: "added to attention, per layer".to_owned(), expected, got });
         }
         let heads = self.config.heads();
-        let pass = self.pass(tokens, sequences.positions().into())?;
+        let pass = self.pass(tokens, self.rotary.rows(sequences))?;
         let mut x = weights.embed(tokens)?;
         let mut layers = Vec::with_capacity(weights.layers.len());
         for (index, layer) in weights.layers.iter().enumerate() {
-            let attend = &mut |_, q: &_, k: &_, v: &_| attention(q, k, v, heads, sequences);
+            let attend =
+                &mut |_, sinks: Option<&_>, q: &_, k: &_, v: &_| attention(q, k, v, heads, sinks, sequences);
             let trace = layer.trace(index, &x, &pass, attend, added.get(index))?;
             x = trace.output.clone();
             layers.push(trace);
@@ -328,24 +333,29 @@ impl Decoder {
     /// # Errors
     /// When the states are not of the model's size.
     pub fn normed(&self, hidden: &Hidden) -> Result<Hidden> {
-        let states = rms_norm(&hidden.states, &self.tracked.norm, self.config.rms_norm_eps)?;
+        let states = self.tracked.norm.apply(&hidden.states, self.config.rms_norm_eps)?;
         Ok(Hidden { states })
     }
 
-    /// Runs without gradients, with the caller's attention.
+    /// The angles by position.
+    pub(crate) fn rotary(&self) -> &Rotary {
+        &self.rotary
+    }
+
+    /// Runs without gradients, with the caller's attention and the rows of the tokens' angles.
     pub(crate) fn run_detached(
         &self,
         tokens: &[u32],
-        positions: Arc<[u32]>,
+        rows: Arc<[u32]>,
         attend: &mut Attend<'_>,
     ) -> Result<Hidden> {
-        self.run(&self.detached, tokens, positions, attend)
+        self.run(&self.detached, tokens, rows, attend)
     }
 
     fn head(&self, weights: &Weights, hidden: &Hidden, rows: &[u32]) -> Result<Tensor> {
         let index = Tensor::new(rows, &self.device)?;
         let states = hidden.states.index_select(&index, 0)?;
-        let logits = linear(&rms_norm(&states, &weights.norm, self.config.rms_norm_eps)?, &weights.head)?;
+        let logits = linear(&weights.norm.apply(&states, self.config.rms_norm_eps)?, &weights.head)?;
         Ok(match self.config.scales {
             Some(scales) => (logits / scales.logits)?,
             None => logits,
@@ -356,10 +366,10 @@ impl Decoder {
         &self,
         weights: &Weights,
         tokens: &[u32],
-        positions: Arc<[u32]>,
+        rows: Arc<[u32]>,
         attend: &mut Attend<'_>,
     ) -> Result<Hidden> {
-        let pass = self.pass(tokens, positions)?;
+        let pass = self.pass(tokens, rows)?;
         let mut x = weights.embed(tokens)?;
         for (index, layer) in weights.layers.iter().enumerate() {
             x = layer.forward(index, &x, &pass, attend)?;
@@ -367,8 +377,8 @@ impl Decoder {
         Ok(Hidden { states: x })
     }
 
-    /// What all layers of one pass share, if tokens and positions are the model's.
-    fn pass(&self, tokens: &[u32], positions: Arc<[u32]>) -> Result<Pass> {
+    /// What all layers of one pass share, if tokens and the rows of their angles are the model's.
+    fn pass(&self, tokens: &[u32], angles: Arc<[u32]>) -> Result<Pass> {
         let vocabulary = self.config.vocab_size;
         let rows = self.tracked.prompt_rows();
         let known =
@@ -376,18 +386,20 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|token| !known(**token)) {
             return Err(Error::Token { token: *token, vocabulary });
         }
-        let longest = positions.iter().max().map_or(0, |position| *position as usize + 1);
+        let positions = angles.iter().map(|row| self.rotary.position_of(*row));
+        let longest = positions.max().map_or(0, |position| position as usize + 1);
         if let Some(window) = self.config.sliding_window.filter(|window| longest > *window) {
             return Err(Error::Window { tokens: longest, window });
         }
         let (config, dim) = (&self.config, self.config.heads().dim as f64);
         Ok(Pass {
             rotary: self.rotary.clone(),
-            positions,
+            rows: angles,
             epsilon: config.rms_norm_eps,
             clip: config.clip_qkv,
             queries: config.scales.map(|scales| scales.attention * dim.sqrt()),
             residual: config.scales.map(|scales| scales.residual),
+            parallel: config.parallel_residual,
         })
     }
 }

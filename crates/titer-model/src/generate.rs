@@ -135,7 +135,13 @@ impl Decoder {
                 lengths = going.iter().map(|row| lengths[*row]).collect();
             }
             let next: Vec<u32> = going.iter().map(|row| tokens[*row]).collect();
-            logits = self.advance(&next, &lengths, &caches)?;
+            // Where a text becomes so long that all its angles are others, what was kept of it is of no use.
+            logits = if lengths.iter().any(|length| self.rotary().turns_at(*length)) {
+                let texts = live.iter().map(|prompt| [&*prompts[*prompt], &*answers[*prompt]].concat());
+                self.prefill(&texts.collect::<Vec<_>>(), &caches)?
+            } else {
+                self.advance(&next, &lengths, &caches)?
+            };
             lengths.iter_mut().for_each(|length| *length += 1);
         }
     }
@@ -154,11 +160,11 @@ impl Decoder {
             .flat_map(|(row, prompt)| (0..prompt.len()).map(move |position| (row, position)))
             .collect();
         let heads = self.config().heads();
-        let hidden =
-            self.run_detached(&prompts.concat(), sequences.positions().into(), &mut |layer, q, k, v| {
-                caches[layer].keep(k, v, &places)?;
-                attention(q, k, v, heads, &sequences)
-            })?;
+        let rows = self.rotary().rows(&sequences);
+        let hidden = self.run_detached(&prompts.concat(), rows, &mut |layer, sinks, q, k, v| {
+            caches[layer].keep(k, v, &places)?;
+            attention(q, k, v, heads, sinks, &sequences)
+        })?;
         let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
         self.detached_logits(&hidden, &last)
     }
@@ -167,10 +173,10 @@ impl Decoder {
     fn advance(&self, tokens: &[u32], lengths: &[usize], caches: &[LayerCache]) -> Result<Tensor> {
         let places: Vec<(usize, usize)> = lengths.iter().copied().enumerate().collect();
         let seen: Vec<usize> = lengths.iter().map(|length| length + 1).collect();
-        let positions = lengths.iter().map(|length| *length as u32).collect();
-        let hidden = self.run_detached(tokens, positions, &mut |layer, q, k, v| {
+        let angles = lengths.iter().map(|length| self.rotary().row_of(*length as u32, length + 1)).collect();
+        let hidden = self.run_detached(tokens, angles, &mut |layer, sinks, q, k, v| {
             caches[layer].keep(k, v, &places)?;
-            caches[layer].attend(q, &seen)
+            caches[layer].attend(q, sinks, &seen)
         })?;
         let rows: Vec<u32> = (0..tokens.len() as u32).collect();
         self.detached_logits(&hidden, &rows)

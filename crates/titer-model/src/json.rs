@@ -6,11 +6,12 @@
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
+use titer_ops::Scaling;
 
 use crate::config::unsupported;
-use crate::family::{Bias, UNROTATED, Window};
+use crate::family::{Bias, LLAMA, UNROTATED, Window};
 use crate::rope;
-use crate::{Config, Error, Experts, Family, Result, Scales};
+use crate::{Clamp, Config, Error, Experts, Family, Result, Scales};
 
 impl Config {
     /// From the object that `config.json` holds.
@@ -22,7 +23,15 @@ impl Config {
         let family = Family::named(&keys.required::<String>("model_type")?)?;
         if let Some(quantization) = keys.0.get("quantization_config").filter(|value| !value.is_null()) {
             let method = quantization.get("quant_method").unwrap_or(quantization);
-            return unsupported("quantization_config", method, "weights in f32, f16 or bf16 are; or a GGUF");
+            if !(family.packed() && method == "mxfp4") {
+                return unsupported(
+                    "quantization_config",
+                    method,
+                    "weights in f32, f16 or bf16 are; or a GGUF",
+                );
+            }
+            // Read from its blocks, and saved without them.
+            keys.0.remove("quantization_config");
         }
         for (switch, supported) in family.switches {
             if keys.or(switch, *supported)? != *supported {
@@ -33,7 +42,9 @@ impl Config {
         let num_attention_heads = keys.required("num_attention_heads")?;
         let num_hidden_layers = keys.required("num_hidden_layers")?;
         let max_position_embeddings = keys.or("max_position_embeddings", absent.positions)?;
-        let (rope_theta, rope_scaling) = keys.rope(max_position_embeddings, absent)?;
+        let (rope_theta, rope_scaling, rotary_share) = keys.rope(max_position_embeddings, family)?;
+        let parallel = |absent| keys.or("use_parallel_residual", absent);
+        let parallel_residual = family.parallel.map_or(Ok(false), parallel)?;
         let sliding_window = keys.window(family, max_position_embeddings)?;
         let intermediate_size = keys.required("intermediate_size")?;
         let experts = keys.experts(family, intermediate_size)?;
@@ -53,19 +64,22 @@ impl Config {
             },
             head_dim: keys.take("head_dim")?.or(absent.head_dim),
             max_position_embeddings,
-            rms_norm_eps: keys.or("rms_norm_eps", absent.epsilon)?,
+            rms_norm_eps: keys.or(family.epsilon_key(), absent.epsilon)?,
             rope_theta,
+            rotary_share,
             rope_scaling,
+            parallel_residual,
             unrotated: keys.unrotated(family, num_hidden_layers)?,
             scales: keys.scales(family)?,
             sliding_window,
             tie_word_embeddings: keys.or("tie_word_embeddings", absent.tied)?,
-            hidden_act: match keys.or("hidden_act", "silu".to_owned())?.as_str() {
+            hidden_act: match keys.or("hidden_act", family.ungated.unwrap_or("silu").to_owned())?.as_str() {
                 "swish" => "silu".to_owned(), // its other name
                 other => other.to_owned(),
             },
-            attention_bias: keys.or("attention_bias", false)? && family.attention_bias == Bias::Keyed,
-            mlp_bias: keys.or("mlp_bias", false)? && family.mlp_bias,
+            attention_bias: keys.or("attention_bias", absent.attention_bias)?
+                && family.attention_bias == Bias::Keyed,
+            mlp_bias: keys.or("mlp_bias", false)? && family.mlp_bias == Bias::Keyed,
             clip_qkv: if family.clip { keys.take("clip_qkv")? } else { None },
             experts,
             bos_token_id: keys.token("bos_token_id", absent.begin)?.first().copied(),
@@ -188,7 +202,15 @@ impl Keys {
             normalized: of.normalized.map_or(Ok(true), |absent| self.or("norm_topk_prob", absent))?,
             step: if of.sparse { self.or("decoder_sparse_step", 1)? } else { 1 },
             dense_layers: if of.sparse { self.or("mlp_only_layers", Vec::new())? } else { Vec::new() },
+            clamp: of.clamp.map(|absent| self.clamp(absent)).transpose()?,
         }))
+    }
+
+    fn clamp(&mut self, absent: Clamp) -> Result<Clamp> {
+        Ok(Clamp {
+            limit: self.or("swiglu_limit", absent.limit)?,
+            alpha: self.or("swiglu_alpha", absent.alpha)?,
+        })
     }
 
     /// The window where it has an effect.
@@ -242,8 +264,10 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     head_dim: Option<usize>,
     max_position_embeddings: usize,
-    rms_norm_eps: f64,
-    rope_theta: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rms_norm_eps: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rope_theta: Option<f64>,
     #[serde(skip_serializing_if = "Value::is_null")]
     rope_scaling: Value,
     tie_word_embeddings: bool,
@@ -277,6 +301,10 @@ impl Serialize for Config {
                 put("decoder_sparse_step", json!(experts.step));
                 put("mlp_only_layers", json!(experts.dense_layers));
             }
+            if let Some(clamp) = experts.clamp {
+                put("swiglu_limit", json!(clamp.limit));
+                put("swiglu_alpha", json!(clamp.alpha));
+            }
             if let Some(width) = experts.shared_width {
                 put("shared_expert_intermediate_size", json!(width));
             }
@@ -293,6 +321,21 @@ impl Serialize for Config {
             put("attention_multiplier", json!(scales.attention));
             put("residual_multiplier", json!(scales.residual));
             put("logits_scaling", json!(scales.logits));
+        }
+        if family.layer_norm {
+            put(family.epsilon_key(), json!(self.rms_norm_eps));
+        }
+        if family.rope.theta != LLAMA.rope.theta {
+            put(family.rope.theta, json!(self.rope_theta));
+        }
+        if let Some((key, _)) = family.rope.partial {
+            put(key, json!(self.rotary_share));
+        }
+        if let Scaling::Long { original_positions, .. } = self.rope_scaling {
+            put(rope::ORIGINAL, json!(original_positions));
+        }
+        if family.parallel.is_some() {
+            put("use_parallel_residual", json!(self.parallel_residual));
         }
         // An absent key could mean a window of 4096.
         if family.window != Window::Unknown {
@@ -317,9 +360,9 @@ impl Serialize for Config {
             num_key_value_heads: self.num_key_value_heads,
             head_dim: self.head_dim,
             max_position_embeddings: self.max_position_embeddings,
-            rms_norm_eps: self.rms_norm_eps,
-            rope_theta: self.rope_theta,
-            rope_scaling: rope::written(self.rope_scaling),
+            rms_norm_eps: (!family.layer_norm).then_some(self.rms_norm_eps),
+            rope_theta: (family.rope.theta == LLAMA.rope.theta).then_some(self.rope_theta),
+            rope_scaling: rope::written(&self.rope_scaling, self.max_position_embeddings, &family.rope),
             tie_word_embeddings: self.tie_word_embeddings,
             hidden_act: &self.hidden_act,
             attention_bias: self.attention_bias,

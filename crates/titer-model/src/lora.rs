@@ -89,7 +89,9 @@ impl LoraSpec {
             .collect()
     }
 
-    fn from_json(object: Map<String, Value>, config: &Config) -> Result<Self> {
+    /// The specification, and whether ranks are those of modules that hold several projections (see
+    /// [`LoraSpec::patterned`]).
+    fn from_json(object: Map<String, Value>, config: &Config) -> Result<(Self, bool)> {
         let mut keys = Keys(object);
         let kind: String = keys.required("peft_type")?;
         if kind != "LORA" {
@@ -118,6 +120,9 @@ impl LoraSpec {
                 "an initialisation that leaves the base as it is, is",
             );
         }
+        let spec = Self { rank, alpha, targets };
+        let patterned =
+            !config.family.naming.is_plain() && !stabilised && spec.patterned(&mut keys, config)?;
         // What says nothing of the mathematics. Dropout has no part in inference.
         const HARMLESS: [&str; 11] = [
             "auto_mapping",
@@ -144,15 +149,18 @@ impl LoraSpec {
         {
             return unsupported(key, value, "plain LoRA without it is");
         }
-        let spec = Self { rank, alpha, targets };
         spec.check()?;
-        Ok(spec)
+        Ok((spec, patterned))
     }
 
     fn to_json(&self, config: &Config) -> Value {
         let own = |target: &String| config.family.of_experts(target).unwrap_or(target).to_owned();
-        let targets: Vec<String> = self.targets.iter().map(own).collect();
-        json!({
+        let own = || self.targets.iter().map(own).collect();
+        let (targets, [ranks, alphas]): (Vec<String>, _) = match config.family.naming.is_plain() {
+            true => (own(), [Map::new(), Map::new()]),
+            false => self.modules(config),
+        };
+        let mut keys = json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": null,
@@ -167,7 +175,12 @@ impl LoraSpec {
             "modules_to_save": null,
             "use_rslora": false,
             "use_dora": false,
-        })
+        });
+        if !ranks.is_empty() {
+            keys["rank_pattern"] = Value::Object(ranks);
+            keys["alpha_pattern"] = Value::Object(alphas);
+        }
+        keys
     }
 }
 
@@ -176,8 +189,11 @@ fn targets(names: &[Value], config: &Config) -> Result<Vec<String>> {
     const KEY: &str = "target_modules";
     let mut weights: Vec<String> = config.shapes().into_keys().collect();
     weights.push(HEAD.to_owned());
-    let modules =
-        || weights.iter().filter_map(|weight| Some((weight.strip_suffix(".weight")?, role(weight))));
+    let naming = &config.family.naming;
+    let modules = || {
+        let named = |weight: &String| Some((naming.module(weight.strip_suffix(".weight")?), role(weight)));
+        weights.iter().filter_map(named)
+    };
     let meets = |module: &str, name: &str| {
         module.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
@@ -296,7 +312,15 @@ impl Decoder {
     /// # Errors
     /// When the file cannot be written.
     pub fn save_adapter_weights(&self, path: &Path) -> Result<()> {
-        write_tensors(path, self.parameters().iter().map(|(name, var)| (name, var.as_tensor())))
+        let parameters = self.parameters().iter();
+        match self.adapter().filter(|_| !self.config().family.naming.is_plain()) {
+            None => write_tensors(path, parameters.map(|(name, var)| (name, var.as_tensor()))),
+            Some(spec) => {
+                let tensors = parameters.map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
+                let tensors = spec.filed(self.config(), tensors.collect())?;
+                write_tensors(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))
+            }
+        }
     }
 
     /// Holds the weights fixed and gives the model the adapters that PEFT or [`Decoder::save_adapter`]
@@ -309,7 +333,8 @@ impl Decoder {
         let text =
             fs::read(&path).map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
         let object = object(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
-        let spec = LoraSpec::from_json(object, self.config()).map_err(|error| error.of_file(&path))?;
+        let (mut spec, patterned) =
+            LoraSpec::from_json(object, self.config()).map_err(|error| error.of_file(&path))?;
         let path = folder.join(ADAPTER_WEIGHTS);
         let pickled = folder.join("adapter_model.bin");
         if !path.exists() && pickled.exists() {
@@ -317,6 +342,10 @@ impl Decoder {
             return Err(Error::Format { path: pickled, problem: problem.to_owned() });
         }
         let mut tensors = read_tensors(&path, &Device::Cpu)?;
+        if !self.config().family.naming.is_plain() {
+            let unfiled = spec.unfiled(self.config(), patterned, tensors);
+            tensors = unfiled.map_err(|error| error.of_file(&path))?;
+        }
         let (dtype, device) = (self.dtype(), self.device().clone());
         let shapes = spec.shapes(self.config());
         refuse_strangers(&path, &shapes, &tensors)?;

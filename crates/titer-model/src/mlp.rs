@@ -1,35 +1,49 @@
-//! The MLP of a layer: one SwiGLU, or a mixture of them.
+//! The MLP of a layer: one block of projections, or a mixture of them.
 
 use std::sync::Arc;
 
 use candle_core::Tensor;
 use titer_ops::{linear, mixture, swiglu};
 
-use crate::experts::route;
+use crate::experts::{Clamp, route, sigmoid};
 use crate::family::SWIGLU;
 use crate::weights::{Projection, Source};
 use crate::{Config, ExpertTrace, Result};
 
 #[derive(Debug)]
 pub(crate) enum Mlp {
-    Dense(SwiGlu),
+    Dense(Block),
     Mixture(Box<Mixture>),
 }
 
+/// y = (what comes between)·Wᵀ of a SwiGLU, or of two projections with an activation between them.
 #[derive(Debug)]
-pub(crate) struct SwiGlu {
-    gate: Projection,
+pub(crate) struct Block {
+    between: Between,
     up: Projection,
     down: Projection,
+}
+
+/// What is between the projections up and down.
+#[derive(Debug)]
+enum Between {
+    /// silu(gate)·up.
+    Gate(Projection),
+    /// That of gpt-oss.
+    Clamped(Projection, Clamp),
+    /// gelu(up) (arXiv 1606.08415).
+    Gelu,
+    /// Its approximation by a hyperbolic tangent.
+    TanhGelu,
 }
 
 /// y = Σ over the chosen experts of p·f(x), and what all tokens pass through beside them.
 #[derive(Debug)]
 pub(crate) struct Mixture {
-    router: Tensor,
-    experts: Vec<SwiGlu>,
+    router: Projection,
+    experts: Vec<Block>,
     /// The shared expert and its gate.
-    shared: Option<(SwiGlu, Tensor)>,
+    shared: Option<(Block, Tensor)>,
     per_token: usize,
     normalized: bool,
 }
@@ -42,18 +56,37 @@ pub(crate) struct Passed {
     pub(crate) output: Tensor,
 }
 
-impl SwiGlu {
-    fn new(source: &Source<'_>, block: &str, [gate, up, down]: [&str; 3]) -> Result<Self> {
+impl Block {
+    fn new(config: &Config, source: &Source<'_>, block: &str, [gate, up, down]: [&str; 3]) -> Result<Self> {
         let projection = |name: &str| source.projection(&format!("{block}.{name}"), None);
-        Ok(Self { gate: projection(gate)?, up: projection(up)?, down: projection(down)? })
+        let clamp = config.experts.as_ref().and_then(|experts| experts.clamp);
+        let between = match config.hidden_act.as_str() {
+            _ if config.family.ungated.is_none() => match clamp {
+                Some(clamp) => Between::Clamped(projection(gate)?, clamp),
+                None => Between::Gate(projection(gate)?),
+            },
+            "gelu" => Between::Gelu,
+            _ => Between::TanhGelu,
+        };
+        Ok(Self { between, up: projection(up)?, down: projection(down)? })
     }
 
     fn inner(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        swiglu(&self.gate.apply(x)?, &self.up.apply(x)?)
+        let up = self.up.apply(x)?;
+        match &self.between {
+            Between::Gate(gate) => swiglu(&gate.apply(x)?, &up),
+            Between::Clamped(gate, clamp) => clamp.swiglu(&gate.apply(x)?, &up),
+            Between::Gelu => up.gelu_erf(),
+            Between::TanhGelu => up.gelu(),
+        }
     }
 
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        [&self.gate, &self.up, &self.down].into_iter().flat_map(Projection::tensors)
+        let gate = match &self.between {
+            Between::Gate(gate) | Between::Clamped(gate, _) => Some(gate),
+            Between::Gelu | Between::TanhGelu => None,
+        };
+        gate.into_iter().chain([&self.up, &self.down]).flat_map(Projection::tensors)
     }
 }
 
@@ -61,18 +94,18 @@ impl Mlp {
     pub(crate) fn new(config: &Config, source: &Source<'_>, layer: usize) -> Result<Self> {
         let prefix = format!("model.layers.{layer}");
         let Some((experts, of)) = config.mixture_of(layer) else {
-            return Ok(Self::Dense(SwiGlu::new(source, &format!("{prefix}.mlp"), SWIGLU)?));
+            return Ok(Self::Dense(Block::new(config, source, &format!("{prefix}.mlp"), SWIGLU)?));
         };
         let projections = of.projections;
         let block = format!("{prefix}.{}", of.block);
         let shared = experts.shared_width.map(|_| -> Result<_> {
-            let expert = SwiGlu::new(source, &format!("{block}.shared_expert"), projections)?;
+            let expert = Block::new(config, source, &format!("{block}.shared_expert"), projections)?;
             Ok((expert, source.get(format!("{block}.shared_expert_gate.weight"))?))
         });
         let mixture = Mixture {
-            router: source.get(format!("{block}.gate.weight"))?,
+            router: source.projection(&format!("{block}.gate"), None)?,
             experts: (0..experts.count)
-                .map(|expert| SwiGlu::new(source, &format!("{block}.experts.{expert}"), projections))
+                .map(|expert| Block::new(config, source, &format!("{block}.experts.{expert}"), projections))
                 .collect::<Result<_>>()?,
             shared: shared.transpose()?,
             per_token: experts.per_token,
@@ -98,8 +131,8 @@ impl Mlp {
             Self::Mixture(mixture) => {
                 let shared = mixture.shared.iter();
                 let shared = shared.flat_map(|(expert, gate)| expert.tensors().chain([gate]));
-                let experts = mixture.experts.iter().flat_map(SwiGlu::tensors);
-                Box::new(experts.chain(shared).chain([&mixture.router]))
+                let experts = mixture.experts.iter().flat_map(Block::tensors);
+                Box::new(experts.chain(shared).chain(mixture.router.tensors()))
             }
         }
     }
@@ -107,7 +140,7 @@ impl Mlp {
 
 impl Mixture {
     fn pass(&self, x: &Tensor) -> candle_core::Result<Passed> {
-        let logits = linear(x, &self.router)?;
+        let logits = self.router.apply(x)?;
         let (routes, weights) = route(&logits, self.per_token, self.normalized)?;
         let mut experts = Vec::new();
         let mut output = mixture(x, &weights.to_dtype(x.dtype())?, &routes, &mut |index, input| {
@@ -125,9 +158,4 @@ impl Mixture {
         }
         Ok(Passed { inner, router: Some(logits), experts, output })
     }
-}
-
-/// 1 / (1 + e^−x), of primitives that have a backward pass.
-fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
-    (x.neg()?.exp()? + 1.0)?.recip()
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use titer_ops::{Rotary, linear, lora, rms_norm, rotary};
 
-use crate::config::{EMBEDDING, HEAD};
+use crate::config::{EMBEDDING, FINAL_NORM, HEAD, sinks};
 use crate::family::Norm;
 use crate::lora::factors;
 use crate::mlp::{Mlp, Passed};
+use crate::norm::Normed;
 use crate::soft::{PROMPT, shift, soft_row};
 use crate::{Config, Error, LayerTrace, LoraSpec, Result};
 
@@ -21,7 +22,7 @@ pub(crate) struct Weights {
     /// Multiplies the embeddings that are read.
     scale: Option<f64>,
     pub(crate) layers: Vec<Arc<Layer>>,
-    pub(crate) norm: Tensor,
+    pub(crate) norm: Normed,
     pub(crate) head: Tensor,
 }
 
@@ -29,7 +30,8 @@ pub(crate) struct Weights {
 #[derive(Clone)]
 pub(crate) struct Pass {
     pub(crate) rotary: Rotary,
-    pub(crate) positions: Arc<[u32]>,
+    /// Of each token, the row of its angles.
+    pub(crate) rows: Arc<[u32]>,
     pub(crate) epsilon: f64,
     /// Where queries, keys and values are cut off.
     pub(crate) clip: Option<f64>,
@@ -37,17 +39,21 @@ pub(crate) struct Pass {
     pub(crate) queries: Option<f64>,
     /// Multiplies what a block adds to the residual stream.
     pub(crate) residual: Option<f64>,
+    /// Whether the MLP reads the stream before the layer.
+    pub(crate) parallel: bool,
 }
 
-/// Computes a layer's attention from its rotated queries and keys and its values.
-pub(crate) type Attend<'a> = dyn FnMut(usize, &Tensor, &Tensor, &Tensor) -> candle_core::Result<Tensor> + 'a;
+/// Computes a layer's attention from its sinks, if it has some, its rotated queries and keys and its values.
+pub(crate) type Attend<'a> =
+    dyn FnMut(usize, Option<&Tensor>, &Tensor, &Tensor, &Tensor) -> candle_core::Result<Tensor> + 'a;
 
 #[derive(Debug)]
 pub(crate) struct Layer {
     /// Of what each block reads and of what it gives: attention and MLP.
-    before: [Option<Tensor>; 2],
-    after: [Option<Tensor>; 2],
+    before: [Option<Normed>; 2],
+    after: [Option<Normed>; 2],
     rotated: bool,
+    sinks: Option<Tensor>,
     q: Projection,
     k: Projection,
     v: Projection,
@@ -106,8 +112,8 @@ impl Projection {
 }
 
 /// x after a norm, if there is one.
-fn normed(x: &Tensor, norm: &Option<Tensor>, pass: &Pass) -> candle_core::Result<Tensor> {
-    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| rms_norm(x, norm, pass.epsilon))
+fn normed(x: &Tensor, norm: &Option<Normed>, pass: &Pass) -> candle_core::Result<Tensor> {
+    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.apply(x, pass.epsilon))
 }
 
 /// x times a factor, if there is one.
@@ -142,20 +148,21 @@ impl Layer {
         let [before_attention, before_mlp] = &self.before;
         let [after_attention, after_mlp] = &self.after;
         let rotated = |heads: Tensor| match self.rotated {
-            true => rotary(&heads, &pass.rotary, &pass.positions),
+            true => rotary(&heads, &pass.rotary, &pass.rows),
             false => Ok(heads),
         };
         let attention_input = normed(x, before_attention, pass)?;
         let q = scaled(rotated(self.q.heads(&attention_input, pass)?)?, pass.queries)?;
         let k = rotated(self.k.heads(&attention_input, pass)?)?;
-        let attended = attend(index, &q, &k, &self.v.heads(&attention_input, pass)?)?;
+        let v = self.v.heads(&attention_input, pass)?;
+        let attended = attend(index, self.sinks.as_ref(), &q, &k, &v)?;
         let mut attention = normed(&self.o.apply(&attended)?, after_attention, pass)?;
         attention = scaled(attention, pass.residual)?;
         if let Some(added) = added {
             attention = (attention + added)?;
         }
         let middle = (x + &attention)?;
-        let mlp_input = normed(&middle, before_mlp, pass)?;
+        let mlp_input = normed(if pass.parallel { x } else { &middle }, before_mlp, pass)?;
         let Passed { inner: mlp_inner, router, experts, output: mlp } = self.mlp.pass(&mlp_input)?;
         let mlp = scaled(normed(&mlp, after_mlp, pass)?, pass.residual)?;
         let mut output = (&middle + &mlp)?;
@@ -181,7 +188,8 @@ impl Layer {
     pub(crate) fn variables(&self) -> Vec<Tensor> {
         let projections = [&self.q, &self.k, &self.v, &self.o];
         let tensors = projections.into_iter().flat_map(Projection::tensors).chain(self.mlp.tensors());
-        let tensors = tensors.chain(self.before.iter().chain(&self.after).flatten()).chain(&self.shift);
+        let norms = self.before.iter().chain(&self.after).flatten().flat_map(Normed::tensors);
+        let tensors = tensors.chain(norms).chain(&self.sinks).chain(&self.shift);
         tensors.filter(|tensor| tensor.is_variable()).cloned().collect()
     }
 }
@@ -195,6 +203,12 @@ pub(crate) struct Source<'a> {
 impl Source<'_> {
     pub(crate) fn get(&self, name: String) -> Result<Tensor> {
         (self.find)(&name).ok_or(Error::Missing { name, shape: Vec::new() })
+    }
+
+    /// A norm, with the bias that is there.
+    pub(crate) fn norm(&self, module: &str) -> Result<Normed> {
+        let bias = (self.find)(&format!("{module}.bias"));
+        Ok(Normed { weight: self.get(format!("{module}.weight"))?, bias })
     }
 
     /// With the bias, the norm and the adapter that are there.
@@ -228,7 +242,7 @@ impl Weights {
         let layers = (0..config.num_hidden_layers)
             .map(|layer| -> Result<Arc<Layer>> {
                 let norm = |norm: Option<Norm>| {
-                    norm.map(|norm| get(&format!("model.layers.{layer}.{}.weight", norm.name))).transpose()
+                    norm.map(|norm| source.norm(&format!("model.layers.{layer}.{}", norm.name))).transpose()
                 };
                 let norms = config.family.norms;
                 let projection = |name: &str, norm: Option<&str>| {
@@ -239,6 +253,7 @@ impl Weights {
                     before: [norm(norms.before_attention)?, norm(norms.before_mlp)?],
                     after: [norm(norms.after_attention)?, norm(norms.after_mlp)?],
                     rotated: !config.unrotated.contains(&layer),
+                    sinks: find(&sinks(layer)),
                     q: projection("q_proj", Some("q_norm"))?,
                     k: projection("k_proj", Some("k_norm"))?,
                     v: projection("v_proj", None)?,
@@ -251,7 +266,8 @@ impl Weights {
         let embedding = get(EMBEDDING)?;
         let head = if config.tie_word_embeddings { embedding.clone() } else { get(HEAD)? };
         let scale = config.scales.map(|scales| scales.embedding);
-        Ok(Self { embedding, prompt: find(PROMPT), scale, layers, norm: get("model.norm.weight")?, head })
+        let norm = source.norm(FINAL_NORM.trim_end_matches(".weight"))?;
+        Ok(Self { embedding, prompt: find(PROMPT), scale, layers, norm, head })
     }
 
     /// Rows of the soft prompt.

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use common::{assert_close, fixture, logits, model};
+use common::{Case, assert_close, fixture, fixture_text, logits, model};
 use serde_json::{Map, Value, json};
 use titer_model::{Choice, Config, Decoder, Error, FAMILIES, Family, Generate, write_tensors};
 use titer_ops::Scaling;
@@ -17,7 +17,11 @@ use titer_ops::Scaling;
 fn every_family_computes_what_transformers_computes_before_and_after_a_save() {
     let fixture = fixture();
     assert!(fixture.cases.len() >= 27);
-    let names = |family: &&&Family| fixture.cases.iter().any(|case| case.config["model_type"] == family.name);
+    let blocks = fixture_text("blocks.json");
+    let names = |family: &&&Family| {
+        let named = |case: &Case| case.config["model_type"] == family.name;
+        fixture.cases.iter().any(named) || blocks.contains(&format!("\"model_type\": \"{}\"", family.name))
+    };
     let dense = FAMILIES.iter().filter(|family| family.name != "mixtral" && !family.name.contains("moe"));
     assert_eq!(dense.clone().filter(names).count(), dense.count(), "a family has no case");
     for case in &fixture.cases {
@@ -114,7 +118,7 @@ fn both_spellings_of_rotary_scaling_are_read_and_what_is_written_is_read_again()
     assert_eq!(four, five);
     assert!(matches!(four.rope_scaling, Scaling::Llama3 { original_positions: 8192, .. }));
     let linear = read(json!({"rope_scaling": {"type": "linear", "factor": 2.0}}));
-    assert_eq!((linear.rope_scaling, linear.rope_theta), (Scaling::Linear { factor: 2.0 }, 1e4));
+    assert_eq!((linear.rope_scaling.clone(), linear.rope_theta), (Scaling::Linear { factor: 2.0 }, 1e4));
     for config in
         [four, linear, read(json!({"eos_token_id": [1, 2], "torch_dtype": "bfloat16", "made_up": [1]}))]
     {
@@ -131,7 +135,7 @@ fn configurations_that_cannot_be_are_refused_by_key_before_anything_is_allocated
     };
     check(
         json!({"model_type": "gemma3_text"}),
-        "supported are llama, mistral, qwen2, qwen3, olmo2, smollm3, granite, mixtral, olmoe, qwen2_moe, qwen3_moe",
+        "supported are llama, mistral, qwen2, qwen3, olmo2, smollm3, granite, phi3, gpt_neox, mixtral, olmoe, qwen2_moe, qwen3_moe, gpt_oss",
     );
     let yarn = json!({"rope_type": "yarn", "factor": 2.0, "beta_fast": 1.0, "beta_slow": 2.0});
     check(json!({"rope_scaling": yarn}), "rope_scaling.beta_slow = 2");

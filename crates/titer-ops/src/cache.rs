@@ -1,10 +1,10 @@
 //! Attention of new tokens over keys and values kept from earlier ones: what makes generation fast.
 //! No gradient.
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
-use crate::attention::{Heads, Strided, softmax};
+use crate::attention::{Heads, Strided, softmax_beside};
 use crate::{composed, cpu};
 
 /// The keys and values of one layer for a batch of rows that advance together, each at its own length.
@@ -69,11 +69,11 @@ impl LayerCache {
     }
 
     /// Attention of one new query per row, shape `(rows, queries · dim)`, over the first `lengths[row]`
-    /// kept tokens of its row.
+    /// kept tokens of its row, with the sinks that [`crate::attention`] has.
     ///
     /// # Errors
     /// When the shapes do not match.
-    pub fn attend(&self, q: &Tensor, lengths: &[usize]) -> Result<Tensor> {
+    pub fn attend(&self, q: &Tensor, sinks: Option<&Tensor>, lengths: &[usize]) -> Result<Tensor> {
         let (rows, width) = q.dims2()?;
         if rows != lengths.len() || width != self.heads.queries * self.heads.dim {
             bail!(
@@ -83,7 +83,8 @@ impl LayerCache {
             );
         }
         if cpu::applies(&[q, &self.keys]) {
-            let op = Attend { heads: self.heads, capacity: self.capacity, lengths: lengths.to_vec() };
+            let sinks = sinks.map(|sinks| sinks.to_vec1()).transpose()?;
+            let op = Attend { heads: self.heads, sinks, capacity: self.capacity, lengths: lengths.to_vec() };
             q.detach().contiguous()?.apply_op3_no_bwd(&self.keys, &self.values, &op)
         } else {
             let split = |x: &Tensor, heads| {
@@ -99,7 +100,8 @@ impl LayerCache {
                 .flat_map(|length| (0..self.capacity).map(move |j| if j < *length { 0.0 } else { f32::MIN }))
                 .collect();
             let hidden = Tensor::from_vec(hidden, (rows, 1, 1, self.capacity), q.device())?;
-            let p = composed::softmax(&scores.broadcast_add(&hidden.to_dtype(scores.dtype())?)?, D::Minus1)?;
+            let scores = scores.broadcast_add(&hidden.to_dtype(scores.dtype())?)?;
+            let p = composed::softmax_beside(&scores, sinks)?;
             p.matmul(&v)?.reshape((rows, width))
         }
     }
@@ -107,6 +109,7 @@ impl LayerCache {
 
 struct Attend {
     heads: Heads,
+    sinks: Option<Vec<f32>>,
     capacity: usize,
     lengths: Vec<usize>,
 }
@@ -135,7 +138,8 @@ impl CustomOp3 for Attend {
                 let start = row * self.capacity * width + self.heads.key_of(head) * dim;
                 let at = (row * self.heads.queries + head) * dim;
                 let (k, v) = (Strided::new(k, start, width), Strided::new(v, start, width));
-                attend(&q[at..][..dim], k, v, &mut scores[..*length], &mut out[at..][..dim]);
+                let sink = self.sinks.as_ref().and_then(|sinks| sinks.get(head).copied());
+                attend(&q[at..][..dim], k, v, sink, &mut scores[..*length], &mut out[at..][..dim]);
             }
         }
         Ok((CpuStorage::F32(out), l1.shape().clone()))
@@ -143,12 +147,12 @@ impl CustomOp3 for Attend {
 }
 
 #[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
-fn attend(q: &[f32], k: Strided<'_>, v: Strided<'_>, scores: &mut [f32], out: &mut [f32]) {
+fn attend(q: &[f32], k: Strided<'_>, v: Strided<'_>, sink: Option<f32>, scores: &mut [f32], out: &mut [f32]) {
     let dim = q.len();
     for (j, score) in scores.iter_mut().enumerate() {
         *score = cpu::dot(q, k.row(j, dim));
     }
-    softmax(scores, 1.0 / (dim as f32).sqrt());
+    softmax_beside(scores, 1.0 / (dim as f32).sqrt(), sink);
     for (j, p) in scores.iter().enumerate() {
         cpu::add_scaled(out, *p, v.row(j, dim));
     }

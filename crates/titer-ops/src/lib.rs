@@ -14,6 +14,7 @@ pub mod cache;
 pub mod composed;
 mod cpu;
 mod cross_entropy;
+mod layer_norm;
 mod linear;
 mod mixture;
 mod rms_norm;
@@ -23,6 +24,7 @@ mod swiglu;
 
 pub use attention::{Heads, attention};
 pub use cross_entropy::cross_entropy;
+pub use layer_norm::layer_norm;
 pub use linear::{linear, lora};
 pub use mixture::{Routes, mixture};
 pub use rms_norm::rms_norm;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor, Var};
-use titer_ops::{Heads, Rotary, Sequences, adamw, cache::LayerCache, composed};
+use titer_ops::{Heads, Rotary, Scaling, Sequences, adamw, cache::LayerCache, composed};
 
 /// Numbers in (−1, 1) from a fixed linear congruential generator.
 fn numbers(shape: &[usize], seed: u64) -> Var {
@@ -107,6 +107,16 @@ fn rms_norm() {
 }
 
 #[test]
+fn layer_norm() {
+    check(
+        "layer-norm",
+        &[numbers(&[6, 11], 3), numbers(&[11], 4), numbers(&[11], 5)],
+        |x| titer_ops::layer_norm(&x[0], &x[1], &x[2], 1e-5),
+        |x| composed::layer_norm(&x[0], &x[1], &x[2], 1e-5),
+    );
+}
+
+#[test]
 fn swiglu() {
     let inputs = [numbers(&[6, 13], 5), numbers(&[6, 13], 6)];
     check("swiglu", &inputs, |x| titer_ops::swiglu(&x[0], &x[1]), |x| composed::swiglu(&x[0], &x[1]));
@@ -125,6 +135,52 @@ fn rotary() {
 }
 
 #[test]
+fn rotary_of_a_part_of_each_head() {
+    let table = Rotary::partial(7, 4, 32, 10_000.0, &Scaling::None).unwrap();
+    let positions: Arc<[u32]> = vec![0, 1, 2, 0, 31].into();
+    let x = numbers(&[5, 14], 7);
+    let y = values(&titer_ops::rotary(&x, &table, &positions).unwrap());
+    for (x, y) in values(&x).chunks(7).zip(y.chunks(7)) {
+        assert_eq!(x[4..], y[4..]);
+    }
+    check(
+        "partial rotary",
+        &[x],
+        |x| titer_ops::rotary(&x[0], &table, &positions),
+        |x| composed::rotary(&x[0], &table, &positions),
+    );
+    for rotated in [0, 3, 8] {
+        assert!(Rotary::partial(7, rotated, 32, 10_000.0, &Scaling::None).is_err());
+    }
+}
+
+#[test]
+fn angles_of_long_sequences_are_others_from_the_first_position_on() {
+    let (short, long): (Arc<[f64]>, Arc<[f64]>) = ([1.0, 2.0].into(), [4.0, 8.0].into());
+    let scaling =
+        Scaling::Long { short: short.clone(), long: long.clone(), magnitude: 1.5, original_positions: 3 };
+    let table = Rotary::scaled(4, 300, 100.0, &scaling).unwrap();
+    let sequences = Sequences::new(&[0, 3, 7]).unwrap();
+    let rows = table.rows(&sequences);
+    assert_eq!(rows.iter().map(|row| table.position_of(*row)).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2, 3]);
+    assert!(table.turns_at(3) && !table.turns_at(2) && !table.turns_at(4));
+    assert_eq!((table.row_of(2, 3), table.row_of(3, 4)), (rows[2], rows[6]));
+    let x = numbers(&[7, 4], 5);
+    let y = values(&titer_ops::rotary(&x, &table, &rows).unwrap());
+    let x = values(&x);
+    for (token, position) in [(2usize, 2.0f64), (5, 2.0)] {
+        let divisors = if token < 3 { &short } else { &long };
+        for i in 0..2 {
+            let angle = position * 100f64.powf(-(i as f64) / 2.0) / divisors[i];
+            let (a, b) = (f64::from(x[4 * token + i]), f64::from(x[4 * token + 2 + i]));
+            let expected = 1.5 * (a * angle.cos() - b * angle.sin());
+            assert!((f64::from(y[4 * token + i]) - expected).abs() < 1e-5, "token {token}, frequency {i}");
+        }
+    }
+    assert!(titer_ops::rotary(&numbers(&[1, 4], 1), &table, &vec![table.row_of(300, 301)].into()).is_err());
+}
+
+#[test]
 fn attention_with_and_without_shared_keys() {
     for (queries, keys) in [(4, 4), (4, 2), (3, 1)] {
         let heads = Heads { queries, keys, dim: 6 };
@@ -134,8 +190,15 @@ fn attention_with_and_without_shared_keys() {
         check(
             "attention",
             &inputs,
-            |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, &sequences),
-            |x| composed::attention(&x[0], &x[1], &x[2], heads, &sequences),
+            |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, None, &sequences),
+            |x| composed::attention(&x[0], &x[1], &x[2], heads, None, &sequences),
+        );
+        let with_sinks = [&inputs[..], &[numbers(&[queries], 12)]].concat();
+        check(
+            "attention with sinks",
+            &with_sinks,
+            |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, Some(&x[3]), &sequences),
+            |x| composed::attention(&x[0], &x[1], &x[2], heads, Some(&x[3]), &sequences),
         );
     }
 }
@@ -164,15 +227,19 @@ fn attending_over_a_cache_equals_attention_over_the_whole_sequence() {
     let heads = Heads { queries: 4, keys: 2, dim: 6 };
     let sequences = Sequences::new(&[0, 5, 8]).unwrap();
     let (q, k, v) = (numbers(&[8, 24], 12), numbers(&[8, 12], 13), numbers(&[8, 12], 14));
-    let whole = titer_ops::attention(&q, &k, &v, heads, &sequences).unwrap();
     let cache = LayerCache::new(2, 7, heads, q.dtype(), q.device()).unwrap();
     let places: Vec<(usize, usize)> = (0..5).map(|i| (0, i)).chain((0..3).map(|i| (1, i))).collect();
     cache.keep(&k, &v, &places).unwrap();
     let last = Tensor::new(&[4u32, 7], &Device::Cpu).unwrap();
-    let attended = cache.attend(&q.index_select(&last, 0).unwrap(), &[5, 3]).unwrap();
-    assert!(worst(&attended, &whole.index_select(&last, 0).unwrap()) < 1e-6);
-    let second = cache.select(&[1]).unwrap().attend(&q.narrow(0, 7, 1).unwrap(), &[3]).unwrap();
-    assert!(worst(&second, &whole.narrow(0, 7, 1).unwrap()) < 1e-6);
+    let sinks = numbers(&[4], 15);
+    for sinks in [None, Some(sinks.as_tensor())] {
+        let whole = titer_ops::attention(&q, &k, &v, heads, sinks, &sequences).unwrap();
+        let attended = cache.attend(&q.index_select(&last, 0).unwrap(), sinks, &[5, 3]).unwrap();
+        assert!(worst(&attended, &whole.index_select(&last, 0).unwrap()) < 1e-6);
+        let second = cache.select(&[1]).unwrap().attend(&q.narrow(0, 7, 1).unwrap(), sinks, &[3]).unwrap();
+        assert!(worst(&second, &whole.narrow(0, 7, 1).unwrap()) < 1e-6);
+    }
+    assert!(titer_ops::attention(&q, &k, &v, heads, Some(&numbers(&[3], 1)), &sequences).is_err());
     assert!(cache.keep(&k.narrow(0, 0, 1).unwrap(), &v.narrow(0, 0, 1).unwrap(), &[(0, 7)]).is_err());
 }
 
