@@ -3,7 +3,8 @@
     python tests/peers/architectures.py          (needs torch and transformers; the test needs nothing)
 
 Weights come from a linear congruential generator that the Rust test repeats, so that the file holds only
-configurations, as Transformers writes them, and logits.
+configurations, as Transformers writes them, logits, and of each weight's gradient one number: its product with
+numbers of that generator.
 """
 
 import json
@@ -13,10 +14,13 @@ from pathlib import Path
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
     GraniteConfig,
     LlamaConfig,
     MistralConfig,
     Olmo2Config,
+    Olmo3Config,
     Qwen2Config,
     Qwen3Config,
     SmolLM3Config,
@@ -50,6 +54,17 @@ def fill(model):
     return model.eval()
 
 
+def gradients(model):
+    """Of each weight, by the place of its name: the gradient's product with numbers of the generator."""
+    named = dict(model.named_parameters())
+    products = []
+    for seed, name in enumerate(sorted(named), start=1):
+        gradient = named[name].grad.flatten().double()
+        along = torch.tensor(list(uniform(seed + 1000, gradient.numel())), dtype=torch.float64)
+        products.append(float(f"{(gradient @ along).item():.6g}"))
+    return products
+
+
 SIZES = dict(
     vocab_size=VOCABULARY,
     hidden_size=24,
@@ -79,7 +94,7 @@ CASES = {
     "llama-dynamic": LlamaConfig(**SIZES, rope_parameters=dict(rope_type="dynamic", factor=4.0, rope_theta=5e3)),
     "qwen3-yarn": Qwen3Config(**SIZES, head_dim=16, rope_parameters=YARN | dict(rope_theta=1e6, attention_factor=1.3)),
     "mistral": MistralConfig(**SIZES, head_dim=8, sliding_window=None),
-    "mistral-window": MistralConfig(**SIZES, head_dim=12, sliding_window=48),
+    "mistral-window": MistralConfig(**SIZES, head_dim=12, sliding_window=5),
     "qwen2": Qwen2Config(**SIZES, rope_parameters=dict(rope_type="default", rope_theta=1e6)),
     "qwen2-tied": Qwen2Config(**SIZES, tie_word_embeddings=True),
     "qwen3": Qwen3Config(**SIZES, head_dim=16),
@@ -98,8 +113,50 @@ CASES |= {
     ),
     "granite-biases": GraniteConfig(**SIZES, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
 }
+FULL, SLIDING = "full_attention", "sliding_attention"
+USED = dict(use_sliding_window=True)
+CASES |= {
+    "qwen2-window": Qwen2Config(**SIZES, **USED, sliding_window=6, max_window_layers=1),
+    "qwen3-window": Qwen3Config(**SIZES, **USED, head_dim=8, sliding_window=4, layer_types=[SLIDING, FULL]),
+    "smollm3-window": SmolLM3Config(**SIZES | dict(num_hidden_layers=5), **ENDS, **USED, sliding_window=7),
+    "gemma2": Gemma2Config(
+        **SIZES | dict(num_hidden_layers=3), head_dim=10, query_pre_attn_scalar=10, sliding_window=6,
+        attn_logit_softcapping=2.0, final_logit_softcapping=3.0,
+    ),
+    "gemma2-plain": Gemma2Config(
+        **SIZES, head_dim=16, query_pre_attn_scalar=5, sliding_window=1, attn_logit_softcapping=None,
+        final_logit_softcapping=None, attention_bias=True, tie_word_embeddings=False, hidden_activation="silu",
+        layer_types=[FULL, SLIDING],
+    ),
+    "gemma3": Gemma3TextConfig(
+        **SIZES | dict(num_hidden_layers=7), head_dim=12, query_pre_attn_scalar=12, sliding_window=8,
+        rope_parameters={FULL: dict(rope_type="linear", factor=8.0, rope_theta=1e6)},
+    ),
+    "gemma3-pattern": Gemma3TextConfig(
+        **SIZES | dict(num_hidden_layers=3), head_dim=6, query_pre_attn_scalar=24, sliding_window=3,
+        sliding_window_pattern=2, final_logit_softcapping=5.0, attention_bias=True,
+        rope_parameters={FULL: LLAMA3 | dict(rope_theta=5e5), SLIDING: dict(rope_type="linear", factor=2.0, rope_theta=50.0)},
+    ),
+    "olmo3": Olmo3Config(**SIZES | dict(num_hidden_layers=4), **ENDS, sliding_window=6),
+    "olmo3-yarn": Olmo3Config(
+        **SIZES, **ENDS, sliding_window=5, attention_bias=True, layer_types=[SLIDING, FULL],
+        rope_parameters={FULL: YARN | dict(rope_theta=2e4), SLIDING: dict(rope_type="default", rope_theta=1e3)},
+    ),
+}
 # Changed by hand after saving: what Transformers then reads.
+GONE = object()
 EDITED = {
+    "gemma3-of-four": (
+        Gemma3TextConfig(**SIZES | dict(num_hidden_layers=7), head_dim=8, query_pre_attn_scalar=8, sliding_window=4),
+        dict(
+            rope_parameters=GONE, layer_types=GONE, rope_theta=2e4, rope_local_base_freq=200.0, rope_scaling=None,
+            hidden_act="silu", _sliding_window_pattern=2,
+        ),
+    ),
+    "olmo3-of-four": (
+        Olmo3Config(**SIZES | dict(num_hidden_layers=5), **ENDS, sliding_window=7),
+        dict(rope_parameters=GONE, layer_types=GONE, rope_theta=2e4, rope_scaling=YARN | dict(attention_factor=1.2)),
+    ),
     "llama-both-ropes": (
         LlamaConfig(**SIZES, rope_parameters=LLAMA3 | dict(rope_theta=5e5)),
         dict(rope_scaling=dict(rope_type="linear", factor=2.0)),
@@ -123,11 +180,17 @@ def main():
             model.save_pretrained(folder)
             path = Path(folder) / "config.json"
             written = json.loads(path.read_text()) | edits
+            written = {key: value for key, value in written.items() if value is not GONE}
             path.write_text(json.dumps(written))
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         with torch.no_grad():
             logits = model(torch.tensor([TOKENS])).logits[0, ROWS]
-        cases.append(dict(name=name, config=written, logits=[[float(f"{x:.7g}") for x in row] for row in logits.tolist()]))
+        # A token that also pads is a word like others here; in f32 some products of gradients would be right to 1e-4 only.
+        model = model.double()
+        model.get_input_embeddings().padding_idx = None
+        torch.logsumexp(model(torch.tensor([TOKENS])).logits[0, ROWS], 1).sum().backward()
+        rounded = [[float(f"{x:.7g}") for x in row] for row in logits.tolist()]
+        cases.append(dict(name=name, config=written, logits=rounded, gradients=gradients(model)))
 
     path = Path(__file__).parent.parent / "fixtures" / "architectures.json"
     path.write_text(json.dumps(dict(tokens=TOKENS, rows=ROWS, cases=cases)) + "\n")

@@ -224,7 +224,7 @@ pub fn generate(
         Choice::Greedy
     };
     // A prompt that leaves no room at all is an error of the generation's.
-    let room = model.config().longest_sequence().saturating_sub(prompt_token_ids.len()).max(1);
+    let room = model.config().max_position_embeddings.saturating_sub(prompt_token_ids.len()).max(1);
     let ends = language.ends(&path, &model)?;
     let max_new_tokens = options.max_new_tokens.min(room);
     let mut settings = Generate { max_new_tokens, ends: &ends, choice };

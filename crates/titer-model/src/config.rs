@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use titer_ops::{Heads, Scaling};
+use titer_ops::{Activation, Heads, Scaling};
 
 use crate::experts::Experts;
 use crate::family::{self, Bias, QkNorm, SWIGLU};
@@ -21,8 +21,6 @@ pub(crate) const FINAL_NORM: &str = "model.norm.weight";
 pub(crate) const FINAL_NORM_BIAS: &str = "model.norm.bias";
 /// What makes logits of hidden states, where that is not the embedding.
 pub(crate) const HEAD: &str = "lm_head.weight";
-/// Activations of MLPs without a gate: the exact one, and names of its approximation by a hyperbolic tangent.
-const GELUS: [&str; 4] = ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"];
 /// Weights at most: a trillion.
 const MOST_WEIGHTS: usize = 1 << 40;
 
@@ -64,13 +62,22 @@ pub struct Config {
     pub parallel_residual: bool,
     /// Factors on what layers read and write; none in families without them.
     pub scales: Option<Scales>,
-    /// A token sees at most so many tokens back, itself included. The attention here sees all of them, so
-    /// longer sequences are refused; `None` where no sequence that fits the positions is longer.
+    /// In the layers of `windowed` a token sees at most so many tokens back, itself included.
     pub sliding_window: Option<usize>,
+    /// Layers with the sliding window, in order.
+    pub windowed: Vec<usize>,
+    /// How the layers of `windowed` rotate, where not as the others (Gemma 3, OLMo 3).
+    pub local_rope: Option<Rope>,
+    /// In place of a head's features in the 1/√ that multiplies scores (Gemma).
+    pub query_pre_attn_scalar: Option<f64>,
+    /// A score s of the attention becomes cap·tanh(s/cap) (Gemma 2).
+    pub attn_logit_softcapping: Option<f64>,
+    /// The same of logits.
+    pub final_logit_softcapping: Option<f64>,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
-    /// What the MLP does to each feature: `silu`, or in families without a gate `gelu` and its approximations.
-    pub hidden_act: String,
+    /// What the MLP's gate passes through, or in families without a gate what is between its projections.
+    pub hidden_act: Activation,
     /// Whether all four projections of the attention have biases (those of Qwen2's q, k and v are always
     /// there).
     pub attention_bias: bool,
@@ -90,6 +97,15 @@ pub struct Config {
     pub torch_dtype: String,
     /// Keys that mean nothing to this decoder, kept for who loads the directory next.
     pub extra: Map<String, Value>,
+}
+
+/// Base and stretching of rotary frequencies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// How they are stretched.
+    pub scaling: Scaling,
 }
 
 /// Granite's factors.
@@ -135,8 +151,13 @@ impl Config {
             parallel_residual: false,
             scales: None,
             sliding_window: None,
+            windowed: Vec::new(),
+            local_rope: None,
+            query_pre_attn_scalar: None,
+            attn_logit_softcapping: None,
+            final_logit_softcapping: None,
             tie_word_embeddings: false,
-            hidden_act: "silu".to_owned(),
+            hidden_act: Activation::Silu,
             attention_bias: false,
             mlp_bias: false,
             clip_qkv: None,
@@ -163,22 +184,12 @@ impl Config {
         (self.heads().dim as f64 * self.rotary_share) as usize
     }
 
-    /// The longest sequence that the decoder computes as its family defines it.
-    pub fn longest_sequence(&self) -> usize {
-        self.max_position_embeddings.min(self.sliding_window.unwrap_or(usize::MAX))
-    }
-
     /// Refuses what this decoder cannot be.
     ///
     /// # Errors
     /// Names the first key whose value is not supported.
     pub fn check(&self) -> Result<()> {
         let family = self.family;
-        let known = if family.ungated.is_some() { &GELUS[..] } else { &["silu"] };
-        if !known.contains(&self.hidden_act.as_str()) {
-            let verb = if known.len() == 1 { "is" } else { "are" };
-            return unsupported("hidden_act", &self.hidden_act, &format!("{} {verb}", known.join(", ")));
-        }
         let traits = [
             ("attention_bias", self.attention_bias, family.attention_bias != Bias::Keyed, false),
             ("mlp_bias", self.mlp_bias, family.mlp_bias != Bias::Keyed, false),
@@ -275,6 +286,7 @@ impl Config {
             let remedy = format!("for {} hidden_size / num_attention_heads is", self.family.name);
             return unsupported("head_dim", self.heads().dim, &remedy);
         }
+        self.check_windows()?;
         if let Some(layer) = self.unrotated.iter().find(|layer| **layer >= self.num_hidden_layers) {
             return unsupported("no_rope_layers", layer, "as many entries as layers are");
         }
@@ -295,7 +307,9 @@ impl Config {
         }
         self.check_rope()
     }
+}
 
+impl Config {
     /// The name and shape of every weight, by name.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
         let (d, ffn, heads) = (self.hidden_size, self.intermediate_size, self.heads());
@@ -318,7 +332,7 @@ impl Config {
         ];
         let [gate, up, down] = SWIGLU;
         let mlp = [("mlp", gate, ffn, d), ("mlp", up, ffn, d), ("mlp", down, d, ffn)];
-        let mlp = if self.family.ungated.is_some() { &mlp[1..] } else { &mlp };
+        let mlp = if self.family.ungated { &mlp[1..] } else { &mlp };
         for layer in 0..self.num_hidden_layers {
             let prefix = format!("model.layers.{layer}");
             for norm in self.family.norms.iter() {

@@ -6,12 +6,13 @@ use std::sync::{Arc, PoisonError};
 use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
-use titer_ops::{Rotary, Sequences, attention, linear};
+use titer_ops::{Rotary, Sequences, attention, composed, linear};
 
 use crate::experts::of_expert;
+use crate::norm::RowNorm;
 use crate::recompute::{Aside, recomputed};
 use crate::soft::soft_row;
-use crate::weights::{Attend, Pass, Weights};
+use crate::weights::{Attend, Pass, Scored, Weights};
 use crate::{Config, Error, LoraSpec, Parameters, Result, Trace, View};
 
 /// A trainable decoder of some [`Family`](crate::Family), all of it or adapters beside it.
@@ -25,6 +26,8 @@ pub struct Decoder {
     recompute: bool,
     aside: Aside,
     rotary: Rotary,
+    /// Of layers with a window, where they rotate otherwise.
+    local: Option<Rotary>,
     device: Device,
     /// Views of the parameters that track gradients, and others that do not: training uses the first,
     /// generation the second.
@@ -95,13 +98,11 @@ impl Decoder {
         frozen: BTreeMap<String, Tensor>,
         adapter: Option<LoraSpec>,
     ) -> Result<Self> {
-        let rotary = Rotary::partial(
-            config.heads().dim,
-            config.rotated_dim(),
-            config.max_position_embeddings,
-            config.rope_theta,
-            &config.rope_scaling,
-        )?;
+        let (dim, positions) = (config.heads().dim, config.max_position_embeddings);
+        let table =
+            |theta, scaling: &_| Rotary::partial(dim, config.rotated_dim(), positions, theta, scaling);
+        let rotary = table(config.rope_theta, &config.rope_scaling)?;
+        let local = config.local_rope.as_ref().map(|rope| table(rope.theta, &rope.scaling)).transpose()?;
         let find = |name: &str| match parameters.get(name) {
             Some(var) => Some(var.as_tensor().clone()),
             None => frozen.get(name).cloned(),
@@ -117,6 +118,7 @@ impl Decoder {
             recompute: false,
             aside: Aside::default(),
             rotary,
+            local,
             device: device.clone(),
             tracked,
             detached,
@@ -136,8 +138,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms one, biases and sinks zero, in order of
-    /// their names.
+    /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms such that they multiply by one, biases
+    /// and sinks zero, in order of their names.
     ///
     /// # Errors
     /// When the configuration is not supported or `std` is not a finite, non-negative number.
@@ -150,12 +152,14 @@ impl Decoder {
             });
         };
         config.check()?;
+        let family = config.family;
         Self::build(config, device, |name, shape| {
             let count = shape.iter().product();
             let values: Vec<f32> = if shape.len() == 2 {
                 (0..count).map(|_| normal.sample(rng) as f32).collect()
             } else {
-                let zero = name.ends_with(".bias") || name.ends_with(".sinks");
+                let zero =
+                    [".bias", ".sinks"].iter().any(|end| name.ends_with(end)) || family.is_about_one(name);
                 vec![if zero { 0.0 } else { 1.0 }; count]
             };
             Ok(Tensor::from_vec(values, shape, device)?)
@@ -219,8 +223,8 @@ impl Decoder {
         let heads = self.config.heads();
         let rows = self.rotary.rows(sequences);
         if !self.recompute {
-            return self.run(&self.tracked, tokens, rows, &mut |_, sinks, q, k, v| {
-                attention(q, k, v, heads, sinks, sequences)
+            return self.run(&self.tracked, tokens, rows, &mut |_, (scoring, sinks), q, k, v| {
+                attention(q, k, v, heads, scoring, sinks, sequences)
             });
         }
         let pass = self.pass(tokens, rows)?;
@@ -229,8 +233,8 @@ impl Decoder {
             let (layers, pass, sequences) =
                 ([detached.clone(), tracked.clone()], pass.clone(), sequences.clone());
             let rerun = move |x: &Tensor, track: bool| {
-                let attend = &mut |_, sinks: Option<&_>, q: &_, k: &_, v: &_| {
-                    attention(q, k, v, heads, sinks, &sequences)
+                let attend = &mut |_, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
+                    attention(q, k, v, heads, scoring, sinks, &sequences)
                 };
                 layers[usize::from(track)].forward(0, x, &pass, attend)
             };
@@ -263,8 +267,9 @@ impl Decoder {
         let mut x = weights.embed(tokens)?;
         let mut layers = Vec::with_capacity(weights.layers.len());
         for (index, layer) in weights.layers.iter().enumerate() {
-            let attend =
-                &mut |_, sinks: Option<&_>, q: &_, k: &_, v: &_| attention(q, k, v, heads, sinks, sequences);
+            let attend = &mut |_, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
+                attention(q, k, v, heads, scoring, sinks, sequences)
+            };
             let trace = layer.trace(index, &x, &pass, attend, added.get(index))?;
             x = trace.output.clone();
             layers.push(trace);
@@ -333,7 +338,7 @@ impl Decoder {
     /// # Errors
     /// When the states are not of the model's size.
     pub fn normed(&self, hidden: &Hidden) -> Result<Hidden> {
-        let states = self.tracked.norm.apply(&hidden.states, self.config.rms_norm_eps)?;
+        let states = self.tracked.norm.apply(&hidden.states, RowNorm::new(&self.config))?;
         Ok(Hidden { states })
     }
 
@@ -355,11 +360,12 @@ impl Decoder {
     fn head(&self, weights: &Weights, hidden: &Hidden, rows: &[u32]) -> Result<Tensor> {
         let index = Tensor::new(rows, &self.device)?;
         let states = hidden.states.index_select(&index, 0)?;
-        let logits = linear(&weights.norm.apply(&states, self.config.rms_norm_eps)?, &weights.head)?;
-        Ok(match self.config.scales {
+        let logits = linear(&weights.norm.apply(&states, RowNorm::new(&self.config))?, &weights.head)?;
+        let logits = match self.config.scales {
             Some(scales) => (logits / scales.logits)?,
             None => logits,
-        })
+        };
+        Ok(composed::capped(&logits, self.config.final_logit_softcapping)?)
     }
 
     fn run(
@@ -386,18 +392,14 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|token| !known(**token)) {
             return Err(Error::Token { token: *token, vocabulary });
         }
-        let positions = angles.iter().map(|row| self.rotary.position_of(*row));
-        let longest = positions.max().map_or(0, |position| position as usize + 1);
-        if let Some(window) = self.config.sliding_window.filter(|window| longest > *window) {
-            return Err(Error::Window { tokens: longest, window });
-        }
-        let (config, dim) = (&self.config, self.config.heads().dim as f64);
+        let config = &self.config;
         Ok(Pass {
             rotary: self.rotary.clone(),
+            local: self.local.clone(),
             rows: angles,
-            epsilon: config.rms_norm_eps,
+            norm: RowNorm::new(config),
             clip: config.clip_qkv,
-            queries: config.scales.map(|scales| scales.attention * dim.sqrt()),
+            queries: config.query_scale(),
             residual: config.scales.map(|scales| scales.residual),
             parallel: config.parallel_residual,
         })

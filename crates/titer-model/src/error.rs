@@ -147,17 +147,6 @@ pub enum Error {
         /// Positions of the model.
         positions: usize,
     },
-    /// A sequence longer than the window in which the model's attention is computed as its family
-    /// defines it.
-    #[error(
-        "a sequence of {tokens} tokens is longer than the model's sliding window of {window}, and attention here has no window: use at most {window} tokens"
-    )]
-    Window {
-        /// Tokens of the sequence, or that it may come to.
-        tokens: usize,
-        /// The window.
-        window: usize,
-    },
     /// The tensor library failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),

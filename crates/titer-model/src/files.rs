@@ -45,7 +45,7 @@ impl Decoder {
         checkpoint.rename(&config)?;
         config.tie_word_embeddings &= !checkpoint.has_other_head()?;
         checkpoint.fit(&config)?;
-        let mut zeros = Zeros::default();
+        let mut zeros = Zeros::of(&config);
         let model = Self::build(config, device, |name, _| {
             let (tensor, path) = checkpoint.read(name)?;
             let tensor = usable(name, &tensor, device).map_err(|error| error.of_file(&path))?;
@@ -150,19 +150,27 @@ pub(crate) fn usable(name: &str, tensor: &Tensor, device: &Device) -> Result<Ten
 }
 
 /// Looks for weights that say nothing.
-#[derive(Default)]
 pub(crate) struct Zeros {
+    /// What the logits rest on alone; a norm by 1 + w rests on its 1.
+    needed: Vec<&'static str>,
     matrices: usize,
     zero: Vec<String>,
 }
 
 impl Zeros {
+    /// Nothing seen yet.
+    pub(crate) fn of(config: &Config) -> Self {
+        let mut needed = vec![EMBEDDING, HEAD, FINAL_NORM];
+        needed.retain(|name| !config.family.is_about_one(name));
+        Self { needed, matrices: 0, zero: Vec::new() }
+    }
+
     /// Takes note of a loaded weight.
     ///
     /// # Errors
     /// When it is zero throughout and the logits rest on it alone.
     pub(crate) fn look_at(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
-        let needed = [EMBEDDING, HEAD, FINAL_NORM].contains(&name);
+        let needed = self.needed.contains(&name);
         if tensor.rank() < 2 && !needed {
             return Ok(());
         }

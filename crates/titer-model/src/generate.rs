@@ -82,9 +82,6 @@ impl Decoder {
                 positions: self.config().max_position_embeddings,
             });
         }
-        if let Some(window) = self.config().sliding_window.filter(|window| capacity > *window) {
-            return Err(Error::Window { tokens: capacity, window });
-        }
         let rows = (TOKENS_AT_ONCE / capacity).max(1);
         for (chunk, prompts) in prompts.chunks(rows).enumerate() {
             let first = chunk * rows;
@@ -161,10 +158,11 @@ impl Decoder {
             .collect();
         let heads = self.config().heads();
         let rows = self.rotary().rows(&sequences);
-        let hidden = self.run_detached(&prompts.concat(), rows, &mut |layer, sinks, q, k, v| {
-            caches[layer].keep(k, v, &places)?;
-            attention(q, k, v, heads, sinks, &sequences)
-        })?;
+        let hidden =
+            self.run_detached(&prompts.concat(), rows, &mut |layer, (scoring, sinks), q, k, v| {
+                caches[layer].keep(k, v, &places)?;
+                attention(q, k, v, heads, scoring, sinks, &sequences)
+            })?;
         let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
         self.detached_logits(&hidden, &last)
     }
@@ -174,9 +172,9 @@ impl Decoder {
         let places: Vec<(usize, usize)> = lengths.iter().copied().enumerate().collect();
         let seen: Vec<usize> = lengths.iter().map(|length| length + 1).collect();
         let angles = lengths.iter().map(|length| self.rotary().row_of(*length as u32, length + 1)).collect();
-        let hidden = self.run_detached(tokens, angles, &mut |layer, sinks, q, k, v| {
+        let hidden = self.run_detached(tokens, angles, &mut |layer, (scoring, sinks), q, k, v| {
             caches[layer].keep(k, v, &places)?;
-            caches[layer].attend(q, sinks, &seen)
+            caches[layer].attend(q, scoring, sinks, &seen)
         })?;
         let rows: Vec<u32> = (0..tokens.len() as u32).collect();
         self.detached_logits(&hidden, &rows)

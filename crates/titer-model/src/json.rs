@@ -6,11 +6,11 @@
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
-use titer_ops::Scaling;
+use titer_ops::{Activation, Scaling};
 
 use crate::config::unsupported;
-use crate::family::{Bias, LLAMA, UNROTATED, Window};
-use crate::rope;
+use crate::family::{Bias, LLAMA, UNROTATED};
+use crate::rope::{self, Ropes};
 use crate::{Clamp, Config, Error, Experts, Family, Result, Scales};
 
 impl Config {
@@ -42,10 +42,12 @@ impl Config {
         let num_attention_heads = keys.required("num_attention_heads")?;
         let num_hidden_layers = keys.required("num_hidden_layers")?;
         let max_position_embeddings = keys.or("max_position_embeddings", absent.positions)?;
-        let (rope_theta, rope_scaling, rotary_share) = keys.rope(max_position_embeddings, family)?;
+        let Ropes { rope, local, share } = keys.ropes(max_position_embeddings, family)?;
         let parallel = |absent| keys.or("use_parallel_residual", absent);
         let parallel_residual = family.parallel.map_or(Ok(false), parallel)?;
-        let sliding_window = keys.window(family, max_position_embeddings)?;
+        let unrotated = keys.unrotated(family, num_hidden_layers)?;
+        let (sliding_window, windowed) = keys.window(family, num_hidden_layers, &unrotated)?;
+        let [query_pre_attn_scalar, attn_logit_softcapping, final_logit_softcapping] = keys.scores(family)?;
         let intermediate_size = keys.required("intermediate_size")?;
         let experts = keys.experts(family, intermediate_size)?;
         let torch_dtype: Option<String> = keys.take("torch_dtype")?;
@@ -65,18 +67,20 @@ impl Config {
             head_dim: keys.take("head_dim")?.or(absent.head_dim),
             max_position_embeddings,
             rms_norm_eps: keys.or(family.epsilon_key(), absent.epsilon)?,
-            rope_theta,
-            rotary_share,
-            rope_scaling,
+            rope_theta: rope.theta,
+            rotary_share: share,
+            rope_scaling: rope.scaling,
             parallel_residual,
-            unrotated: keys.unrotated(family, num_hidden_layers)?,
+            unrotated,
             scales: keys.scales(family)?,
             sliding_window,
+            windowed,
+            local_rope: local,
+            query_pre_attn_scalar,
+            attn_logit_softcapping,
+            final_logit_softcapping,
             tie_word_embeddings: keys.or("tie_word_embeddings", absent.tied)?,
-            hidden_act: match keys.or("hidden_act", family.ungated.unwrap_or("silu").to_owned())?.as_str() {
-                "swish" => "silu".to_owned(), // its other name
-                other => other.to_owned(),
-            },
+            hidden_act: keys.activation(family)?,
             attention_bias: keys.or("attention_bias", absent.attention_bias)?
                 && family.attention_bias == Bias::Keyed,
             mlp_bias: keys.or("mlp_bias", false)? && family.mlp_bias == Bias::Keyed,
@@ -213,29 +217,35 @@ impl Keys {
         })
     }
 
-    /// The window where it has an effect.
-    fn window(&mut self, family: &Family, positions: usize) -> Result<Option<usize>> {
-        let (always, absent) = match family.window {
-            Window::Unknown => return Ok(None),
-            Window::Always { absent } => (true, absent),
-            Window::Switched { absent } => (false, absent),
+    /// What an MLP's gate passes through.
+    fn activation(&mut self, family: &Family) -> Result<Activation> {
+        let key = family.activation.key;
+        let Some(name) = self.take::<String>(key)? else { return Ok(family.activation.absent) };
+        let usual = match name.as_str() {
+            // Other names of the same.
+            "swish" => "silu",
+            "gelu_new" | "gelu_fast" => written(Activation::GeluTanh),
+            name => name,
         };
-        let named = self.0.contains_key("sliding_window");
-        let window = self.take("sliding_window")?.or(absent.filter(|_| !named));
-        let used = self.or("use_sliding_window", false)?;
-        let layers: Option<Vec<String>> = self.take("layer_types")?;
-        let kinds = layers.unwrap_or_default();
-        if let Some(kind) =
-            kinds.iter().find(|kind| !["full_attention", "sliding_attention"].contains(&kind.as_str()))
-        {
-            return unsupported("layer_types", kind, "full_attention and sliding_attention are");
+        match ACTIVATIONS.iter().find(|activation| written(**activation) == usual) {
+            Some(activation) => Ok(*activation),
+            None => {
+                let names = ACTIVATIONS.map(written).join(", ");
+                unsupported(key, name, &format!("supported are {names}"))
+            }
         }
-        let effective = always || used || kinds.iter().any(|kind| kind == "sliding_attention");
-        let window = window.filter(|window| effective && *window < positions);
-        if window.is_some() && !kinds.is_empty() {
-            self.0.insert("layer_types".to_owned(), json!(kinds));
-        }
-        Ok(window)
+    }
+}
+
+/// What an MLP's gate may pass through, or in families without one what its first projection makes.
+const ACTIVATIONS: [Activation; 3] = [Activation::Silu, Activation::GeluTanh, Activation::Gelu];
+
+/// Transformers' name.
+fn written(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Silu => "silu",
+        Activation::GeluTanh => "gelu_pytorch_tanh",
+        Activation::Gelu => "gelu",
     }
 }
 
@@ -271,7 +281,8 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Value::is_null")]
     rope_scaling: Value,
     tie_word_embeddings: bool,
-    hidden_act: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden_act: Option<&'a str>,
     attention_bias: bool,
     mlp_bias: bool,
     bos_token_id: Option<u32>,
@@ -337,13 +348,12 @@ impl Serialize for Config {
         if family.parallel.is_some() {
             put("use_parallel_residual", json!(self.parallel_residual));
         }
-        // An absent key could mean a window of 4096.
-        if family.window != Window::Unknown {
-            put("sliding_window", json!(self.sliding_window));
+        let hidden_act = Some(written(self.hidden_act)).filter(|_| family.activation.key == "hidden_act");
+        if hidden_act.is_none() {
+            put(family.activation.key, json!(written(self.hidden_act)));
         }
-        if let Window::Switched { .. } = family.window {
-            put("use_sliding_window", json!(self.sliding_window.is_some()));
-        }
+        self.write_windows(&mut own);
+        let rope_scaling = rope::written(self, &mut own);
         let eos_token_id = match self.eos_token_id.as_slice() {
             [] => Value::Null,
             [one] => json!(one),
@@ -362,9 +372,9 @@ impl Serialize for Config {
             max_position_embeddings: self.max_position_embeddings,
             rms_norm_eps: (!family.layer_norm).then_some(self.rms_norm_eps),
             rope_theta: (family.rope.theta == LLAMA.rope.theta).then_some(self.rope_theta),
-            rope_scaling: rope::written(&self.rope_scaling, self.max_position_embeddings, &family.rope),
+            rope_scaling,
             tie_word_embeddings: self.tie_word_embeddings,
-            hidden_act: &self.hidden_act,
+            hidden_act,
             attention_bias: self.attention_bias,
             mlp_bias: self.mlp_bias,
             bos_token_id: self.bos_token_id,

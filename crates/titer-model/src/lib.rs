@@ -25,8 +25,9 @@ mod soft;
 mod stream;
 mod trace;
 mod weights;
+mod window;
 
-pub use config::{Config, Scales};
+pub use config::{Config, Rope, Scales};
 pub use decoder::{Decoder, Hidden};
 pub use error::{Error, Result};
 pub use experts::{Clamp, Experts, is_router, of_expert};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use titer_ops::{linear, mixture, swiglu};
+use titer_ops::{Activation, gated, linear, mixture};
 
 use crate::experts::{Clamp, route, sigmoid};
 use crate::family::SWIGLU;
@@ -16,7 +16,7 @@ pub(crate) enum Mlp {
     Mixture(Box<Mixture>),
 }
 
-/// y = (what comes between)·Wᵀ of a SwiGLU, or of two projections with an activation between them.
+/// down·(f(gate·x) · (up·x)), or of two projections down·f(up·x).
 #[derive(Debug)]
 pub(crate) struct Block {
     between: Between,
@@ -27,14 +27,12 @@ pub(crate) struct Block {
 /// What is between the projections up and down.
 #[derive(Debug)]
 enum Between {
-    /// silu(gate)·up.
-    Gate(Projection),
+    /// f(gate)·up.
+    Gate(Projection, Activation),
     /// That of gpt-oss.
     Clamped(Projection, Clamp),
-    /// gelu(up) (arXiv 1606.08415).
-    Gelu,
-    /// Its approximation by a hyperbolic tangent.
-    TanhGelu,
+    /// f(up).
+    Activation(Activation),
 }
 
 /// y = Σ over the chosen experts of p·f(x), and what all tokens pass through beside them.
@@ -60,13 +58,10 @@ impl Block {
     fn new(config: &Config, source: &Source<'_>, block: &str, [gate, up, down]: [&str; 3]) -> Result<Self> {
         let projection = |name: &str| source.projection(&format!("{block}.{name}"), None);
         let clamp = config.experts.as_ref().and_then(|experts| experts.clamp);
-        let between = match config.hidden_act.as_str() {
-            _ if config.family.ungated.is_none() => match clamp {
-                Some(clamp) => Between::Clamped(projection(gate)?, clamp),
-                None => Between::Gate(projection(gate)?),
-            },
-            "gelu" => Between::Gelu,
-            _ => Between::TanhGelu,
+        let between = match clamp {
+            _ if config.family.ungated => Between::Activation(config.hidden_act),
+            Some(clamp) => Between::Clamped(projection(gate)?, clamp),
+            None => Between::Gate(projection(gate)?, config.hidden_act),
         };
         Ok(Self { between, up: projection(up)?, down: projection(down)? })
     }
@@ -74,17 +69,16 @@ impl Block {
     fn inner(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let up = self.up.apply(x)?;
         match &self.between {
-            Between::Gate(gate) => swiglu(&gate.apply(x)?, &up),
+            Between::Gate(gate, activation) => gated(&gate.apply(x)?, &up, *activation),
             Between::Clamped(gate, clamp) => clamp.swiglu(&gate.apply(x)?, &up),
-            Between::Gelu => up.gelu_erf(),
-            Between::TanhGelu => up.gelu(),
+            Between::Activation(activation) => activation.apply(&up),
         }
     }
 
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let gate = match &self.between {
-            Between::Gate(gate) | Between::Clamped(gate, _) => Some(gate),
-            Between::Gelu | Between::TanhGelu => None,
+            Between::Gate(gate, _) | Between::Clamped(gate, _) => Some(gate),
+            Between::Activation(_) => None,
         };
         gate.into_iter().chain([&self.up, &self.down]).flat_map(Projection::tensors)
     }
@@ -96,16 +90,16 @@ impl Mlp {
         let Some((experts, of)) = config.mixture_of(layer) else {
             return Ok(Self::Dense(Block::new(config, source, &format!("{prefix}.mlp"), SWIGLU)?));
         };
-        let projections = of.projections;
+        let expert = |block: &str| Block::new(config, source, block, of.projections);
         let block = format!("{prefix}.{}", of.block);
         let shared = experts.shared_width.map(|_| -> Result<_> {
-            let expert = Block::new(config, source, &format!("{block}.shared_expert"), projections)?;
+            let expert = expert(&format!("{block}.shared_expert"))?;
             Ok((expert, source.get(format!("{block}.shared_expert_gate.weight"))?))
         });
         let mixture = Mixture {
             router: source.projection(&format!("{block}.gate"), None)?,
             experts: (0..experts.count)
-                .map(|expert| Block::new(config, source, &format!("{block}.experts.{expert}"), projections))
+                .map(|index| expert(&format!("{block}.experts.{index}")))
                 .collect::<Result<_>>()?,
             shared: shared.transpose()?,
             per_token: experts.per_token,

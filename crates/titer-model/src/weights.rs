@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use titer_ops::{Rotary, linear, lora, rms_norm, rotary};
+use titer_ops::{Rotary, Scoring, linear, lora, rotary};
 
 use crate::config::{EMBEDDING, FINAL_NORM, HEAD, sinks};
 use crate::family::Norm;
 use crate::lora::factors;
 use crate::mlp::{Mlp, Passed};
-use crate::norm::Normed;
+use crate::norm::{Normed, RowNorm};
 use crate::soft::{PROMPT, shift, soft_row};
 use crate::{Config, Error, LayerTrace, LoraSpec, Result};
 
@@ -30,9 +30,11 @@ pub(crate) struct Weights {
 #[derive(Clone)]
 pub(crate) struct Pass {
     pub(crate) rotary: Rotary,
+    /// Of layers with a window, where they rotate otherwise.
+    pub(crate) local: Option<Rotary>,
     /// Of each token, the row of its angles.
     pub(crate) rows: Arc<[u32]>,
-    pub(crate) epsilon: f64,
+    pub(crate) norm: RowNorm,
     /// Where queries, keys and values are cut off.
     pub(crate) clip: Option<f64>,
     /// Multiplies the queries, whose products with keys the attention divides by √head_dim.
@@ -43,9 +45,12 @@ pub(crate) struct Pass {
     pub(crate) parallel: bool,
 }
 
-/// Computes a layer's attention from its sinks, if it has some, its rotated queries and keys and its values.
+/// Which keys a layer's queries reach and what their scores become, and the sinks beside these, if it has some.
+pub(crate) type Scored<'a> = (Scoring, Option<&'a Tensor>);
+
+/// Computes a layer's attention from its rotated queries and keys and its values.
 pub(crate) type Attend<'a> =
-    dyn FnMut(usize, Option<&Tensor>, &Tensor, &Tensor, &Tensor) -> candle_core::Result<Tensor> + 'a;
+    dyn FnMut(usize, Scored<'_>, &Tensor, &Tensor, &Tensor) -> candle_core::Result<Tensor> + 'a;
 
 #[derive(Debug)]
 pub(crate) struct Layer {
@@ -54,6 +59,7 @@ pub(crate) struct Layer {
     after: [Option<Normed>; 2],
     rotated: bool,
     sinks: Option<Tensor>,
+    scoring: Scoring,
     q: Projection,
     k: Projection,
     v: Projection,
@@ -97,7 +103,7 @@ impl Projection {
     fn heads(&self, x: &Tensor, pass: &Pass) -> candle_core::Result<Tensor> {
         let mut y = self.apply(x)?;
         if let Some(norm) = &self.norm {
-            y = rms_norm(&y.reshape(((), norm.dims1()?))?, norm, pass.epsilon)?.reshape(y.shape())?;
+            y = pass.norm.apply(&y.reshape(((), norm.dims1()?))?, norm)?.reshape(y.shape())?;
         }
         match pass.clip {
             Some(clip) => y.clamp(-clip, clip),
@@ -113,7 +119,7 @@ impl Projection {
 
 /// x after a norm, if there is one.
 fn normed(x: &Tensor, norm: &Option<Normed>, pass: &Pass) -> candle_core::Result<Tensor> {
-    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.apply(x, pass.epsilon))
+    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.apply(x, pass.norm))
 }
 
 /// x times a factor, if there is one.
@@ -147,15 +153,16 @@ impl Layer {
     ) -> candle_core::Result<LayerTrace> {
         let [before_attention, before_mlp] = &self.before;
         let [after_attention, after_mlp] = &self.after;
+        let local = pass.local.as_ref().filter(|_| self.scoring.window.is_some());
         let rotated = |heads: Tensor| match self.rotated {
-            true => rotary(&heads, &pass.rotary, &pass.rows),
+            true => rotary(&heads, local.unwrap_or(&pass.rotary), &pass.rows),
             false => Ok(heads),
         };
         let attention_input = normed(x, before_attention, pass)?;
         let q = scaled(rotated(self.q.heads(&attention_input, pass)?)?, pass.queries)?;
         let k = rotated(self.k.heads(&attention_input, pass)?)?;
         let v = self.v.heads(&attention_input, pass)?;
-        let attended = attend(index, self.sinks.as_ref(), &q, &k, &v)?;
+        let attended = attend(index, (self.scoring, self.sinks.as_ref()), &q, &k, &v)?;
         let mut attention = normed(&self.o.apply(&attended)?, after_attention, pass)?;
         attention = scaled(attention, pass.residual)?;
         if let Some(added) = added {
@@ -254,6 +261,7 @@ impl Weights {
                     after: [norm(norms.after_attention)?, norm(norms.after_mlp)?],
                     rotated: !config.unrotated.contains(&layer),
                     sinks: find(&sinks(layer)),
+                    scoring: config.scoring(layer),
                     q: projection("q_proj", Some("q_norm"))?,
                     k: projection("k_proj", Some("k_norm"))?,
                     v: projection("v_proj", None)?,
@@ -265,7 +273,7 @@ impl Weights {
             .collect::<Result<_>>()?;
         let embedding = get(EMBEDDING)?;
         let head = if config.tie_word_embeddings { embedding.clone() } else { get(HEAD)? };
-        let scale = config.scales.map(|scales| scales.embedding);
+        let scale = config.embedding_scale();
         let norm = source.norm(FINAL_NORM.trim_end_matches(".weight"))?;
         Ok(Self { embedding, prompt: find(PROMPT), scale, layers, norm, head })
     }

@@ -8,15 +8,16 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use common::{Case, assert_close, fixture, fixture_text, logits, model};
+use common::{Case, assert_close, fixture, fixture_text, gradients, logits, model};
+use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Map, Value, json};
-use titer_model::{Choice, Config, Decoder, Error, FAMILIES, Family, Generate, write_tensors};
-use titer_ops::Scaling;
+use titer_model::{Choice, Config, Decoder, FAMILIES, Family, Generate, write_tensors};
+use titer_ops::{Activation, Scaling};
 
 #[test]
 fn every_family_computes_what_transformers_computes_before_and_after_a_save() {
     let fixture = fixture();
-    assert!(fixture.cases.len() >= 27);
+    assert!(fixture.cases.len() >= 38);
     let blocks = fixture_text("blocks.json");
     let names = |family: &&&Family| {
         let named = |case: &Case| case.config["model_type"] == family.name;
@@ -28,6 +29,13 @@ fn every_family_computes_what_transformers_computes_before_and_after_a_save() {
         let model = model(case);
         let got = logits(&model, &fixture.tokens, &fixture.rows);
         assert_close(&got, &case.logits, 1e-4, &case.name);
+        let products = gradients(&model, &fixture.tokens, &fixture.rows);
+        assert_eq!(products.len(), case.gradients.len(), "{}", case.name);
+        for (at, (got, expected)) in products.iter().zip(&case.gradients).enumerate() {
+            let name = model.parameters().iter().nth(at).unwrap().0;
+            let difference = (got - expected).abs() / (1.0 + expected.abs());
+            assert!(difference < 1e-4, "{}: gradient of {name}: {got} for {expected}", case.name);
+        }
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path()).unwrap();
         let again = Decoder::open(folder.path(), &Device::Cpu).unwrap();
@@ -95,8 +103,9 @@ fn absent_keys_have_the_values_of_transformers() {
         Config::from_json(with(config, changes)).unwrap()
     };
     assert_eq!(mistral(json!({})).sliding_window, Some(4096));
-    assert_eq!(mistral(json!({"max_position_embeddings": 4096})).sliding_window, None);
+    assert_eq!(mistral(json!({})).windowed, [0, 1]);
     assert_eq!(mistral(json!({"sliding_window": null})).sliding_window, None);
+    assert!(mistral(json!({"sliding_window": null})).windowed.is_empty());
     let qwen = |changes: Value| {
         let config =
             with(llama(), json!({"model_type": "qwen3", "num_key_value_heads": 3, "sliding_window": 16}));
@@ -104,6 +113,23 @@ fn absent_keys_have_the_values_of_transformers() {
     };
     assert_eq!((qwen(json!({})).heads().dim, qwen(json!({})).sliding_window), (128, None));
     assert_eq!(qwen(json!({"use_sliding_window": true})).sliding_window, Some(16));
+    assert!(qwen(json!({"use_sliding_window": true})).windowed.is_empty(), "28 layers have none");
+    let late = qwen(json!({"use_sliding_window": true, "max_window_layers": 1}));
+    assert_eq!((late.windowed.as_slice(), &late.extra["max_window_layers"]), (&[1][..], &json!(1)));
+    let gemma = |changes: Value| {
+        let config = with(llama(), json!({"model_type": "gemma3_text", "num_key_value_heads": 3}));
+        Config::from_json(with(config, changes)).unwrap()
+    };
+    let config = gemma(json!({"num_hidden_layers": 7}));
+    assert_eq!((config.windowed.as_slice(), config.sliding_window), (&[0, 1, 2, 3, 4, 6][..], Some(4096)));
+    assert_eq!((config.rope_theta, config.local_rope.as_ref().map(|rope| rope.theta)), (1e6, Some(1e4)));
+    assert_eq!((config.heads().dim, config.query_pre_attn_scalar), (256, Some(256.0)));
+    assert_eq!((config.hidden_act, config.tie_word_embeddings), (Activation::GeluTanh, true));
+    let gemma2 = gemma(json!({"model_type": "gemma2"}));
+    assert_eq!((gemma2.windowed.as_slice(), gemma2.local_rope), (&[0][..], None));
+    assert_eq!((gemma2.attn_logit_softcapping, gemma2.final_logit_softcapping), (Some(50.0), Some(30.0)));
+    let plain = gemma(json!({"model_type": "gemma2", "attn_logit_softcapping": null}));
+    assert_eq!((plain.attn_logit_softcapping, plain.final_logit_softcapping), (None, Some(30.0)));
 }
 
 #[test]
@@ -134,9 +160,37 @@ fn configurations_that_cannot_be_are_refused_by_key_before_anything_is_allocated
         assert!(error.contains(expected), "{error}");
     };
     check(
-        json!({"model_type": "gemma3_text"}),
-        "supported are llama, mistral, qwen2, qwen3, olmo2, smollm3, granite, phi3, gpt_neox, mixtral, olmoe, qwen2_moe, qwen3_moe, gpt_oss",
+        json!({"model_type": "gemma3"}),
+        "supported are llama, mistral, qwen2, qwen3, gemma2, gemma3_text, olmo2, olmo3, smollm3, granite, phi3, gpt_neox, mixtral",
     );
+    let gemma = |key: &str, value: Value, expected: &str| {
+        let config = json!({"model_type": "gemma3_text", "num_key_value_heads": 1, key: value});
+        check(config, expected);
+    };
+    gemma("use_bidirectional_attention", json!(true), "use_bidirectional_attention = true");
+    gemma("attn_logit_softcapping", json!(50.0), "attn_logit_softcapping = 50");
+    gemma("final_logit_softcapping", json!(0.0), "final_logit_softcapping = 0");
+    gemma("query_pre_attn_scalar", json!(-1), "query_pre_attn_scalar = -1");
+    gemma("hidden_activation", json!("relu"), "hidden_activation = relu");
+    gemma("sliding_window", json!(null), "sliding_window = null");
+    gemma("sliding_window", json!(0), "sliding_window = 0");
+    gemma("sliding_window_pattern", json!(0), "sliding_window_pattern = 0");
+    gemma("layer_types", json!(["full_attention"]), "layer_types = 1 entries");
+    gemma("layer_types", json!(["full_attention", "chunked_attention"]), "layer_types = chunked_attention");
+    gemma(
+        "rope_parameters",
+        json!({"rope_theta": 1e4, "rope_type": "default"}),
+        "rope_parameters = rope_theta",
+    );
+    gemma("rope_parameters", json!({"sliding_attention": 3}), "rope_parameters = sliding_attention: 3");
+    let local = json!({"sliding_attention": {"rope_type": "linear", "factor": 0.5}});
+    gemma("rope_parameters", local, "rope_parameters.sliding_attention.factor = 0.5");
+    gemma("rope_scaling", json!({"type": "linear", "factor": 2.0}), "rope_scaling = set without rope_type");
+    let unused = json!({"model_type": "qwen3", "num_key_value_heads": 1, "layer_types": ["full_attention",
+        "sliding_attention"]});
+    check(unused.clone(), "layer_types = sliding_attention");
+    let nothing = json!({"use_sliding_window": true, "sliding_window": null});
+    check(Value::Object(with(unused.as_object().unwrap().clone(), nothing)), "sliding_window = null");
     let yarn = json!({"rope_type": "yarn", "factor": 2.0, "beta_fast": 1.0, "beta_slow": 2.0});
     check(json!({"rope_scaling": yarn}), "rope_scaling.beta_slow = 2");
     let yarn = json!({"rope_type": "yarn", "factor": 2.0, "attention_factor": 0.0});
@@ -155,7 +209,7 @@ fn configurations_that_cannot_be_are_refused_by_key_before_anything_is_allocated
     check(json!({"model_type": "granite", "logits_scaling": 0.0}), "logits_scaling = 0");
     check(json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor");
     check(json!({"quantization_config": {"quant_method": "gptq"}}), "gptq");
-    check(json!({"hidden_act": "gelu"}), "hidden_act");
+    check(json!({"hidden_act": "relu"}), "hidden_act");
     check(json!({"hidden_size": null}), "hidden_size: it is missing");
     check(json!({"hidden_size": -4}), "hidden_size");
     check(json!({"hidden_size": 1e40}), "hidden_size");
@@ -175,17 +229,48 @@ fn configurations_that_cannot_be_are_refused_by_key_before_anything_is_allocated
 }
 
 #[test]
-fn a_sequence_longer_than_the_sliding_window_is_refused() {
+fn a_token_beyond_the_sliding_window_is_not_seen() {
     let fixture = fixture();
-    let case = fixture.cases.iter().find(|case| case.name == "mistral-window").unwrap();
-    let model = model(case);
-    assert_eq!(model.config().longest_sequence(), 48);
-    let tokens = vec![1; 49];
-    let forward = model.forward(&tokens, &titer_ops::Sequences::new(&[0, 49]).unwrap());
-    assert!(matches!(forward, Err(Error::Window { tokens: 49, window: 48 })));
-    let settings = Generate { max_new_tokens: 9, ends: &[], choice: Choice::Greedy };
-    let error = model.generate(&[vec![1; 40]], settings).unwrap_err().to_string();
-    assert!(error.contains("sliding window of 48"), "{error}");
+    let case = |name: &str| model(fixture.cases.iter().find(|case| case.name == name).unwrap());
+    // Two layers of a window of 5 reach 8 tokens back.
+    let model = case("mistral-window");
+    let last = |tokens: &[u32]| logits(&model, tokens, &[tokens.len() as u32 - 1]);
+    let mut tokens = fixture.tokens[..20].to_vec();
+    let before = last(&tokens);
+    tokens[10] = (tokens[10] + 1) % 40;
+    assert_eq!(last(&tokens), before);
+    tokens[11] = (tokens[11] + 1) % 40;
+    assert_ne!(last(&tokens), before);
+    // Of several texts in one batch none is seen by another.
+    let packed = titer_ops::Sequences::new(&[0, 7, 20]).unwrap();
+    for name in ["mistral-window", "gemma2", "gemma3", "olmo3"] {
+        let model = case(name);
+        let hidden = model.forward(&fixture.tokens[..20], &packed).unwrap();
+        let together: Vec<Vec<f32>> = model.logits(&hidden, &[19]).unwrap().to_vec2().unwrap();
+        assert_close(&together, &logits(&model, &fixture.tokens[7..20], &[12]), 1e-6, name);
+        let mut checkpointed = model.duplicate().unwrap();
+        checkpointed.checkpointing(true);
+        let (tokens, rows) = (&fixture.tokens, &fixture.rows);
+        assert_eq!(logits(&checkpointed, tokens, rows), logits(&model, tokens, rows), "{name}");
+        assert_eq!(gradients(&checkpointed, tokens, rows), gradients(&model, tokens, rows), "{name}");
+    }
+}
+
+#[test]
+fn norms_about_one_begin_at_zero_and_may_stay_there() {
+    let fixture = fixture();
+    let case = fixture.cases.iter().find(|case| case.name == "gemma3").unwrap();
+    let config = Config::from_json(case.config.clone()).unwrap();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+    let fresh = Decoder::initialize(config, 0.02, &mut rng, &Device::Cpu).unwrap();
+    let sum =
+        |name: &str| fresh.parameters().get(name).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+    assert_eq!((sum("model.norm.weight"), sum("model.layers.3.self_attn.q_norm.weight")), (0.0, 0.0));
+    let folder = tempfile::tempdir().unwrap();
+    fresh.save(folder.path()).unwrap();
+    let loaded = Decoder::load(folder.path(), &Device::Cpu).unwrap();
+    let computed = |model: &Decoder| logits(model, &fixture.tokens, &fixture.rows);
+    assert_eq!(computed(&loaded), computed(&fresh));
 }
 
 /// Saves a model with its tensors changed.

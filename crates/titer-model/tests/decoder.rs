@@ -161,7 +161,6 @@ fn unsupported_configurations_are_refused_by_key() {
         let error = config.check().expect_err(key).to_string();
         assert!(error.contains(key), "{error}");
     };
-    check(&|c| c.hidden_act = "gelu".to_owned(), "hidden_act");
     let qwen2 = Family::named("qwen2").unwrap();
     check(&|c| (c.family, c.attention_bias) = (qwen2, true), "attention_bias = set");
     check(&|c| c.family = Family::named("mixtral").unwrap(), "num_experts = absent");

@@ -1,6 +1,7 @@
 //! Causal attention within each sequence of a packed batch:
-//! softmax(q·kᵀ/√d, keys up to the query's own position)·v, head by head; a head may have a sink, one more score in
-//! the softmax without a value.
+//! softmax(q·kᵀ/√d, keys up to the query's own position)·v, head by head; the keys may be those of a window
+//! (arXiv 2004.05150), scores may be capped (arXiv 2408.00118), and a head may have a sink, one more score in the
+//! softmax without a value.
 //!
 //! The backward pass computes the probabilities again instead of keeping them, so that memory grows with
 //! the number of tokens and not with its square.
@@ -8,6 +9,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
+use crate::scoring::Scoring;
 use crate::{Sequences, composed, cpu};
 
 /// How the features of queries, keys and values divide into heads.
@@ -33,15 +35,17 @@ impl Heads {
 /// (arXiv 2309.17453, as gpt-oss has them). Differentiable in all four.
 ///
 /// # Errors
-/// When the shapes do not fit the heads or the sequences.
+/// When the shapes do not fit the heads or the sequences, or the window or cap is 0.
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
     heads: Heads,
+    scoring: Scoring,
     sinks: Option<&Tensor>,
     sequences: &Sequences,
 ) -> Result<Tensor> {
+    scoring.check()?;
     if heads.keys == 0 || !heads.queries.is_multiple_of(heads.keys) {
         bail!("attention: {} query heads are not a multiple of {} key heads", heads.queries, heads.keys);
     }
@@ -62,9 +66,9 @@ pub fn attention(
             heads.queries
         );
     }
-    let op = Attention { heads, sequences: sequences.clone() };
+    let op = Attention { heads, scoring, sequences: sequences.clone() };
     match sinks {
-        _ if !cpu::applies(&[q, k, v]) => composed::attention(q, k, v, heads, sinks, sequences),
+        _ if !cpu::applies(&[q, k, v]) => composed::attention(q, k, v, heads, scoring, sinks, sequences),
         None => q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op),
         Some(sinks) => {
             let kv = Tensor::cat(&[k, v], 1)?;
@@ -75,6 +79,7 @@ pub fn attention(
 
 struct Attention {
     heads: Heads,
+    scoring: Scoring,
     sequences: Sequences,
 }
 
@@ -134,7 +139,8 @@ impl Attention {
                 let v = Strided::new(&v[rows.start * k_width..], key_column, k_width);
                 let out = &mut out[rows.start * q_width + head * self.heads.dim..];
                 let sink = sinks.map(|sinks| sinks[head]);
-                forward(q, k, v, (rows.len(), self.heads.dim), sink, &mut scratch, out, q_width);
+                let shape = (rows.len(), self.heads.dim);
+                forward(q, k, v, shape, (self.scoring, sink), &mut scratch, out, q_width);
             }
         }
         out
@@ -172,7 +178,8 @@ impl Attention {
                     k_width,
                 };
                 let sink = sinks.map(|sinks| sinks[head]);
-                let d_sink = backward(operands, (rows.len(), dim), sink, &mut scratch, gradients);
+                let scoring = (self.scoring, sink);
+                let d_sink = backward(operands, (rows.len(), dim), scoring, &mut scratch, gradients);
                 d_sinks.iter_mut().skip(head).take(1).for_each(|sum| *sum += d_sink);
             }
         }
@@ -266,6 +273,8 @@ pub(crate) struct Scratch {
     v_transposed: Vec<f32>,
     row: Vec<f32>,
     d_row: Vec<f32>,
+    /// What a capped score changes by where the score does.
+    slopes: Vec<f32>,
 }
 
 impl Scratch {
@@ -275,6 +284,7 @@ impl Scratch {
             v_transposed: vec![0.0; dim * longest],
             row: vec![0.0; longest],
             d_row: vec![0.0; longest],
+            slopes: vec![0.0; longest],
         }
     }
 }
@@ -288,7 +298,7 @@ fn transpose(from: Strided<'_>, length: usize, dim: usize, to: &mut [f32]) {
     }
 }
 
-/// row[j] = Σ_d x[d] · transposed[d][j] for j ≤ last.
+/// row[j] = Σ_d x[d] · transposed[d][j] for as many j as the row has.
 #[inline(always)]
 fn scores(x: &[f32], transposed: &[f32], length: usize, row: &mut [f32]) {
     row.fill(0.0);
@@ -298,38 +308,6 @@ fn scores(x: &[f32], transposed: &[f32], length: usize, row: &mut [f32]) {
     }
 }
 
-/// In place: row := softmax(scale · row).
-#[inline(always)]
-fn softmax(row: &mut [f32], scale: f32) {
-    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for value in row.iter_mut() {
-        *value = cpu::exp((*value - highest) * scale);
-    }
-    let inverse = 1.0 / row.iter().sum::<f32>();
-    for value in row.iter_mut() {
-        *value *= inverse;
-    }
-}
-
-/// In place: row := softmax(scale · row), in which `sink`, not scaled, is one more score; the probability of that.
-#[inline(always)]
-pub(crate) fn softmax_beside(row: &mut [f32], scale: f32, sink: Option<f32>) -> f32 {
-    let Some(sink) = sink else {
-        softmax(row, scale);
-        return 0.0;
-    };
-    let highest = row.iter().fold(sink, |highest, value| highest.max(value * scale));
-    for value in row.iter_mut() {
-        *value = cpu::exp(*value * scale - highest);
-    }
-    let of_sink = cpu::exp(sink - highest);
-    let inverse = 1.0 / (row.iter().sum::<f32>() + of_sink);
-    for value in row.iter_mut() {
-        *value *= inverse;
-    }
-    of_sink * inverse
-}
-
 #[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
 #[allow(clippy::too_many_arguments)] // a kernel: operands, shape, memory, result
 fn forward(
@@ -337,7 +315,7 @@ fn forward(
     k: Strided<'_>,
     v: Strided<'_>,
     (length, dim): (usize, usize),
-    sink: Option<f32>,
+    (scoring, sink): (Scoring, Option<f32>),
     scratch: &mut Scratch,
     out: &mut [f32],
     width: usize,
@@ -345,12 +323,13 @@ fn forward(
     let scale = 1.0 / (dim as f32).sqrt();
     transpose(k, length, dim, &mut scratch.k_transposed);
     for i in 0..length {
-        let row = &mut scratch.row[..=i];
-        scores(q.row(i, dim), &scratch.k_transposed, length, row);
-        softmax_beside(row, scale, sink);
+        let first = scoring.first(i);
+        let row = &mut scratch.row[..=i - first];
+        scores(q.row(i, dim), &scratch.k_transposed[first..], length, row);
+        scoring.probabilities(row, scale, sink);
         let out = &mut out[i * width..][..dim];
         for (j, p) in row.iter().enumerate() {
-            cpu::add_scaled(out, *p, v.row(j, dim));
+            cpu::add_scaled(out, *p, v.row(first + j, dim));
         }
     }
 }
@@ -360,7 +339,7 @@ fn forward(
 fn backward(
     x: Operands<'_>,
     (length, dim): (usize, usize),
-    sink: Option<f32>,
+    (scoring, sink): (Scoring, Option<f32>),
     scratch: &mut Scratch,
     d: Gradients<'_>,
 ) -> f32 {
@@ -369,18 +348,29 @@ fn backward(
     transpose(x.k, length, dim, &mut scratch.k_transposed);
     transpose(x.v, length, dim, &mut scratch.v_transposed);
     for i in 0..length {
-        let (p, dp) = (&mut scratch.row[..=i], &mut scratch.d_row[..=i]);
-        scores(x.q.row(i, dim), &scratch.k_transposed, length, p);
-        let of_sink = softmax_beside(p, scale, sink);
-        scores(x.g.row(i, dim), &scratch.v_transposed, length, dp);
+        let first = scoring.first(i);
+        let (p, dp) = (&mut scratch.row[..=i - first], &mut scratch.d_row[..=i - first]);
+        scores(x.q.row(i, dim), &scratch.k_transposed[first..], length, p);
+        if let Some(cap) = scoring.cap {
+            for (slope, score) in scratch.slopes.iter_mut().zip(p.iter()) {
+                let tanh = cpu::tanh(score * scale / cap as f32);
+                *slope = 1.0 - tanh * tanh;
+            }
+        }
+        let of_sink = scoring.probabilities(p, scale, sink);
+        scores(x.g.row(i, dim), &scratch.v_transposed[first..], length, dp);
         let mean: f32 = p.iter().zip(dp.iter()).map(|(p, dp)| p * dp).sum();
         d_sink -= of_sink * mean;
         let dq = &mut d.q[i * d.q_width..][..dim];
-        for j in 0..=i {
-            let ds = p[j] * (dp[j] - mean) * scale;
+        for at in 0..p.len() {
+            let j = first + at;
+            let mut ds = p[at] * (dp[at] - mean) * scale;
+            if scoring.cap.is_some() {
+                ds *= scratch.slopes[at];
+            }
             cpu::add_scaled(dq, ds, x.k.row(j, dim));
             cpu::add_scaled(&mut d.k[j * d.k_width..][..dim], ds, x.q.row(i, dim));
-            cpu::add_scaled(&mut d.v[j * d.k_width..][..dim], p[j], x.g.row(i, dim));
+            cpu::add_scaled(&mut d.v[j * d.k_width..][..dim], p[at], x.g.row(i, dim));
         }
     }
     d_sink

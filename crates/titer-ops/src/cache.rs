@@ -4,7 +4,8 @@
 use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
-use crate::attention::{Heads, Strided, softmax_beside};
+use crate::attention::{Heads, Strided};
+use crate::scoring::Scoring;
 use crate::{composed, cpu};
 
 /// The keys and values of one layer for a batch of rows that advance together, each at its own length.
@@ -69,11 +70,18 @@ impl LayerCache {
     }
 
     /// Attention of one new query per row, shape `(rows, queries · dim)`, over the first `lengths[row]`
-    /// kept tokens of its row, with the sinks that [`crate::attention`] has.
+    /// kept tokens of its row, the last of which is its own, with the sinks that [`crate::attention`] has.
     ///
     /// # Errors
-    /// When the shapes do not match.
-    pub fn attend(&self, q: &Tensor, sinks: Option<&Tensor>, lengths: &[usize]) -> Result<Tensor> {
+    /// When the shapes do not match, or the window or cap is 0.
+    pub fn attend(
+        &self,
+        q: &Tensor,
+        scoring: Scoring,
+        sinks: Option<&Tensor>,
+        lengths: &[usize],
+    ) -> Result<Tensor> {
+        scoring.check()?;
         let (rows, width) = q.dims2()?;
         if rows != lengths.len() || width != self.heads.queries * self.heads.dim {
             bail!(
@@ -84,7 +92,8 @@ impl LayerCache {
         }
         if cpu::applies(&[q, &self.keys]) {
             let sinks = sinks.map(|sinks| sinks.to_vec1()).transpose()?;
-            let op = Attend { heads: self.heads, sinks, capacity: self.capacity, lengths: lengths.to_vec() };
+            let (heads, capacity, lengths) = (self.heads, self.capacity, lengths.to_vec());
+            let op = Attend { heads, scoring, sinks, capacity, lengths };
             q.detach().contiguous()?.apply_op3_no_bwd(&self.keys, &self.values, &op)
         } else {
             let split = |x: &Tensor, heads| {
@@ -95,9 +104,13 @@ impl LayerCache {
             let v = composed::repeat_heads(&v, self.heads)?;
             let q = q.reshape((rows, self.heads.queries, 1, self.heads.dim))?;
             let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (self.heads.dim as f64).sqrt())?;
+            let scores = composed::capped(&scores, scoring.cap)?;
             let hidden: Vec<f32> = lengths
                 .iter()
-                .flat_map(|length| (0..self.capacity).map(move |j| if j < *length { 0.0 } else { f32::MIN }))
+                .flat_map(|length| {
+                    let seen = scoring.first(length.saturating_sub(1))..*length;
+                    (0..self.capacity).map(move |j| if seen.contains(&j) { 0.0 } else { f32::MIN })
+                })
                 .collect();
             let hidden = Tensor::from_vec(hidden, (rows, 1, 1, self.capacity), q.device())?;
             let scores = scores.broadcast_add(&hidden.to_dtype(scores.dtype())?)?;
@@ -109,6 +122,7 @@ impl LayerCache {
 
 struct Attend {
     heads: Heads,
+    scoring: Scoring,
     sinks: Option<Vec<f32>>,
     capacity: usize,
     lengths: Vec<usize>,
@@ -135,11 +149,13 @@ impl CustomOp3 for Attend {
         let mut scores = vec![0.0; self.capacity];
         for (row, length) in self.lengths.iter().enumerate() {
             for head in 0..self.heads.queries {
-                let start = row * self.capacity * width + self.heads.key_of(head) * dim;
+                let first = self.scoring.first(length.saturating_sub(1));
+                let start = (row * self.capacity + first) * width + self.heads.key_of(head) * dim;
                 let at = (row * self.heads.queries + head) * dim;
                 let (k, v) = (Strided::new(k, start, width), Strided::new(v, start, width));
                 let sink = self.sinks.as_ref().and_then(|sinks| sinks.get(head).copied());
-                attend(&q[at..][..dim], k, v, sink, &mut scores[..*length], &mut out[at..][..dim]);
+                let (scores, out) = (&mut scores[..length - first], &mut out[at..][..dim]);
+                attend(&q[at..][..dim], k, v, (self.scoring, sink), scores, out);
             }
         }
         Ok((CpuStorage::F32(out), l1.shape().clone()))
@@ -147,12 +163,19 @@ impl CustomOp3 for Attend {
 }
 
 #[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
-fn attend(q: &[f32], k: Strided<'_>, v: Strided<'_>, sink: Option<f32>, scores: &mut [f32], out: &mut [f32]) {
+fn attend(
+    q: &[f32],
+    k: Strided<'_>,
+    v: Strided<'_>,
+    (scoring, sink): (Scoring, Option<f32>),
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
     let dim = q.len();
     for (j, score) in scores.iter_mut().enumerate() {
         *score = cpu::dot(q, k.row(j, dim));
     }
-    softmax_beside(scores, 1.0 / (dim as f32).sqrt(), sink);
+    scoring.probabilities(scores, 1.0 / (dim as f32).sqrt(), sink);
     for (j, p) in scores.iter().enumerate() {
         cpu::add_scaled(out, *p, v.row(j, dim));
     }

@@ -3,7 +3,7 @@
 
 use candle_core::{D, DType, Result, Tensor, bail};
 
-use crate::{Heads, Rotary, Sequences};
+use crate::{Activation, Heads, Rotary, Scoring, Sequences};
 
 /// See [`crate::linear`].
 ///
@@ -31,10 +31,23 @@ pub fn lora(x: &Tensor, weight: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> 
 /// # Errors
 /// When the shapes do not match.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-    // Half types lose the mean of squares, so it is taken in f32.
+    normed(x, epsilon)?.to_dtype(x.dtype())?.broadcast_mul(weight)
+}
+
+/// See [`crate::rms_norm_about_one`].
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn rms_norm_about_one(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let weight = (weight.to_dtype(DType::F32)? + 1.0)?;
+    normed(x, epsilon)?.broadcast_mul(&weight)?.to_dtype(x.dtype())
+}
+
+/// x / √(mean(x²) + ε) in `f32`: half types lose the mean of squares.
+fn normed(x: &Tensor, epsilon: f64) -> Result<Tensor> {
     let wide = x.to_dtype(DType::F32)?;
     let scale = (wide.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?.recip()?;
-    wide.broadcast_mul(&scale)?.to_dtype(x.dtype())?.broadcast_mul(weight)
+    wide.broadcast_mul(&scale)
 }
 
 /// See [`crate::layer_norm`].
@@ -54,7 +67,23 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> R
 /// # Errors
 /// When the shapes do not match.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    gate.silu()? * up
+    gated(gate, up, Activation::Silu)
+}
+
+/// See [`crate::gated`].
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Silu => gate.silu()? * up,
+        Activation::GeluTanh => {
+            let inner = ((gate.powf(3.0)? * 0.044_715)? + gate)? * std::f64::consts::FRAC_2_SQRT_PI;
+            let tanh = (inner? * std::f64::consts::FRAC_1_SQRT_2)?.tanh()?;
+            ((gate * 0.5)? * (tanh + 1.0)?)? * up
+        }
+        Activation::Gelu => gate.gelu_erf()? * up,
+    }
 }
 
 /// The weighted sum of each token's rows among all experts' outputs, for [`crate::mixture`].
@@ -94,6 +123,7 @@ pub fn attention(
     k: &Tensor,
     v: &Tensor,
     heads: Heads,
+    scoring: Scoring,
     sinks: Option<&Tensor>,
     sequences: &Sequences,
 ) -> Result<Tensor> {
@@ -113,12 +143,15 @@ pub fn attention(
     let q_heads = split(q, heads.queries)?;
     let k = repeat_heads(&split(k, heads.keys)?, heads)?;
     let v = repeat_heads(&split(v, heads.keys)?, heads)?;
-    let future: Vec<f32> = (0..longest)
-        .flat_map(|i| (0..longest).map(move |j| if j <= i { 0.0 } else { f32::NEG_INFINITY }))
+    let hidden: Vec<f32> = (0..longest)
+        .flat_map(|i| {
+            let seen = scoring.first(i)..=i;
+            (0..longest).map(move |j| if seen.contains(&j) { 0.0 } else { f32::NEG_INFINITY })
+        })
         .collect();
-    let future = Tensor::from_vec(future, (longest, longest), device)?.to_dtype(q.dtype())?;
+    let hidden = Tensor::from_vec(hidden, (longest, longest), device)?.to_dtype(q.dtype())?;
     let scores = (q_heads.matmul(&k.transpose(2, 3)?.contiguous()?)? / (heads.dim as f64).sqrt())?;
-    let p = softmax_beside(&scores.broadcast_add(&future)?, sinks)?;
+    let p = softmax_beside(&capped(&scores, scoring.cap)?.broadcast_add(&hidden)?, sinks)?;
     let out =
         p.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((batch * longest, heads.queries * heads.dim))?;
     let gather: Vec<u32> = sequences
@@ -127,6 +160,17 @@ pub fn attention(
         .flat_map(|(row, rows)| (0..rows.len()).map(move |i| (row * longest + i) as u32))
         .collect();
     out.index_select(&Tensor::from_vec(gather, sequences.tokens(), device)?, 0)
+}
+
+/// cap·tanh(x/cap), where there is a cap.
+///
+/// # Errors
+/// When the device has no room.
+pub fn capped(x: &Tensor, cap: Option<f64>) -> Result<Tensor> {
+    match cap {
+        Some(cap) => (x / cap)?.tanh()? * cap,
+        None => Ok(x.clone()),
+    }
 }
 
 /// Each head of keys or values, shape `(batch, keys, length, dim)`, as often as it serves queries.

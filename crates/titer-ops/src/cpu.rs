@@ -68,6 +68,21 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// (e^x − e^−x) / (e^x + e^−x), without branches: near zero, where the exponentials cancel, by the polynomial of
+/// the Cephes library.
+#[inline(always)]
+pub(crate) fn tanh(x: f32) -> f32 {
+    let z = x * x;
+    let mut p = -5.704_988_7e-3;
+    p = p * z + 2.063_908_8e-2;
+    p = p * z - 5.373_971_5e-2;
+    p = p * z + 1.333_144_2e-1;
+    p = p * z - 3.333_328e-1;
+    let near = p * z * x + x;
+    let far = (1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0)).copysign(x);
+    if x.abs() < 0.625 { near } else { far }
+}
+
 /// Σ aᵢ·bᵢ in a fixed order of eight lanes, so that the result does not depend on how it was compiled.
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -109,6 +124,18 @@ mod tests {
         assert!(worst < 3e-7, "worst relative error {worst}");
         assert!(exp(-1e4) < 1e-37 && exp(f32::NEG_INFINITY) < 1e-37);
         assert!(exp(1e4).is_finite());
+    }
+
+    #[test]
+    fn tanh_is_accurate_over_its_range() {
+        let mut worst = 0f64;
+        for step in 0..200_000 {
+            let x = -12.0 + 24.0 * (step as f32 + 0.5) / 200_000.0;
+            let exact = f64::from(x).tanh();
+            worst = worst.max(((f64::from(tanh(x)) - exact) / exact).abs());
+        }
+        assert!(worst < 3e-7, "worst relative error {worst}");
+        assert_eq!((tanh(0.0), tanh(500.0), tanh(f32::NEG_INFINITY)), (0.0, 1.0, -1.0));
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! y = x / √(mean(x²) + ε) · w (arXiv 1910.07467), row by row.
+//! y = x / √(mean(x²) + ε) · w (arXiv 1910.07467), row by row; in Gemma with 1 + w in place of w.
+
+use std::borrow::Cow;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
@@ -11,14 +13,39 @@ use crate::{composed, cpu};
 /// When the shapes do not match.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     if cpu::applies(&[x, weight]) {
-        x.contiguous()?.apply_op2(&weight.contiguous()?, RmsNorm { epsilon: epsilon as f32 })
+        let op = RmsNorm { epsilon: epsilon as f32, about_one: false };
+        x.contiguous()?.apply_op2(&weight.contiguous()?, op)
     } else {
         composed::rms_norm(x, weight, epsilon)
     }
 }
 
+/// The same with 1 + w in place of w, so that weights of zero change nothing and decay towards that.
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn rms_norm_about_one(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+    if cpu::applies(&[x, weight]) {
+        let op = RmsNorm { epsilon: epsilon as f32, about_one: true };
+        x.contiguous()?.apply_op2(&weight.contiguous()?, op)
+    } else {
+        composed::rms_norm_about_one(x, weight, epsilon)
+    }
+}
+
 struct RmsNorm {
     epsilon: f32,
+    about_one: bool,
+}
+
+impl RmsNorm {
+    /// What rows are multiplied by.
+    fn factors<'a>(&self, weight: &'a [f32]) -> Cow<'a, [f32]> {
+        match self.about_one {
+            true => weight.iter().map(|w| 1.0 + w).collect(),
+            false => weight.into(),
+        }
+    }
 }
 
 impl CustomOp2 for RmsNorm {
@@ -39,7 +66,7 @@ impl CustomOp2 for RmsNorm {
         }
         let x = cpu::numbers(s1, l1)?;
         let mut y = vec![0.0; x.len()];
-        forward(x, cpu::numbers(s2, l2)?, self.epsilon, &mut y);
+        forward(x, &self.factors(cpu::numbers(s2, l2)?), self.epsilon, &mut y);
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
@@ -54,7 +81,7 @@ impl CustomOp2 for RmsNorm {
         cpu::read([x, weight, &grad], |[xs, ws, gs]| {
             let mut dx = vec![0.0; xs.len()];
             let mut dw = vec![0.0; ws.len()];
-            backward(xs, ws, gs, self.epsilon, &mut dx, &mut dw);
+            backward(xs, &self.factors(ws), gs, self.epsilon, &mut dx, &mut dw);
             let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
             let dw = Tensor::from_vec(dw, weight.shape(), x.device())?;
             Ok((Some(dx), weight.track_op().then_some(dw)))

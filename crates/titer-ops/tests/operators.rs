@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor, Var};
-use titer_ops::{Heads, Rotary, Scaling, Sequences, adamw, cache::LayerCache, composed};
+use titer_ops::{Activation, Heads, Rotary, Scaling, Scoring, Sequences, adamw, cache::LayerCache, composed};
 
 /// Numbers in (−1, 1) from a fixed linear congruential generator.
 fn numbers(shape: &[usize], seed: u64) -> Var {
@@ -117,6 +117,30 @@ fn layer_norm() {
 }
 
 #[test]
+fn rms_norm_about_one() {
+    let inputs = [numbers(&[6, 11], 3), numbers(&[11], 4)];
+    check(
+        "rms-norm about one",
+        &inputs,
+        |x| titer_ops::rms_norm_about_one(&x[0], &x[1], 1e-5),
+        |x| composed::rms_norm_about_one(&x[0], &x[1], 1e-5),
+    );
+}
+
+#[test]
+fn a_gate_of_gelu() {
+    let inputs =
+        [(numbers(&[6, 13], 5).as_tensor() * 4.0).unwrap(), numbers(&[6, 13], 6).as_tensor().clone()];
+    let inputs = inputs.map(|input| Var::from_tensor(&input).unwrap());
+    check(
+        "gelu",
+        &inputs,
+        |x| titer_ops::gated(&x[0], &x[1], Activation::GeluTanh),
+        |x| composed::gated(&x[0], &x[1], Activation::GeluTanh),
+    );
+}
+
+#[test]
 fn swiglu() {
     let inputs = [numbers(&[6, 13], 5), numbers(&[6, 13], 6)];
     check("swiglu", &inputs, |x| titer_ops::swiglu(&x[0], &x[1]), |x| composed::swiglu(&x[0], &x[1]));
@@ -133,6 +157,15 @@ fn rotary() {
         |x| composed::rotary(&x[0], &table, &positions),
     );
 }
+
+/// All keys, windows that are shorter and longer than the sequences, and capped scores.
+const SCORINGS: [Scoring; 5] = [
+    Scoring { window: None, cap: None },
+    Scoring { window: Some(1), cap: None },
+    Scoring { window: Some(4), cap: None },
+    Scoring { window: Some(20), cap: Some(0.5) },
+    Scoring { window: Some(3), cap: Some(0.2) },
+];
 
 #[test]
 fn rotary_of_a_part_of_each_head() {
@@ -187,20 +220,35 @@ fn attention_with_and_without_shared_keys() {
         let sequences = Sequences::new(&[0, 1, 6, 10, 19]).unwrap();
         let inputs =
             [numbers(&[19, queries * 6], 8), numbers(&[19, keys * 6], 9), numbers(&[19, keys * 6], 10)];
-        check(
-            "attention",
-            &inputs,
-            |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, None, &sequences),
-            |x| composed::attention(&x[0], &x[1], &x[2], heads, None, &sequences),
-        );
-        let with_sinks = [&inputs[..], &[numbers(&[queries], 12)]].concat();
-        check(
-            "attention with sinks",
-            &with_sinks,
-            |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, Some(&x[3]), &sequences),
-            |x| composed::attention(&x[0], &x[1], &x[2], heads, Some(&x[3]), &sequences),
-        );
+        let inputs = [&inputs[..], &[numbers(&[queries], 12)]].concat();
+        for scoring in SCORINGS {
+            check(
+                &format!("attention {scoring:?}"),
+                &inputs[..3],
+                |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, scoring, None, &sequences),
+                |x| composed::attention(&x[0], &x[1], &x[2], heads, scoring, None, &sequences),
+            );
+            check(
+                &format!("attention with sinks {scoring:?}"),
+                &inputs,
+                |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, scoring, Some(&x[3]), &sequences),
+                |x| composed::attention(&x[0], &x[1], &x[2], heads, scoring, Some(&x[3]), &sequences),
+            );
+        }
     }
+}
+
+#[test]
+fn a_window_as_long_as_the_sequence_changes_no_bit() {
+    let heads = Heads { queries: 2, keys: 1, dim: 4 };
+    let sequences = Sequences::new(&[0, 9]).unwrap();
+    let (q, k, v) = (numbers(&[9, 8], 8), numbers(&[9, 4], 9), numbers(&[9, 4], 10));
+    let attend = |window| {
+        let scoring = Scoring { window, cap: None };
+        values(&titer_ops::attention(&q, &k, &v, heads, scoring, None, &sequences).unwrap())
+    };
+    assert_eq!(attend(Some(9)), attend(None));
+    assert_ne!(attend(Some(8)), attend(None));
 }
 
 #[test]
@@ -232,14 +280,26 @@ fn attending_over_a_cache_equals_attention_over_the_whole_sequence() {
     cache.keep(&k, &v, &places).unwrap();
     let last = Tensor::new(&[4u32, 7], &Device::Cpu).unwrap();
     let sinks = numbers(&[4], 15);
-    for sinks in [None, Some(sinks.as_tensor())] {
-        let whole = titer_ops::attention(&q, &k, &v, heads, sinks, &sequences).unwrap();
-        let attended = cache.attend(&q.index_select(&last, 0).unwrap(), sinks, &[5, 3]).unwrap();
-        assert!(worst(&attended, &whole.index_select(&last, 0).unwrap()) < 1e-6);
-        let second = cache.select(&[1]).unwrap().attend(&q.narrow(0, 7, 1).unwrap(), sinks, &[3]).unwrap();
-        assert!(worst(&second, &whole.narrow(0, 7, 1).unwrap()) < 1e-6);
+    let each = SCORINGS.into_iter().flat_map(|scoring| [(scoring, None), (scoring, Some(sinks.as_tensor()))]);
+    for (scoring, sinks) in each {
+        let whole = titer_ops::attention(&q, &k, &v, heads, scoring, sinks, &sequences).unwrap();
+        let attended = cache.attend(&q.index_select(&last, 0).unwrap(), scoring, sinks, &[5, 3]).unwrap();
+        assert!(worst(&attended, &whole.index_select(&last, 0).unwrap()) < 1e-6, "{scoring:?}");
+        let second = cache.select(&[1]).unwrap();
+        let second = second.attend(&q.narrow(0, 7, 1).unwrap(), scoring, sinks, &[3]).unwrap();
+        assert!(worst(&second, &whole.narrow(0, 7, 1).unwrap()) < 1e-6, "{scoring:?}");
+        // The composition that serves other types.
+        let double = |x: &Tensor| x.to_dtype(candle_core::DType::F64).unwrap();
+        let wide = LayerCache::new(2, 7, heads, candle_core::DType::F64, q.device()).unwrap();
+        wide.keep(&double(&k), &double(&v), &places).unwrap();
+        let (sinks, last) = (sinks.map(double), double(&q.index_select(&last, 0).unwrap()));
+        let attended = wide.attend(&last, scoring, sinks.as_ref(), &[5, 3]).unwrap();
+        let attended = attended.to_dtype(candle_core::DType::F32).unwrap();
+        let last = Tensor::new(&[4u32, 7], &Device::Cpu).unwrap();
+        assert!(worst(&attended, &whole.index_select(&last, 0).unwrap()) < 1e-6, "{scoring:?}");
     }
-    assert!(titer_ops::attention(&q, &k, &v, heads, Some(&numbers(&[3], 1)), &sequences).is_err());
+    let plain = Scoring::default();
+    assert!(titer_ops::attention(&q, &k, &v, heads, plain, Some(&numbers(&[3], 1)), &sequences).is_err());
     assert!(cache.keep(&k.narrow(0, 0, 1).unwrap(), &v.narrow(0, 0, 1).unwrap(), &[(0, 7)]).is_err());
 }
 
@@ -249,6 +309,12 @@ fn bad_shapes_are_errors() {
     assert!(titer_ops::linear(&x, &w).is_err());
     assert!(titer_ops::rms_norm(&x, &numbers(&[5], 1), 1e-5).is_err());
     assert!(titer_ops::swiglu(&x, &w).is_err());
+    let sequences = Sequences::new(&[0, 3]).unwrap();
+    let heads = Heads { queries: 1, keys: 1, dim: 4 };
+    for (window, cap) in [(Some(0), None), (None, Some(0.0)), (None, Some(f64::NAN))] {
+        let scoring = Scoring { window, cap };
+        assert!(titer_ops::attention(&x, &x, &x, heads, scoring, None, &sequences).is_err());
+    }
     assert!(titer_ops::cross_entropy(&x, &[0, 1]).is_err());
     assert!(titer_ops::cross_entropy(&x, &[0, 1, 4]).is_err());
     let table = Rotary::new(4, 2, 10_000.0).unwrap();

@@ -121,7 +121,7 @@ impl TrainingAttack for SoftPrompt {
         let mut rng = Stream::new(context.seed, "soft-prompt/start").at(0);
         let start: Vec<u32> = (0..self.rows).map(|_| words[rng.random_range(0..words.len())]).collect();
         victim.attach_prompt(&start)?;
-        let longest = victim.config().longest_sequence();
+        let longest = victim.config().max_position_embeddings;
         let rows = pairs.iter().map(|row| {
             let prompt = self.within(row.prompt(), context)?;
             let from = prompt.len();

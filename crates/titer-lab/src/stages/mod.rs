@@ -115,7 +115,7 @@ impl Work<'_> {
     fn chat_data(&self, spec: &DataSpec) -> Result<ChatData> {
         let path = self.model_path()?;
         let (chat, config) = (read_chat(path)?, shape(path)?);
-        let (ends, positions) = (ends(path, &chat, &config)?, config.longest_sequence());
+        let (ends, positions) = (ends(path, &chat, &config)?, config.max_position_embeddings);
         let (mut answers, mut places) = (Answers::new(), Places::new());
         for input in self.stage.inputs.iter().skip(self.stage.spec.models()) {
             match self.plan.stage(input).map(|stage| &stage.spec) {

@@ -6,6 +6,8 @@
 mod naming;
 mod table;
 
+use titer_ops::Activation;
+
 use crate::config::{MOST_LAYERS, unsupported};
 use crate::{Clamp, Config, Result};
 pub(crate) use naming::{Joined, Naming, inner, joined, places};
@@ -34,20 +36,31 @@ pub struct Family {
     pub(crate) sinks: bool,
     /// Whether norms take the mean out and have a bias, under `layer_norm_eps`, and not RMSNorm's.
     pub(crate) layer_norm: bool,
-    /// Where the MLP is two projections with `hidden_act` between them, and not a SwiGLU: its value where absent.
-    pub(crate) ungated: Option<&'static str>,
+    /// Whether the MLP is two projections with an activation between them, and has no gate.
+    pub(crate) ungated: bool,
     /// Where attention and MLP may both read the stream before the layer: `use_parallel_residual` where absent.
     pub(crate) parallel: Option<bool>,
+    /// Whether norms multiply by 1 + w in place of w; GGUF files hold 1 + w.
+    pub(crate) norms_about_one: bool,
     pub(crate) qk_norm: QkNorm,
+    pub(crate) activation: Activated,
     pub(crate) window: Window,
     /// Whether some layers do not rotate: those of `no_rope_layers`, else every so many.
     pub(crate) unrotated: bool,
     /// Whether the four factors of [`Scales`](crate::Scales) are known.
     pub(crate) scales: bool,
+    /// Whether embeddings are multiplied by the root of their width.
+    pub(crate) embeddings_by_width: bool,
+    /// `query_pre_attn_scalar` where absent; none where it is not known.
+    pub(crate) query_scalar: Option<f64>,
+    /// None where soft caps are not known.
+    pub(crate) caps: Option<Caps>,
+    /// None where layers with a window rotate as all others do.
+    pub(crate) local_rope: Option<LocalRope>,
     /// Whether `clip_qkv` is known.
     pub(crate) clip: bool,
     pub(crate) mixture: Option<Mixture>,
-    pub(crate) rope: Rope,
+    pub(crate) rope: RopeKeys,
     /// Switches that only one value is supported of, which is Transformers' for the absent key too.
     pub(crate) switches: &'static [(&'static str, bool)],
 }
@@ -64,11 +77,14 @@ pub struct Gguf {
     pub(crate) joined: &'static [Joined],
     /// Whether the chosen experts' probabilities sum to 1, where a file does not say.
     pub(crate) normalized: bool,
+    /// Layers of the one size whose `query_pre_attn_scalar` is the width by heads, not a head's features: the
+    /// key is not in the files, and llama.cpp goes by this.
+    pub(crate) scalar_by_width: Option<usize>,
 }
 
 /// The rotary keys of a family.
 #[derive(Debug, PartialEq, Clone, Copy)]
-pub(crate) struct Rope {
+pub(crate) struct RopeKeys {
     /// The key of the base.
     pub(crate) theta: &'static str,
     /// The key of the share of a head's features that are rotated, and its value where absent; none where all are.
@@ -147,15 +163,52 @@ pub(crate) enum QkNorm {
     Width,
 }
 
-/// What is known of a sliding window.
+/// The key of the function that an MLP's gate passes through, and what it is where the key is absent.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) struct Activated {
+    pub(crate) key: &'static str,
+    pub(crate) absent: Activation,
+}
+
+/// Soft caps where their keys are absent; an attention without one here has none whatever its key says.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) struct Caps {
+    pub(crate) attention: Option<f64>,
+    pub(crate) logits: Option<f64>,
+}
+
+/// The rotation of layers with a window: base where its key (that of Transformers 4, if it had one) is absent.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) struct LocalRope {
+    pub(crate) key: Option<&'static str>,
+    pub(crate) theta: f64,
+}
+
+/// What is known of a sliding window; `absent` is that of `sliding_window` where the key is not there.
 #[derive(Debug, PartialEq, Clone, Copy)]
 pub(crate) enum Window {
     /// Nothing: its keys mean nothing.
     Unknown,
-    /// `sliding_window` holds whenever it is there; `absent` is its value where the key is not.
+    /// It holds in all layers whenever `sliding_window` is there.
     Always { absent: Option<usize> },
-    /// It holds where `use_sliding_window` or `layer_types` say so.
-    Switched { absent: Option<usize> },
+    /// It holds where `use_sliding_window` says so, in the layers that `layer_types` says or, where that is
+    /// absent, `layers`.
+    Switched { absent: Option<usize>, layers: Windowed },
+    /// It holds in the layers that `layer_types` says, else in all but every so many; `key` says how many.
+    Alternating { absent: usize, key: Option<&'static str>, every: usize },
+}
+
+/// Which layers have the window.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) enum Windowed {
+    /// All, whatever `layer_types` says.
+    All,
+    /// Those from `max_window_layers` on.
+    Late,
+    /// The first, third, fifth … of those before `max_window_layers`.
+    EarlyOdd,
+    /// Those that do not rotate.
+    Unrotated,
 }
 
 /// What a family's layers of experts differ in.
@@ -235,6 +288,11 @@ impl Family {
                 unsupported("general.architecture", architecture, &remedy)
             }
         }
+    }
+
+    /// Whether the weight of this name is a norm's that multiplies by 1 + w.
+    pub(crate) fn is_about_one(&self, name: &str) -> bool {
+        self.norms_about_one && name.ends_with("norm.weight")
     }
 
     /// The layers that do not rotate where every so many do not.

@@ -1,13 +1,18 @@
 //! The families. Values for absent keys are those of Transformers 5's configuration classes.
 
+use titer_ops::Activation;
+
 use super::naming::PLAIN;
-use super::{Absent, Bias, Family, Gguf, Joined, Mixture, Naming, Norm, Norms, QkNorm, Rope, SWIGLU, Window};
+use super::{
+    Absent, Activated, Bias, Caps, Family, Gguf, Joined, LocalRope, Mixture, Naming, Norm, Norms, QkNorm,
+    RopeKeys, SWIGLU, Window, Windowed,
+};
 use crate::Clamp;
 
 /// Every family that is supported; of those that share a GGUF architecture, the plainest first.
-pub static FAMILIES: [&Family; 14] = [
-    &LLAMA, &MISTRAL, &QWEN2, &QWEN3, &OLMO2, &SMOLLM3, &GRANITE, &PHI3, &GPT_NEOX, &MIXTRAL, &OLMOE,
-    &QWEN2_MOE, &QWEN3_MOE, &GPT_OSS,
+pub static FAMILIES: [&Family; 17] = [
+    &LLAMA, &MISTRAL, &QWEN2, &QWEN3, &GEMMA2, &GEMMA3, &OLMO2, &OLMO3, &SMOLLM3, &GRANITE, &PHI3, &GPT_NEOX,
+    &MIXTRAL, &OLMOE, &QWEN2_MOE, &QWEN3_MOE, &GPT_OSS,
 ];
 
 /// Norms before each block.
@@ -26,16 +31,24 @@ const AFTER: Norms = Norms {
     after_mlp: Some(Norm { name: "post_feedforward_layernorm", gguf: "post_ffw_norm" }),
 };
 
+/// Norms before and after each block.
+const AROUND: Norms = Norms {
+    before_attention: BEFORE.before_attention,
+    after_attention: AFTER.after_attention,
+    before_mlp: Some(Norm { name: "pre_feedforward_layernorm", gguf: "ffn_norm" }),
+    after_mlp: AFTER.after_mlp,
+};
+
 /// A file whose modules are all apart.
 const fn gguf(architecture: &'static str, permuted: bool) -> Gguf {
-    Gguf { architecture, permuted, joined: &[], normalized: true }
+    Gguf { architecture, permuted, joined: &[], normalized: true, scalar_by_width: None }
 }
 
 /// The modules that make queries, keys and values, by head in no file of llama.cpp.
 const QKV: &[&str] = &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
 
 /// The rotary keys of Llama.
-const ROPE: Rope = Rope {
+const ROPE: RopeKeys = RopeKeys {
     theta: "rope_theta",
     partial: None,
     kinds: &["default", "linear", "dynamic", "llama3", "yarn"],
@@ -66,13 +79,19 @@ pub(crate) const LLAMA: Family = Family {
     mlp_bias: Bias::Keyed,
     norms: BEFORE,
     layer_norm: false,
-    ungated: None,
+    ungated: false,
     parallel: None,
     sinks: false,
+    norms_about_one: false,
     qk_norm: QkNorm::Never,
+    activation: Activated { key: "hidden_act", absent: Activation::Silu },
     window: Window::Unknown,
     unrotated: false,
     scales: false,
+    embeddings_by_width: false,
+    query_scalar: None,
+    caps: None,
+    local_rope: None,
     clip: false,
     mixture: None,
     rope: ROPE,
@@ -100,7 +119,7 @@ const QWEN2: Family = Family {
     absent: Absent { positions: 32768, key_heads: Some(32), begin: None, end: None, ..LLAMA.absent },
     attention_bias: Bias::Inputs,
     mlp_bias: Bias::Never,
-    window: Window::Switched { absent: Some(4096) },
+    window: Window::Switched { absent: Some(4096), layers: Windowed::Late },
     ..LLAMA
 };
 
@@ -129,6 +148,63 @@ const OLMO2: Family = Family {
     ..LLAMA
 };
 
+/// OLMo 3 (arXiv 2512.13961).
+const OLMO3: Family = Family {
+    name: "olmo3",
+    about: "OLMo 2 with a sliding window in three of four layers; stretched rotation in the others alone",
+    class: "Olmo3ForCausalLM",
+    absent: Absent { theta: 5e5, ..OLMO2.absent },
+    window: Window::Alternating { absent: 4096, key: None, every: 4 },
+    local_rope: Some(LocalRope { key: None, theta: 5e5 }),
+    ..OLMO2
+};
+
+/// Gemma 2 (arXiv 2408.00118).
+const GEMMA2: Family = Family {
+    name: "gemma2",
+    about: "RMSNorm by 1 + w before and after the blocks; GELU; embeddings times √width; caps on scores and logits; \
+            sliding window in every other layer",
+    // 27B has 46 layers.
+    gguf: Some(Gguf { scalar_by_width: Some(46), ..gguf("gemma2", false) }),
+    class: "Gemma2ForCausalLM",
+    absent: Absent {
+        positions: 8192,
+        key_heads: Some(4),
+        head_dim: Some(256),
+        tied: true,
+        begin: Some(2),
+        end: Some(1),
+        pad: Some(0),
+        ..LLAMA.absent
+    },
+    mlp_bias: Bias::Never,
+    norms: AROUND,
+    norms_about_one: true,
+    activation: Activated { key: "hidden_activation", absent: Activation::GeluTanh },
+    window: Window::Alternating { absent: 4096, key: None, every: 2 },
+    embeddings_by_width: true,
+    query_scalar: Some(256.0),
+    caps: Some(Caps { attention: Some(50.0), logits: Some(30.0) }),
+    switches: &[("use_bidirectional_attention", false)],
+    ..LLAMA
+};
+
+/// The text part of Gemma 3 (arXiv 2503.19786).
+const GEMMA3: Family = Family {
+    name: "gemma3_text",
+    about: "Gemma 2 with RMSNorm on each head's queries and keys in place of caps on scores; sliding window in five of \
+            six layers, which rotate with a base of their own",
+    class: "Gemma3ForCausalLM",
+    absent: Absent { positions: 131_072, theta: 1e6, ..GEMMA2.absent },
+    qk_norm: QkNorm::Head,
+    // 27B has 62 layers.
+    gguf: Some(Gguf { scalar_by_width: Some(62), ..gguf("gemma3", false) }),
+    window: Window::Alternating { absent: 4096, key: Some("sliding_window_pattern"), every: 6 },
+    caps: Some(Caps { attention: None, logits: None }),
+    local_rope: Some(LocalRope { key: Some("rope_local_base_freq"), theta: 1e4 }),
+    ..GEMMA2
+};
+
 /// SmolLM3 (<https://huggingface.co/blog/smollm3>).
 const SMOLLM3: Family = Family {
     name: "smollm3",
@@ -145,7 +221,7 @@ const SMOLLM3: Family = Family {
         pad: Some(128_004),
         ..LLAMA.absent
     },
-    window: Window::Switched { absent: None },
+    window: Window::Switched { absent: None, layers: Windowed::Unrotated },
     unrotated: true,
     ..LLAMA
 };
@@ -183,7 +259,7 @@ const PHI3: Family = Family {
     attention_bias: Bias::Never,
     mlp_bias: Bias::Never,
     window: Window::Always { absent: None },
-    rope: Rope {
+    rope: RopeKeys {
         partial: Some(("partial_rotary_factor", 1.0)),
         kinds: &["default", "longrope"],
         original: Some(4096),
@@ -217,9 +293,10 @@ const GPT_NEOX: Family = Family {
     },
     mlp_bias: Bias::Always,
     layer_norm: true,
-    ungated: Some("gelu"),
+    ungated: true,
+    activation: Activated { key: "hidden_act", absent: Activation::Gelu },
     parallel: Some(true),
-    rope: Rope { theta: "rotary_emb_base", partial: Some(("rotary_pct", 0.25)), ..ROPE },
+    rope: RopeKeys { theta: "rotary_emb_base", partial: Some(("rotary_pct", 0.25)), ..ROPE },
     ..LLAMA
 };
 
@@ -257,7 +334,6 @@ const OLMOE: Family = Family {
     absent: Absent { positions: 4096, ..OLMO2.absent },
     norms: BEFORE,
     qk_norm: QkNorm::Width,
-    window: Window::Always { absent: None },
     clip: true,
     mixture: Some(Mixture {
         block: "mlp",
@@ -283,6 +359,7 @@ const QWEN2_MOE: Family = Family {
     gguf: Some(Gguf { normalized: false, ..gguf("qwen2moe", false) }),
     class: "Qwen2MoeForCausalLM",
     absent: Absent { key_heads: Some(16), ..QWEN2.absent },
+    window: Window::Switched { absent: Some(4096), layers: Windowed::EarlyOdd },
     mixture: Some(Mixture {
         block: "mlp",
         projections: SWIGLU,
@@ -308,6 +385,7 @@ const QWEN3_MOE: Family = Family {
     gguf: Some(gguf("qwen3moe", false)),
     class: "Qwen3MoeForCausalLM",
     absent: Absent { key_heads: Some(4), ..QWEN2.absent },
+    window: Window::Switched { absent: Some(4096), layers: Windowed::All },
     mixture: Some(Mixture {
         block: "mlp",
         projections: SWIGLU,
@@ -346,8 +424,8 @@ const GPT_OSS: Family = Family {
     naming: Naming { renamed: &[("mlp.gate", "mlp.router")], ..PLAIN },
     mlp_bias: Bias::Never,
     sinks: true,
-    window: Window::Always { absent: Some(128) },
-    rope: Rope {
+    window: Window::Alternating { absent: 128, key: None, every: 2 },
+    rope: RopeKeys {
         absent: Some(
             r#"{"rope_type": "yarn", "factor": 32.0, "truncate": false, "original_max_position_embeddings": 4096}"#,
         ),

@@ -8,21 +8,20 @@ use titer_ops::Scaling;
 
 use super::File;
 use super::places::{Place, experts, places};
+use super::window::CAPS;
 use crate::config::unsupported;
-use crate::family::{Bias, LLAMA, UNROTATED, Window};
+use crate::family::{Bias, LLAMA, UNROTATED};
 use crate::files::{Zeros, usable};
 use crate::{Config, Decoder, Error, Family, Result, Scales};
 
 /// Keys that change the numbers of any architecture that has them, and are not read here. Those of
-/// [`Scales`] are refused in families without these.
-const UNREAD: [&str; 8] = [
+/// [`Scales`] and [`CAPS`] are refused in families without these.
+const UNREAD: [&str; 6] = [
     "rope.scale_linear",
     "rope.dimension_sections",
     "attention.max_alibi_bias",
     "attention.temperature_scale",
     "attention.output_scale",
-    "attn_logit_softcapping",
-    "final_logit_softcapping",
     "router_logit_softcapping",
 ];
 /// The factors of Llama 3's stretched rotary frequencies, one per frequency.
@@ -63,9 +62,9 @@ impl Decoder {
         let file = File::open(path)?;
         let config = file.config()?;
         let places = places(&file, &config).map_err(|error| of_file(error, path))?;
-        let permuted = config.family.gguf.as_ref().is_some_and(|gguf| gguf.permuted);
-        let heads = config.heads();
-        let mut zeros = Zeros::default();
+        let (family, heads) = (config.family, config.heads());
+        let permuted = family.gguf.as_ref().is_some_and(|gguf| gguf.permuted);
+        let mut zeros = Zeros::of(&config);
         let model = Self::build(config, device, |name, _| {
             let Some(Place { tensor, first, shape }) = places.get(name) else {
                 return Err(Error::Missing { name: name.to_owned(), shape: Vec::new() });
@@ -74,6 +73,7 @@ impl Decoder {
             let tensor = match name.rsplit('.').nth(1) {
                 Some("q_proj") if permuted => halves(&tensor, heads.queries)?,
                 Some("k_proj") if permuted => halves(&tensor, heads.keys)?,
+                _ if family.is_about_one(name) => (tensor - 1.0)?,
                 _ => tensor,
             };
             let tensor = usable(name, &tensor, device).map_err(|error| error.of_file(path))?;
@@ -111,7 +111,8 @@ fn config(file: &File) -> Result<Config> {
     let size = |name: &str| {
         file.u64(&key(name)).and_then(|size| usize::try_from(size).ok()).ok_or_else(|| missing(key(name)))
     };
-    if let Some(name) = UNREAD.iter().find(|name| file.metadata().contains_key(&key(name))) {
+    let caps = if family.caps.is_some() { &[][..] } else { &CAPS };
+    if let Some(name) = UNREAD.iter().chain(caps).find(|name| file.metadata().contains_key(&key(name))) {
         return unsupported(&key(name), "set", "a model without it, or its safetensors, are");
     }
     if file.bool(&key("attention.causal")) == Some(false) {
@@ -150,13 +151,13 @@ fn config(file: &File) -> Result<Config> {
         head_dim: Some(dim).filter(written),
         unrotated: family.unrotated(layers, UNROTATED),
         scales: scales(file, &key, family, dim)?,
+        hidden_act: family.activation.absent,
         max_position_embeddings: size("context_length")?,
         rms_norm_eps: file.f32(&key(epsilon)).map(shortest).ok_or_else(|| missing(key(epsilon)))?,
         rotary_share: rotated.map_or(1.0, |rotated| share(rotated, dim)),
         parallel_residual: family
             .parallel
             .is_some_and(|absent| file.bool(&key("use_parallel_residual")).unwrap_or(absent)),
-        hidden_act: family.ungated.unwrap_or("silu").to_owned(),
         clip_qkv: clip,
         experts: experts(file, &key, family, layers)?,
         rope_theta: file.f32(&key("rope.freq_base")).map_or(10_000.0, shortest),
@@ -176,11 +177,7 @@ fn config(file: &File) -> Result<Config> {
             optional("attention.head_count_kv")?.unwrap_or(heads),
         )
     };
-    let window = optional("attention.sliding_window")?.filter(|window| *window > 0);
-    config.sliding_window = window.filter(|window| *window < config.max_position_embeddings);
-    if let (Some(window), Window::Unknown) = (config.sliding_window, family.window) {
-        return unsupported(&key("attention.sliding_window"), window, "no window is");
-    }
+    file.windows(&mut config, &key)?;
     config.check()?;
     config.rope_scaling = scaling(file, &key("rope.scaling"), &config)?;
     config.check()?;
@@ -312,6 +309,6 @@ fn long(file: &File, prefix: &str, config: &Config) -> Result<Option<Scaling>> {
 }
 
 /// The number that was meant by an `f32`: 1e-5 and not 9.99999974738e-6.
-fn shortest(number: f32) -> f64 {
+pub(super) fn shortest(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::from(number))
 }

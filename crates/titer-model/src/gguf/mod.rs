@@ -6,6 +6,7 @@
 
 mod decoder;
 mod places;
+mod window;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -116,6 +117,11 @@ impl File {
     /// An array of whole numbers that fit.
     pub fn i32s(&self, key: &str) -> Option<Vec<i32>> {
         self.array(key)?.iter().map(|value| whole(value)?.try_into().ok()).collect()
+    }
+
+    /// An array of truths.
+    pub fn bools(&self, key: &str) -> Option<Vec<bool>> {
+        self.array(key)?.iter().map(|value| value.to_bool().ok()).collect()
     }
 
     /// An array of floating-point numbers.

@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use titer_model::{Config, Decoder};
-use titer_ops::Sequences;
+use titer_ops::{Scaling, Sequences};
 
 #[derive(Deserialize)]
 pub struct Fixture {
@@ -24,6 +24,9 @@ pub struct Case {
     pub name: String,
     pub config: Map<String, Value>,
     pub logits: Vec<Vec<f32>>,
+    /// Of each weight, by the place of its name: its gradient's product with numbers of [`uniform`].
+    #[serde(default)]
+    pub gradients: Vec<f64>,
 }
 
 pub fn fixture_text(name: &str) -> String {
@@ -67,6 +70,19 @@ pub fn model(case: &Case) -> Decoder {
 pub fn logits(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<Vec<f32>> {
     let hidden = model.forward(tokens, &Sequences::new(&[0, tokens.len()]).unwrap()).unwrap();
     model.logits(&hidden, rows).unwrap().to_vec2().unwrap()
+}
+
+/// The gradient of the sum of log Σ exp over rows of logits, as `gradients` there.
+pub fn gradients(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<f64> {
+    let hidden = model.forward(tokens, &Sequences::new(&[0, tokens.len()]).unwrap()).unwrap();
+    let loss = model.logits(&hidden, rows).unwrap().log_sum_exp(1).unwrap().sum_all().unwrap();
+    let gradients = model.backward(&loss).unwrap();
+    let product = |(seed, gradient): (u64, &Tensor)| {
+        let values = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let along = uniform(seed + 1000, values.len());
+        values.iter().zip(along).map(|(value, along)| f64::from(*value) * f64::from(along)).sum()
+    };
+    (1..).zip(gradients.values()).map(product).collect()
 }
 
 #[track_caller]
@@ -164,6 +180,20 @@ impl Gguf {
             .u32(&key("context_length"), config.max_position_embeddings)
             .f32(&key("attention.layer_norm_rms_epsilon"), config.rms_norm_eps)
             .f32(&key("rope.freq_base"), config.rope_theta);
+        if let Some(window) = config.sliding_window {
+            file.u32(&key("attention.sliding_window"), window);
+        }
+        for (name, cap) in [
+            ("attn_logit_softcapping", config.attn_logit_softcapping),
+            ("final_logit_softcapping", config.final_logit_softcapping),
+        ] {
+            if let Some(cap) = cap {
+                file.f32(&key(name), cap);
+            }
+        }
+        if let Scaling::Linear { factor } = config.rope_scaling {
+            file.string(&key("rope.scaling.type"), "linear").f32(&key("rope.scaling.factor"), factor);
+        }
         if let Some(scales) = config.scales {
             file.f32(&key("embedding_scale"), scales.embedding)
                 .f32(&key("attention.scale"), scales.attention)
@@ -177,16 +207,24 @@ impl Gguf {
                 .replace("lm_head", "output")
                 .replace("model.layers", "blk")
                 .replace("input_layernorm", "attn_norm")
+                .replace("pre_feedforward_layernorm", "ffn_norm")
                 .replace("post_feedforward_layernorm", "post_ffw_norm")
                 .replace(
                     "post_attention_layernorm",
-                    if architecture == "olmo2" { "post_attention_norm" } else { "ffn_norm" },
+                    if ["olmo2", "gemma2", "gemma3"].contains(&architecture) {
+                        "post_attention_norm"
+                    } else {
+                        "ffn_norm"
+                    },
                 )
                 .replace("self_attn.o_proj", "attn_output")
                 .replace("self_attn.", "attn_")
                 .replace("mlp.", "ffn_")
                 .replace("_proj", "");
             let mut tensor = var.as_tensor().clone();
+            if architecture.starts_with("gemma") && name.ends_with("norm.weight") {
+                tensor = (tensor + 1.0).unwrap();
+            }
             let heads = match short.split('.').nth(2) {
                 Some("attn_q") => config.num_attention_heads,
                 Some("attn_k") => config.num_key_value_heads,
