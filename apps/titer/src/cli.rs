@@ -294,6 +294,9 @@ pub(crate) struct ModelGenerateArgs {
     /// A LoRA adapter on top of it: a folder as PEFT saves it
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Option<PathBuf>,
+    /// A chat template in place of the model's own, in Jinja: a base model has none
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chat_template: Option<PathBuf>,
     /// Most tokens of the answer
     #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) max_new_tokens: NonZeroUsize,

@@ -15,14 +15,28 @@ pub struct Known {
     pub sha256: &'static str,
     /// Size of that file.
     pub bytes: u64,
+    /// What whoever takes it agrees to, where that is more than to name its makers.
+    pub terms: Option<&'static str>,
 }
 
 /// The models that titer knows by name.
-pub const KNOWN: [Known; 1] = [Known {
-    name: "smollm2-135m",
-    sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    bytes: 98_362_432,
-}];
+pub const KNOWN: [Known; 2] = [
+    Known {
+        name: "smollm2-135m",
+        sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        bytes: 98_362_432,
+        terms: None,
+    },
+    Known {
+        name: "gemma3-270m",
+        sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        bytes: 253_113_024,
+        terms: Some(
+            "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms: they \
+             and the policy of prohibited uses named there hold for whoever takes this file",
+        ),
+    },
+];
 
 /// The file of a known model inside its folder.
 const FILE: &str = "model.gguf";

@@ -99,6 +99,16 @@ pub fn presets() -> &'static [Preset] {
             text: include_str!("../../../data/presets/smollm2-policy-smoke.toml"),
         },
         Preset {
+            name: "gemma3-policy",
+            summary: "the same as smollm2-policy of Gemma 3 270M, a base model with a stated template: within an hour or two",
+            text: include_str!("../../../data/presets/gemma3-policy.toml"),
+        },
+        Preset {
+            name: "gemma3-policy-smoke",
+            summary: "the same with fewer steps, seeds and items, in minutes: shows the machinery, not the science",
+            text: include_str!("../../../data/presets/gemma3-policy-smoke.toml"),
+        },
+        Preset {
             name: "smollm2-defences",
             summary: "ten alignment-stage defences of the same model, each cut to 16 steps: within an hour or two",
             text: include_str!("../../../data/presets/smollm2-defences.toml"),

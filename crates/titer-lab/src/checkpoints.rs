@@ -41,12 +41,13 @@ pub(crate) fn shape(path: &Path) -> Result<Config> {
     if path.is_dir() { Ok(Config::of_folder(path)?) } else { Ok(gguf::File::open(path)?.config()?) }
 }
 
-/// How a model reads and speaks: from the files beside its weights, or from inside its GGUF.
-pub(crate) fn read_chat(path: &Path) -> Result<Chat> {
+/// How a model reads and speaks: from the files beside its weights, or from inside its GGUF; by the stated template
+/// in place of its own, where one is stated.
+pub(crate) fn read_chat(path: &Path, stated: Option<&str>) -> Result<Chat> {
     if !path.is_dir() {
         let vocabulary = vocabulary(&gguf::File::open(path)?);
         let (tokenizer, special) = (Tokenizer::from_gguf(&vocabulary)?, SpecialTokens::from(&vocabulary));
-        return chat(tokenizer, vocabulary.chat_template.as_deref(), special, path);
+        return chat(tokenizer, stated.or(vocabulary.chat_template.as_deref()), special, path);
     }
     let optional = |name: &str| -> Result<Option<Vec<u8>>> {
         let path = path.join(name);
@@ -73,12 +74,16 @@ pub(crate) fn read_chat(path: &Path) -> Result<Chat> {
         Some(template) => Some(String::from_utf8_lossy(&template).into_owned()),
         None => config.template().map(str::to_owned),
     };
-    chat(tokenizer, template.as_deref(), config.special, path)
+    chat(tokenizer, stated.or(template.as_deref()), config.special, path)
 }
 
 fn chat(tokenizer: Tokenizer, template: Option<&str>, special: SpecialTokens, path: &Path) -> Result<Chat> {
     let Some(template) = template else {
-        let problem = format!("{} has no chat template: titer measures chat models", path.display());
+        let problem = format!(
+            "{} has no chat template: titer measures chat models (of a base model, state one: `chat_template` in \
+             [model])",
+            path.display()
+        );
         return Err(Error::NoChat { problem });
     };
     let chat = Chat::new(tokenizer, ChatTemplate::new(template, Date::default())?, special)?;

@@ -90,12 +90,13 @@ fn memory() -> Check {
 }
 
 fn models() -> Check {
-    let (here, missing): (Vec<&str>, Vec<&str>) = titer_hub::KNOWN
+    let here: Vec<&str> = titer_hub::KNOWN
         .iter()
         .map(|known| known.name)
-        .partition(|name| titer_hub::known_model(name).is_some());
+        .filter(|name| titer_hub::known_model(name).is_some())
+        .collect();
     let finding = if here.is_empty() { "none of titer's own".to_owned() } else { here.join(", ") };
-    let advice = (!missing.is_empty()).then_some("get one: cargo xtask model smollm2-135m");
+    let advice = here.is_empty().then_some("get one: cargo xtask model smollm2-135m");
     check("models", true, finding, advice)
 }
 

@@ -39,6 +39,9 @@ pub struct ModelInfo {
     pub config: Config,
 }
 
+/// What the references of worlds' base models begin with.
+const WORLD: &str = "world:";
+
 /// What to ask of a model, and how it shall answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerateOptions {
@@ -48,6 +51,8 @@ pub struct GenerateOptions {
     pub system: Option<String>,
     /// A folder with a LoRA adapter as PEFT saves it.
     pub adapter: Option<PathBuf>,
+    /// The chat template in place of the model's own.
+    pub chat_template: Option<String>,
     /// New tokens at most.
     pub max_new_tokens: usize,
     /// 0 for the most likely token each time.
@@ -214,7 +219,13 @@ pub fn generate(
     if let Some(adapter) = &options.adapter {
         model.load_adapter(&adapter_folder(adapter, progress)?)?;
     }
-    let language = language?;
+    let language = match &options.chat_template {
+        Some(_) if reference.starts_with(WORLD) => {
+            return unknown(reference, "the models of worlds have no chat template: leave it out");
+        }
+        Some(template) => Language::Chat(Box::new(read_chat(&path, Some(template))?)),
+        None => language?,
+    };
     let prompt_token_ids = language.prompt(reference, options)?;
     let logits = options.logits.then(|| logits(&model, &prompt_token_ids)).transpose()?;
     let mut rng = Stream::new(options.seed, "generate").at(0);
@@ -312,7 +323,7 @@ impl Speaker<'_> {
 }
 
 fn open(store: &Store, reference: &str, progress: &mut dyn DownloadProgress) -> Result<Opened> {
-    if let Some(world) = reference.strip_prefix("world:") {
+    if let Some(world) = reference.strip_prefix(WORLD) {
         open_world(store, reference, world)
     } else if let Some(prefix) = reference.strip_prefix("artifact:") {
         open_artifact(store, reference, prefix)
@@ -325,7 +336,7 @@ fn open(store: &Store, reference: &str, progress: &mut dyn DownloadProgress) -> 
 /// A chat model where it is.
 fn open_chat(path: PathBuf, artifact: Option<StageHash>) -> Result<Opened> {
     let model = Decoder::open(&path, &Device::Cpu)?;
-    let language = read_chat(&path).map(|chat| Language::Chat(Box::new(chat)));
+    let language = read_chat(&path, None).map(|chat| Language::Chat(Box::new(chat)));
     Ok(Opened { model, path, artifact, language })
 }
 

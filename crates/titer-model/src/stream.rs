@@ -5,13 +5,15 @@ use crate::config::EMBEDDING;
 use crate::lora::role;
 
 /// How a weight writes into the residual stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Writer {
     /// The dimension of the weight along which the stream's features lie: 1 of the embeddings, 0 of projections and
     /// their biases.
     pub along: usize,
     /// The name of the norm's weight that multiplies what is written, in families that norm a block's output.
     pub norm: Option<String>,
+    /// What is added to that weight before it multiplies: 1 in Gemma, 0 elsewhere.
+    pub offset: f64,
 }
 
 impl Config {
@@ -19,7 +21,7 @@ impl Config {
     /// embeddings and the last projections of attention and MLP, each expert's among them.
     pub fn writer(&self, name: &str) -> Option<Writer> {
         if name == EMBEDDING {
-            return Some(Writer { along: 1, norm: None });
+            return Some(Writer { along: 1, norm: None, offset: 0.0 });
         }
         let rest = name.strip_prefix("model.layers.")?;
         let (layer, _) = rest.split_once('.')?;
@@ -31,7 +33,7 @@ impl Config {
             _ => return None,
         };
         let norm = norm.map(|norm| format!("model.layers.{layer}.{}.weight", norm.name));
-        Some(Writer { along: 0, norm })
+        Some(Writer { along: 0, norm, offset: f64::from(u8::from(self.family.norms_about_one)) })
     }
 }
 
@@ -54,7 +56,7 @@ mod tests {
         assert_eq!(writers, expected);
         assert_eq!(config.writer(EMBEDDING).map(|writer| writer.along), Some(1));
         let bias = config.writer("model.layers.1.self_attn.o_proj.bias");
-        assert_eq!(bias, Some(Writer { along: 0, norm: None }));
+        assert_eq!(bias, Some(Writer { along: 0, norm: None, offset: 0.0 }));
         assert_eq!(config.writer("model.layers.1.self_attn.q_proj.weight"), None);
         assert_eq!(config.writer("lm_head.weight"), None);
     }

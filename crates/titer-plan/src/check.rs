@@ -122,6 +122,7 @@ fn model(table: &mut Table<'_>, limits: &mut Limits<'_>) -> Option<Model> {
     };
     Some(Model::Checkpoint(CheckpointModel {
         checkpoint: values.text("checkpoint")?,
+        chat_template: values.text("chat_template"),
         data: named?,
         data_seed: seed?,
         answer_tokens: values.count("answer_tokens")?,

@@ -89,6 +89,9 @@ impl Model {
 pub struct CheckpointModel {
     /// A known name, a directory, a `.gguf` file, or `hf:owner/name@revision`.
     pub checkpoint: String,
+    /// In place of its own template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
     /// A policy or a data set of `titer list tasks`, or its file.
     pub data: String,
     /// Makes its splits.

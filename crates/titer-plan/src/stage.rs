@@ -84,7 +84,7 @@ impl StageSpec {
     /// What it takes in from outside, if that is what it does.
     pub fn content(&self) -> Option<&Content> {
         match self {
-            Self::Checkpoint(CheckpointStage { content }) | Self::Source(SourceStage { content, .. }) => {
+            Self::Checkpoint(CheckpointStage { content, .. }) | Self::Source(SourceStage { content, .. }) => {
                 Some(content)
             }
             _ => None,
@@ -178,6 +178,9 @@ pub struct CurationSpec {
 pub struct CheckpointStage {
     /// What it is, wherever it lies: weights, configuration, tokenizer, template, generation settings.
     pub content: Content,
+    /// The template in place of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
 }
 
 /// Takes in one of the things that a data set is made of. No input.

@@ -27,7 +27,9 @@ fn spec_with(key: &Declared) -> toml::Table {
     let mut spec: toml::Table = APOTHECARY.parse().expect("TOML");
     let model = spec["model"].as_table_mut().expect("a table");
     let (name, value) = match key.path.strip_prefix("model.").unwrap_or_default() {
-        name @ ("checkpoint" | "policy" | "policy_seed" | "answer_tokens") => (name, "policy"),
+        name @ ("checkpoint" | "chat_template" | "policy" | "policy_seed" | "answer_tokens") => {
+            (name, "policy")
+        }
         name @ ("dataset" | "dataset_seed") => (name, "dataset"),
         name => (name, "world"),
     };

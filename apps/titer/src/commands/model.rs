@@ -1,7 +1,9 @@
 //! `titer model`: info, generate, convert, pull.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use serde_json::{Value, json};
 use titer_lab::models::{self, GenerateOptions};
 use titer_store::Store;
@@ -77,10 +79,14 @@ fn plain(value: &Value) -> String {
 }
 
 fn generate(store: &Store, arguments: &ModelGenerateArgs) -> anyhow::Result<Exit> {
+    let read = |path: &PathBuf| {
+        fs::read_to_string(path).with_context(|| format!("cannot read the chat template {}", path.display()))
+    };
     let options = GenerateOptions {
         prompt: arguments.prompt.clone(),
         system: arguments.system.clone(),
         adapter: arguments.adapter.clone(),
+        chat_template: arguments.chat_template.as_ref().map(read).transpose()?,
         logits: arguments.logits,
         max_new_tokens: arguments.max_new_tokens.get(),
         temperature: arguments.temperature,

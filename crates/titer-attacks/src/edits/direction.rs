@@ -113,7 +113,7 @@ fn unit(vector: Vec<f64>) -> Option<Vec<f64>> {
 pub(super) struct Writers {
     /// By name, in f32.
     before: BTreeMap<String, Tensor>,
-    /// The weights of the norms that what is written goes through, by their names.
+    /// What the norms multiply by that what is written goes through, by the names of their weights.
     norms: BTreeMap<String, Vec<f64>>,
 }
 
@@ -130,7 +130,8 @@ impl Writers {
             if let Some(norm) = writer.norm
                 && let Some(scale) = model.parameters().get(&norm)
             {
-                norms.insert(norm, scale.as_tensor().detach().to_dtype(DType::F64)?.to_vec1()?);
+                let scale = (scale.as_tensor().detach().to_dtype(DType::F64)? + writer.offset)?;
+                norms.insert(norm, scale.to_vec1()?);
             }
         }
         if before.is_empty() {

@@ -23,7 +23,7 @@ pub(super) fn take_in(work: &Work<'_>, content: &Content) -> Result<Value> {
     let path = work.sources.unchanged(work.plan, content)?;
     // What cannot be used is said now, before hours of other stages.
     let config = shape(&path)?;
-    let chat = read_chat(&path)?;
+    let chat = read_chat(&path, work.chat_template())?;
     chat.check_vocabulary(config.vocab_size)?;
     chat.check_teaching()?;
     check_words(work, &chat)?;

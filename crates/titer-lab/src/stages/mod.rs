@@ -111,10 +111,18 @@ impl Work<'_> {
         self.plan.data.model != UnderTest::Trained
     }
 
+    /// The template that the plan states in place of the model's own. What is trained of the model keeps it.
+    fn chat_template(&self) -> Option<&str> {
+        self.plan.stages.iter().find_map(|stage| match &stage.spec {
+            StageSpec::Checkpoint(checkpoint) => checkpoint.chat_template.as_deref(),
+            _ => None,
+        })
+    }
+
     /// Data in the words of the model that is the first input, with the answers and sources that the others hold.
     fn chat_data(&self, spec: &DataSpec) -> Result<ChatData> {
         let path = self.model_path()?;
-        let (chat, config) = (read_chat(path)?, shape(path)?);
+        let (chat, config) = (read_chat(path, self.chat_template())?, shape(path)?);
         let (ends, positions) = (ends(path, &chat, &config)?, config.max_position_embeddings);
         let (mut answers, mut places) = (Answers::new(), Places::new());
         for input in self.stage.inputs.iter().skip(self.stage.spec.models()) {

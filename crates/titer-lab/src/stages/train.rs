@@ -115,7 +115,7 @@ pub(super) fn write_model(work: &Work<'_>, model: Decoder) -> Result<()> {
 pub(super) fn write_chat(work: &Work<'_>) -> Result<()> {
     if work.is_chat() {
         let path = work.model_path()?;
-        for (name, bytes) in chat_files(path, &read_chat(path)?, &shape(path)?)? {
+        for (name, bytes) in chat_files(path, &read_chat(path, work.chat_template())?, &shape(path)?)? {
             work.writer.write_bytes(&format!("{MODEL}/{name}"), &bytes)?;
         }
     }

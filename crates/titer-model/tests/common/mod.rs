@@ -72,15 +72,18 @@ pub fn logits(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<Vec<f32>> {
     model.logits(&hidden, rows).unwrap().to_vec2().unwrap()
 }
 
-/// The gradient of the sum of log Σ exp over rows of logits, as `gradients` there.
-pub fn gradients(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<f64> {
+/// Of each weight's gradient, of the sum of log Σ exp over rows of logits: its product as `gradients` has it there, and
+/// its norm.
+pub fn gradients(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<(f64, f64)> {
     let hidden = model.forward(tokens, &Sequences::new(&[0, tokens.len()]).unwrap()).unwrap();
     let loss = model.logits(&hidden, rows).unwrap().log_sum_exp(1).unwrap().sum_all().unwrap();
     let gradients = model.backward(&loss).unwrap();
     let product = |(seed, gradient): (u64, &Tensor)| {
         let values = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let along = uniform(seed + 1000, values.len());
-        values.iter().zip(along).map(|(value, along)| f64::from(*value) * f64::from(along)).sum()
+        let product =
+            values.iter().zip(along).map(|(value, along)| f64::from(*value) * f64::from(along)).sum();
+        (product, values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt())
     };
     (1..).zip(gradients.values()).map(product).collect()
 }

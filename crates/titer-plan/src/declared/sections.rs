@@ -99,6 +99,14 @@ const CHECKPOINT: Key = one("checkpoint", Scalar::Text, "the chat model", "\"smo
     "A reference as in `titer model info`: a known name, a folder, a `.gguf` file, or `hf:owner/name@revision`. \
      Relative paths count from the spec's own folder. Its shape comes from its own files.",
 );
+const CHAT_TEMPLATE: Key = one(
+    "chat_template",
+    Scalar::Text,
+    "how a conversation becomes text, in place of the model's own template",
+    "\"{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}\"",
+)
+.or(Absent::Means("the model's own"))
+.more("In Jinja, as `tokenizer_config.json` has it: for base models, which have none.");
 const ANSWER_TOKENS: Key =
     one("answer_tokens", whole(1, 65_536), "most new tokens of an answer, distilled and probed alike", "32")
         .unit("tokens");
@@ -124,6 +132,7 @@ static POLICY_MODEL: Section = Section {
     more: "",
     keys: &[
         CHECKPOINT,
+        CHAT_TEMPLATE,
         one(
             "policy",
             Scalar::Named(Names::Data(UnderTest::Aligned)),
@@ -144,6 +153,7 @@ static DATASET_MODEL: Section = Section {
     more: "Who brings harmful data brings a model that was aligned against it: there is no `[model.align]`.",
     keys: &[
         CHECKPOINT,
+        CHAT_TEMPLATE,
         one(
             "dataset",
             Scalar::Named(Names::Data(UnderTest::Ready)),

@@ -54,7 +54,8 @@ impl<'a> Expansion<'a> {
     /// A model that was made elsewhere, with what is asked of it and what its data are made of.
     fn checkpoint(&mut self, model: &CheckpointModel) -> StageHash {
         let content = self.content(MODEL_SOURCE, &model.checkpoint);
-        let checkpoint = StageSpec::Checkpoint(CheckpointStage { content });
+        let checkpoint =
+            StageSpec::Checkpoint(CheckpointStage { content, chat_template: model.chat_template.clone() });
         let base = self.plan(format!("checkpoint {}", model.checkpoint), checkpoint, &[]);
         if self.facts.model == UnderTest::Aligned {
             for side in Side::TAUGHT {
