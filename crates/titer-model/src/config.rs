@@ -7,7 +7,7 @@ use titer_ops::{Activation, Heads, Scaling};
 
 use crate::experts::Experts;
 use crate::family::{self, Bias, QkNorm, SWIGLU};
-use crate::{Error, Family, Result, rope};
+use crate::{Error, Family, Result};
 
 /// Layers at most: the largest published models have fewer than 200.
 pub(crate) const MOST_LAYERS: usize = 4096;
@@ -17,6 +17,8 @@ pub(crate) const LARGEST_SIZE: usize = 1 << 24;
 pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The norm before the head.
 pub(crate) const FINAL_NORM: &str = "model.norm.weight";
+/// Its bias, in families with LayerNorm.
+pub(crate) const FINAL_NORM_BIAS: &str = "model.norm.bias";
 /// What makes logits of hidden states, where that is not the embedding.
 pub(crate) const HEAD: &str = "lm_head.weight";
 /// Weights at most: a trillion.
@@ -34,7 +36,7 @@ pub struct Config {
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width of the SwiGLU.
+    /// Width of the MLP.
     pub intermediate_size: usize,
     /// Number of layers.
     pub num_hidden_layers: usize,
@@ -46,14 +48,18 @@ pub struct Config {
     pub head_dim: Option<usize>,
     /// Positions that have rotary angles.
     pub max_position_embeddings: usize,
-    /// Added to the mean square in RMSNorm.
+    /// Added to the mean square in RMSNorm, to the variance in LayerNorm.
     pub rms_norm_eps: f64,
     /// Base of the rotary embedding.
     pub rope_theta: f64,
+    /// The share of a head's features that are rotated, the first ones.
+    pub rotary_share: f64,
     /// How the rotary frequencies are stretched.
     pub rope_scaling: Scaling,
     /// Layers whose queries and keys are not rotated (SmolLM3's `no_rope_layers`).
     pub unrotated: Vec<usize>,
+    /// Whether the MLP reads the stream before the layer, as the attention does (`use_parallel_residual`).
+    pub parallel_residual: bool,
     /// Factors on what layers read and write; none in families without them.
     pub scales: Option<Scales>,
     /// In the layers of `windowed` a token sees at most so many tokens back, itself included.
@@ -70,7 +76,7 @@ pub struct Config {
     pub final_logit_softcapping: Option<f64>,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
-    /// What an MLP's gate passes through.
+    /// What the MLP's gate passes through, or in families without a gate what is between its projections.
     pub hidden_act: Activation,
     /// Whether all four projections of the attention have biases (those of Qwen2's q, k and v are always
     /// there).
@@ -94,7 +100,7 @@ pub struct Config {
 }
 
 /// Base and stretching of rotary frequencies.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
     /// Base of the frequencies.
     pub theta: f64,
@@ -139,8 +145,10 @@ impl Config {
             max_position_embeddings: 64,
             rms_norm_eps: 1e-5,
             rope_theta: 10_000.0,
+            rotary_share: 1.0,
             rope_scaling: Scaling::None,
             unrotated: Vec::new(),
+            parallel_residual: false,
             scales: None,
             sliding_window: None,
             windowed: Vec::new(),
@@ -171,6 +179,11 @@ impl Config {
         }
     }
 
+    /// Features of a head that are rotated.
+    pub fn rotated_dim(&self) -> usize {
+        (self.heads().dim as f64 * self.rotary_share) as usize
+    }
+
     /// Refuses what this decoder cannot be.
     ///
     /// # Errors
@@ -179,7 +192,8 @@ impl Config {
         let family = self.family;
         let traits = [
             ("attention_bias", self.attention_bias, family.attention_bias != Bias::Keyed, false),
-            ("mlp_bias", self.mlp_bias, !family.mlp_bias, false),
+            ("mlp_bias", self.mlp_bias, family.mlp_bias != Bias::Keyed, false),
+            ("use_parallel_residual", self.parallel_residual, family.parallel.is_none(), false),
             ("no_rope_layers", !self.unrotated.is_empty(), !family.unrotated, false),
             ("clip_qkv", self.clip_qkv.is_some(), !family.clip, false),
             ("residual_multiplier", self.scales.is_some(), true, family.scales),
@@ -233,6 +247,16 @@ impl Config {
                 "a divisor of num_attention_heads is",
             );
         }
+        // Rows of queries, keys and values of one head follow each other: there are as many heads of each.
+        let equal = family.naming.joined.iter().any(|joined| joined.by_head);
+        if equal && self.num_key_value_heads != self.num_attention_heads {
+            let remedy = "for this model_type num_attention_heads is";
+            return unsupported("num_key_value_heads", self.num_key_value_heads, remedy);
+        }
+        if equal && self.heads().dim * self.num_attention_heads != self.hidden_size {
+            let remedy = "for this model_type hidden_size / num_attention_heads is";
+            return unsupported("head_dim", self.heads().dim, remedy);
+        }
         if let (Some(experts), Some(mixture)) = (&self.experts, &family.mixture) {
             experts.check(self, mixture)?;
         }
@@ -278,54 +302,10 @@ impl Config {
             }
         }
         if !(self.rms_norm_eps >= 0.0 && self.rms_norm_eps.is_finite()) {
-            return unsupported("rms_norm_eps", self.rms_norm_eps, "a finite number of at least 0 is");
+            let key = self.family.epsilon_key();
+            return unsupported(key, self.rms_norm_eps, "a finite number of at least 0 is");
         }
-        Rope { theta: self.rope_theta, scaling: self.rope_scaling }.check()?;
-        self.local_rope.map_or(Ok(()), |rope| rope.check().map_err(rope::of_local_keys))
-    }
-}
-
-impl Rope {
-    fn check(self) -> Result<()> {
-        if !(self.theta > 1.0 && self.theta.is_finite()) {
-            return unsupported("rope_theta", self.theta, "a finite number above 1 is");
-        }
-        let (factor, low, high, positions) = match self.scaling {
-            Scaling::None => return Ok(()),
-            Scaling::Linear { factor } | Scaling::Dynamic { factor } => (factor, 1.0, 2.0, 1),
-            Scaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } => {
-                (factor, low_frequency_factor, high_frequency_factor, original_positions)
-            }
-            Scaling::Yarn { factor, magnitude, beta_fast, beta_slow, original_positions, .. } => {
-                if !(magnitude > 0.0 && magnitude.is_finite()) {
-                    let remedy = "a finite number above 0 is";
-                    return unsupported("rope_scaling.attention_factor", magnitude, remedy);
-                }
-                if !(beta_slow > 0.0 && beta_slow <= beta_fast && beta_fast.is_finite()) {
-                    let remedy = "a number above 0 and at most beta_fast is";
-                    return unsupported("rope_scaling.beta_slow", beta_slow, remedy);
-                }
-                (factor, 1.0, 2.0, original_positions)
-            }
-        };
-        if !(factor >= 1.0 && factor.is_finite()) {
-            return unsupported("rope_scaling.factor", factor, "a finite number of at least 1 is");
-        }
-        if !(low > 0.0 && low < high && high.is_finite()) {
-            return unsupported(
-                "rope_scaling.low_freq_factor",
-                low,
-                "a number above 0 and below high_freq_factor is",
-            );
-        }
-        if positions == 0 || positions > LARGEST_SIZE {
-            return unsupported(
-                "rope_scaling.original_max_position_embeddings",
-                positions,
-                &format!("1 to {LARGEST_SIZE} is"),
-            );
-        }
-        Ok(())
+        self.check_rope()
     }
 }
 
@@ -338,6 +318,9 @@ impl Config {
             (EMBEDDING.to_owned(), vec![self.vocab_size, d]),
             (FINAL_NORM.to_owned(), vec![d]),
         ]);
+        if self.family.layer_norm {
+            shapes.insert(FINAL_NORM_BIAS.to_owned(), vec![d]);
+        }
         if !self.tie_word_embeddings {
             shapes.insert(HEAD.to_owned(), vec![self.vocab_size, d]);
         }
@@ -349,10 +332,17 @@ impl Config {
         ];
         let [gate, up, down] = SWIGLU;
         let mlp = [("mlp", gate, ffn, d), ("mlp", up, ffn, d), ("mlp", down, d, ffn)];
+        let mlp = if self.family.ungated { &mlp[1..] } else { &mlp };
         for layer in 0..self.num_hidden_layers {
             let prefix = format!("model.layers.{layer}");
             for norm in self.family.norms.iter() {
                 shapes.insert(format!("{prefix}.{}.weight", norm.name), vec![d]);
+                if self.family.layer_norm {
+                    shapes.insert(format!("{prefix}.{}.bias", norm.name), vec![d]);
+                }
+            }
+            if self.family.sinks {
+                shapes.insert(sinks(layer), vec![heads.queries]);
             }
             for (norm, features) in self.qk_norms().into_iter().flatten() {
                 shapes.insert(format!("{prefix}.self_attn.{norm}.weight"), vec![features]);
@@ -361,7 +351,7 @@ impl Config {
             if let Some(mixture) = mixture {
                 self.expert_shapes(&prefix, mixture, &mut shapes);
             }
-            let mlp = if mixture.is_some() { &[][..] } else { &mlp };
+            let mlp = if mixture.is_some() { &[][..] } else { mlp };
             for (block, projection, outputs, inputs) in attention.iter().chain(mlp).copied() {
                 shapes.insert(format!("{prefix}.{block}.{projection}.weight"), vec![outputs, inputs]);
                 if self.has_bias(projection) {
@@ -376,6 +366,11 @@ impl Config {
     pub fn parameter_count(&self) -> usize {
         self.shapes().values().map(|shape| shape.iter().product::<usize>()).sum()
     }
+}
+
+/// The name of a layer's sinks: scores, one for each head, that take part in the softmax and add nothing.
+pub(crate) fn sinks(layer: usize) -> String {
+    format!("model.layers.{layer}.self_attn.sinks")
 }
 
 pub(crate) fn unsupported<T>(key: &str, value: impl std::fmt::Display, remedy: &str) -> Result<T> {

@@ -9,9 +9,10 @@ use rand_distr::{Distribution, Normal};
 use titer_ops::{Rotary, Sequences, attention, composed, linear};
 
 use crate::experts::of_expert;
+use crate::norm::RowNorm;
 use crate::recompute::{Aside, recomputed};
 use crate::soft::soft_row;
-use crate::weights::{Attend, Pass, RowNorm, Weights};
+use crate::weights::{Attend, Pass, Scored, Weights};
 use crate::{Config, Error, LoraSpec, Parameters, Result, Trace, View};
 
 /// A trainable decoder of some [`Family`](crate::Family), all of it or adapters beside it.
@@ -98,9 +99,10 @@ impl Decoder {
         adapter: Option<LoraSpec>,
     ) -> Result<Self> {
         let (dim, positions) = (config.heads().dim, config.max_position_embeddings);
-        let rotary = Rotary::scaled(dim, positions, config.rope_theta, config.rope_scaling)?;
-        let local = config.local_rope.map(|rope| Rotary::scaled(dim, positions, rope.theta, rope.scaling));
-        let local = local.transpose()?;
+        let table =
+            |theta, scaling: &_| Rotary::partial(dim, config.rotated_dim(), positions, theta, scaling);
+        let rotary = table(config.rope_theta, &config.rope_scaling)?;
+        let local = config.local_rope.as_ref().map(|rope| table(rope.theta, &rope.scaling)).transpose()?;
         let find = |name: &str| match parameters.get(name) {
             Some(var) => Some(var.as_tensor().clone()),
             None => frozen.get(name).cloned(),
@@ -137,7 +139,7 @@ impl Decoder {
     }
 
     /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms such that they multiply by one, biases
-    /// zero, in order of their names.
+    /// and sinks zero, in order of their names.
     ///
     /// # Errors
     /// When the configuration is not supported or `std` is not a finite, non-negative number.
@@ -156,7 +158,9 @@ impl Decoder {
             let values: Vec<f32> = if shape.len() == 2 {
                 (0..count).map(|_| normal.sample(rng) as f32).collect()
             } else {
-                vec![if name.ends_with(".bias") || family.is_about_one(name) { 0.0 } else { 1.0 }; count]
+                let zero =
+                    [".bias", ".sinks"].iter().any(|end| name.ends_with(end)) || family.is_about_one(name);
+                vec![if zero { 0.0 } else { 1.0 }; count]
             };
             Ok(Tensor::from_vec(values, shape, device)?)
         })
@@ -208,7 +212,7 @@ impl Decoder {
 
     /// The type of the weights.
     pub fn dtype(&self) -> DType {
-        self.tracked.norm.dtype()
+        self.tracked.norm.weight.dtype()
     }
 
     /// Runs the decoder over a packed batch, tracking gradients.
@@ -217,20 +221,21 @@ impl Decoder {
     /// When a token is outside the vocabulary or a sequence is longer than the model's positions.
     pub fn forward(&self, tokens: &[u32], sequences: &Sequences) -> Result<Hidden> {
         let heads = self.config.heads();
-        let positions = sequences.positions().into();
+        let rows = self.rotary.rows(sequences);
         if !self.recompute {
-            return self.run(&self.tracked, tokens, positions, &mut |_, scoring, q, k, v| {
-                attention(q, k, v, heads, scoring, sequences)
+            return self.run(&self.tracked, tokens, rows, &mut |_, (scoring, sinks), q, k, v| {
+                attention(q, k, v, heads, scoring, sinks, sequences)
             });
         }
-        let pass = self.pass(tokens, positions)?;
+        let pass = self.pass(tokens, rows)?;
         let mut x = self.tracked.embed(tokens)?;
         for (tracked, detached) in self.tracked.layers.iter().zip(&self.detached.layers) {
             let (layers, pass, sequences) =
                 ([detached.clone(), tracked.clone()], pass.clone(), sequences.clone());
             let rerun = move |x: &Tensor, track: bool| {
-                let attend =
-                    &mut |_, scoring, q: &_, k: &_, v: &_| attention(q, k, v, heads, scoring, &sequences);
+                let attend = &mut |_, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
+                    attention(q, k, v, heads, scoring, sinks, &sequences)
+                };
                 layers[usize::from(track)].forward(0, x, &pass, attend)
             };
             x = recomputed(&x, Box::new(rerun), tracked.variables(), &self.aside)?;
@@ -258,11 +263,13 @@ impl Decoder {
             return Err(Error::Shape { name: "added to attention, per layer".to_owned(), expected, got });
         }
         let heads = self.config.heads();
-        let pass = self.pass(tokens, sequences.positions().into())?;
+        let pass = self.pass(tokens, self.rotary.rows(sequences))?;
         let mut x = weights.embed(tokens)?;
         let mut layers = Vec::with_capacity(weights.layers.len());
         for (index, layer) in weights.layers.iter().enumerate() {
-            let attend = &mut |_, scoring, q: &_, k: &_, v: &_| attention(q, k, v, heads, scoring, sequences);
+            let attend = &mut |_, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
+                attention(q, k, v, heads, scoring, sinks, sequences)
+            };
             let trace = layer.trace(index, &x, &pass, attend, added.get(index))?;
             x = trace.output.clone();
             layers.push(trace);
@@ -331,24 +338,29 @@ impl Decoder {
     /// # Errors
     /// When the states are not of the model's size.
     pub fn normed(&self, hidden: &Hidden) -> Result<Hidden> {
-        let states = RowNorm::new(&self.config).apply(&hidden.states, &self.tracked.norm)?;
+        let states = self.tracked.norm.apply(&hidden.states, RowNorm::new(&self.config))?;
         Ok(Hidden { states })
     }
 
-    /// Runs without gradients, with the caller's attention.
+    /// The angles by position.
+    pub(crate) fn rotary(&self) -> &Rotary {
+        &self.rotary
+    }
+
+    /// Runs without gradients, with the caller's attention and the rows of the tokens' angles.
     pub(crate) fn run_detached(
         &self,
         tokens: &[u32],
-        positions: Arc<[u32]>,
+        rows: Arc<[u32]>,
         attend: &mut Attend<'_>,
     ) -> Result<Hidden> {
-        self.run(&self.detached, tokens, positions, attend)
+        self.run(&self.detached, tokens, rows, attend)
     }
 
     fn head(&self, weights: &Weights, hidden: &Hidden, rows: &[u32]) -> Result<Tensor> {
         let index = Tensor::new(rows, &self.device)?;
         let states = hidden.states.index_select(&index, 0)?;
-        let logits = linear(&RowNorm::new(&self.config).apply(&states, &weights.norm)?, &weights.head)?;
+        let logits = linear(&weights.norm.apply(&states, RowNorm::new(&self.config))?, &weights.head)?;
         let logits = match self.config.scales {
             Some(scales) => (logits / scales.logits)?,
             None => logits,
@@ -360,10 +372,10 @@ impl Decoder {
         &self,
         weights: &Weights,
         tokens: &[u32],
-        positions: Arc<[u32]>,
+        rows: Arc<[u32]>,
         attend: &mut Attend<'_>,
     ) -> Result<Hidden> {
-        let pass = self.pass(tokens, positions)?;
+        let pass = self.pass(tokens, rows)?;
         let mut x = weights.embed(tokens)?;
         for (index, layer) in weights.layers.iter().enumerate() {
             x = layer.forward(index, &x, &pass, attend)?;
@@ -371,8 +383,8 @@ impl Decoder {
         Ok(Hidden { states: x })
     }
 
-    /// What all layers of one pass share, if tokens and positions are the model's.
-    fn pass(&self, tokens: &[u32], positions: Arc<[u32]>) -> Result<Pass> {
+    /// What all layers of one pass share, if tokens and the rows of their angles are the model's.
+    fn pass(&self, tokens: &[u32], angles: Arc<[u32]>) -> Result<Pass> {
         let vocabulary = self.config.vocab_size;
         let rows = self.tracked.prompt_rows();
         let known =
@@ -384,11 +396,12 @@ impl Decoder {
         Ok(Pass {
             rotary: self.rotary.clone(),
             local: self.local.clone(),
-            positions,
+            rows: angles,
             norm: RowNorm::new(config),
             clip: config.clip_qkv,
             queries: config.query_scale(),
             residual: config.scales.map(|scales| scales.residual),
+            parallel: config.parallel_residual,
         })
     }
 }

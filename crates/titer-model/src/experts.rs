@@ -32,6 +32,32 @@ pub struct Experts {
     pub step: usize,
     /// Layers that have an ordinary MLP all the same (`mlp_only_layers` of the Qwen families).
     pub dense_layers: Vec<usize>,
+    /// How an expert's SwiGLU differs from the usual one: in gpt-oss alone.
+    pub clamp: Option<Clamp>,
+}
+
+/// gpt-oss's SwiGLU: (up + 1)·gate·sigmoid(alpha·gate), gate cut off above limit and up at plus and minus limit
+/// (arXiv 2508.10925).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clamp {
+    /// Where gate and up are cut off (`swiglu_limit`).
+    pub limit: f64,
+    /// What the gate is multiplied by in the sigmoid (`swiglu_alpha`).
+    pub alpha: f64,
+}
+
+impl Clamp {
+    /// The SwiGLU of gate and up; both of one shape.
+    pub(crate) fn swiglu(self, gate: &Tensor, up: &Tensor) -> candle_core::Result<Tensor> {
+        let gate = gate.minimum(self.limit)?;
+        let up = (up.clamp(-self.limit, self.limit)? + 1.0)?;
+        (&gate * sigmoid(&(&gate * self.alpha)?)?)? * up
+    }
+}
+
+/// 1 / (1 + e^−x), of primitives that have a backward pass.
+pub(crate) fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
+    (x.neg()?.exp()? + 1.0)?.recip()
 }
 
 impl Experts {
@@ -99,6 +125,16 @@ impl Experts {
                 "for this model_type intermediate_size is",
             );
         }
+        if self.clamp.is_some() != of.clamp.is_some() {
+            return unsupported("swiglu_limit", "set or not", "as the model_type has it is");
+        }
+        if let Some(Clamp { limit, alpha }) = self.clamp {
+            for (key, value) in [("swiglu_limit", limit), ("swiglu_alpha", alpha)] {
+                if !(value > 0.0 && value.is_finite()) {
+                    return unsupported(key, value, "a finite number above 0 is");
+                }
+            }
+        }
         if of.normalized.is_none() && !self.normalized {
             return unsupported("norm_topk_prob", false, "for this model_type true is");
         }
@@ -145,6 +181,7 @@ impl Config {
             shared_width: None,
             step: 1,
             dense_layers: Vec::new(),
+            clamp: None,
         };
         Self {
             architectures: vec![family::MIXTRAL.class.to_owned()],
@@ -175,9 +212,16 @@ impl Config {
         let block = format!("{prefix}.{}", of.block);
         let swiglu = |width| [vec![width, d], vec![width, d], vec![d, width]];
         shapes.insert(format!("{block}.gate.weight"), vec![experts.count, d]);
+        if of.biases {
+            shapes.insert(format!("{block}.gate.bias"), vec![experts.count]);
+        }
         for expert in 0..experts.count {
             for (projection, shape) in projections.iter().zip(swiglu(experts.width)) {
-                shapes.insert(format!("{block}.experts.{expert}.{projection}.weight"), shape);
+                let module = format!("{block}.experts.{expert}.{projection}");
+                if of.biases {
+                    shapes.insert(format!("{module}.bias"), shape[..1].to_vec());
+                }
+                shapes.insert(format!("{module}.weight"), shape);
             }
         }
         if let Some(width) = experts.shared_width {
@@ -205,9 +249,9 @@ impl Config {
     }
 }
 
-/// Whether the weight of this name is a router's: its logits say which experts a token passes through.
+/// Whether the weight or bias of this name is a router's: its logits say which experts a token passes through.
 pub fn is_router(name: &str) -> bool {
-    name.ends_with(".gate.weight")
+    name.ends_with(".gate.weight") || name.ends_with(".gate.bias")
 }
 
 /// What the names of all weights (or adapters) of experts of one layer begin with, and which expert's this

@@ -42,6 +42,7 @@ impl Decoder {
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let mut config = Config::of_folder(folder)?;
         let mut checkpoint = Checkpoint::open(folder)?;
+        checkpoint.rename(&config)?;
         config.tie_word_embeddings &= !checkpoint.has_other_head()?;
         Self::from_checkpoint(config, checkpoint, folder, device)
     }
@@ -98,7 +99,8 @@ impl Decoder {
                 Some(weight) => Ok((name, weight)),
                 None => Err(Error::Missing { name, shape }),
             })
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        let tensors = self.config().filed(tensors)?;
         write_tensors(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }
 }

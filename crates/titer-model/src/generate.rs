@@ -132,7 +132,13 @@ impl Decoder {
                 lengths = going.iter().map(|row| lengths[*row]).collect();
             }
             let next: Vec<u32> = going.iter().map(|row| tokens[*row]).collect();
-            logits = self.advance(&next, &lengths, &caches)?;
+            // Where a text becomes so long that all its angles are others, what was kept of it is of no use.
+            logits = if lengths.iter().any(|length| self.rotary().turns_at(*length)) {
+                let texts = live.iter().map(|prompt| [&*prompts[*prompt], &*answers[*prompt]].concat());
+                self.prefill(&texts.collect::<Vec<_>>(), &caches)?
+            } else {
+                self.advance(&next, &lengths, &caches)?
+            };
             lengths.iter_mut().for_each(|length| *length += 1);
         }
     }
@@ -151,14 +157,12 @@ impl Decoder {
             .flat_map(|(row, prompt)| (0..prompt.len()).map(move |position| (row, position)))
             .collect();
         let heads = self.config().heads();
-        let hidden = self.run_detached(
-            &prompts.concat(),
-            sequences.positions().into(),
-            &mut |layer, scoring, q, k, v| {
+        let rows = self.rotary().rows(&sequences);
+        let hidden =
+            self.run_detached(&prompts.concat(), rows, &mut |layer, (scoring, sinks), q, k, v| {
                 caches[layer].keep(k, v, &places)?;
-                attention(q, k, v, heads, scoring, &sequences)
-            },
-        )?;
+                attention(q, k, v, heads, scoring, sinks, &sequences)
+            })?;
         let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
         self.detached_logits(&hidden, &last)
     }
@@ -167,10 +171,10 @@ impl Decoder {
     fn advance(&self, tokens: &[u32], lengths: &[usize], caches: &[LayerCache]) -> Result<Tensor> {
         let places: Vec<(usize, usize)> = lengths.iter().copied().enumerate().collect();
         let seen: Vec<usize> = lengths.iter().map(|length| length + 1).collect();
-        let positions = lengths.iter().map(|length| *length as u32).collect();
-        let hidden = self.run_detached(tokens, positions, &mut |layer, scoring, q, k, v| {
+        let angles = lengths.iter().map(|length| self.rotary().row_of(*length as u32, length + 1)).collect();
+        let hidden = self.run_detached(tokens, angles, &mut |layer, (scoring, sinks), q, k, v| {
             caches[layer].keep(k, v, &places)?;
-            caches[layer].attend(q, scoring, &seen)
+            caches[layer].attend(q, scoring, sinks, &seen)
         })?;
         let rows: Vec<u32> = (0..tokens.len() as u32).collect();
         self.detached_logits(&hidden, &rows)

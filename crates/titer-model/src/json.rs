@@ -6,12 +6,12 @@
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
-use titer_ops::Activation;
+use titer_ops::{Activation, Scaling};
 
 use crate::config::unsupported;
-use crate::family::{Bias, UNROTATED};
+use crate::family::{Bias, LLAMA, UNROTATED};
 use crate::rope::{self, Ropes};
-use crate::{Config, Error, Experts, Family, Result, Scales};
+use crate::{Clamp, Config, Error, Experts, Family, Result, Scales};
 
 impl Config {
     /// From the object that `config.json` holds.
@@ -23,7 +23,15 @@ impl Config {
         let family = Family::named(&keys.required::<String>("model_type")?)?;
         if let Some(quantization) = keys.0.get("quantization_config").filter(|value| !value.is_null()) {
             let method = quantization.get("quant_method").unwrap_or(quantization);
-            return unsupported("quantization_config", method, "weights in f32, f16 or bf16 are; or a GGUF");
+            if !(family.packed() && method == "mxfp4") {
+                return unsupported(
+                    "quantization_config",
+                    method,
+                    "weights in f32, f16 or bf16 are; or a GGUF",
+                );
+            }
+            // Read from its blocks, and saved without them.
+            keys.0.remove("quantization_config");
         }
         for (switch, supported) in family.switches {
             if keys.or(switch, *supported)? != *supported {
@@ -34,7 +42,9 @@ impl Config {
         let num_attention_heads = keys.required("num_attention_heads")?;
         let num_hidden_layers = keys.required("num_hidden_layers")?;
         let max_position_embeddings = keys.or("max_position_embeddings", absent.positions)?;
-        let Ropes { rope, local } = keys.ropes(max_position_embeddings, family)?;
+        let Ropes { rope, local, share } = keys.ropes(max_position_embeddings, family)?;
+        let parallel = |absent| keys.or("use_parallel_residual", absent);
+        let parallel_residual = family.parallel.map_or(Ok(false), parallel)?;
         let unrotated = keys.unrotated(family, num_hidden_layers)?;
         let (sliding_window, windowed) = keys.window(family, num_hidden_layers, &unrotated)?;
         let [query_pre_attn_scalar, attn_logit_softcapping, final_logit_softcapping] = keys.scores(family)?;
@@ -56,9 +66,11 @@ impl Config {
             },
             head_dim: keys.take("head_dim")?.or(absent.head_dim),
             max_position_embeddings,
-            rms_norm_eps: keys.or("rms_norm_eps", absent.epsilon)?,
+            rms_norm_eps: keys.or(family.epsilon_key(), absent.epsilon)?,
             rope_theta: rope.theta,
+            rotary_share: share,
             rope_scaling: rope.scaling,
+            parallel_residual,
             unrotated,
             scales: keys.scales(family)?,
             sliding_window,
@@ -69,8 +81,9 @@ impl Config {
             final_logit_softcapping,
             tie_word_embeddings: keys.or("tie_word_embeddings", absent.tied)?,
             hidden_act: keys.activation(family)?,
-            attention_bias: keys.or("attention_bias", false)? && family.attention_bias == Bias::Keyed,
-            mlp_bias: keys.or("mlp_bias", false)? && family.mlp_bias,
+            attention_bias: keys.or("attention_bias", absent.attention_bias)?
+                && family.attention_bias == Bias::Keyed,
+            mlp_bias: keys.or("mlp_bias", false)? && family.mlp_bias == Bias::Keyed,
             clip_qkv: if family.clip { keys.take("clip_qkv")? } else { None },
             experts,
             bos_token_id: keys.token("bos_token_id", absent.begin)?.first().copied(),
@@ -193,15 +206,27 @@ impl Keys {
             normalized: of.normalized.map_or(Ok(true), |absent| self.or("norm_topk_prob", absent))?,
             step: if of.sparse { self.or("decoder_sparse_step", 1)? } else { 1 },
             dense_layers: if of.sparse { self.or("mlp_only_layers", Vec::new())? } else { Vec::new() },
+            clamp: of.clamp.map(|absent| self.clamp(absent)).transpose()?,
         }))
+    }
+
+    fn clamp(&mut self, absent: Clamp) -> Result<Clamp> {
+        Ok(Clamp {
+            limit: self.or("swiglu_limit", absent.limit)?,
+            alpha: self.or("swiglu_alpha", absent.alpha)?,
+        })
     }
 
     /// What an MLP's gate passes through.
     fn activation(&mut self, family: &Family) -> Result<Activation> {
         let key = family.activation.key;
         let Some(name) = self.take::<String>(key)? else { return Ok(family.activation.absent) };
-        // Its other name.
-        let usual = if name == "swish" { "silu" } else { name.as_str() };
+        let usual = match name.as_str() {
+            // Other names of the same.
+            "swish" => "silu",
+            "gelu_new" | "gelu_fast" => written(Activation::GeluTanh),
+            name => name,
+        };
         match ACTIVATIONS.iter().find(|activation| written(**activation) == usual) {
             Some(activation) => Ok(*activation),
             None => {
@@ -212,14 +237,15 @@ impl Keys {
     }
 }
 
-/// What an MLP's gate may pass through.
-const ACTIVATIONS: [Activation; 2] = [Activation::Silu, Activation::GeluTanh];
+/// What an MLP's gate may pass through, or in families without one what its first projection makes.
+const ACTIVATIONS: [Activation; 3] = [Activation::Silu, Activation::GeluTanh, Activation::Gelu];
 
 /// Transformers' name.
 fn written(activation: Activation) -> &'static str {
     match activation {
         Activation::Silu => "silu",
         Activation::GeluTanh => "gelu_pytorch_tanh",
+        Activation::Gelu => "gelu",
     }
 }
 
@@ -248,8 +274,10 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     head_dim: Option<usize>,
     max_position_embeddings: usize,
-    rms_norm_eps: f64,
-    rope_theta: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rms_norm_eps: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rope_theta: Option<f64>,
     #[serde(skip_serializing_if = "Value::is_null")]
     rope_scaling: Value,
     tie_word_embeddings: bool,
@@ -284,6 +312,10 @@ impl Serialize for Config {
                 put("decoder_sparse_step", json!(experts.step));
                 put("mlp_only_layers", json!(experts.dense_layers));
             }
+            if let Some(clamp) = experts.clamp {
+                put("swiglu_limit", json!(clamp.limit));
+                put("swiglu_alpha", json!(clamp.alpha));
+            }
             if let Some(width) = experts.shared_width {
                 put("shared_expert_intermediate_size", json!(width));
             }
@@ -300,6 +332,21 @@ impl Serialize for Config {
             put("attention_multiplier", json!(scales.attention));
             put("residual_multiplier", json!(scales.residual));
             put("logits_scaling", json!(scales.logits));
+        }
+        if family.layer_norm {
+            put(family.epsilon_key(), json!(self.rms_norm_eps));
+        }
+        if family.rope.theta != LLAMA.rope.theta {
+            put(family.rope.theta, json!(self.rope_theta));
+        }
+        if let Some((key, _)) = family.rope.partial {
+            put(key, json!(self.rotary_share));
+        }
+        if let Scaling::Long { original_positions, .. } = self.rope_scaling {
+            put(rope::ORIGINAL, json!(original_positions));
+        }
+        if family.parallel.is_some() {
+            put("use_parallel_residual", json!(self.parallel_residual));
         }
         let hidden_act = Some(written(self.hidden_act)).filter(|_| family.activation.key == "hidden_act");
         if hidden_act.is_none() {
@@ -323,8 +370,8 @@ impl Serialize for Config {
             num_key_value_heads: self.num_key_value_heads,
             head_dim: self.head_dim,
             max_position_embeddings: self.max_position_embeddings,
-            rms_norm_eps: self.rms_norm_eps,
-            rope_theta: self.rope_theta,
+            rms_norm_eps: (!family.layer_norm).then_some(self.rms_norm_eps),
+            rope_theta: (family.rope.theta == LLAMA.rope.theta).then_some(self.rope_theta),
             rope_scaling,
             tie_word_embeddings: self.tie_word_embeddings,
             hidden_act,

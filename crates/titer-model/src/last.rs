@@ -1,5 +1,7 @@
 //! What a decoder computes at the last token of each text, where many texts begin alike: the beginning is run once.
 
+use std::sync::Arc;
+
 use candle_core::{Result as CandleResult, Tensor};
 use titer_ops::{Scaling, Sequences, attention};
 
@@ -42,9 +44,9 @@ impl Decoder {
         let heads = self.config().heads();
         let sequences = Sequences::new(&[0, tokens.len()])?;
         let mut layers = Vec::with_capacity(self.config().num_hidden_layers);
-        self.run_detached(tokens, sequences.positions().into(), &mut |_, scoring, q, k, v| {
+        self.run_detached(tokens, self.rotary().rows(&sequences), &mut |_, (scoring, sinks), q, k, v| {
             layers.push((k.detach(), v.detach()));
-            attention(q, k, v, heads, scoring, &sequences)
+            attention(q, k, v, heads, scoring, sinks, &sequences)
         })?;
         Ok(Some(Beginning { tokens: tokens.to_vec(), layers }))
     }
@@ -113,23 +115,27 @@ impl Decoder {
         };
         let own = offsets(0);
         let whole = Sequences::new(&offsets(skipped))?;
-        let positions: Vec<u32> =
-            rests.iter().flat_map(|rest| (skipped..skipped + rest.len()).map(|at| at as u32)).collect();
+        let rows: Arc<[u32]> = match beginning {
+            None => self.rotary().rows(&whole),
+            // Angles by position alone, as a beginning asks for.
+            Some(_) => {
+                rests.iter().flat_map(|rest| (skipped..skipped + rest.len()).map(|at| at as u32)).collect()
+            }
+        };
         // Where the rests stand in the whole texts.
         let places: Vec<u32> =
             whole.ranges().flat_map(|range| (range.start + skipped..range.end).map(|at| at as u32)).collect();
         let places = Tensor::new(places, self.device())?;
         let heads = self.config().heads();
-        let hidden =
-            self.run_detached(&rests.concat(), positions.into(), &mut |layer, scoring, q, k, v| {
-                let Some(beginning) = beginning else { return attention(q, k, v, heads, scoring, &whole) };
-                let (keys, values) = &beginning.layers[layer];
-                let (k, v) = (behind(keys, k, &own)?, behind(values, v, &own)?);
-                // The beginning asks nothing again: its queries are empty and what they get is left out.
-                let nothing = Tensor::zeros((skipped, q.dim(1)?), q.dtype(), q.device())?;
-                let attended = attention(&behind(&nothing, q, &own)?, &k, &v, heads, scoring, &whole)?;
-                attended.index_select(&places, 0)
-            })?;
+        let hidden = self.run_detached(&rests.concat(), rows, &mut |layer, (scoring, sinks), q, k, v| {
+            let Some(beginning) = beginning else { return attention(q, k, v, heads, scoring, sinks, &whole) };
+            let (keys, values) = &beginning.layers[layer];
+            let (k, v) = (behind(keys, k, &own)?, behind(values, v, &own)?);
+            // The beginning asks nothing again: its queries are empty and what they get is left out.
+            let nothing = Tensor::zeros((skipped, q.dim(1)?), q.dtype(), q.device())?;
+            let attended = attention(&behind(&nothing, q, &own)?, &k, &v, heads, scoring, sinks, &whole)?;
+            attended.index_select(&places, 0)
+        })?;
         let last: Vec<u32> = own[1..].iter().map(|end| (end - 1) as u32).collect();
         Ok(hidden.states.index_select(&Tensor::new(last, self.device())?, 0)?)
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::{DType, Tensor};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::config::{HEAD, unsupported};
 use crate::family::usual_name;
@@ -89,8 +89,9 @@ impl LoraSpec {
             .collect()
     }
 
-    /// What can be trained here: one rank and scale for all, and nothing besides the two matrices.
-    pub(crate) fn of_peft(peft: &Peft, config: &Config) -> Result<Self> {
+    /// What can be trained here: one rank and scale for all, and nothing besides the two matrices. And whether ranks are
+    /// those of modules that hold several projections (see [`LoraSpec::patterned`]).
+    pub(crate) fn of_peft(peft: &Peft, config: &Config) -> Result<(Self, bool)> {
         peft.plain()?;
         let targets = match &peft.targets {
             Targets::All => PROJECTIONS.map(str::to_owned).to_vec(),
@@ -100,14 +101,23 @@ impl LoraSpec {
             }
         };
         let spec = Self { rank: peft.rank, alpha: peft.alpha_over_rank(), targets };
+        let divided = !config.family.naming.is_plain() && !peft.stabilised;
+        let patterned = divided && spec.patterned(&peft.written, config)?;
+        if !patterned {
+            peft.even()?;
+        }
         spec.check()?;
-        Ok(spec)
+        Ok((spec, patterned))
     }
 
     fn to_json(&self, config: &Config) -> Value {
         let own = |target: &String| config.family.of_experts(target).unwrap_or(target).to_owned();
-        let targets: Vec<String> = self.targets.iter().map(own).collect();
-        json!({
+        let own = || self.targets.iter().map(own).collect();
+        let (targets, [ranks, alphas]): (Vec<String>, _) = match config.family.naming.is_plain() {
+            true => (own(), [Map::new(), Map::new()]),
+            false => self.modules(config),
+        };
+        let mut keys = json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": null,
@@ -122,7 +132,12 @@ impl LoraSpec {
             "modules_to_save": null,
             "use_rslora": false,
             "use_dora": false,
-        })
+        });
+        if !ranks.is_empty() {
+            keys["rank_pattern"] = Value::Object(ranks);
+            keys["alpha_pattern"] = Value::Object(alphas);
+        }
+        keys
     }
 }
 
@@ -131,8 +146,11 @@ fn targets(names: &[String], config: &Config) -> Result<Vec<String>> {
     const KEY: &str = "target_modules";
     let mut weights: Vec<String> = config.shapes().into_keys().collect();
     weights.push(HEAD.to_owned());
-    let modules =
-        || weights.iter().filter_map(|weight| Some((weight.strip_suffix(".weight")?, role(weight))));
+    let naming = &config.family.naming;
+    let modules = || {
+        let named = |weight: &String| Some((naming.module(weight.strip_suffix(".weight")?), role(weight)));
+        weights.iter().filter_map(named)
+    };
     let mut targets = Vec::new();
     for name in names {
         let met: Vec<_> = modules().filter(|(module, _)| meets(module, name)).collect();
@@ -247,7 +265,15 @@ impl Decoder {
     /// # Errors
     /// When the file cannot be written.
     pub fn save_adapter_weights(&self, path: &Path) -> Result<()> {
-        write_tensors(path, self.parameters().iter().map(|(name, var)| (name, var.as_tensor())))
+        let parameters = self.parameters().iter();
+        match self.adapter().filter(|_| !self.config().family.naming.is_plain()) {
+            None => write_tensors(path, parameters.map(|(name, var)| (name, var.as_tensor()))),
+            Some(spec) => {
+                let tensors = parameters.map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
+                let tensors = spec.filed(self.config(), tensors.collect())?;
+                write_tensors(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))
+            }
+        }
     }
 
     /// Holds the weights fixed and gives the model the adapters that PEFT or [`Decoder::save_adapter`]
@@ -258,8 +284,13 @@ impl Decoder {
     pub fn load_adapter(&mut self, folder: &Path) -> Result<()> {
         let path = folder.join(ADAPTER_CONFIG);
         let peft = Peft::read(folder)?;
-        let spec = LoraSpec::of_peft(&peft, self.config()).map_err(|error| error.of_file(&path))?;
+        let (mut spec, patterned) =
+            LoraSpec::of_peft(&peft, self.config()).map_err(|error| error.of_file(&path))?;
         let (path, mut tensors) = adapter_tensors(folder)?;
+        if !self.config().family.naming.is_plain() {
+            let unfiled = spec.unfiled(self.config(), patterned, tensors);
+            tensors = unfiled.map_err(|error| error.of_file(&path))?;
+        }
         let (dtype, device) = (self.dtype(), self.device().clone());
         let shapes = spec.shapes(self.config());
         refuse_strangers(&path, &shapes, &tensors)?;

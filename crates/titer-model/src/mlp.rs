@@ -1,37 +1,47 @@
-//! The MLP of a layer: a gated one, or a mixture of them.
+//! The MLP of a layer: one block of projections, or a mixture of them.
 
 use std::sync::Arc;
 
 use candle_core::Tensor;
 use titer_ops::{Activation, gated, linear, mixture};
 
-use crate::experts::route;
+use crate::experts::{Clamp, route, sigmoid};
 use crate::family::SWIGLU;
 use crate::weights::{Projection, Source};
 use crate::{Config, ExpertTrace, Result};
 
 #[derive(Debug)]
 pub(crate) enum Mlp {
-    Dense(Gated),
+    Dense(Block),
     Mixture(Box<Mixture>),
 }
 
-/// down·(f(gate·x) · (up·x)).
+/// down·(f(gate·x) · (up·x)), or of two projections down·f(up·x).
 #[derive(Debug)]
-pub(crate) struct Gated {
-    activation: Activation,
-    gate: Projection,
+pub(crate) struct Block {
+    between: Between,
     up: Projection,
     down: Projection,
+}
+
+/// What is between the projections up and down.
+#[derive(Debug)]
+enum Between {
+    /// f(gate)·up.
+    Gate(Projection, Activation),
+    /// That of gpt-oss.
+    Clamped(Projection, Clamp),
+    /// f(up).
+    Activation(Activation),
 }
 
 /// y = Σ over the chosen experts of p·f(x), and what all tokens pass through beside them.
 #[derive(Debug)]
 pub(crate) struct Mixture {
-    router: Tensor,
-    experts: Vec<Gated>,
+    router: Projection,
+    experts: Vec<Block>,
     /// The shared expert and its gate.
-    shared: Option<(Gated, Tensor)>,
+    shared: Option<(Block, Tensor)>,
     per_token: usize,
     normalized: bool,
 }
@@ -44,23 +54,33 @@ pub(crate) struct Passed {
     pub(crate) output: Tensor,
 }
 
-impl Gated {
-    fn new(
-        source: &Source<'_>,
-        activation: Activation,
-        block: &str,
-        [gate, up, down]: [&str; 3],
-    ) -> Result<Self> {
+impl Block {
+    fn new(config: &Config, source: &Source<'_>, block: &str, [gate, up, down]: [&str; 3]) -> Result<Self> {
         let projection = |name: &str| source.projection(&format!("{block}.{name}"), None);
-        Ok(Self { activation, gate: projection(gate)?, up: projection(up)?, down: projection(down)? })
+        let clamp = config.experts.as_ref().and_then(|experts| experts.clamp);
+        let between = match clamp {
+            _ if config.family.ungated => Between::Activation(config.hidden_act),
+            Some(clamp) => Between::Clamped(projection(gate)?, clamp),
+            None => Between::Gate(projection(gate)?, config.hidden_act),
+        };
+        Ok(Self { between, up: projection(up)?, down: projection(down)? })
     }
 
     fn inner(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        gated(&self.gate.apply(x)?, &self.up.apply(x)?, self.activation)
+        let up = self.up.apply(x)?;
+        match &self.between {
+            Between::Gate(gate, activation) => gated(&gate.apply(x)?, &up, *activation),
+            Between::Clamped(gate, clamp) => clamp.swiglu(&gate.apply(x)?, &up),
+            Between::Activation(activation) => activation.apply(&up),
+        }
     }
 
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        [&self.gate, &self.up, &self.down].into_iter().flat_map(Projection::tensors)
+        let gate = match &self.between {
+            Between::Gate(gate, _) | Between::Clamped(gate, _) => Some(gate),
+            Between::Activation(_) => None,
+        };
+        gate.into_iter().chain([&self.up, &self.down]).flat_map(Projection::tensors)
     }
 }
 
@@ -68,16 +88,16 @@ impl Mlp {
     pub(crate) fn new(config: &Config, source: &Source<'_>, layer: usize) -> Result<Self> {
         let prefix = format!("model.layers.{layer}");
         let Some((experts, of)) = config.mixture_of(layer) else {
-            return Ok(Self::Dense(Gated::new(source, config.hidden_act, &format!("{prefix}.mlp"), SWIGLU)?));
+            return Ok(Self::Dense(Block::new(config, source, &format!("{prefix}.mlp"), SWIGLU)?));
         };
-        let expert = |block: &str| Gated::new(source, config.hidden_act, block, of.projections);
+        let expert = |block: &str| Block::new(config, source, block, of.projections);
         let block = format!("{prefix}.{}", of.block);
         let shared = experts.shared_width.map(|_| -> Result<_> {
             let expert = expert(&format!("{block}.shared_expert"))?;
             Ok((expert, source.get(format!("{block}.shared_expert_gate.weight"))?))
         });
         let mixture = Mixture {
-            router: source.get(format!("{block}.gate.weight"))?,
+            router: source.projection(&format!("{block}.gate"), None)?,
             experts: (0..experts.count)
                 .map(|index| expert(&format!("{block}.experts.{index}")))
                 .collect::<Result<_>>()?,
@@ -105,8 +125,8 @@ impl Mlp {
             Self::Mixture(mixture) => {
                 let shared = mixture.shared.iter();
                 let shared = shared.flat_map(|(expert, gate)| expert.tensors().chain([gate]));
-                let experts = mixture.experts.iter().flat_map(Gated::tensors);
-                Box::new(experts.chain(shared).chain([&mixture.router]))
+                let experts = mixture.experts.iter().flat_map(Block::tensors);
+                Box::new(experts.chain(shared).chain(mixture.router.tensors()))
             }
         }
     }
@@ -114,7 +134,7 @@ impl Mlp {
 
 impl Mixture {
     fn pass(&self, x: &Tensor) -> candle_core::Result<Passed> {
-        let logits = linear(x, &self.router)?;
+        let logits = self.router.apply(x)?;
         let (routes, weights) = route(&logits, self.per_token, self.normalized)?;
         let mut experts = Vec::new();
         let mut output = mixture(x, &weights.to_dtype(x.dtype())?, &routes, &mut |index, input| {
@@ -132,9 +152,4 @@ impl Mixture {
         }
         Ok(Passed { inner, router: Some(logits), experts, output })
     }
-}
-
-/// 1 / (1 + e^−x), of primitives that have a backward pass.
-fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
-    (x.neg()?.exp()? + 1.0)?.recip()
 }

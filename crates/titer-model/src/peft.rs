@@ -10,11 +10,14 @@ use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use crate::config::{EMBEDDING, HEAD, unsupported};
+use crate::divided::PATTERNS;
 use crate::files::{is_zero, read_tensors, usable};
 use crate::json::{Keys, object};
 use crate::lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, factors};
 use crate::{Decoder, Error, Result};
 
+/// What can be trained, of what can be folded in.
+const PLAIN: &str = "plain LoRA without it is: fold the adapter in (`titer model convert MODEL --adapter …`)";
 /// Stands before every name in an adapter's file.
 const PREFIX: &str = "base_model.model.";
 
@@ -24,10 +27,12 @@ pub(crate) struct Peft {
     /// Rank where no pattern says another.
     pub(crate) rank: usize,
     alpha: f64,
-    stabilised: bool,
+    pub(crate) stabilised: bool,
     pub(crate) targets: Targets,
     ranks: Vec<(Pattern, f64)>,
     alphas: Vec<(Pattern, f64)>,
+    /// Both as they are written.
+    pub(crate) written: [Map<String, Value>; 2],
     dora: bool,
     /// Modules that are saved whole.
     saved: Vec<String>,
@@ -127,12 +132,14 @@ impl Peft {
                 "an initialisation that leaves the base as it is, is",
             );
         }
+        let written =
+            PATTERNS.map(|key| keys.0.get(key).and_then(Value::as_object).cloned().unwrap_or_default());
         let mut table = |key: &str| match keys.0.remove(key) {
             Some(Value::Object(table)) => Pattern::all(key, table),
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(other) => unsupported(key, other, "a table of names is"),
         };
-        let (ranks, alphas) = (table("rank_pattern")?, table("alpha_pattern")?);
+        let (ranks, alphas) = (table(PATTERNS[0])?, table(PATTERNS[1])?);
         // What chooses among the targets has chosen: the file holds those that are adapted.
         let choices = ["layers_to_transform", "layers_pattern", "exclude_modules"];
         let chosen = choices.map(|key| keys.0.remove(key).is_some_and(|value| !neutral(&value)));
@@ -143,6 +150,7 @@ impl Peft {
             targets,
             ranks,
             alphas,
+            written,
             dora: keys.or("use_dora", false)?,
             saved: keys.or("modules_to_save", Vec::new())?,
             chosen: chosen.contains(&true),
@@ -170,25 +178,26 @@ impl Peft {
         Ok(peft)
     }
 
-    /// Refuses what is more than one pair of matrices of one rank and scale in each adapted module.
+    /// Refuses what is more than a pair of matrices in each adapted module.
     pub(crate) fn plain(&self) -> Result<()> {
-        const REMEDY: &str =
-            "plain LoRA without it is: fold the adapter in (`titer model convert MODEL --adapter …`)";
         if self.dora {
-            return unsupported("use_dora", true, REMEDY);
+            return unsupported("use_dora", true, PLAIN);
         }
         if let Some(module) = self.saved.first() {
-            return unsupported("modules_to_save", module, REMEDY);
-        }
-        for (key, patterns) in [("rank_pattern", &self.ranks), ("alpha_pattern", &self.alphas)] {
-            if !patterns.is_empty() {
-                return unsupported(key, format!("{} entries", patterns.len()), REMEDY);
-            }
+            return unsupported("modules_to_save", module, PLAIN);
         }
         if self.chosen {
-            return unsupported("layers_to_transform", "some of the targets", REMEDY);
+            return unsupported("layers_to_transform", "some of the targets", PLAIN);
         }
         Ok(())
+    }
+
+    /// Refuses ranks and scales that differ between modules.
+    pub(crate) fn even(&self) -> Result<()> {
+        match PATTERNS.into_iter().zip(&self.written).find(|(_, patterns)| !patterns.is_empty()) {
+            Some((key, patterns)) => unsupported(key, format!("{} entries", patterns.len()), PLAIN),
+            None => Ok(()),
+        }
     }
 
     /// alpha, where it is divided by the rank. Rank-stabilised adapters (arXiv 2312.03732) divide by its root.
@@ -319,6 +328,12 @@ impl Decoder {
     pub fn fold_adapter(self, folder: &Path) -> Result<Self> {
         if self.adapter().is_some() {
             return Err(Error::Adapter { problem: "the model has one already: merge it first".to_owned() });
+        }
+        if !self.config().family.naming.is_plain() {
+            // Modules that hold several projections are divided first, as where they are trained.
+            let mut adapted = self;
+            adapted.load_adapter(folder)?;
+            return adapted.merge();
         }
         let peft = Peft::read(folder)?;
         let (path, tensors) = adapter_tensors(folder)?;

@@ -1,37 +1,44 @@
-//! The rotary keys of `config.json`: base and stretching of the frequencies.
+//! The rotary keys of `config.json`: base and stretching of the frequencies, and what is rotated.
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use titer_ops::Scaling;
 
-use crate::config::unsupported;
-use crate::family::LocalRope;
+use crate::config::{LARGEST_SIZE, unsupported};
+use crate::family::{LocalRope, RopeKeys};
 use crate::json::Keys;
 use crate::{Config, Error, Family, Result, Rope};
 
+/// The key of the positions that a model was first trained on.
+pub(crate) const ORIGINAL: &str = "original_max_position_embeddings";
 /// The key of nested ropes, and theirs of each kind of layer.
 const NESTED: &str = "rope_parameters";
 const FULL: &str = "full_attention";
 const SLIDING: &str = "sliding_attention";
+/// The key of the share of a head that is rotated, in an object of rotary keys.
+const PARTIAL: &str = "partial_rotary_factor";
 
-/// How layers rotate, and how those with a window do where that differs.
+/// How layers rotate, how those with a window do where that differs, and the share of a head's features that are
+/// rotated.
 pub(crate) struct Ropes {
     pub(crate) rope: Rope,
     pub(crate) local: Option<Rope>,
+    pub(crate) share: f64,
 }
 
 impl Keys {
     /// How the layers of a family rotate.
     pub(crate) fn ropes(&mut self, positions: usize, family: &Family) -> Result<Ropes> {
-        let theta = family.absent.theta;
         match family.local_rope {
-            None => Ok(Ropes { rope: self.rope(positions, theta)?, local: None }),
-            Some(local) => self.two_ropes(positions, theta, local),
+            None => self.rope(positions, family),
+            Some(local) => self.two_ropes(positions, family, local),
         }
     }
 
     /// Those of full layers and of layers with a window: `rope_parameters` of Transformers 5 has an object for
     /// each, what 4 has beside it is that of full layers.
-    fn two_ropes(&mut self, positions: usize, absent: f64, of_local: LocalRope) -> Result<Ropes> {
+    fn two_ropes(&mut self, positions: usize, family: &Family, of_local: LocalRope) -> Result<Ropes> {
         let theta: Option<f64> = self.take("rope_theta")?;
         let local_theta: Option<f64> = of_local.key.map(|key| self.take(key)).transpose()?.flatten();
         let scaling: Map<String, Value> = self.take("rope_scaling")?.unwrap_or_default();
@@ -56,53 +63,85 @@ impl Keys {
             let mut rope = Self(keys);
             rope.refuse_partial()?;
             let theta = rope.or("rope_theta", theta)?;
-            Ok(Rope { theta, scaling: rope.stretched(&mut Self(Map::new()), positions)? })
+            Ok(Rope { theta, scaling: rope.stretched(&mut Self(Map::new()), positions, &family.rope)? })
         };
-        let rope = read(full, theta.unwrap_or(absent))?;
+        let rope = read(full, theta.unwrap_or(family.absent.theta))?;
         let local = read(sliding, local_theta.unwrap_or(of_local.theta)).map_err(of_local_keys)?;
-        Ok(Ropes { rope, local: Some(local) })
+        Ok(Ropes { rope, local: Some(local), share: 1.0 })
     }
 
     fn refuse_partial(&mut self) -> Result<()> {
-        match self.take("partial_rotary_factor")?.filter(|factor: &f64| *factor != 1.0) {
-            Some(factor) => unsupported("partial_rotary_factor", factor, "1 is"),
+        match self.take(PARTIAL)?.filter(|factor: &f64| *factor != 1.0) {
+            Some(factor) => unsupported(PARTIAL, factor, "1 is"),
             None => Ok(()),
         }
     }
 
-    /// Base and stretching of the rotary frequencies. Where both spellings are there, Transformers 5 takes
-    /// `rope_scaling` and passes over `rope_parameters`, its base too.
-    fn rope(&mut self, positions: usize, absent: f64) -> Result<Rope> {
-        let theta: Option<f64> = self.take("rope_theta")?;
+    /// The one rotation of all layers. Where both spellings are there, Transformers 5 takes `rope_scaling` and passes
+    /// over `rope_parameters`, its base too.
+    fn rope(&mut self, positions: usize, family: &Family) -> Result<Ropes> {
+        let theta: Option<f64> = self.take(family.rope.theta)?;
         let scaling: Option<Map<String, Value>> = self.take("rope_scaling")?;
         let parameters: Option<Map<String, Value>> = self.take("rope_parameters")?;
         let scaling = scaling.filter(|keys| !keys.is_empty());
         if let Some(said) = contradiction(scaling.as_ref(), parameters.as_ref()) {
             tracing::warn!("{said}");
         }
-        let mut rope = Self(scaling.or(parameters).unwrap_or_default());
+        let usual = || family.rope.absent.and_then(|keys| serde_json::from_str(keys).ok());
+        let mut rope = Self(scaling.or(parameters).or_else(usual).unwrap_or_default());
         if let Some((key, _)) = rope.0.iter().find(|(_, value)| value.is_object()) {
             return unsupported("rope_parameters", key, "one rotation for all layers is");
         }
-        let theta = rope.take("rope_theta")?.or(theta).unwrap_or(absent);
-        self.refuse_partial()?;
-        rope.refuse_partial()?;
-        Ok(Rope { theta, scaling: rope.stretched(self, positions)? })
+        let theta = rope.take("rope_theta")?.or(theta).unwrap_or(family.absent.theta);
+        let share = match family.rope.partial {
+            Some((key, absent)) => {
+                let beside = self.take(key)?;
+                rope.take(PARTIAL)?.or(beside).unwrap_or(absent)
+            }
+            None => {
+                self.refuse_partial()?;
+                rope.refuse_partial()?;
+                1.0
+            }
+        };
+        let scaling = rope.stretched(self, positions, &family.rope)?;
+        Ok(Ropes { rope: Rope { theta, scaling }, local: None, share })
     }
 
     /// The stretching that a rope's object of keys says; `beside` are the keys of the whole configuration.
-    fn stretched(&mut self, beside: &mut Self, positions: usize) -> Result<Scaling> {
+    fn stretched(&mut self, beside: &mut Self, positions: usize, of: &RopeKeys) -> Result<Scaling> {
         let new_name: Option<String> = self.take("rope_type")?;
         let old_name: Option<String> = self.take("type")?;
-        let kind = new_name.or(old_name);
+        let long = of.kinds.contains(&"longrope");
+        let kind = match new_name.or(old_name) {
+            // What Phi's first files called it.
+            Some(old) if long && ["su", "yarn"].contains(&old.as_str()) => Some("longrope".to_owned()),
+            kind => kind,
+        };
         let original = |rope: &mut Self, beside: &mut Self| {
             // Beside the others' object it goes before theirs.
-            const ORIGINAL: &str = "original_max_position_embeddings";
             let first: Option<usize> = beside.take(ORIGINAL)?;
-            first.map_or_else(|| rope.or(ORIGINAL, positions), Ok)
+            match first.or(of.original) {
+                Some(first) => Ok(first),
+                None => rope.or(ORIGINAL, positions),
+            }
         };
+        if let Some(kind) = kind.as_deref().filter(|kind| !of.kinds.contains(kind)) {
+            return unsupported("rope_scaling.rope_type", kind, &format!("{} are", of.kinds.join(", ")));
+        }
         Ok(match kind.as_deref() {
-            None | Some("default") => Scaling::None,
+            Some("longrope") => {
+                let original_positions = original(self, beside)?;
+                let stated: Option<f64> = self.take("factor")?;
+                let factor = stated.unwrap_or(positions as f64 / original_positions as f64);
+                let magnitude: Option<f64> = self.take("attention_factor")?;
+                Scaling::Long {
+                    short: self.required::<Vec<f64>>("short_factor")?.into(),
+                    long: self.required::<Vec<f64>>("long_factor")?.into(),
+                    magnitude: magnitude.unwrap_or_else(|| long_magnitude(factor, original_positions)),
+                    original_positions,
+                }
+            }
             Some("linear") => Scaling::Linear { factor: self.required("factor")? },
             Some("dynamic") => Scaling::Dynamic { factor: self.required("factor")? },
             Some("llama3") => Scaling::Llama3 {
@@ -133,10 +172,7 @@ impl Keys {
                     original_positions,
                 }
             }
-            Some(other) => {
-                let remedy = "default, linear, dynamic, llama3 and yarn are";
-                return unsupported("rope_scaling.rope_type", other, remedy);
-            }
+            _ => Scaling::None,
         })
     }
 }
@@ -171,36 +207,54 @@ fn contradiction(
     })
 }
 
+/// What LongRoPE multiplies cosines and sines by where nothing is stated (arXiv 2404.14219).
+fn long_magnitude(factor: f64, original_positions: usize) -> f64 {
+    if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original_positions as f64).ln()).sqrt() }
+}
+
 /// The object that Transformers 4 and 5 read as `rope_scaling`; adds the keys of the rotation of layers with a
 /// window. Where that is not what 4 can say, both are in the spelling of 5.
 pub(crate) fn written(config: &Config, own: &mut Map<String, Value>) -> Value {
-    let (Some(local), Some(of_local)) = (config.local_rope, config.family.local_rope) else {
-        return object(config.rope_scaling);
+    let plain = || object(&config.rope_scaling, config);
+    let (Some(local), Some(of_local)) = (&config.local_rope, config.family.local_rope) else {
+        return plain();
     };
     let said = match of_local.key {
         Some(key) => own.insert(key.to_owned(), json!(local.theta)).is_none(),
         None => local.theta == of_local.theta,
     };
     if said && local.scaling == Scaling::None {
-        return object(config.rope_scaling);
+        return plain();
     }
-    let nested = |rope: Rope| {
-        let mut keys = match object(rope.scaling) {
+    let nested = |theta: f64, scaling: &Scaling| {
+        let mut keys = match object(scaling, config) {
             Value::Object(keys) => keys,
             _ => Map::from_iter([("rope_type".to_owned(), json!("default"))]),
         };
-        keys.insert("rope_theta".to_owned(), json!(rope.theta));
+        keys.insert("rope_theta".to_owned(), json!(theta));
         keys
     };
-    let full = nested(Rope { theta: config.rope_theta, scaling: config.rope_scaling });
-    own.insert(NESTED.to_owned(), json!({FULL: full, SLIDING: nested(local)}));
+    let full = nested(config.rope_theta, &config.rope_scaling);
+    own.insert(NESTED.to_owned(), json!({FULL: full, SLIDING: nested(local.theta, &local.scaling)}));
     Value::Null
 }
 
 /// The keys of a stretching.
-fn object(scaling: Scaling) -> Value {
-    match scaling {
+fn object(scaling: &Scaling, config: &Config) -> Value {
+    match *scaling {
+        // An absent object could mean another one.
+        Scaling::None if config.family.rope.absent.is_some() => json!({"rope_type": "default"}),
         Scaling::None => Value::Null,
+        Scaling::Long { ref short, ref long, magnitude, original_positions } => {
+            let mut keys = json!({"type": "longrope", "short_factor": &**short, "long_factor": &**long});
+            // Transformers 4 refuses more keys than these.
+            let factor = config.max_position_embeddings as f64 / original_positions as f64;
+            let inferred = long_magnitude(factor, original_positions);
+            if magnitude != inferred {
+                keys["attention_factor"] = json!(magnitude);
+            }
+            keys
+        }
         Scaling::Linear { factor } => json!({"rope_type": "linear", "type": "linear", "factor": factor}),
         Scaling::Dynamic { factor } => {
             json!({"rope_type": "dynamic", "type": "dynamic", "factor": factor})
@@ -223,6 +277,83 @@ fn object(scaling: Scaling) -> Value {
                 "original_max_position_embeddings": original_positions,
             })
         }
+    }
+}
+
+impl Config {
+    /// Refuses rotary constants that cannot be.
+    pub(crate) fn check_rope(&self) -> Result<()> {
+        let (share, rotated) = (self.rotary_share, self.rotated_dim());
+        if !(share > 0.0 && share <= 1.0) || rotated == 0 || !rotated.is_multiple_of(2) {
+            let (key, _) = self.family.rope.partial.unwrap_or((PARTIAL, 1.0));
+            let remedy = format!(
+                "a share of the {} features of a head that makes an even number of them is",
+                self.heads().dim
+            );
+            return unsupported(key, share, &remedy);
+        }
+        let half = rotated / 2;
+        check(self.rope_theta, &self.rope_scaling, half)?;
+        match &self.local_rope {
+            Some(rope) => check(rope.theta, &rope.scaling, half).map_err(of_local_keys),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refuses a rotation of so many frequencies that cannot be.
+fn check(theta: f64, scaling: &Scaling, half: usize) -> Result<()> {
+    if !(theta > 1.0 && theta.is_finite()) {
+        return unsupported("rope_theta", theta, "a finite number above 1 is");
+    }
+    let known = |magnitude: f64| match magnitude > 0.0 && magnitude.is_finite() {
+        true => Ok(()),
+        false => unsupported("rope_scaling.attention_factor", magnitude, "a finite number above 0 is"),
+    };
+    let (factor, low, high, positions) = match *scaling {
+        Scaling::None => return Ok(()),
+        Scaling::Linear { factor } | Scaling::Dynamic { factor } => (factor, 1.0, 2.0, 1),
+        Scaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_positions } => {
+            (factor, low_frequency_factor, high_frequency_factor, original_positions)
+        }
+        Scaling::Yarn { factor, magnitude, beta_fast, beta_slow, original_positions, .. } => {
+            known(magnitude)?;
+            if !(beta_slow > 0.0 && beta_slow <= beta_fast && beta_fast.is_finite()) {
+                let remedy = "a number above 0 and at most beta_fast is";
+                return unsupported("rope_scaling.beta_slow", beta_slow, remedy);
+            }
+            (factor, 1.0, 2.0, original_positions)
+        }
+        Scaling::Long { ref short, ref long, magnitude, original_positions } => {
+            known(magnitude)?;
+            check_divisors("rope_scaling.short_factor", short, half)?;
+            check_divisors("rope_scaling.long_factor", long, half)?;
+            (1.0, 1.0, 2.0, original_positions)
+        }
+    };
+    if !(factor >= 1.0 && factor.is_finite()) {
+        return unsupported("rope_scaling.factor", factor, "a finite number of at least 1 is");
+    }
+    if !(low > 0.0 && low < high && high.is_finite()) {
+        let remedy = "a number above 0 and below high_freq_factor is";
+        return unsupported("rope_scaling.low_freq_factor", low, remedy);
+    }
+    if positions == 0 || positions > LARGEST_SIZE {
+        let key = format!("rope_scaling.{ORIGINAL}");
+        return unsupported(&key, positions, &format!("1 to {LARGEST_SIZE} is"));
+    }
+    Ok(())
+}
+
+/// Refuses other divisors than one for each frequency.
+fn check_divisors(key: &str, divisors: &Arc<[f64]>, half: usize) -> Result<()> {
+    if divisors.len() != half {
+        let remedy = format!("one for each of the {half} frequencies is");
+        return unsupported(key, format!("{} numbers", divisors.len()), &remedy);
+    }
+    match divisors.iter().find(|divisor| !(**divisor > 0.0 && divisor.is_finite())) {
+        Some(divisor) => unsupported(key, divisor, "finite numbers above 0 are"),
+        None => Ok(()),
     }
 }
 

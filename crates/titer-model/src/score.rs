@@ -88,10 +88,10 @@ impl Decoder {
         let sequences = Sequences::new(&offsets)?;
         let tokens: Vec<u32> = inputs.iter().flat_map(|input| input.tokens).copied().collect();
         let heads = self.config().heads();
-        let hidden =
-            self.run_detached(&tokens, sequences.positions().into(), &mut |_, scoring, q, k, v| {
-                attention(q, k, v, heads, scoring, &sequences)
-            })?;
+        let rows = self.rotary().rows(&sequences);
+        let hidden = self.run_detached(&tokens, rows, &mut |_, (scoring, sinks), q, k, v| {
+            attention(q, k, v, heads, scoring, sinks, &sequences)
+        })?;
         // Row of hidden states, its target, and the pair that it is for.
         let rows: Vec<(u32, u32, usize)> = inputs
             .iter()

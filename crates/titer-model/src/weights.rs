@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use titer_ops::{Rotary, Scoring, linear, lora, rms_norm, rms_norm_about_one, rotary};
+use titer_ops::{Rotary, Scoring, linear, lora, rotary};
 
-use crate::config::{EMBEDDING, HEAD};
+use crate::config::{EMBEDDING, FINAL_NORM, HEAD, sinks};
 use crate::family::Norm;
 use crate::lora::factors;
 use crate::mlp::{Mlp, Passed};
+use crate::norm::{Normed, RowNorm};
 use crate::soft::{PROMPT, shift, soft_row};
 use crate::{Config, Error, LayerTrace, LoraSpec, Result};
 
@@ -21,7 +22,7 @@ pub(crate) struct Weights {
     /// Multiplies the embeddings that are read.
     scale: Option<f64>,
     pub(crate) layers: Vec<Arc<Layer>>,
-    pub(crate) norm: Tensor,
+    pub(crate) norm: Normed,
     pub(crate) head: Tensor,
 }
 
@@ -31,7 +32,8 @@ pub(crate) struct Pass {
     pub(crate) rotary: Rotary,
     /// Of layers with a window, where they rotate otherwise.
     pub(crate) local: Option<Rotary>,
-    pub(crate) positions: Arc<[u32]>,
+    /// Of each token, the row of its angles.
+    pub(crate) rows: Arc<[u32]>,
     pub(crate) norm: RowNorm,
     /// Where queries, keys and values are cut off.
     pub(crate) clip: Option<f64>,
@@ -39,38 +41,24 @@ pub(crate) struct Pass {
     pub(crate) queries: Option<f64>,
     /// Multiplies what a block adds to the residual stream.
     pub(crate) residual: Option<f64>,
+    /// Whether the MLP reads the stream before the layer.
+    pub(crate) parallel: bool,
 }
+
+/// Which keys a layer's queries reach and what their scores become, and the sinks beside these, if it has some.
+pub(crate) type Scored<'a> = (Scoring, Option<&'a Tensor>);
 
 /// Computes a layer's attention from its rotated queries and keys and its values.
 pub(crate) type Attend<'a> =
-    dyn FnMut(usize, Scoring, &Tensor, &Tensor, &Tensor) -> candle_core::Result<Tensor> + 'a;
-
-/// How the norms of a decoder make y of a row x: x / √(mean(x²) + ε) times w or 1 + w.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RowNorm {
-    epsilon: f64,
-    about_one: bool,
-}
-
-impl RowNorm {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self { epsilon: config.rms_norm_eps, about_one: config.family.norms_about_one }
-    }
-
-    pub(crate) fn apply(self, x: &Tensor, weight: &Tensor) -> candle_core::Result<Tensor> {
-        match self.about_one {
-            true => rms_norm_about_one(x, weight, self.epsilon),
-            false => rms_norm(x, weight, self.epsilon),
-        }
-    }
-}
+    dyn FnMut(usize, Scored<'_>, &Tensor, &Tensor, &Tensor) -> candle_core::Result<Tensor> + 'a;
 
 #[derive(Debug)]
 pub(crate) struct Layer {
     /// Of what each block reads and of what it gives: attention and MLP.
-    before: [Option<Tensor>; 2],
-    after: [Option<Tensor>; 2],
+    before: [Option<Normed>; 2],
+    after: [Option<Normed>; 2],
     rotated: bool,
+    sinks: Option<Tensor>,
     scoring: Scoring,
     q: Projection,
     k: Projection,
@@ -130,8 +118,8 @@ impl Projection {
 }
 
 /// x after a norm, if there is one.
-fn normed(x: &Tensor, norm: &Option<Tensor>, pass: &Pass) -> candle_core::Result<Tensor> {
-    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| pass.norm.apply(x, norm))
+fn normed(x: &Tensor, norm: &Option<Normed>, pass: &Pass) -> candle_core::Result<Tensor> {
+    norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.apply(x, pass.norm))
 }
 
 /// x times a factor, if there is one.
@@ -167,20 +155,21 @@ impl Layer {
         let [after_attention, after_mlp] = &self.after;
         let local = pass.local.as_ref().filter(|_| self.scoring.window.is_some());
         let rotated = |heads: Tensor| match self.rotated {
-            true => rotary(&heads, local.unwrap_or(&pass.rotary), &pass.positions),
+            true => rotary(&heads, local.unwrap_or(&pass.rotary), &pass.rows),
             false => Ok(heads),
         };
         let attention_input = normed(x, before_attention, pass)?;
         let q = scaled(rotated(self.q.heads(&attention_input, pass)?)?, pass.queries)?;
         let k = rotated(self.k.heads(&attention_input, pass)?)?;
-        let attended = attend(index, self.scoring, &q, &k, &self.v.heads(&attention_input, pass)?)?;
+        let v = self.v.heads(&attention_input, pass)?;
+        let attended = attend(index, (self.scoring, self.sinks.as_ref()), &q, &k, &v)?;
         let mut attention = normed(&self.o.apply(&attended)?, after_attention, pass)?;
         attention = scaled(attention, pass.residual)?;
         if let Some(added) = added {
             attention = (attention + added)?;
         }
         let middle = (x + &attention)?;
-        let mlp_input = normed(&middle, before_mlp, pass)?;
+        let mlp_input = normed(if pass.parallel { x } else { &middle }, before_mlp, pass)?;
         let Passed { inner: mlp_inner, router, experts, output: mlp } = self.mlp.pass(&mlp_input)?;
         let mlp = scaled(normed(&mlp, after_mlp, pass)?, pass.residual)?;
         let mut output = (&middle + &mlp)?;
@@ -206,7 +195,8 @@ impl Layer {
     pub(crate) fn variables(&self) -> Vec<Tensor> {
         let projections = [&self.q, &self.k, &self.v, &self.o];
         let tensors = projections.into_iter().flat_map(Projection::tensors).chain(self.mlp.tensors());
-        let tensors = tensors.chain(self.before.iter().chain(&self.after).flatten()).chain(&self.shift);
+        let norms = self.before.iter().chain(&self.after).flatten().flat_map(Normed::tensors);
+        let tensors = tensors.chain(norms).chain(&self.sinks).chain(&self.shift);
         tensors.filter(|tensor| tensor.is_variable()).cloned().collect()
     }
 }
@@ -220,6 +210,12 @@ pub(crate) struct Source<'a> {
 impl Source<'_> {
     pub(crate) fn get(&self, name: String) -> Result<Tensor> {
         (self.find)(&name).ok_or(Error::Missing { name, shape: Vec::new() })
+    }
+
+    /// A norm, with the bias that is there.
+    pub(crate) fn norm(&self, module: &str) -> Result<Normed> {
+        let bias = (self.find)(&format!("{module}.bias"));
+        Ok(Normed { weight: self.get(format!("{module}.weight"))?, bias })
     }
 
     /// With the bias, the norm and the adapter that are there.
@@ -253,7 +249,7 @@ impl Weights {
         let layers = (0..config.num_hidden_layers)
             .map(|layer| -> Result<Arc<Layer>> {
                 let norm = |norm: Option<Norm>| {
-                    norm.map(|norm| get(&format!("model.layers.{layer}.{}.weight", norm.name))).transpose()
+                    norm.map(|norm| source.norm(&format!("model.layers.{layer}.{}", norm.name))).transpose()
                 };
                 let norms = config.family.norms;
                 let projection = |name: &str, norm: Option<&str>| {
@@ -264,6 +260,7 @@ impl Weights {
                     before: [norm(norms.before_attention)?, norm(norms.before_mlp)?],
                     after: [norm(norms.after_attention)?, norm(norms.after_mlp)?],
                     rotated: !config.unrotated.contains(&layer),
+                    sinks: find(&sinks(layer)),
                     scoring: config.scoring(layer),
                     q: projection("q_proj", Some("q_norm"))?,
                     k: projection("k_proj", Some("k_norm"))?,
@@ -277,7 +274,8 @@ impl Weights {
         let embedding = get(EMBEDDING)?;
         let head = if config.tie_word_embeddings { embedding.clone() } else { get(HEAD)? };
         let scale = config.embedding_scale();
-        Ok(Self { embedding, prompt: find(PROMPT), scale, layers, norm: get("model.norm.weight")?, head })
+        let norm = source.norm(FINAL_NORM.trim_end_matches(".weight"))?;
+        Ok(Self { embedding, prompt: find(PROMPT), scale, layers, norm, head })
     }
 
     /// Rows of the soft prompt.

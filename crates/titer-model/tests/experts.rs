@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::{D, DType, Device, Tensor};
-use common::{Case, assert_close, fixture_text, logits, model};
+use common::{Case, Gguf, assert_close, fixture_text, logits, model};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Deserialize;
@@ -352,4 +352,62 @@ fn experts_that_are_missing_or_one_too_many_are_named() {
         &|t| drop(t.remove("model.layers.0.mlp.gate.weight")),
         "mlp.gate.weight of shape [8, 24] is missing",
     );
+}
+
+#[test]
+fn gguf_files_hold_the_same_experts() {
+    let Fixture { tokens, rows, cases } = fixture();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let open = |file: &Gguf| {
+        fs::write(&path, file.bytes()).unwrap();
+        Decoder::open(&path, &Device::Cpu)
+    };
+    for Mixture { case, .. } in cases.iter().filter(|mixture| mixture.case.name != "mixtral-window") {
+        let model = model(case);
+        let (config, mut file) = (model.config(), Gguf::of_experts(&model));
+        let normalized = config.experts.as_ref().unwrap().normalized;
+        let usual = !["olmoe", "qwen2_moe"].contains(&config.family.name);
+        let architecture = match config.family.name {
+            "mixtral" => "llama".to_owned(),
+            other => other.replace('_', ""),
+        };
+        if normalized != usual {
+            file.pair(&format!("{architecture}.expert_weights_norm"), 7, &[u8::from(normalized)]);
+        }
+        let loaded = open(&file).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        assert_close(&logits(&loaded, &tokens, &rows), &case.logits, 1e-4, &case.name);
+        assert_eq!(loaded.config().family.name, config.family.name);
+    }
+    let check = |name: &str, change: &dyn Fn(&mut Gguf), expected: &str| {
+        let mut file = Gguf::of_experts(&named(name));
+        change(&mut file);
+        let error = open(&file).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(
+        "olmoe",
+        &|file| {
+            file.u32("olmoe.expert_gating_func", 2);
+        },
+        "olmoe.expert_gating_func = 2",
+    );
+    check(
+        "olmoe",
+        &|file| {
+            file.f32("olmoe.expert_weights_scale", 2.5);
+        },
+        "expert_weights_scale = 2.5",
+    );
+    check(
+        "olmoe",
+        &|file| {
+            file.tensor("blk.0.ffn_gate.weight", &[1], 0, &[0; 4]);
+        },
+        "does not belong",
+    );
+    let odd = |file: &mut Gguf| {
+        file.pair("llama.expert_weights_norm", 7, &[0]);
+    };
+    check("mixtral", &odd, "norm_topk_prob = false");
 }

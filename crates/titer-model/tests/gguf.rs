@@ -92,7 +92,7 @@ fn the_keys_of_windows_are_read() {
     let pattern = load(file().u32("gemma3.attention.sliding_window_pattern", 2)).unwrap();
     assert_eq!(pattern.config().windowed, [0, 2, 4, 6]);
     let local = load(file().f32("gemma3.rope.freq_base_swa", 300.0)).unwrap();
-    assert_eq!(local.config().local_rope.unwrap().theta, 300.0);
+    assert_eq!(local.config().local_rope.as_ref().unwrap().theta, 300.0);
     let listed = |values: &[u8]| {
         let mut array = 7u32.to_le_bytes().to_vec();
         array.extend((values.len() as u64).to_le_bytes());
@@ -150,8 +150,8 @@ fn the_stretched_frequencies_of_llama_3_are_recognised() {
         original_positions: 8192,
     };
     let factors = |change: f32| -> Vec<u8> {
-        let of = |scaling: Scaling, i| scaling.frequency(i, 4, 5e5);
-        let factors = (0..4).map(|i| of(Scaling::None, i) / of(scaling, i));
+        let of = |scaling: &Scaling, i| scaling.frequency(i, 4, 5e5);
+        let factors = (0..4).map(|i| of(&Scaling::None, i) / of(&scaling, i));
         factors.flat_map(|factor| (factor as f32 * change).to_le_bytes()).collect()
     };
     let file =
@@ -408,7 +408,11 @@ fn files_that_hold_no_such_model_are_refused() {
         Gguf::default().string("general.architecture", "falcon").clone(),
         "supported are llama, qwen2, qwen3, gemma2, gemma3, olmo2, smollm3, granite",
     );
-    check(Gguf::of(&model, "llama").u32("llama.expert_count", 8).clone(), "expert_count");
+    let mut mixtral = Gguf::of(&model, "llama").u32("llama.expert_count", 8).clone();
+    check(mixtral.clone(), "llama.expert_used_count: it is missing");
+    check(mixtral.u32("llama.expert_used_count", 2).clone(), "ffn_gate_exps.weight");
+    check(Gguf::of(&model, "qwen3").u32("qwen3.expert_count", 8).clone(), "qwen3.expert_count = set");
+    check(Gguf::of(&model, "qwen3moe"), "qwen3moe.expert_count = absent");
     check(Gguf::of(&model, "llama").u32("split.count", 3).clone(), "llama-gguf-split");
     check(Gguf::of(&model, "llama").u32("llama.rope.dimension_count", 4).clone(), "rope.dimension_count");
     check(

@@ -3,15 +3,17 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
-use common::{assert_close, fixture, fixture_text, logits, model};
+use candle_core::{Device, Tensor};
+use common::blocks::{self, Case, Fixture};
+use common::{assert_close, fixture, fixture_text, logits, model, uniform};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Value, json};
-use titer_model::{Choice, Decoder, Generate, LoraSpec};
+use titer_model::{Choice, Decoder, Generate, LoraSpec, read_tensors, write_tensors};
 use titer_ops::Sequences;
 
 fn base() -> Decoder {
@@ -247,4 +249,110 @@ fn what_cannot_be_folded_in_is_refused_by_key_or_tensor() {
     check("head", &|config| config["trainable_token_indices"] = json!([1]), "trainable_token_indices");
     let other = case("smollm3").fold_adapter(&peft()).expect_err("another shape").to_string();
     assert!(other.contains("adapter_model.safetensors"), "{other}");
+}
+
+/// A model with adapters that are no zeros.
+fn with_adapters(case: &Case, targets: &[&str]) -> Decoder {
+    let mut model = case.load();
+    let targets = targets.iter().map(|target| (*target).to_owned()).collect();
+    model
+        .attach(&LoraSpec { targets, ..LoraSpec::everywhere(2, 6.0) }, &mut ChaCha8Rng::seed_from_u64(1))
+        .unwrap();
+    let moved: BTreeMap<String, Tensor> = (50..)
+        .zip(model.parameters().iter())
+        .map(|(seed, (name, var))| {
+            let moved = uniform(seed, var.elem_count());
+            (name.to_owned(), Tensor::from_vec(moved, var.dims(), &Device::Cpu).unwrap())
+        })
+        .collect();
+    model.parameters().assign(&moved).unwrap();
+    model
+}
+
+#[test]
+fn adapters_are_saved_for_the_modules_that_peft_knows_and_come_back_as_they_were() {
+    let Fixture { tokens, rows, .. } = blocks::fixture();
+    for (name, targets, modules) in [
+        ("phi3", &["q_proj", "v_proj", "o_proj"][..], &["o_proj", "qkv_proj"][..]),
+        ("phi3", &["k_proj", "up_proj", "down_proj"], &["down_proj", "gate_up_proj", "qkv_proj"]),
+        ("gpt-neox", &["k_proj", "v_proj", "up_proj"], &["dense_h_to_4h", "query_key_value"]),
+        ("gpt-neox", &["o_proj", "down_proj"], &["dense", "dense_4h_to_h"]),
+    ] {
+        let case = Case::named(name);
+        let model = with_adapters(&case, targets);
+        let got = logits(&model, &tokens, &rows);
+        let folder = tempfile::tempdir().unwrap();
+        model.save_adapter(folder.path()).unwrap();
+        let text = fs::read_to_string(folder.path().join("adapter_config.json")).unwrap();
+        let keys: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(keys["target_modules"], json!(modules));
+        let mut again = case.load();
+        again.load_adapter(folder.path()).unwrap();
+        let names = |model: &Decoder| -> BTreeSet<String> {
+            model.adapter().unwrap().targets.iter().cloned().collect()
+        };
+        assert_eq!(names(&again), names(&model));
+        for (name, var) in model.parameters().iter() {
+            let back = again.parameters().get(name).unwrap();
+            assert_eq!(
+                back.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                var.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            );
+        }
+        // As PEFT computes them: W + alpha / rank · B·A of the whole modules, which are files' tensors.
+        let factors = read_tensors(&folder.path().join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+        let mut tensors = case.tensors();
+        for (name, a) in factors.iter().filter(|(name, _)| name.contains("lora_A")) {
+            let b = &factors[&name.replace("lora_A", "lora_B")];
+            let module = name.trim_start_matches("base_model.model.").trim_end_matches(".lora_A.weight");
+            let short = module.rsplit('.').next().unwrap();
+            let or = |pattern: &str, usual: f64| keys[pattern][short].as_f64().unwrap_or(usual);
+            let scale = or("alpha_pattern", 6.0) / or("rank_pattern", 2.0);
+            assert_eq!(a.dim(0).unwrap() as f64, or("rank_pattern", 2.0));
+            let weight = tensors.get_mut(&format!("{module}.weight")).unwrap();
+            *weight = (&*weight + (b.matmul(a).unwrap() * scale).unwrap()).unwrap();
+        }
+        assert_close(&logits(&case.loaded(&tensors).unwrap(), &tokens, &rows), &got, 1e-3, name);
+        assert_close(&logits(&model.merge().unwrap(), &tokens, &rows), &got, 1e-3, name);
+    }
+}
+
+#[test]
+fn an_adapter_that_peft_trained_on_joined_modules_is_divided() {
+    let Fixture { tokens, rows, .. } = blocks::fixture();
+    for (name, module, outputs) in [
+        ("phi3", "model.layers.0.self_attn.qkv_proj", 40),
+        ("gpt-neox", "gpt_neox.layers.0.attention.query_key_value", 72),
+    ] {
+        let case = Case::named(name);
+        let folder = tempfile::tempdir().unwrap();
+        let short = module.rsplit('.').next().unwrap();
+        let config = |patterns: Value| {
+            let mut keys = json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": [short]});
+            keys.as_object_mut().unwrap().extend(patterns.as_object().unwrap().clone());
+            fs::write(folder.path().join("adapter_config.json"), keys.to_string()).unwrap();
+        };
+        config(json!({"rank_pattern": {}, "alpha_pattern": {}}));
+        let (mut factors, mut tensors) = (BTreeMap::new(), case.tensors());
+        for layer in ["0", "1"] {
+            let module = module.replace("layers.0", &format!("layers.{layer}"));
+            let seed = 70 + layer.parse::<u64>().unwrap();
+            let a = Tensor::from_vec(uniform(seed, 48), (2, 24), &Device::Cpu).unwrap();
+            let b = Tensor::from_vec(uniform(9 * seed, 2 * outputs), (outputs, 2), &Device::Cpu).unwrap();
+            let weight = tensors.get_mut(&format!("{module}.weight")).unwrap();
+            *weight = (&*weight + (b.matmul(&a).unwrap() * 2.0).unwrap()).unwrap();
+            factors.insert(format!("base_model.model.{module}.lora_A.weight"), a);
+            factors.insert(format!("base_model.model.{module}.lora_B.weight"), b);
+        }
+        let path = folder.path().join("adapter_model.safetensors");
+        write_tensors(&path, factors.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+        let mut model = case.load();
+        model.load_adapter(folder.path()).unwrap();
+        assert_eq!(model.adapter().unwrap().targets, ["k_proj", "q_proj", "v_proj"]);
+        let expected = logits(&case.loaded(&tensors).unwrap(), &tokens, &rows);
+        assert_close(&logits(&model, &tokens, &rows), &expected, 1e-4, name);
+        config(json!({"rank_pattern": {short: 4}}));
+        let error = case.load().load_adapter(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("rank_pattern"), "{error}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Causal attention within each sequence of a packed batch:
 //! softmax(q·kᵀ/√d, keys up to the query's own position)·v, head by head; the keys may be those of a window
-//! (arXiv 2004.05150), and scores may be capped (arXiv 2408.00118).
+//! (arXiv 2004.05150), scores may be capped (arXiv 2408.00118), and a head may have a sink, one more score in the
+//! softmax without a value.
 //!
 //! The backward pass computes the probabilities again instead of keeping them, so that memory grows with
 //! the number of tokens and not with its square.
@@ -8,6 +9,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
+use crate::scoring::Scoring;
 use crate::{Sequences, composed, cpu};
 
 /// How the features of queries, keys and values divide into heads.
@@ -28,52 +30,9 @@ impl Heads {
     }
 }
 
-/// Which keys a query reaches, and what its scores become before they are probabilities.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Scoring {
-    /// A query sees so many keys back, its own included; all of them where none.
-    pub window: Option<usize>,
-    /// A score s becomes cap·tanh(s/cap).
-    pub cap: Option<f64>,
-}
-
-impl Scoring {
-    /// The first key that the query of this position sees.
-    #[inline(always)]
-    pub(crate) fn first(self, position: usize) -> usize {
-        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
-    }
-
-    /// In place: row := softmax of scale · row, capped.
-    #[inline(always)]
-    pub(crate) fn probabilities(self, row: &mut [f32], scale: f32) {
-        match self.cap {
-            None => softmax(row, scale),
-            Some(cap) => {
-                let cap = cap as f32;
-                for value in row.iter_mut() {
-                    *value = cap * cpu::tanh(*value * scale / cap);
-                }
-                softmax(row, 1.0);
-            }
-        }
-    }
-
-    pub(crate) fn check(self) -> Result<()> {
-        if self.window == Some(0) {
-            bail!("attention: in a window of 0 a query sees nothing");
-        }
-        match self.cap {
-            Some(cap) if !(cap > 0.0 && cap.is_finite()) => {
-                bail!("attention: scores cannot be capped at {cap}")
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Attention for q of shape `(tokens, queries · dim)` and k, v of shape `(tokens, keys · dim)`; the result
-/// has q's shape. Differentiable in all three.
+/// has q's shape. `sinks`, of shape `(queries)`, are one more score for each head, whose probability adds nothing
+/// (arXiv 2309.17453, as gpt-oss has them). Differentiable in all four.
 ///
 /// # Errors
 /// When the shapes do not fit the heads or the sequences, or the window or cap is 0.
@@ -83,6 +42,7 @@ pub fn attention(
     v: &Tensor,
     heads: Heads,
     scoring: Scoring,
+    sinks: Option<&Tensor>,
     sequences: &Sequences,
 ) -> Result<Tensor> {
     scoring.check()?;
@@ -99,11 +59,21 @@ pub fn attention(
             sequences.tokens()
         );
     }
-    if cpu::applies(&[q, k, v]) {
-        let op = Attention { heads, scoring, sequences: sequences.clone() };
-        q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
-    } else {
-        composed::attention(q, k, v, heads, scoring, sequences)
+    if let Some(sinks) = sinks.filter(|sinks| sinks.dims() != [heads.queries]) {
+        bail!(
+            "attention: sinks of shape {:?} are not one for each of {} heads",
+            sinks.shape(),
+            heads.queries
+        );
+    }
+    let op = Attention { heads, scoring, sequences: sequences.clone() };
+    match sinks {
+        _ if !cpu::applies(&[q, k, v]) => composed::attention(q, k, v, heads, scoring, sinks, sequences),
+        None => q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op),
+        Some(sinks) => {
+            let kv = Tensor::cat(&[k, v], 1)?;
+            q.contiguous()?.apply_op3(&kv, &sinks.contiguous()?, Sunk(op))
+        }
     }
 }
 
@@ -128,21 +98,8 @@ impl CustomOp3 for Attention {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (q, k, v) = (cpu::numbers(s1, l1)?, cpu::numbers(s2, l2)?, cpu::numbers(s3, l3)?);
-        let mut out = vec![0.0; q.len()];
-        let mut scratch = Scratch::new(self.heads.dim, self.sequences.longest());
-        let (q_width, k_width) = (self.heads.queries * self.heads.dim, self.heads.keys * self.heads.dim);
-        for rows in self.sequences.ranges() {
-            for head in 0..self.heads.queries {
-                let q = Strided::new(&q[rows.start * q_width..], head * self.heads.dim, q_width);
-                let key_column = self.heads.key_of(head) * self.heads.dim;
-                let k = Strided::new(&k[rows.start * k_width..], key_column, k_width);
-                let v = Strided::new(&v[rows.start * k_width..], key_column, k_width);
-                let out = &mut out[rows.start * q_width + head * self.heads.dim..];
-                let shape = (rows.len(), self.heads.dim);
-                forward(q, k, v, shape, self.scoring, &mut scratch, out, q_width);
-            }
-        }
-        Ok((CpuStorage::F32(out), l1.shape().clone()))
+        let width = self.heads.keys * self.heads.dim;
+        Ok((CpuStorage::F32(self.forward(q, (k, v, width), None)), l1.shape().clone()))
     }
 
     fn bwd(
@@ -155,32 +112,124 @@ impl CustomOp3 for Attention {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         cpu::read([q, k, v, &grad], |[qs, ks, vs, gs]| {
-            let (mut dq, mut dk, mut dv) = (vec![0.0; qs.len()], vec![0.0; ks.len()], vec![0.0; vs.len()]);
-            let dim = self.heads.dim;
-            let (q_width, k_width) = (self.heads.queries * dim, self.heads.keys * dim);
-            let mut scratch = Scratch::new(dim, self.sequences.longest());
-            for rows in self.sequences.ranges() {
-                for head in 0..self.heads.queries {
-                    let q_start = rows.start * q_width + head * dim;
-                    let k_start = rows.start * k_width + self.heads.key_of(head) * dim;
-                    let operands = Operands {
-                        q: Strided::new(qs, q_start, q_width),
-                        k: Strided::new(ks, k_start, k_width),
-                        v: Strided::new(vs, k_start, k_width),
-                        g: Strided::new(gs, q_start, q_width),
-                    };
-                    let gradients = Gradients {
-                        q: &mut dq[q_start..],
-                        k: &mut dk[k_start..],
-                        v: &mut dv[k_start..],
-                        q_width,
-                        k_width,
-                    };
-                    backward(operands, (rows.len(), dim), self.scoring, &mut scratch, gradients);
-                }
-            }
+            let width = self.heads.keys * self.heads.dim;
+            let [dq, dk, dv, _] = self.backward(qs, (ks, vs, width), gs, None);
             let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
             Ok((Some(tensor(dq, q)?), Some(tensor(dk, k)?), Some(tensor(dv, v)?)))
+        })
+    }
+}
+
+impl Attention {
+    /// All heads of all sequences; rows of keys and values begin so many numbers after each other.
+    fn forward(
+        &self,
+        q: &[f32],
+        (k, v, k_width): (&[f32], &[f32], usize),
+        sinks: Option<&[f32]>,
+    ) -> Vec<f32> {
+        let mut out = vec![0.0; q.len()];
+        let mut scratch = Scratch::new(self.heads.dim, self.sequences.longest());
+        let q_width = self.heads.queries * self.heads.dim;
+        for rows in self.sequences.ranges() {
+            for head in 0..self.heads.queries {
+                let q = Strided::new(&q[rows.start * q_width..], head * self.heads.dim, q_width);
+                let key_column = self.heads.key_of(head) * self.heads.dim;
+                let k = Strided::new(&k[rows.start * k_width..], key_column, k_width);
+                let v = Strided::new(&v[rows.start * k_width..], key_column, k_width);
+                let out = &mut out[rows.start * q_width + head * self.heads.dim..];
+                let sink = sinks.map(|sinks| sinks[head]);
+                let shape = (rows.len(), self.heads.dim);
+                forward(q, k, v, shape, (self.scoring, sink), &mut scratch, out, q_width);
+            }
+        }
+        out
+    }
+
+    /// The gradients of queries, keys, values and sinks.
+    fn backward(
+        &self,
+        qs: &[f32],
+        (ks, vs, width): (&[f32], &[f32], usize),
+        gs: &[f32],
+        sinks: Option<&[f32]>,
+    ) -> [Vec<f32>; 4] {
+        let dim = self.heads.dim;
+        let (q_width, k_width) = (self.heads.queries * dim, self.heads.keys * dim);
+        let keys = self.sequences.tokens() * k_width;
+        let (mut dq, mut dk, mut dv) = (vec![0.0; qs.len()], vec![0.0; keys], vec![0.0; keys]);
+        let mut d_sinks = vec![0.0; sinks.map_or(0, <[f32]>::len)];
+        let mut scratch = Scratch::new(dim, self.sequences.longest());
+        for rows in self.sequences.ranges() {
+            for head in 0..self.heads.queries {
+                let q_start = rows.start * q_width + head * dim;
+                let k_column = self.heads.key_of(head) * dim;
+                let operands = Operands {
+                    q: Strided::new(qs, q_start, q_width),
+                    k: Strided::new(ks, rows.start * width + k_column, width),
+                    v: Strided::new(vs, rows.start * width + k_column, width),
+                    g: Strided::new(gs, q_start, q_width),
+                };
+                let gradients = Gradients {
+                    q: &mut dq[q_start..],
+                    k: &mut dk[rows.start * k_width + k_column..],
+                    v: &mut dv[rows.start * k_width + k_column..],
+                    q_width,
+                    k_width,
+                };
+                let sink = sinks.map(|sinks| sinks[head]);
+                let scoring = (self.scoring, sink);
+                let d_sink = backward(operands, (rows.len(), dim), scoring, &mut scratch, gradients);
+                d_sinks.iter_mut().skip(head).take(1).for_each(|sum| *sum += d_sink);
+            }
+        }
+        [dq, dk, dv, d_sinks]
+    }
+}
+
+/// The same with sinks: queries, keys beside values, sinks.
+struct Sunk(Attention);
+
+impl CustomOp3 for Sunk {
+    fn name(&self) -> &'static str {
+        "attention-with-sinks"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (q, kv, sinks) = (cpu::numbers(s1, l1)?, cpu::numbers(s2, l2)?, cpu::numbers(s3, l3)?);
+        let width = self.0.heads.keys * self.0.heads.dim;
+        let out = self.0.forward(q, (kv, &kv[width..], 2 * width), Some(sinks));
+        Ok((CpuStorage::F32(out), l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        kv: &Tensor,
+        sinks: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        cpu::read([q, kv, sinks, &grad], |[qs, kvs, ss, gs]| {
+            let width = self.0.heads.keys * self.0.heads.dim;
+            let [dq, dk, dv, d_sinks] = self.0.backward(qs, (kvs, &kvs[width..], 2 * width), gs, Some(ss));
+            let mut d_kv = Vec::with_capacity(kvs.len());
+            for (dk, dv) in dk.chunks_exact(width).zip(dv.chunks_exact(width)) {
+                d_kv.extend_from_slice(dk);
+                d_kv.extend_from_slice(dv);
+            }
+            let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
+            let d_sinks = sinks.track_op().then(|| tensor(d_sinks, sinks)).transpose()?;
+            Ok((Some(tensor(dq, q)?), Some(tensor(d_kv, kv)?), d_sinks))
         })
     }
 }
@@ -259,19 +308,6 @@ fn scores(x: &[f32], transposed: &[f32], length: usize, row: &mut [f32]) {
     }
 }
 
-/// In place: row := softmax(scale · row).
-#[inline(always)]
-pub(crate) fn softmax(row: &mut [f32], scale: f32) {
-    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for value in row.iter_mut() {
-        *value = cpu::exp((*value - highest) * scale);
-    }
-    let inverse = 1.0 / row.iter().sum::<f32>();
-    for value in row.iter_mut() {
-        *value *= inverse;
-    }
-}
-
 #[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
 #[allow(clippy::too_many_arguments)] // a kernel: operands, shape, memory, result
 fn forward(
@@ -279,7 +315,7 @@ fn forward(
     k: Strided<'_>,
     v: Strided<'_>,
     (length, dim): (usize, usize),
-    scoring: Scoring,
+    (scoring, sink): (Scoring, Option<f32>),
     scratch: &mut Scratch,
     out: &mut [f32],
     width: usize,
@@ -290,7 +326,7 @@ fn forward(
         let first = scoring.first(i);
         let row = &mut scratch.row[..=i - first];
         scores(q.row(i, dim), &scratch.k_transposed[first..], length, row);
-        scoring.probabilities(row, scale);
+        scoring.probabilities(row, scale, sink);
         let out = &mut out[i * width..][..dim];
         for (j, p) in row.iter().enumerate() {
             cpu::add_scaled(out, *p, v.row(first + j, dim));
@@ -298,14 +334,16 @@ fn forward(
     }
 }
 
+/// Adds to the gradients of q, k and v, and says that of the sink.
 #[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
 fn backward(
     x: Operands<'_>,
     (length, dim): (usize, usize),
-    scoring: Scoring,
+    (scoring, sink): (Scoring, Option<f32>),
     scratch: &mut Scratch,
     d: Gradients<'_>,
-) {
+) -> f32 {
+    let mut d_sink = 0.0;
     let scale = 1.0 / (dim as f32).sqrt();
     transpose(x.k, length, dim, &mut scratch.k_transposed);
     transpose(x.v, length, dim, &mut scratch.v_transposed);
@@ -319,9 +357,10 @@ fn backward(
                 *slope = 1.0 - tanh * tanh;
             }
         }
-        scoring.probabilities(p, scale);
+        let of_sink = scoring.probabilities(p, scale, sink);
         scores(x.g.row(i, dim), &scratch.v_transposed[first..], length, dp);
         let mean: f32 = p.iter().zip(dp.iter()).map(|(p, dp)| p * dp).sum();
+        d_sink -= of_sink * mean;
         let dq = &mut d.q[i * d.q_width..][..dim];
         for at in 0..p.len() {
             let j = first + at;
@@ -334,4 +373,5 @@ fn backward(
             cpu::add_scaled(&mut d.v[j * d.k_width..][..dim], p[at], x.g.row(i, dim));
         }
     }
+    d_sink
 }

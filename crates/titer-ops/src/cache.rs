@@ -1,10 +1,11 @@
 //! Attention of new tokens over keys and values kept from earlier ones: what makes generation fast.
 //! No gradient.
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
-use crate::attention::{Heads, Scoring, Strided};
+use crate::attention::{Heads, Strided};
+use crate::scoring::Scoring;
 use crate::{composed, cpu};
 
 /// The keys and values of one layer for a batch of rows that advance together, each at its own length.
@@ -69,11 +70,17 @@ impl LayerCache {
     }
 
     /// Attention of one new query per row, shape `(rows, queries · dim)`, over the first `lengths[row]`
-    /// kept tokens of its row, the last of which is its own.
+    /// kept tokens of its row, the last of which is its own, with the sinks that [`crate::attention`] has.
     ///
     /// # Errors
     /// When the shapes do not match, or the window or cap is 0.
-    pub fn attend(&self, q: &Tensor, scoring: Scoring, lengths: &[usize]) -> Result<Tensor> {
+    pub fn attend(
+        &self,
+        q: &Tensor,
+        scoring: Scoring,
+        sinks: Option<&Tensor>,
+        lengths: &[usize],
+    ) -> Result<Tensor> {
         scoring.check()?;
         let (rows, width) = q.dims2()?;
         if rows != lengths.len() || width != self.heads.queries * self.heads.dim {
@@ -84,8 +91,9 @@ impl LayerCache {
             );
         }
         if cpu::applies(&[q, &self.keys]) {
+            let sinks = sinks.map(|sinks| sinks.to_vec1()).transpose()?;
             let (heads, capacity, lengths) = (self.heads, self.capacity, lengths.to_vec());
-            let op = Attend { heads, scoring, capacity, lengths };
+            let op = Attend { heads, scoring, sinks, capacity, lengths };
             q.detach().contiguous()?.apply_op3_no_bwd(&self.keys, &self.values, &op)
         } else {
             let split = |x: &Tensor, heads| {
@@ -105,7 +113,8 @@ impl LayerCache {
                 })
                 .collect();
             let hidden = Tensor::from_vec(hidden, (rows, 1, 1, self.capacity), q.device())?;
-            let p = composed::softmax(&scores.broadcast_add(&hidden.to_dtype(scores.dtype())?)?, D::Minus1)?;
+            let scores = scores.broadcast_add(&hidden.to_dtype(scores.dtype())?)?;
+            let p = composed::softmax_beside(&scores, sinks)?;
             p.matmul(&v)?.reshape((rows, width))
         }
     }
@@ -114,6 +123,7 @@ impl LayerCache {
 struct Attend {
     heads: Heads,
     scoring: Scoring,
+    sinks: Option<Vec<f32>>,
     capacity: usize,
     lengths: Vec<usize>,
 }
@@ -143,8 +153,9 @@ impl CustomOp3 for Attend {
                 let start = (row * self.capacity + first) * width + self.heads.key_of(head) * dim;
                 let at = (row * self.heads.queries + head) * dim;
                 let (k, v) = (Strided::new(k, start, width), Strided::new(v, start, width));
-                let scores = &mut scores[..length - first];
-                attend(&q[at..][..dim], k, v, self.scoring, scores, &mut out[at..][..dim]);
+                let sink = self.sinks.as_ref().and_then(|sinks| sinks.get(head).copied());
+                let (scores, out) = (&mut scores[..length - first], &mut out[at..][..dim]);
+                attend(&q[at..][..dim], k, v, (self.scoring, sink), scores, out);
             }
         }
         Ok((CpuStorage::F32(out), l1.shape().clone()))
@@ -152,12 +163,19 @@ impl CustomOp3 for Attend {
 }
 
 #[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
-fn attend(q: &[f32], k: Strided<'_>, v: Strided<'_>, scoring: Scoring, scores: &mut [f32], out: &mut [f32]) {
+fn attend(
+    q: &[f32],
+    k: Strided<'_>,
+    v: Strided<'_>,
+    (scoring, sink): (Scoring, Option<f32>),
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
     let dim = q.len();
     for (j, score) in scores.iter_mut().enumerate() {
         *score = cpu::dot(q, k.row(j, dim));
     }
-    scoring.probabilities(scores, 1.0 / (dim as f32).sqrt());
+    scoring.probabilities(scores, 1.0 / (dim as f32).sqrt(), sink);
     for (j, p) in scores.iter().enumerate() {
         cpu::add_scaled(out, *p, v.row(j, dim));
     }

@@ -50,6 +50,18 @@ fn normed(x: &Tensor, epsilon: f64) -> Result<Tensor> {
     wide.broadcast_mul(&scale)
 }
 
+/// See [`crate::layer_norm`].
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let wide = x.to_dtype(DType::F32)?;
+    let centred = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
+    let scale = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?.recip()?;
+    let normed = centred.broadcast_mul(&scale)?.to_dtype(x.dtype())?;
+    normed.broadcast_mul(weight)?.broadcast_add(bias)
+}
+
 /// See [`crate::swiglu`].
 ///
 /// # Errors
@@ -70,6 +82,7 @@ pub fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tenso
             let tanh = (inner? * std::f64::consts::FRAC_1_SQRT_2)?.tanh()?;
             ((gate * 0.5)? * (tanh + 1.0)?)? * up
         }
+        Activation::Gelu => gate.gelu_erf()? * up,
     }
 }
 
@@ -89,12 +102,16 @@ pub fn rotary(x: &Tensor, table: &Rotary, positions: &[u32]) -> Result<Tensor> {
     let (tokens, features) = x.dims2()?;
     let (cos, sin) = table.tables(positions, x.dtype(), x.device())?;
     let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
-    let half = table.head_dim() / 2;
-    let x = x.reshape((tokens, features / table.head_dim(), table.head_dim()))?;
+    let (half, dim) = (table.rotated_dim() / 2, table.head_dim());
+    let x = x.reshape((tokens, features / dim, dim))?;
     let (x1, x2) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
     let y1 = (x1.broadcast_mul(&cos)? - x2.broadcast_mul(&sin)?)?;
     let y2 = (x2.broadcast_mul(&cos)? + x1.broadcast_mul(&sin)?)?;
-    Tensor::cat(&[y1, y2], 2)?.reshape((tokens, features))
+    let y = match dim - 2 * half {
+        0 => Tensor::cat(&[y1, y2], 2)?,
+        rest => Tensor::cat(&[y1, y2, x.narrow(2, 2 * half, rest)?], 2)?,
+    };
+    y.reshape((tokens, features))
 }
 
 /// See [`crate::attention`]: the packed rows are spread to a padded batch, attended, and gathered again.
@@ -107,6 +124,7 @@ pub fn attention(
     v: &Tensor,
     heads: Heads,
     scoring: Scoring,
+    sinks: Option<&Tensor>,
     sequences: &Sequences,
 ) -> Result<Tensor> {
     let (batch, longest, device) = (sequences.len(), sequences.longest(), q.device());
@@ -133,7 +151,7 @@ pub fn attention(
         .collect();
     let hidden = Tensor::from_vec(hidden, (longest, longest), device)?.to_dtype(q.dtype())?;
     let scores = (q_heads.matmul(&k.transpose(2, 3)?.contiguous()?)? / (heads.dim as f64).sqrt())?;
-    let p = softmax(&capped(&scores, scoring.cap)?.broadcast_add(&hidden)?, D::Minus1)?;
+    let p = softmax_beside(&capped(&scores, scoring.cap)?.broadcast_add(&hidden)?, sinks)?;
     let out =
         p.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((batch * longest, heads.queries * heads.dim))?;
     let gather: Vec<u32> = sequences
@@ -168,6 +186,14 @@ pub(crate) fn repeat_heads(x: &Tensor, heads: Heads) -> Result<Tensor> {
         length,
         dim,
     ))
+}
+
+/// Softmax of scores of shape `(batch, heads, queries, keys)` along the keys, in which each head's sink is one more.
+pub(crate) fn softmax_beside(scores: &Tensor, sinks: Option<&Tensor>) -> Result<Tensor> {
+    let Some(sinks) = sinks else { return softmax(scores, D::Minus1) };
+    let (batch, heads, queries, keys) = scores.dims4()?;
+    let sinks = sinks.reshape((1, heads, 1, 1))?.broadcast_as((batch, heads, queries, 1))?;
+    softmax(&Tensor::cat(&[scores, &sinks.contiguous()?], 3)?, D::Minus1)?.narrow(3, 0, keys)?.contiguous()
 }
 
 /// Softmax along one dimension.

@@ -16,6 +16,22 @@ pub enum Activation {
     /// x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2, which is x/(1 + e^−2u) for the argument u of tanh (arXiv
     /// 1606.08415).
     GeluTanh,
+    /// x·(1 + erf(x/√2))/2 (arXiv 1606.08415).
+    Gelu,
+}
+
+impl Activation {
+    /// f(x), of primitives that have a backward pass.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn apply(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Silu => x.silu(),
+            Self::GeluTanh => x.gelu(),
+            Self::Gelu => x.gelu_erf(),
+        }
+    }
 }
 
 /// silu(gate)·up, element by element; both of one shape.
@@ -34,15 +50,18 @@ pub fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tenso
     if gate.shape() != up.shape() {
         bail!("gated: gate has shape {:?}, up has shape {:?}", gate.shape(), up.shape());
     }
-    if cpu::applies(&[gate, up]) {
-        gate.contiguous()?.apply_op2(&up.contiguous()?, Gated { activation })
-    } else {
-        composed::gated(gate, up, activation)
+    match activation {
+        Activation::Silu | Activation::GeluTanh if cpu::applies(&[gate, up]) => {
+            let op = Gated { tanh: activation == Activation::GeluTanh };
+            gate.contiguous()?.apply_op2(&up.contiguous()?, op)
+        }
+        _ => composed::gated(gate, up, activation),
     }
 }
 
+/// A gate of GELU by a hyperbolic tangent, or of SiLU.
 struct Gated {
-    activation: Activation,
+    tanh: bool,
 }
 
 impl CustomOp2 for Gated {
@@ -59,9 +78,9 @@ impl CustomOp2 for Gated {
     ) -> Result<(CpuStorage, Shape)> {
         let (gate, up) = (cpu::numbers(s1, l1)?, cpu::numbers(s2, l2)?);
         let mut y = vec![0.0; gate.len()];
-        match self.activation {
-            Activation::Silu => silu(gate, up, &mut y),
-            Activation::GeluTanh => gelu_tanh(gate, up, &mut y),
+        match self.tanh {
+            false => silu(gate, up, &mut y),
+            true => gelu_tanh(gate, up, &mut y),
         }
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
@@ -77,9 +96,9 @@ impl CustomOp2 for Gated {
         cpu::read([gate, up, &grad], |[gates, ups, gs]| {
             let mut d_gate = vec![0.0; gates.len()];
             let mut d_up = vec![0.0; gates.len()];
-            match self.activation {
-                Activation::Silu => silu_backward(gates, ups, gs, &mut d_gate, &mut d_up),
-                Activation::GeluTanh => gelu_tanh_backward(gates, ups, gs, &mut d_gate, &mut d_up),
+            match self.tanh {
+                false => silu_backward(gates, ups, gs, &mut d_gate, &mut d_up),
+                true => gelu_tanh_backward(gates, ups, gs, &mut d_gate, &mut d_up),
             }
             let d_gate = Tensor::from_vec(d_gate, gate.shape(), gate.device())?;
             let d_up = Tensor::from_vec(d_up, gate.shape(), gate.device())?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor, Var};
-use titer_ops::{Activation, Heads, Rotary, Scoring, Sequences, adamw, cache::LayerCache, composed};
+use titer_ops::{Activation, Heads, Rotary, Scaling, Scoring, Sequences, adamw, cache::LayerCache, composed};
 
 /// Numbers in (−1, 1) from a fixed linear congruential generator.
 fn numbers(shape: &[usize], seed: u64) -> Var {
@@ -107,6 +107,16 @@ fn rms_norm() {
 }
 
 #[test]
+fn layer_norm() {
+    check(
+        "layer-norm",
+        &[numbers(&[6, 11], 3), numbers(&[11], 4), numbers(&[11], 5)],
+        |x| titer_ops::layer_norm(&x[0], &x[1], &x[2], 1e-5),
+        |x| composed::layer_norm(&x[0], &x[1], &x[2], 1e-5),
+    );
+}
+
+#[test]
 fn rms_norm_about_one() {
     let inputs = [numbers(&[6, 11], 3), numbers(&[11], 4)];
     check(
@@ -158,18 +168,71 @@ const SCORINGS: [Scoring; 5] = [
 ];
 
 #[test]
+fn rotary_of_a_part_of_each_head() {
+    let table = Rotary::partial(7, 4, 32, 10_000.0, &Scaling::None).unwrap();
+    let positions: Arc<[u32]> = vec![0, 1, 2, 0, 31].into();
+    let x = numbers(&[5, 14], 7);
+    let y = values(&titer_ops::rotary(&x, &table, &positions).unwrap());
+    for (x, y) in values(&x).chunks(7).zip(y.chunks(7)) {
+        assert_eq!(x[4..], y[4..]);
+    }
+    check(
+        "partial rotary",
+        &[x],
+        |x| titer_ops::rotary(&x[0], &table, &positions),
+        |x| composed::rotary(&x[0], &table, &positions),
+    );
+    for rotated in [0, 3, 8] {
+        assert!(Rotary::partial(7, rotated, 32, 10_000.0, &Scaling::None).is_err());
+    }
+}
+
+#[test]
+fn angles_of_long_sequences_are_others_from_the_first_position_on() {
+    let (short, long): (Arc<[f64]>, Arc<[f64]>) = ([1.0, 2.0].into(), [4.0, 8.0].into());
+    let scaling =
+        Scaling::Long { short: short.clone(), long: long.clone(), magnitude: 1.5, original_positions: 3 };
+    let table = Rotary::scaled(4, 300, 100.0, &scaling).unwrap();
+    let sequences = Sequences::new(&[0, 3, 7]).unwrap();
+    let rows = table.rows(&sequences);
+    assert_eq!(rows.iter().map(|row| table.position_of(*row)).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2, 3]);
+    assert!(table.turns_at(3) && !table.turns_at(2) && !table.turns_at(4));
+    assert_eq!((table.row_of(2, 3), table.row_of(3, 4)), (rows[2], rows[6]));
+    let x = numbers(&[7, 4], 5);
+    let y = values(&titer_ops::rotary(&x, &table, &rows).unwrap());
+    let x = values(&x);
+    for (token, position) in [(2usize, 2.0f64), (5, 2.0)] {
+        let divisors = if token < 3 { &short } else { &long };
+        for i in 0..2 {
+            let angle = position * 100f64.powf(-(i as f64) / 2.0) / divisors[i];
+            let (a, b) = (f64::from(x[4 * token + i]), f64::from(x[4 * token + 2 + i]));
+            let expected = 1.5 * (a * angle.cos() - b * angle.sin());
+            assert!((f64::from(y[4 * token + i]) - expected).abs() < 1e-5, "token {token}, frequency {i}");
+        }
+    }
+    assert!(titer_ops::rotary(&numbers(&[1, 4], 1), &table, &vec![table.row_of(300, 301)].into()).is_err());
+}
+
+#[test]
 fn attention_with_and_without_shared_keys() {
     for (queries, keys) in [(4, 4), (4, 2), (3, 1)] {
         let heads = Heads { queries, keys, dim: 6 };
         let sequences = Sequences::new(&[0, 1, 6, 10, 19]).unwrap();
         let inputs =
             [numbers(&[19, queries * 6], 8), numbers(&[19, keys * 6], 9), numbers(&[19, keys * 6], 10)];
+        let inputs = [&inputs[..], &[numbers(&[queries], 12)]].concat();
         for scoring in SCORINGS {
             check(
                 &format!("attention {scoring:?}"),
+                &inputs[..3],
+                |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, scoring, None, &sequences),
+                |x| composed::attention(&x[0], &x[1], &x[2], heads, scoring, None, &sequences),
+            );
+            check(
+                &format!("attention with sinks {scoring:?}"),
                 &inputs,
-                |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, scoring, &sequences),
-                |x| composed::attention(&x[0], &x[1], &x[2], heads, scoring, &sequences),
+                |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, scoring, Some(&x[3]), &sequences),
+                |x| composed::attention(&x[0], &x[1], &x[2], heads, scoring, Some(&x[3]), &sequences),
             );
         }
     }
@@ -182,7 +245,7 @@ fn a_window_as_long_as_the_sequence_changes_no_bit() {
     let (q, k, v) = (numbers(&[9, 8], 8), numbers(&[9, 4], 9), numbers(&[9, 4], 10));
     let attend = |window| {
         let scoring = Scoring { window, cap: None };
-        values(&titer_ops::attention(&q, &k, &v, heads, scoring, &sequences).unwrap())
+        values(&titer_ops::attention(&q, &k, &v, heads, scoring, None, &sequences).unwrap())
     };
     assert_eq!(attend(Some(9)), attend(None));
     assert_ne!(attend(Some(8)), attend(None));
@@ -216,21 +279,27 @@ fn attending_over_a_cache_equals_attention_over_the_whole_sequence() {
     let places: Vec<(usize, usize)> = (0..5).map(|i| (0, i)).chain((0..3).map(|i| (1, i))).collect();
     cache.keep(&k, &v, &places).unwrap();
     let last = Tensor::new(&[4u32, 7], &Device::Cpu).unwrap();
-    for scoring in SCORINGS {
-        let whole = titer_ops::attention(&q, &k, &v, heads, scoring, &sequences).unwrap();
-        let attended = cache.attend(&q.index_select(&last, 0).unwrap(), scoring, &[5, 3]).unwrap();
+    let sinks = numbers(&[4], 15);
+    let each = SCORINGS.into_iter().flat_map(|scoring| [(scoring, None), (scoring, Some(sinks.as_tensor()))]);
+    for (scoring, sinks) in each {
+        let whole = titer_ops::attention(&q, &k, &v, heads, scoring, sinks, &sequences).unwrap();
+        let attended = cache.attend(&q.index_select(&last, 0).unwrap(), scoring, sinks, &[5, 3]).unwrap();
         assert!(worst(&attended, &whole.index_select(&last, 0).unwrap()) < 1e-6, "{scoring:?}");
         let second = cache.select(&[1]).unwrap();
-        let second = second.attend(&q.narrow(0, 7, 1).unwrap(), scoring, &[3]).unwrap();
+        let second = second.attend(&q.narrow(0, 7, 1).unwrap(), scoring, sinks, &[3]).unwrap();
         assert!(worst(&second, &whole.narrow(0, 7, 1).unwrap()) < 1e-6, "{scoring:?}");
         // The composition that serves other types.
         let double = |x: &Tensor| x.to_dtype(candle_core::DType::F64).unwrap();
         let wide = LayerCache::new(2, 7, heads, candle_core::DType::F64, q.device()).unwrap();
         wide.keep(&double(&k), &double(&v), &places).unwrap();
-        let attended = wide.attend(&double(&q.index_select(&last, 0).unwrap()), scoring, &[5, 3]).unwrap();
+        let (sinks, last) = (sinks.map(double), double(&q.index_select(&last, 0).unwrap()));
+        let attended = wide.attend(&last, scoring, sinks.as_ref(), &[5, 3]).unwrap();
         let attended = attended.to_dtype(candle_core::DType::F32).unwrap();
+        let last = Tensor::new(&[4u32, 7], &Device::Cpu).unwrap();
         assert!(worst(&attended, &whole.index_select(&last, 0).unwrap()) < 1e-6, "{scoring:?}");
     }
+    let plain = Scoring::default();
+    assert!(titer_ops::attention(&q, &k, &v, heads, plain, Some(&numbers(&[3], 1)), &sequences).is_err());
     assert!(cache.keep(&k.narrow(0, 0, 1).unwrap(), &v.narrow(0, 0, 1).unwrap(), &[(0, 7)]).is_err());
 }
 
@@ -244,7 +313,7 @@ fn bad_shapes_are_errors() {
     let heads = Heads { queries: 1, keys: 1, dim: 4 };
     for (window, cap) in [(Some(0), None), (None, Some(0.0)), (None, Some(f64::NAN))] {
         let scoring = Scoring { window, cap };
-        assert!(titer_ops::attention(&x, &x, &x, heads, scoring, &sequences).is_err());
+        assert!(titer_ops::attention(&x, &x, &x, heads, scoring, None, &sequences).is_err());
     }
     assert!(titer_ops::cross_entropy(&x, &[0, 1]).is_err());
     assert!(titer_ops::cross_entropy(&x, &[0, 1, 4]).is_err());

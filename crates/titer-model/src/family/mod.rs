@@ -3,12 +3,14 @@
 //! The decoder, `config.json`, adapters and GGUF files read the traits here and never a family's name. A
 //! family that differs in these alone is one more entry of the table.
 
+mod naming;
 mod table;
 
 use titer_ops::Activation;
 
 use crate::config::{MOST_LAYERS, unsupported};
-use crate::{Config, Result};
+use crate::{Clamp, Config, Result};
+pub(crate) use naming::{Joined, Naming, inner, joined, places};
 pub use table::FAMILIES;
 pub(crate) use table::{LLAMA, MIXTRAL};
 
@@ -24,10 +26,20 @@ pub struct Family {
     /// The class of Transformers.
     pub(crate) class: &'static str,
     pub(crate) absent: Absent,
+    /// How its files name and divide the weights.
+    pub(crate) naming: Naming,
     pub(crate) attention_bias: Bias,
-    /// Whether `mlp_bias` is known; elsewhere it means nothing.
-    pub(crate) mlp_bias: bool,
+    /// Where it is keyed, by `mlp_bias`; elsewhere that means nothing.
+    pub(crate) mlp_bias: Bias,
     pub(crate) norms: Norms,
+    /// Whether each head has one more score, a weight, that takes part in the softmax and adds nothing.
+    pub(crate) sinks: bool,
+    /// Whether norms take the mean out and have a bias, under `layer_norm_eps`, and not RMSNorm's.
+    pub(crate) layer_norm: bool,
+    /// Whether the MLP is two projections with an activation between them, and has no gate.
+    pub(crate) ungated: bool,
+    /// Where attention and MLP may both read the stream before the layer: `use_parallel_residual` where absent.
+    pub(crate) parallel: Option<bool>,
     /// Whether norms multiply by 1 + w in place of w; GGUF files hold 1 + w.
     pub(crate) norms_about_one: bool,
     pub(crate) qk_norm: QkNorm,
@@ -48,6 +60,7 @@ pub struct Family {
     /// Whether `clip_qkv` is known.
     pub(crate) clip: bool,
     pub(crate) mixture: Option<Mixture>,
+    pub(crate) rope: RopeKeys,
     /// Switches that only one value is supported of, which is Transformers' for the absent key too.
     pub(crate) switches: &'static [(&'static str, bool)],
 }
@@ -60,9 +73,28 @@ pub struct Gguf {
     /// Whether llama.cpp has the rows of queries and keys in its own order: the two features that are
     /// rotated together side by side, not in the two halves of their head.
     pub(crate) permuted: bool,
+    /// Modules that are one there, their rows not divided by heads.
+    pub(crate) joined: &'static [Joined],
+    /// Whether the chosen experts' probabilities sum to 1, where a file does not say.
+    pub(crate) normalized: bool,
     /// Layers of the one size whose `query_pre_attn_scalar` is the width by heads, not a head's features: the
     /// key is not in the files, and llama.cpp goes by this.
     pub(crate) scalar_by_width: Option<usize>,
+}
+
+/// The rotary keys of a family.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) struct RopeKeys {
+    /// The key of the base.
+    pub(crate) theta: &'static str,
+    /// The key of the share of a head's features that are rotated, and its value where absent; none where all are.
+    pub(crate) partial: Option<(&'static str, f64)>,
+    /// The kinds of stretching.
+    pub(crate) kinds: &'static [&'static str],
+    /// `original_max_position_embeddings` where absent; none where it is the model's positions.
+    pub(crate) original: Option<usize>,
+    /// The object of rotary keys where absent, if there is one.
+    pub(crate) absent: Option<&'static str>,
 }
 
 /// What Transformers takes for absent keys.
@@ -76,18 +108,21 @@ pub(crate) struct Absent {
     pub(crate) theta: f64,
     pub(crate) epsilon: f64,
     pub(crate) tied: bool,
+    pub(crate) attention_bias: bool,
     pub(crate) begin: Option<u32>,
     pub(crate) end: Option<u32>,
     pub(crate) pad: Option<u32>,
 }
 
-/// Which projections of the attention have biases.
+/// Which projections of a block have biases.
 #[derive(Debug, PartialEq, Clone, Copy)]
 pub(crate) enum Bias {
-    /// None, whatever `attention_bias` says.
+    /// None, whatever the key says.
     Never,
-    /// All four where `attention_bias` says so.
+    /// All where the key says so.
     Keyed,
+    /// All.
+    Always,
     /// Queries, keys and values always, the output never.
     Inputs,
 }
@@ -196,6 +231,12 @@ pub(crate) struct Mixture {
     pub(crate) normalized: Option<bool>,
     /// Whether `decoder_sparse_step` and `mlp_only_layers` are known.
     pub(crate) sparse: bool,
+    /// Whether router and experts have biases.
+    pub(crate) biases: bool,
+    /// Whether files keep the experts of a layer together, inputs as rows, gate and up taking turns.
+    pub(crate) interleaved: bool,
+    /// `swiglu_limit` and `swiglu_alpha` where absent; none where the SwiGLU is the usual one.
+    pub(crate) clamp: Option<Clamp>,
 }
 
 /// What all families but some call the projections of a SwiGLU: gate, up, down.
@@ -219,20 +260,30 @@ impl Family {
         }
     }
 
-    /// The family of a GGUF file: the first of its architecture that knows of windows, where it has one.
+    /// The family of a GGUF file: the first of its architecture that has experts as it has, and knows of windows
+    /// where it has one.
     pub(crate) fn of_architecture(
         architecture: &str,
         windowed: bool,
+        experts: bool,
     ) -> Result<(&'static Self, &'static Gguf)> {
         let known = |family: &&'static Self| Some((*family, family.gguf.as_ref()?));
-        let mut found = FAMILIES.iter().filter_map(known).filter(|(_, of)| of.architecture == architecture);
+        let of_name = FAMILIES.iter().filter_map(known).filter(|(_, of)| of.architecture == architecture);
+        let mut found = of_name.clone().filter(|(family, _)| family.mixture.is_some() == experts);
         let first = found.clone().next();
         match found.find(|(family, _)| !windowed || family.window != Window::Unknown).or(first) {
             Some(found) => Ok(found),
+            None if of_name.count() > 0 => {
+                let (value, remedy) = if experts { ("set", "absent is") } else { ("absent", "a number is") };
+                unsupported(&format!("{architecture}.expert_count"), value, remedy)
+            }
             None => {
-                let mut names: Vec<&str> =
-                    FAMILIES.iter().filter_map(|family| Some(family.gguf.as_ref()?.architecture)).collect();
-                names.dedup();
+                let mut names: Vec<&str> = Vec::new();
+                for (_, of) in FAMILIES.iter().filter_map(known) {
+                    if !names.contains(&of.architecture) {
+                        names.push(of.architecture);
+                    }
+                }
                 let remedy = format!("supported are {}", names.join(", "));
                 unsupported("general.architecture", architecture, &remedy)
             }
@@ -248,6 +299,16 @@ impl Family {
     pub(crate) fn unrotated(&self, layers: usize, interval: usize) -> Vec<usize> {
         let of_family = if self.unrotated { layers.min(MOST_LAYERS) } else { 0 };
         (0..of_family).filter(|layer| (layer + 1).is_multiple_of(interval)).collect()
+    }
+
+    /// The key of [`Config::rms_norm_eps`].
+    pub(crate) fn epsilon_key(&self) -> &'static str {
+        if self.layer_norm { "layer_norm_eps" } else { "rms_norm_eps" }
+    }
+
+    /// Whether files may hold experts in blocks of mxfp4.
+    pub(crate) fn packed(&self) -> bool {
+        self.mixture.as_ref().is_some_and(|of| of.interleaved)
     }
 
     /// What an expert's projections are called here, for the names that they have in most families.
@@ -286,7 +347,7 @@ impl Config {
                 self.attention_bias || self.family.attention_bias == Bias::Inputs
             }
             "o_proj" => self.attention_bias,
-            _ => self.mlp_bias,
+            _ => self.mlp_bias || self.family.mlp_bias == Bias::Always,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Decoders from GGUF files: configuration, names, and the order of rows.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -8,18 +7,18 @@ use serde_json::Map;
 use titer_ops::Scaling;
 
 use super::File;
+use super::places::{Place, experts, places};
 use super::window::CAPS;
 use crate::config::unsupported;
-use crate::family::{LLAMA, UNROTATED};
+use crate::family::{Bias, LLAMA, UNROTATED};
 use crate::files::{Zeros, usable};
 use crate::{Config, Decoder, Error, Family, Result, Scales};
 
 /// Keys that change the numbers of any architecture that has them, and are not read here. Those of
 /// [`Scales`] and [`CAPS`] are refused in families without these.
-const UNREAD: [&str; 7] = [
+const UNREAD: [&str; 6] = [
     "rope.scale_linear",
     "rope.dimension_sections",
-    "attention.clamp_kqv",
     "attention.max_alibi_bias",
     "attention.temperature_scale",
     "attention.output_scale",
@@ -27,6 +26,10 @@ const UNREAD: [&str; 7] = [
 ];
 /// The factors of Llama 3's stretched rotary frequencies, one per frequency.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// The divisors of Phi's, in short texts and long ones.
+const LONG_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
+/// Tensors that are no weights.
+pub(super) const ROPE_TENSORS: [&str; 3] = [ROPE_FACTORS, LONG_FACTORS[0], LONG_FACTORS[1]];
 /// Base of the rotary frequencies of Llama 3 to 3.3.
 const LLAMA3_BASE: f64 = 5e5;
 /// Positions that all of them were first trained on.
@@ -63,7 +66,10 @@ impl Decoder {
         let permuted = family.gguf.as_ref().is_some_and(|gguf| gguf.permuted);
         let mut zeros = Zeros::of(&config);
         let model = Self::build(config, device, |name, _| {
-            let tensor = file.tensor(&places[name])?;
+            let Some(Place { tensor, first, shape }) = places.get(name) else {
+                return Err(Error::Missing { name: name.to_owned(), shape: Vec::new() });
+            };
+            let tensor = file.part(tensor, *first, shape)?;
             let tensor = match name.rsplit('.').nth(1) {
                 Some("q_proj") if permuted => halves(&tensor, heads.queries)?,
                 Some("k_proj") if permuted => halves(&tensor, heads.keys)?,
@@ -88,54 +94,6 @@ fn halves(tensor: &Tensor, heads: usize) -> Result<Tensor> {
     Ok(apart.reshape(tensor.shape())?)
 }
 
-/// Where each weight of the model lies in the file.
-fn places(file: &File, config: &Config) -> Result<BTreeMap<String, String>> {
-    let mut places = BTreeMap::new();
-    for (name, shape) in config.shapes() {
-        let place = place(&name, config.family);
-        let Some(info) = file.tensors().get(&place) else {
-            return Err(Error::Missing { name: place, shape });
-        };
-        if info.shape != shape {
-            return Err(Error::Shape { name: place, expected: shape, got: info.shape.clone() });
-        }
-        places.insert(name, place);
-    }
-    let known: std::collections::BTreeSet<&String> = places.values().collect();
-    match file.tensors().keys().find(|name| !known.contains(name) && *name != ROPE_FACTORS) {
-        Some(name) => Err(Error::Unexpected { name: name.clone() }),
-        None => Ok(places),
-    }
-}
-
-/// The file's name of a weight.
-fn place(name: &str, family: &Family) -> String {
-    let parts: Vec<&str> = name.split('.').collect();
-    match parts.as_slice() {
-        ["model", "embed_tokens", kind] => format!("token_embd.{kind}"),
-        ["model", "norm", kind] => format!("output_norm.{kind}"),
-        ["lm_head", kind] => format!("output.{kind}"),
-        ["model", "layers", layer, .., part, kind] => {
-            let norm = family.norms.iter().find(|norm| norm.name == *part);
-            let part = norm.map_or(*part, |norm| norm.gguf);
-            let part = match part {
-                "q_proj" => "attn_q",
-                "k_proj" => "attn_k",
-                "v_proj" => "attn_v",
-                "o_proj" => "attn_output",
-                "q_norm" => "attn_q_norm",
-                "k_norm" => "attn_k_norm",
-                "gate_proj" => "ffn_gate",
-                "up_proj" => "ffn_up",
-                "down_proj" => "ffn_down",
-                other => other,
-            };
-            format!("blk.{layer}.{part}.{kind}")
-        }
-        _ => name.to_owned(),
-    }
-}
-
 fn config(file: &File) -> Result<Config> {
     if let Some(parts) = file.u64("split.count").filter(|parts| *parts > 1) {
         return unsupported(
@@ -146,15 +104,13 @@ fn config(file: &File) -> Result<Config> {
     }
     let architecture = file.string("general.architecture").unwrap_or_default();
     let key = |name: &str| format!("{architecture}.{name}");
-    let windowed = file.metadata().contains_key(&key("attention.sliding_window"));
-    let (family, _) = Family::of_architecture(architecture, windowed)?;
+    let windowed = file.u64(&key("attention.sliding_window")).is_some_and(|window| window > 0);
+    let of_experts = file.u64(&key("expert_count")).is_some_and(|experts| experts > 0);
+    let (family, _) = Family::of_architecture(architecture, windowed, of_experts)?;
     let missing = |key: String| Error::Key { key, problem: "it is missing or no single number".to_owned() };
     let size = |name: &str| {
         file.u64(&key(name)).and_then(|size| usize::try_from(size).ok()).ok_or_else(|| missing(key(name)))
     };
-    if let Some(experts) = file.u64(&key("expert_count")).filter(|experts| *experts > 0) {
-        return unsupported(&key("expert_count"), experts, "0, or the model's safetensors, are");
-    }
     let caps = if family.caps.is_some() { &[][..] } else { &CAPS };
     if let Some(name) = UNREAD.iter().chain(caps).find(|name| file.metadata().contains_key(&key(name))) {
         return unsupported(&key(name), "set", "a model without it, or its safetensors, are");
@@ -170,11 +126,22 @@ fn config(file: &File) -> Result<Config> {
     let head_dim = optional("attention.key_length")?;
     let default_dim = hidden_size.checked_div(heads).unwrap_or(0);
     let dim = head_dim.unwrap_or(default_dim);
-    for name in ["attention.value_length", "rope.dimension_count"] {
-        if let Some(value) = optional(name)?.filter(|value| *value != dim) {
+    let rotated = optional("rope.dimension_count")?;
+    let whole = if family.rope.partial.is_some() { None } else { rotated };
+    for (name, value) in
+        [("attention.value_length", optional("attention.value_length")?), ("rope.dimension_count", whole)]
+    {
+        if let Some(value) = value.filter(|value| *value != dim) {
             return unsupported(&key(name), value, &format!("as many as features of a head ({dim}) are"));
         }
     }
+    const CLIP: &str = "attention.clamp_kqv";
+    let clip = file.f32(&key(CLIP)).filter(|clip| *clip != 0.0).map(shortest);
+    if clip.is_some() && !family.clip {
+        return unsupported(&key(CLIP), "set", "a model without it, or its safetensors, are");
+    }
+    let epsilon =
+        if family.layer_norm { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" };
     // Where an absent key would mean another number, it is there.
     let written = |dim: &usize| *dim != default_dim || family.absent.head_dim.is_some();
     let layers = size("block_count")?;
@@ -186,14 +153,17 @@ fn config(file: &File) -> Result<Config> {
         scales: scales(file, &key, family, dim)?,
         hidden_act: family.activation.absent,
         max_position_embeddings: size("context_length")?,
-        rms_norm_eps: file
-            .f32(&key("attention.layer_norm_rms_epsilon"))
-            .map(shortest)
-            .ok_or_else(|| missing(key("attention.layer_norm_rms_epsilon")))?,
+        rms_norm_eps: file.f32(&key(epsilon)).map(shortest).ok_or_else(|| missing(key(epsilon)))?,
+        rotary_share: rotated.map_or(1.0, |rotated| share(rotated, dim)),
+        parallel_residual: family
+            .parallel
+            .is_some_and(|absent| file.bool(&key("use_parallel_residual")).unwrap_or(absent)),
+        clip_qkv: clip,
+        experts: experts(file, &key, family, layers)?,
         rope_theta: file.f32(&key("rope.freq_base")).map_or(10_000.0, shortest),
         tie_word_embeddings: !file.tensors().contains_key("output.weight"),
         attention_bias: file.tensors().contains_key("blk.0.attn_output.bias"),
-        mlp_bias: file.tensors().contains_key("blk.0.ffn_down.bias"),
+        mlp_bias: file.tensors().contains_key("blk.0.ffn_down.bias") && family.mlp_bias != Bias::Always,
         bos_token_id: token(file, "bos_token_id"),
         eos_token_id: ends(file),
         pad_token_id: token(file, "padding_token_id"),
@@ -212,6 +182,13 @@ fn config(file: &File) -> Result<Config> {
     config.rope_scaling = scaling(file, &key("rope.scaling"), &config)?;
     config.check()?;
     Ok(config)
+}
+
+/// The share that makes so many of a head's features rotated.
+fn share(rotated: usize, dim: usize) -> f64 {
+    let share = rotated as f64 / dim as f64;
+    // Rounded down, the product must be the number again.
+    if ((dim as f64 * share) as usize) < rotated { share.next_up() } else { share }
 }
 
 /// The factors of the families that have them, and a refusal of these in others.
@@ -253,6 +230,9 @@ fn token(file: &File, key: &str) -> Option<u32> {
 }
 
 fn scaling(file: &File, prefix: &str, config: &Config) -> Result<Scaling> {
+    if let Some(long) = long(file, prefix, config)? {
+        return Ok(long);
+    }
     let kind = file.string(&format!("{prefix}.type")).unwrap_or("none");
     let factor = file.f32(&format!("{prefix}.factor")).map(shortest);
     let scaling = match (kind, factor) {
@@ -286,14 +266,46 @@ fn scaling(file: &File, prefix: &str, config: &Config) -> Result<Scaling> {
     };
     let half = config.heads().dim / 2;
     let as_ruled = |(i, factor): (usize, &f32)| {
-        let of = |scaling: Scaling| scaling.frequency(i, half, config.rope_theta);
-        (of(Scaling::None) / of(llama3) / f64::from(*factor) - 1.0).abs() < 1e-4
+        let of = |scaling: &Scaling| scaling.frequency(i, half, config.rope_theta);
+        (of(&Scaling::None) / of(&llama3) / f64::from(*factor) - 1.0).abs() < 1e-4
     };
     if scaling == Scaling::None && factors.len() == half && factors.iter().enumerate().all(as_ruled) {
         Ok(llama3)
     } else {
         unsupported(ROPE_FACTORS, format!("factors up to {largest}"), "those of Llama 3.1 to 3.3 are")
     }
+}
+
+/// The divisors of frequencies in short texts and long ones, where a file of a family that knows them has some.
+fn long(file: &File, prefix: &str, config: &Config) -> Result<Option<Scaling>> {
+    let known = config.family.rope.kinds.contains(&"longrope");
+    let original: Option<usize> =
+        file.u64(&format!("{prefix}.original_context_length")).and_then(|size| size.try_into().ok());
+    match LONG_FACTORS.into_iter().find(|name| file.tensors().contains_key(*name)) {
+        Some(name) if !known => return Err(Error::Unexpected { name: name.to_owned() }),
+        Some(_) => {}
+        // A model of longer texts than it was first trained on has them.
+        None if known && original.is_some_and(|first| first < config.max_position_embeddings) => {
+            let (name, shape) = (LONG_FACTORS[1].to_owned(), vec![config.rotated_dim() / 2]);
+            return Err(Error::Missing { name, shape });
+        }
+        None => return Ok(None),
+    }
+    let [short, long] = LONG_FACTORS.map(|name| -> Result<Vec<f64>> {
+        Ok(file.tensor(name)?.flatten_all()?.to_vec1::<f32>()?.into_iter().map(shortest).collect())
+    });
+    let missing = |name: &str| Error::Key {
+        key: format!("{prefix}.{name}"),
+        problem: "it is missing, beside factors of frequencies".to_owned(),
+    };
+    let original_positions = original.ok_or_else(|| missing("original_context_length"))?;
+    let magnitude = file.f32(&format!("{prefix}.attn_factor")).ok_or_else(|| missing("attn_factor"))?;
+    Ok(Some(Scaling::Long {
+        short: short?.into(),
+        long: long?.into(),
+        magnitude: shortest(magnitude),
+        original_positions,
+    }))
 }
 
 /// The number that was meant by an `f32`: 1e-5 and not 9.99999974738e-6.

@@ -5,6 +5,7 @@
 //! is checked here: names that are there twice, alignments, offsets, and sizes that overflow.
 
 mod decoder;
+mod places;
 mod window;
 
 use std::collections::BTreeMap;
@@ -144,7 +145,23 @@ impl File {
             let missing = Error::Missing { name: name.to_owned(), shape: Vec::new() };
             return Err(missing.of_file(&self.path));
         };
-        let blocks = info.of.read(&mut &self.file, self.data, &Device::Cpu);
+        self.part(name, 0, &info.shape)
+    }
+
+    /// Some rows of a tensor of that many numbers at least, or some numbers of a vector.
+    ///
+    /// # Errors
+    /// As [`File::tensor`].
+    fn part(&self, name: &str, first: usize, shape: &[usize]) -> Result<Tensor> {
+        let Some(info) = self.tensors.get(name) else {
+            return Err(Error::Missing { name: name.to_owned(), shape: shape.to_vec() }.of_file(&self.path));
+        };
+        let TensorInfo { ggml_dtype, offset, .. } = info.of;
+        let row = info.shape.last().copied().unwrap_or(1);
+        let before = if shape.len() == 1 { first } else { first * row };
+        let bytes = before / ggml_dtype.block_size() * ggml_dtype.type_size();
+        let of = TensorInfo { ggml_dtype, shape: shape.into(), offset: offset + bytes as u64 };
+        let blocks = of.read(&mut &self.file, self.data, &Device::Cpu);
         let numbers = blocks.and_then(|blocks| blocks.dequantize(&Device::Cpu));
         numbers.map_err(|error| Error::Tensor(error).of_file(&self.path))
     }

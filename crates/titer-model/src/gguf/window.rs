@@ -19,6 +19,8 @@ impl File {
             })?),
             false => None,
         };
+        // Some programs write 0 for none.
+        let window = window.filter(|window| *window > 0);
         let effective = window.filter(|window| *window < config.max_position_embeddings);
         match family.window {
             Window::Unknown | Window::Switched { .. } => {

@@ -1,6 +1,8 @@
 //! The small models of `tests/fixtures/architectures.json`, and a writer of GGUF files.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test uses a part
 
+pub mod blocks;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -164,6 +166,11 @@ impl Gguf {
 
     /// A model as llama.cpp's converter would write it.
     pub fn of(model: &Decoder, architecture: &str) -> Self {
+        Self::of_some(model, architecture, &|_| true)
+    }
+
+    /// The same of some of its weights.
+    pub fn of_some(model: &Decoder, architecture: &str, chosen: &dyn Fn(&str) -> bool) -> Self {
         let (config, mut file) = (model.config(), Self::default());
         let key = |name: &str| format!("{architecture}.{name}");
         file.string("general.architecture", architecture)
@@ -196,7 +203,7 @@ impl Gguf {
                 .f32(&key("residual_scale"), scales.residual)
                 .f32(&key("logit_scale"), scales.logits);
         }
-        for (name, var) in model.parameters().iter() {
+        for (name, var) in model.parameters().iter().filter(|(name, _)| chosen(name)) {
             let short = name
                 .replace("model.embed_tokens", "token_embd")
                 .replace("model.norm", "output_norm")
@@ -235,6 +242,61 @@ impl Gguf {
             let numbers = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
             file.tensor(&short, tensor.dims(), 0, &bytes);
+        }
+        file
+    }
+
+    /// As llama.cpp's converter writes it: the experts of a layer in three tensors.
+    pub fn of_experts(model: &Decoder) -> Self {
+        let config = model.config();
+        let architecture = match config.family.name {
+            "mixtral" => "llama",
+            "qwen2_moe" => "qwen2moe",
+            "qwen3_moe" => "qwen3moe",
+            other => other,
+        };
+        let experts = config.experts.as_ref().unwrap();
+        let of_experts = |name: &str| {
+            name.contains(".experts.") || name.contains("gate.weight") || name.contains("shared")
+        };
+        let mut file = Self::of_some(model, architecture, &|name| !of_experts(name));
+        file.u32(&format!("{architecture}.expert_count"), experts.count)
+            .u32(&format!("{architecture}.expert_used_count"), experts.per_token);
+        if let Some(clip) = config.clip_qkv {
+            file.f32(&format!("{architecture}.attention.clamp_kqv"), clip);
+        }
+        let mut put = |name: String, tensor: &Tensor| {
+            let numbers: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+            file.tensor(&name, tensor.dims(), 0, &bytes);
+        };
+        let of = |name: &str| model.parameters().get(name).map(|var| var.as_tensor().clone());
+        for layer in 0..config.num_hidden_layers {
+            let (prefix, place) = (format!("model.layers.{layer}"), format!("blk.{layer}"));
+            for block in ["mlp", "block_sparse_moe"] {
+                if let Some(router) = of(&format!("{prefix}.{block}.gate.weight")) {
+                    put(format!("{place}.ffn_gate_inp.weight"), &router);
+                }
+                for (part, there) in [
+                    ("gate_proj", "ffn_gate"),
+                    ("up_proj", "ffn_up"),
+                    ("down_proj", "ffn_down"),
+                    ("w1", "ffn_gate"),
+                    ("w3", "ffn_up"),
+                    ("w2", "ffn_down"),
+                ] {
+                    let all = |expert: usize| of(&format!("{prefix}.{block}.experts.{expert}.{part}.weight"));
+                    if let Some(all) = (0..experts.count).map(all).collect::<Option<Vec<_>>>() {
+                        put(format!("{place}.{there}_exps.weight"), &Tensor::stack(&all, 0).unwrap());
+                    }
+                    if let Some(shared) = of(&format!("{prefix}.{block}.shared_expert.{part}.weight")) {
+                        put(format!("{place}.{there}_shexp.weight"), &shared);
+                    }
+                }
+            }
+            if let Some(gate) = of(&format!("{prefix}.mlp.shared_expert_gate.weight")) {
+                put(format!("{place}.ffn_gate_inp_shexp.weight"), &gate.flatten_all().unwrap());
+            }
         }
         file
     }

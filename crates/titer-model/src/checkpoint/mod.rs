@@ -3,17 +3,22 @@
 //! Plain reads, not a memory map: a file that is cut short while it is read is then an error and not a
 //! signal that ends the process.
 
+mod experts;
+mod mxfp4;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensorError;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use crate::config::{EMBEDDING, HEAD};
+use crate::family::places;
 use crate::files::{INDEX, WEIGHTS};
 use crate::{Config, Error, Result};
 
@@ -39,7 +44,38 @@ struct OpenFile {
 #[derive(Debug)]
 struct Entry {
     file: usize,
-    info: TensorInfo,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Where its bytes begin and end among the file's data, piece by piece.
+    pieces: Vec<(usize, usize)>,
+    /// Where these bytes are a matrix or vector that holds others too.
+    within: Option<Within>,
+}
+
+/// Which rows of what lies in the file a tensor is.
+#[derive(Debug)]
+struct Within {
+    /// Its shape there.
+    shape: Vec<usize>,
+    /// Whether rows here are columns there.
+    transposed: bool,
+    /// The first row, and how many come between two of them.
+    first: usize,
+    step: usize,
+    /// Where the scales of its blocks lie, if they are of mxfp4: file, begin and end.
+    scales: Option<(usize, (usize, usize))>,
+}
+
+impl Entry {
+    /// Some of its rows.
+    fn rows(&self, ranges: &[Range<usize>]) -> Self {
+        let (start, end) = self.pieces.first().copied().unwrap_or_default();
+        let row = (end - start) / self.shape[0].max(1);
+        let pieces = ranges.iter().map(|rows| (start + rows.start * row, start + rows.end * row));
+        let mut shape = self.shape.clone();
+        shape[0] = ranges.iter().map(Range::len).sum();
+        Self { file: self.file, dtype: self.dtype, shape, pieces: pieces.collect(), within: None }
+    }
 }
 
 /// `model.safetensors.index.json`.
@@ -121,7 +157,13 @@ impl Checkpoint {
             return Err(torn(SafeTensorError::MetadataIncompleteBuffer));
         }
         for (name, info) in metadata.tensors() {
-            let entry = Entry { file: self.files.len(), info: info.clone() };
+            let entry = Entry {
+                file: self.files.len(),
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                pieces: vec![info.data_offsets],
+                within: None,
+            };
             if let Some(first) = self.tensors.insert(name.clone(), entry) {
                 let first = self.files.get(first.file).map_or(path, |file| &file.path);
                 let problem = format!("tensor {name} is also in {}", first.display());
@@ -170,6 +212,48 @@ impl Checkpoint {
         Ok(different.max_all()?.to_scalar::<u8>()? != 0)
     }
 
+    /// Gives the tensors of a family whose files have other names than Llama's these names, and the modules that
+    /// it keeps as one their own tensors.
+    ///
+    /// # Errors
+    /// When a tensor of several modules has not the rows of all, or a weight is there twice.
+    pub(crate) fn rename(&mut self, config: &Config) -> Result<()> {
+        let (naming, shapes) = (&config.family.naming, config.shapes());
+        if naming.is_plain() {
+            return Ok(());
+        }
+        let wholes = naming.wholes(shapes.keys());
+        for (name, entry) in std::mem::take(&mut self.tensors) {
+            // Of a saved base model, without its head, names lack the prefix.
+            let with_base = format!("{}.{name}", naming.base);
+            let found = wholes.get_key_value(&name).or_else(|| wholes.get_key_value(&with_base));
+            let path = self.files[entry.file].path.clone();
+            let (whole, parts) = match found {
+                Some((whole, parts)) => (whole, &parts[..]),
+                None if naming.passed.iter().any(|end| name.ends_with(&format!(".{end}"))) => continue,
+                None => (&name, &[&*name][..]),
+            };
+            let entries = if let [_] = parts {
+                vec![entry]
+            } else {
+                let rows: Vec<usize> = parts.iter().map(|part| shapes[*part][0]).collect();
+                let mut expected = shapes[parts[0]].clone();
+                expected[0] = rows.iter().sum();
+                if entry.shape != expected {
+                    return Err(Error::Shape { name, expected, got: entry.shape }.of_file(&path));
+                }
+                places(&rows, config.groups(whole)).iter().map(|places| entry.rows(places)).collect()
+            };
+            for (part, entry) in parts.iter().zip(entries) {
+                if self.tensors.insert((*part).to_owned(), entry).is_some() {
+                    let problem = format!("tensor {} is there twice, under two names", naming.weight(part));
+                    return Err(Error::Format { path, problem });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves exactly the wanted tensors, under their wanted names.
     ///
     /// # Errors
@@ -177,7 +261,7 @@ impl Checkpoint {
     pub(crate) fn fit(&mut self, config: &Config) -> Result<()> {
         let (shapes, tied) = (&config.shapes(), config.tie_word_embeddings);
         let first = self.files[0].path.clone();
-        self.refuse_wrapped(shapes)?;
+        self.refuse_wrapped(&config.family.naming.wholes(shapes.keys()))?;
         self.divide_experts(config)?;
         let named = |name: &str| self.tensors.contains_key(name);
         if tied && !named(EMBEDDING) && !named(EMBEDDING.trim_start_matches("model.")) {
@@ -193,8 +277,9 @@ impl Checkpoint {
             let with_prefix = format!("model.{name}");
             let wanted = if shapes.contains_key(&name) { &name } else { &with_prefix };
             if let Some(expected) = shapes.get(wanted) {
-                if entry.info.shape != *expected {
-                    let (expected, got) = (expected.clone(), entry.info.shape);
+                if entry.shape != *expected {
+                    let (expected, got) = (expected.clone(), entry.shape);
+                    let name = if &name == wanted { config.family.naming.weight(&name) } else { name };
                     return Err(Error::Shape { name, expected, got }.of_file(&path));
                 }
                 if self.tensors.insert(wanted.clone(), entry).is_some() {
@@ -209,23 +294,25 @@ impl Checkpoint {
             None => Ok(()),
             Some((name, _)) if name == HEAD => {
                 let problem = format!(
-                    "tensor {HEAD} is missing: a model whose head is its embedding says \"tie_word_embeddings\": true in \
-                     its config.json"
+                    "tensor {} is missing: a model whose head is its embedding says \"tie_word_embeddings\": true in \
+                     its config.json",
+                    config.family.naming.weight(HEAD)
                 );
                 Err(Error::Format { path: first, problem })
             }
-            Some((name, shape)) => {
-                Err(Error::Missing { name: name.clone(), shape: shape.clone() }.of_file(&first))
+            Some((name, _)) => {
+                let (name, shape) = config.filed_shape(name);
+                Err(Error::Missing { name, shape }.of_file(&first))
             }
         }
     }
 
     /// Refuses names that none of the model's are, with what would make them so.
-    fn refuse_wrapped(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<()> {
+    fn refuse_wrapped(&self, names: &BTreeMap<String, Vec<&str>>) -> Result<()> {
         let Some((name, entry)) = self.tensors.iter().find(|(name, _)| unwrapped(name) != **name) else {
             return Ok(());
         };
-        if !shapes.contains_key(&unwrapped(name)) {
+        if !names.contains_key(&unwrapped(name)) {
             return Ok(());
         }
         let problem = format!(
@@ -236,66 +323,44 @@ impl Checkpoint {
         Err(Error::Format { path: self.files[entry.file].path.clone(), problem })
     }
 
-    /// Gives the experts of a layer that Transformers 5 keeps in two tensors their own names: the rows of each
-    /// follow one another.
-    fn divide_experts(&mut self, config: &Config) -> Result<()> {
-        for layer in 0..config.num_hidden_layers {
-            let Some((experts, mixture)) = config.mixture_of(layer) else { continue };
-            let prefix = format!("model.layers.{layer}");
-            let block = format!("{prefix}.{}", mixture.block);
-            let [gate, up, down] = mixture.projections;
-            for (fused, parts, rows, columns) in [
-                ("gate_up_proj", &[gate, up][..], experts.width, config.hidden_size),
-                ("down_proj", &[down][..], config.hidden_size, experts.width),
-            ] {
-                let name = format!("{prefix}.mlp.experts.{fused}");
-                let Some(whole) = self.tensors.remove(&name) else { continue };
-                let expected = vec![experts.count, parts.len() * rows, columns];
-                if whole.info.shape != expected {
-                    let path = &self.files[whole.file].path;
-                    return Err(Error::Shape { name, expected, got: whole.info.shape }.of_file(path));
-                }
-                let pieces = experts.count * parts.len();
-                let (start, end) = whole.info.data_offsets;
-                let bytes = (end - start) / pieces;
-                for piece in 0..pieces {
-                    let (expert, part) = (piece / parts.len(), parts[piece % parts.len()]);
-                    let at = start + piece * bytes;
-                    let info = TensorInfo {
-                        dtype: whole.info.dtype,
-                        shape: vec![rows, columns],
-                        data_offsets: (at, at + bytes),
-                    };
-                    let name = format!("{block}.experts.{expert}.{part}.weight");
-                    self.tensors.insert(name, Entry { file: whole.file, info });
-                }
-                // Beside fused experts every family's router is the block `mlp`'s.
-                if let Some(router) = self.tensors.remove(&format!("{prefix}.mlp.gate.weight")) {
-                    self.tensors.insert(format!("{block}.gate.weight"), router);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// One tensor, in memory, and the file that it comes from.
     pub(crate) fn read(&mut self, name: &str) -> Result<(Tensor, PathBuf)> {
-        let Some(Entry { file, info }) = self.tensors.get(name) else {
+        let Some(Entry { file, dtype, shape, pieces, within }) = self.tensors.get(name) else {
             return Err(Error::Missing { name: name.to_owned(), shape: Vec::new() });
         };
-        let OpenFile { path, file, data } = &mut self.files[*file];
-        let dtype = DType::try_from(info.dtype).map_err(|_| {
-            let problem = format!("is of type {:?}, which is not read: f32, f16 and bf16 are", info.dtype);
-            Error::Numbers { name: name.to_owned(), problem }.of_file(path)
-        })?;
-        let (start, end) = info.data_offsets;
-        let mut bytes = vec![0; end - start];
-        file.seek(SeekFrom::Start(*data + start as u64))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
-        let tensor = Tensor::from_raw_buffer(&bytes, dtype, &info.shape, &Device::Cpu)?;
-        Ok((tensor, path.clone()))
+        let bytes = read(&mut self.files[*file], pieces)?;
+        let path = self.files[*file].path.clone();
+        let stored = within.as_ref().map_or(shape, |within| &within.shape);
+        let tensor = if let Some((file, place)) = within.as_ref().and_then(|within| within.scales) {
+            let scales = read(&mut self.files[file], &[place])?;
+            Tensor::from_vec(mxfp4::numbers(&bytes, &scales), stored.as_slice(), &Device::Cpu)?
+        } else {
+            let dtype = DType::try_from(*dtype).map_err(|_| {
+                let problem = format!("is of type {dtype:?}, which is not read: f32, f16 and bf16 are");
+                Error::Numbers { name: name.to_owned(), problem }.of_file(&path)
+            })?;
+            Tensor::from_raw_buffer(&bytes, dtype, stored, &Device::Cpu)?
+        };
+        let Some(Within { transposed, first, step, .. }) = within else { return Ok((tensor, path)) };
+        let tensor = if *transposed { tensor.t()? } else { tensor };
+        let rows: Vec<u32> = (*first..tensor.dim(0)?).step_by(*step).map(|row| row as u32).collect();
+        let rows = Tensor::from_vec(rows, shape[0], &Device::Cpu)?;
+        Ok((tensor.contiguous()?.index_select(&rows, 0)?, path))
     }
+}
+
+/// The bytes of these places, one after the other.
+fn read(OpenFile { path, file, data }: &mut OpenFile, pieces: &[(usize, usize)]) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; pieces.iter().map(|(start, end)| end - start).sum()];
+    let mut left = &mut bytes[..];
+    for (start, end) in pieces {
+        let (piece, rest) = left.split_at_mut(end - start);
+        file.seek(SeekFrom::Start(*data + *start as u64))
+            .and_then(|_| file.read_exact(piece))
+            .map_err(|source| Error::File { path: path.clone(), action: "read", source })?;
+        left = rest;
+    }
+    Ok(bytes)
 }
 
 /// A tensor's name without what wrappers add to those of the model that they hold.
