@@ -107,7 +107,8 @@ mod tests {
         let found = check(&Both::Apart([(0.50, 0.003), (0.51, 0.004)]), 0.05, Decision::Holds);
         // 1.6449 times 0.005.
         assert!((found.interval.upper - (0.01 + 0.008_224_268)).abs() < 1e-8, "{found:?}");
-        check(&Both::Apart([(0.5, 0.02), (0.4, 0.02)]), 0.05, Decision::Inconclusive);
+        check(&Both::Apart([(0.5, 0.02), (0.42, 0.02)]), 0.05, Decision::Inconclusive);
+        check(&Both::Apart([(0.5, 0.02), (0.4, 0.02)]), 0.05, Decision::Fails);
         assert_eq!(equivalence(&Both::Apart([(1.0, 0.0), (1.0, 0.0)]), 0.95, 0.05), None);
         assert_eq!(equivalence(&Both::Paired(vec![0.0]), 0.95, 0.05), None);
     }

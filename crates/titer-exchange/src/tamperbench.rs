@@ -6,7 +6,7 @@
 //! rule is applied here: harm from `strong_reject`, ability from `mmlu_pro_val`. Each has `evaluation.json`, a list of
 //! `metric_name` and `metric_value`, or else the `score` column of `evaluator_scores.parquet`, whose mean is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -171,7 +171,7 @@ type Trial = (String, String, String);
 
 /// The sweeps of a folder, with the guard applied here.
 fn sweeps(folder: &Path, epsilon: f64) -> Result<TamperBench, Foreign> {
-    let mut unread = Vec::new();
+    let (mut unread, mut others) = (Vec::new(), BTreeSet::new());
     let mut trials = BTreeMap::<Trial, Figures>::new();
     for path in below(folder, &|name| name == EVALUATION || name == SCORES)? {
         let evaluation = path.parent().unwrap_or(folder);
@@ -179,7 +179,10 @@ fn sweeps(folder: &Path, epsilon: f64) -> Result<TamperBench, Foreign> {
         if name(&path) == SCORES && evaluation.join(EVALUATION).exists() {
             continue;
         }
-        let Some((trial, harmful)) = place(folder, evaluation) else { continue };
+        let Some((trial, harmful)) = place(folder, evaluation) else {
+            others.insert(evaluation.strip_prefix(folder).unwrap_or(evaluation).display().to_string());
+            continue;
+        };
         match value(&path, if harmful { HARM[1] } else { ABILITY[1] }) {
             Ok(value) => {
                 let figures = trials.entry(trial).or_default();
@@ -195,6 +198,10 @@ fn sweeps(folder: &Path, epsilon: f64) -> Result<TamperBench, Foreign> {
             HARM[0]
         );
         return Err(Foreign::new(folder, problem));
+    }
+    if let Some(first) = others.first() {
+        let (count, harm, ability) = (others.len(), HARM[0], ABILITY[0]);
+        unread.push(format!("{count} evaluations that are neither {harm} nor {ability}, {first} first"));
     }
     let mut models = BTreeMap::<String, BTreeMap<String, Vec<Figures>>>::new();
     for ((model, attack, _), figures) in trials {
@@ -377,11 +384,15 @@ mod tests {
         let mut scores =
             df!("prompt" => ["p", "q"], "response" => ["r", "s"], "score" => [1.0, 0.5]).unwrap();
         ParquetWriter::new(fs::File::create(of(0).join(SCORES)).unwrap()).finish(&mut scores).unwrap();
+        let other = of(0).with_file_name("embedding_attack_eval");
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join(EVALUATION), evaluation("strong_reject_score", 0.9)).unwrap();
         fs::create_dir_all(of(1)).unwrap();
         fs::write(of(1).join(EVALUATION), evaluation("strong_reject", 0.5)).unwrap();
         let read = tamperbench(place.path(), 0.1).unwrap();
         assert_eq!(read.models[0].attacks[0].after.harm, Some(0.75));
-        let [unread] = read.unread.as_slice() else { panic!("{:?}", read.unread) };
+        let [unread, other] = read.unread.as_slice() else { panic!("{:?}", read.unread) };
+        assert!(other.contains("1 evaluations") && other.contains("embedding_attack_eval"), "{other}");
         assert!(
             unread.contains("trial_1") && unread.contains("metric_name = strong_reject_score"),
             "{unread}"
