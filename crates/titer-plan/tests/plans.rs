@@ -347,6 +347,10 @@ fn plan_of(model: Option<&str>, location: &str) -> Plan {
 }
 
 fn judged_by(judge: &str, model: Option<&str>, location: &str) -> Plan {
+    planned(POLICY, judge, model, location)
+}
+
+fn planned(policy: &str, judge: &str, model: Option<&str>, location: &str) -> Plan {
     let judges = format!("[{judge:?}]");
     let smaller = [
         ("probe.judges", judges.as_str()),
@@ -361,7 +365,7 @@ fn judged_by(judge: &str, model: Option<&str>, location: &str) -> Plan {
         ("stability.texts", "8"),
     ];
     let smaller = smaller.map(|(key, value)| Override { key: key.to_owned(), value: value.to_owned() });
-    let draft = titer_plan::read("p.toml", POLICY, &smaller, &catalogue::catalogue());
+    let draft = titer_plan::read("p.toml", policy, &smaller, &catalogue::catalogue());
     let draft = draft.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(draft.references(), [(MODEL_SOURCE, "smollm2-135m")]);
     let found = model.map(|identity| Found {
@@ -382,6 +386,10 @@ fn the_key_of_a_source_is_its_content_and_not_where_it_lies() {
     let absent = plan_of(None, "/here");
     assert!(hashes(&one).is_disjoint(&hashes(&absent)));
     assert_eq!((one.not_here().count(), absent.not_here().count()), (0, 1));
+    // How it is spoken to is part of what it is.
+    let stated = POLICY.replacen("policy = ", "chat_template = \"x\"\npolicy = ", 1);
+    let stated = planned(&stated, "policy-compliance", Some("c0ffee"), "/here");
+    assert!(hashes(&one).is_disjoint(&hashes(&stated)));
 }
 
 #[test]
