@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use titer_plan::{Found, Plan, PlannedSource, StageHash, judge_role};
 
-use super::smaller;
+use super::policy::{POLICY, smaller};
 
 /// The plan with sources of these contents, by their roles.
 fn plan(judges: &str, contents: &[(&str, &str)]) -> Plan {
-    let draft = smaller(judges);
+    let draft = smaller(POLICY, judges);
     let source = |(role, reference): (&str, &str)| {
         let content = contents.iter().find(|(of, _)| *of == role);
         let found = content.map(|(_, identity)| Found {
