@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use super::key::{Absent, Accepts, Key, Limit, Names, Role, Scalar, Section};
+use super::models::MODEL;
 use crate::seeds::Until;
 use crate::vocabulary::ThreatModel;
 
