@@ -1,19 +1,60 @@
 //! Judges that are language models, opened from where their models are.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
+use serde_json::json;
 use titer_measures::measures::guard::{Definition, Guard, GuardModel, Speech, VERSION};
 use titer_measures::text::refusals::Refusals;
-use titer_measures::{Making, MeasureError, Parts};
+use titer_measures::{Exchange, Judgement, Making, Measure, MeasureError, Parts};
 use titer_model::Decoder;
 use titer_plan::stage::MeasureSpec;
 
 use crate::Result;
 use crate::checkpoints::{ends, ends_of, read_chat, read_tokenizer};
 
-/// The judge of a measure's spec, with its model in that folder or file. `refusals` are the data's own phrases.
-pub(crate) fn open(spec: &MeasureSpec, path: &Path, refusals: &[String], device: &Device) -> Result<Guard> {
+/// Judges that are kept open at most.
+const MOST: usize = 4;
+
+/// The judges that were opened last, by all that makes them: a model is large, and every stage of a run is judged by the
+/// same one, several of them at once.
+static OPENED: Mutex<Vec<(String, Arc<Guard>)>> = Mutex::new(Vec::new());
+
+/// A judge that stages share.
+#[derive(Debug)]
+pub(crate) struct Shared(Arc<Guard>);
+
+impl Measure for Shared {
+    fn judge(&self, batch: &[Exchange]) -> std::result::Result<Vec<Judgement>, MeasureError> {
+        self.0.judge(batch)
+    }
+}
+
+/// The judge of a measure's spec, with its model in that folder or file, whose content is called `content`. `refusals` are
+/// the data's own phrases.
+pub(crate) fn open(
+    spec: &MeasureSpec,
+    (path, content): (&Path, &str),
+    refusals: &[String],
+    device: &Device,
+) -> Result<Shared> {
+    let made_of = json!({ "measure": spec, "path": path, "content": content, "refusals": refusals });
+    let key = format!("{device:?} {made_of}");
+    // Held while a judge is opened, so that stages that begin at once do not each open it.
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, guard)) = opened.iter().find(|(known, _)| *known == key) {
+        return Ok(Shared(Arc::clone(guard)));
+    }
+    let guard = Arc::new(read(spec, path, refusals, device)?);
+    if opened.len() == MOST {
+        opened.remove(0);
+    }
+    opened.push((key, Arc::clone(&guard)));
+    Ok(Shared(guard))
+}
+
+fn read(spec: &MeasureSpec, path: &Path, refusals: &[String], device: &Device) -> Result<Guard> {
     let measure = spec.name.clone();
     if spec.version != VERSION {
         let (planned, version) = (spec.version, VERSION);

@@ -159,6 +159,6 @@ fn opened(
     let path = locate(&reference, progress)?.path;
     let role = spec.model.clone().unwrap_or_default();
     let content = Sources::of_this_user().look(&role, &reference, &reference)?.content();
-    let guard = guards::open(&spec, &path, &[], device)?;
+    let guard = guards::open(&spec, (&path, &format!("{content:?}")), &[], device)?;
     Ok((spec, Box::new(guard), Some(content)))
 }

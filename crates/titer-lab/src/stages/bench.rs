@@ -9,7 +9,6 @@ use candle_core::Device;
 use titer_data::origins::{KINDS, UnderTest, kind};
 use titer_data::world::World;
 use titer_measures::measures::classifier;
-use titer_measures::measures::guard::Guard;
 use titer_measures::registry::make;
 use titer_measures::{Exchange, Judgement, Measure, Own, Parts};
 use titer_plan::stage::MeasureSpec;
@@ -18,8 +17,9 @@ use titer_store::Store;
 
 use super::{OWN, checkpoint, sealed};
 use crate::files::read;
+use crate::guards::{self, Shared};
 use crate::material::{WorldData, origin};
-use crate::{Error, Result, guards};
+use crate::{Error, Result};
 
 /// The measures of each probe; the first of a probe decides.
 pub(crate) struct Bench {
@@ -115,8 +115,8 @@ struct OfData {
     refusals: Vec<String>,
     world: Option<Arc<World>>,
     classifier: Option<PathBuf>,
-    /// Where the models of judges that are ones are, by their roles.
-    judges: BTreeMap<String, PathBuf>,
+    /// Where the models of judges that are ones are, and the stage that took each in, by their roles.
+    judges: BTreeMap<String, (PathBuf, StageHash)>,
     own: Option<Arc<Own>>,
 }
 
@@ -146,7 +146,9 @@ impl OfData {
         };
         let mut judges = BTreeMap::new();
         for role in stage.spec.judge_models().into_iter().rev() {
-            judges.insert(role.to_owned(), taken(inputs.next_back(), role)?);
+            let input = inputs.next_back();
+            let path = taken(input, role)?;
+            judges.extend(input.map(|input| (role.to_owned(), (path, input.clone()))));
         }
         let classifier = match inputs.next_back().filter(|_| asked) {
             Some(input) => Some(taken(Some(input), JUDGE_SOURCE)?),
@@ -156,9 +158,9 @@ impl OfData {
     }
 
     /// A judge that is a model, with the model by which it judges.
-    fn guard(&self, stage: &PlannedStage, spec: &MeasureSpec, role: &str, device: &Device) -> Result<Guard> {
+    fn guard(&self, stage: &PlannedStage, spec: &MeasureSpec, role: &str, device: &Device) -> Result<Shared> {
         let none = || Error::MissingInput { stage: stage.label.clone(), input: role.to_owned() };
-        let path = self.judges.get(role).ok_or_else(none)?;
-        guards::open(spec, path, &self.refusals, device)
+        let (path, content) = self.judges.get(role).ok_or_else(none)?;
+        guards::open(spec, (path, &content.0), &self.refusals, device)
     }
 }

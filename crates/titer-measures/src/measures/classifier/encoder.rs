@@ -34,7 +34,7 @@ pub(super) struct Encoder {
 }
 
 enum Body {
-    Deberta(DebertaV2Model),
+    Deberta(Box<DebertaV2Model>),
     Bert(BertModel),
     Roberta(XLMRobertaModel),
     ModernBert(ModernBert),
@@ -75,7 +75,9 @@ impl Encoder {
         let weights = VarBuilder::from_tensors(tensors, DType::F32, device);
         let d = config.hidden_size;
         let body = match &shape {
-            Shape::Deberta(config, _) => Body::Deberta(DebertaV2Model::load(weights.pp("deberta"), config)?),
+            Shape::Deberta(config, _) => {
+                Body::Deberta(Box::new(DebertaV2Model::load(weights.pp("deberta"), config)?))
+            }
             Shape::Bert(config) => Body::Bert(BertModel::load(weights.pp("bert"), config)?),
             Shape::Roberta(config) => Body::Roberta(XLMRobertaModel::new(config, weights.pp("roberta"))?),
             Shape::ModernBert(config, _) => Body::ModernBert(ModernBert::load(weights.clone(), config)?),
