@@ -84,7 +84,8 @@ fn rows_and_a_model_need_one_file_of_few_keys() {
     place.run(&["plan", "mine.toml", "--set", "probe.items=400"]).ends(2).says(&["--set probe.items"]);
 
     // With categories, harmless rows and a task all of it is measured.
-    let category = |number: usize| json!({ "category": if number % 3 == 0 { "few" } else { "many" } });
+    let category =
+        |number: usize| json!({ "category": if number.is_multiple_of(3) { "few" } else { "many" } });
     fs::write(place.path("rows.jsonl"), rows(48, category)).unwrap();
     let lines = |word: &str| rows(12, |_| json!({})).replace("say", word);
     fs::write(place.path("harmless.jsonl"), lines("tell")).unwrap();

@@ -201,7 +201,7 @@ impl Reader<'_> {
             }
             (Holds::Texts, DeValue::Array(texts)) => {
                 for text in texts.iter() {
-                    if !text.get_ref().as_str().is_some_and(|text| !text.trim().is_empty()) {
+                    if text.get_ref().as_str().is_none_or(|text| text.trim().is_empty()) {
                         self.note(Some(text.span()), key, "expected a list of texts, none of them blank");
                     }
                 }

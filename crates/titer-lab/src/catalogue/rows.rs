@@ -52,7 +52,7 @@ fn places(origin: &dyn Origin, folder: &Path) -> Result<Places, Vec<String>> {
     for rows in origin.sources() {
         let location = counted_from(folder, rows.reference);
         let found = sources.look(rows.role, rows.reference, &location);
-        match found.and_then(|source| Ok((source.found, here(&location)))) {
+        match found.map(|source| (source.found, here(&location))) {
             Ok((Some(found), Ok(resolved))) => drop(places.insert(rows.role, (resolved.path, found.identity))),
             Ok((None, _)) => problems.push(format!(
                 "{}: {} is not on this machine, so that nobody knows how many rows there are: get it by `titer model \

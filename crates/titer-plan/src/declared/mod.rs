@@ -7,6 +7,7 @@
 
 mod explain;
 mod key;
+mod model;
 mod page;
 mod schema;
 mod sections;
@@ -20,8 +21,8 @@ pub use schema::schema;
 pub use sections::SPEC;
 pub use walk::{Declared, declared, overridable};
 
+pub(crate) use model::MODEL;
 pub(crate) use sections::{
-    ADVERSARY, ATTACK, CONDITIONS, CROSS_DOMAIN, DEFENCE, LATER_DEFENCE, MODEL, PROBE, STABILITY,
-    TRAINABILITY,
+    ADVERSARY, ATTACK, CONDITIONS, CROSS_DOMAIN, DEFENCE, LATER_DEFENCE, PROBE, STABILITY, TRAINABILITY,
 };
 pub(crate) use training::{ALIGN, DECODER, ONLY, TRAIN};
