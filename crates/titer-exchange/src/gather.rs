@@ -260,7 +260,7 @@ fn groups(results: &Results, verdicts: &Verdicts) -> Result<BTreeMap<String, Vec
     let mut found = BTreeMap::<(&str, Key), (&str, Vec<Answer>)>::new();
     for row in rows {
         let (defence, arm, probe) =
-            (columns.text(&columns.defence, row), columns.arm(row), columns.probe(row));
+            (columns.text(columns.defence, row), columns.arm(row), columns.probe(row));
         let place = columns.befores.rows[row];
         let (steps, end) = (columns.steps(row), ends[&columns.run(row)]);
         let nothing = columns.befores.distinct[place] == Before::Nothing;
@@ -274,7 +274,7 @@ fn groups(results: &Results, verdicts: &Verdicts) -> Result<BTreeMap<String, Vec
         }
         for done in moments {
             let answer = columns.answer(row, &said)?;
-            let judge = columns.text(&columns.judge, row);
+            let judge = columns.text(columns.judge, row);
             let group = found.entry((defence, (arm, place, done, probe)));
             group.or_insert_with(|| (judge, Vec::new())).1.push(answer);
         }

@@ -23,6 +23,8 @@ const SAME: f64 = 1e-6;
 type Metric = (String, String, String);
 /// What one document scored by each metric, and the document's hash.
 type Document = (BTreeMap<String, f64>, Option<String>);
+/// What each document scored by one metric, and its hash.
+type Scored<'a> = BTreeMap<u64, (f64, Option<&'a str>)>;
 
 /// One run of the harness.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,15 +170,11 @@ impl LmEval {
     }
 
     /// The documents of a metric, where their mean is the metric.
-    fn documents(
-        &self,
-        (task, metric, filter): &Metric,
-        value: f64,
-    ) -> Option<BTreeMap<u64, (f64, Option<&str>)>> {
+    fn documents(&self, (task, metric, filter): &Metric, value: f64) -> Option<Scored<'_>> {
         let documents = self.samples.get(&(task.clone(), filter.clone()))?;
         let of =
             documents.iter().map(|(id, (scores, hash))| Some((*id, (*scores.get(metric)?, hash.as_deref()))));
-        let scores: BTreeMap<_, _> = of.collect::<Option<_>>()?;
+        let scores: Scored<'_> = of.collect::<Option<_>>()?;
         let mean = scores.values().map(|(score, _)| score).sum::<f64>() / scores.len() as f64;
         ((mean - value).abs() <= SAME).then_some(scores)
     }
@@ -242,25 +240,19 @@ pub fn abilities(
 }
 
 /// How much better the second model did at each document.
-fn paired(
-    first: &BTreeMap<u64, (f64, Option<&str>)>,
-    second: &BTreeMap<u64, (f64, Option<&str>)>,
-) -> Result<Vec<f64>, String> {
+fn paired(first: &Scored<'_>, second: &Scored<'_>) -> Result<Vec<f64>, String> {
     if !first.keys().eq(second.keys()) {
-        return Err(format!(
-            "the models were asked {} and {} documents, not the same ones",
-            first.len(),
-            second.len()
-        ));
+        let (first, second) = (first.len(), second.len());
+        return Err(format!("the models were asked {first} and {second} documents, not the same ones"));
     }
-    let difference =
-        |((id, (before, old)), (after, new)): ((&u64, &(f64, Option<&str>)), &(f64, Option<&str>))| {
-            if old != new {
-                return Err(format!("doc_id {id} is another document in each run (doc_hash)"));
-            }
-            Ok(after - before)
-        };
-    first.iter().zip(second.values()).map(difference).collect()
+    let mut differences = Vec::with_capacity(first.len());
+    for ((id, (before, old)), (after, new)) in first.iter().zip(second.values()) {
+        if old != new {
+            return Err(format!("doc_id {id} is another document in each run (doc_hash)"));
+        }
+        differences.push(after - before);
+    }
+    Ok(differences)
 }
 
 #[cfg(test)]
