@@ -218,12 +218,14 @@ fn made_by(plan: &Plan, defence: &str) -> Vec<[String; 2]> {
 /// What a judge is, by its name.
 fn judge(plan: &Plan, probe: Probe, name: &str) -> Judge {
     let facts = find(MEASURES, name).ok().map(|entry| entry.facts);
-    let models = facts.is_some_and(|facts| facts.needs.contains(&Need::Classifier));
-    let reference = plan.sources.iter().find(|source| source.role == JUDGE_SOURCE);
     let spec: Option<&MeasureSpec> =
         plan.data.measures.get(&probe).and_then(|specs| specs.iter().find(|spec| spec.name == name));
+    let classifies = facts.is_some_and(|facts| facts.needs.contains(&Need::Classifier));
+    // The data set's classifier, or a judge that is a model of its own.
+    let role = spec.and_then(|spec| spec.model.as_deref()).or(classifies.then_some(JUDGE_SOURCE));
+    let source = plan.sources.iter().find(|source| Some(source.role.as_str()) == role);
     let template = spec.and_then(|spec| spec.settings["template"].as_str()).unwrap_or_default();
-    let model = reference.filter(|_| models).map(|source| [source.reference.clone(), template.to_owned()]);
+    let model = source.map(|source| [source.reference.clone(), template.to_owned()]);
     Judge { name: name.to_owned(), facts, model }
 }
 
