@@ -5,7 +5,7 @@ use std::path::Path;
 use titer_plan::{Calibration, Catalogue, Mistake, Override, Plan, PlannedSource, Probe};
 
 use super::Source;
-use super::own::{Own, base, folder_of, mistake, named, one, read_own};
+use super::own::{Own, base, folder_of, mistake, mistakes, named, one, read_own};
 use crate::Result;
 use crate::judging::judged_by;
 use crate::measures;
@@ -62,12 +62,9 @@ pub(super) fn calibration(
 ) -> std::result::Result<Option<Calibration>, Vec<Mistake>> {
     let Some(file) = &plan.experiment.probe.calibration else { return Ok(None) };
     let parse = |text: &str| -> Result<Calibration> { Ok(serde_json::from_str(text)?) };
-    let all = |problems: Vec<String>| -> Vec<Mistake> {
-        problems.into_iter().map(|problem| mistake(source, overrides, CALIBRATION, problem)).collect()
-    };
     let (_, labels) =
         read_own(&base(source, overrides, CALIBRATION), file, |text, _| parse(text).map_err(one))
-            .map_err(all)?;
+            .map_err(|problems| mistakes(source, overrides, CALIBRATION, problems))?;
     let wrong = |problem: String| {
         let remedy = Some("calibrate the judge that comes first in probe.judges, as it is now".to_owned());
         vec![Mistake { remedy, ..mistake(source, overrides, CALIBRATION, problem) }]

@@ -27,6 +27,16 @@ pub(super) fn mistake(source: &Source, overrides: &[Override], key: &str, proble
     Mistake { key: key.to_owned(), line: line_of_key(&source.text, key), problem, remedy: None }
 }
 
+/// The same of several things.
+pub(super) fn mistakes(
+    source: &Source,
+    overrides: &[Override],
+    key: &str,
+    problems: Vec<String>,
+) -> Vec<Mistake> {
+    problems.into_iter().map(|problem| mistake(source, overrides, key, problem)).collect()
+}
+
 /// The folder from which the path at that key counts: the spec's own, or the working folder for what was typed
 /// there.
 pub(super) fn base(source: &Source, overrides: &[Override], key: &str) -> PathBuf {
@@ -49,10 +59,8 @@ pub(super) fn own_data(
 ) -> Result<(Vec<Own>, String), Vec<Mistake>> {
     const TASKS: &str = "stability.tasks";
     const PHRASES: &str = "probe.refusals";
-    let (mut own, mut mistakes, mut defaults) = (Vec::new(), Vec::new(), String::new());
-    let mut wrong = |key: &str, problems: Vec<String>| {
-        mistakes.extend(problems.into_iter().map(|problem| mistake(source, overrides, key, problem)));
-    };
+    let (mut own, mut wrong, mut defaults) = (Vec::new(), Vec::new(), String::new());
+    let at = |key: &str, problems| mistakes(source, overrides, key, problems);
     // A text that is no TOML is reported where it is read.
     let spec: toml::Table = source.text.parse().unwrap_or_default();
     for file in named(&spec, overrides, "stability", "tasks") {
@@ -62,7 +70,7 @@ pub(super) fn own_data(
                 catalogue.tasks.push(facts);
                 own.push(Own { key: TASKS, file, place });
             }
-            Err(problems) => wrong(TASKS, problems),
+            Err(problems) => wrong.extend(at(TASKS, problems)),
         }
     }
     for model in origins::UnderTest::ALL {
@@ -75,7 +83,7 @@ pub(super) fn own_data(
                 Ok((path, facts)) => {
                     catalogue.data.push(DataFacts { name: file, file: Some(path), ..facts });
                 }
-                Err(problems) => wrong(&key, problems),
+                Err(problems) => wrong.extend(at(&key, problems)),
             }
         }
     }
@@ -85,11 +93,10 @@ pub(super) fn own_data(
             defaults = filled;
         }
         Ok(None) => {}
-        Err(found) => mistakes.extend(found),
+        Err(found) => wrong.extend(found),
     }
     if let Err(problems) = judged::own_judges(source, overrides, &spec, catalogue, &mut own) {
-        mistakes
-            .extend(problems.into_iter().map(|problem| mistake(source, overrides, judged::JUDGES, problem)));
+        wrong.extend(at(judged::JUDGES, problems));
     }
     for file in named(&spec, overrides, "probe", "refusals") {
         let folder = base(source, overrides, PHRASES);
@@ -105,13 +112,10 @@ pub(super) fn own_data(
                     .for_each(|measure| measures::say_by(measure, &phrases));
                 own.push(Own { key: PHRASES, file, place });
             }
-            Err(problems) => {
-                mistakes
-                    .extend(problems.into_iter().map(|problem| mistake(source, overrides, PHRASES, problem)));
-            }
+            Err(problems) => wrong.extend(at(PHRASES, problems)),
         }
     }
-    if mistakes.is_empty() { Ok((own, defaults)) } else { Err(mistakes) }
+    if wrong.is_empty() { Ok((own, defaults)) } else { Err(wrong) }
 }
 
 /// What is in a file of data that ask that of the model under test; their rows count from `folder`.
