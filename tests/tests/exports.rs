@@ -146,6 +146,8 @@ fn results_are_documents_of_every_eval_ever() {
         }
         assert_eq!(document["schema_version"], "0.3.0");
         assert_eq!(document["source_metadata"]["source_organization_name"], "My Lab");
+        // What the numbers must not be read without, such as probes that ended early, goes with them.
+        assert!(document["model_info"]["additional_details"]["caveats"].is_string(), "{path}");
         let details = &document["detailed_evaluation_results"];
         let samples = details["file_path"].as_str().expect("a path");
         assert_eq!(format!("every-eval-ever/{samples}"), path.replace(".json", "_samples.jsonl"));

@@ -133,6 +133,7 @@ fn header(experiment: &Evaluated, model: &Model, moment: &str) -> Value {
         "moment": moment,
         "made_by": model.made_by,
         "computed_by": experiment.versions,
+        "caveats": experiment.verdicts.caveats,
         "titer": model.verdict.titer,
         "conditions": model.verdict.conditions.iter().map(|(name, verdict)| {
             (name.name().to_owned(), verdict.verdict.name().into())

@@ -236,6 +236,9 @@ pub fn abilities(
             by: found.map_or(By::Nothing, |(by, _)| by),
         });
     }
+    for (task, metric, filter) in defended.values.keys().filter(|key| !undefended.values.contains_key(*key)) {
+        left_out.insert(format!("{task}: {metric},{filter} is not in {}", undefended.from.display()));
+    }
     (abilities, left_out.into_iter().collect())
 }
 
@@ -322,6 +325,18 @@ mod tests {
         assert_eq!((acc.by, acc.decision), (By::StandardErrors, Some(Decision::Holds)));
         let bounds = acc.difference.unwrap();
         assert!((bounds.upper - 1.644_854 * 0.01 * 2f64.sqrt()).abs() < 1e-5, "{bounds:?}");
+    }
+
+    #[test]
+    fn a_metric_that_one_run_alone_has_is_told() {
+        let (_a, both) = run(&[0.0, 1.0], 0.01, false, "h");
+        let mut fewer = both.clone();
+        fewer.values.retain(|(_, metric, _), _| metric == "acc");
+        for (first, second) in [(&both, &fewer), (&fewer, &both)] {
+            let (compared, left_out) = abilities(first, second, 0.95, 0.05);
+            assert_eq!(compared.len(), 1);
+            assert!(left_out.iter().any(|why| why.contains("perplexity,none is not in")), "{left_out:?}");
+        }
     }
 
     #[test]

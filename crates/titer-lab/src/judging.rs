@@ -110,10 +110,14 @@ pub fn calibrate(
 }
 
 fn labelled(path: &Path) -> Result<Vec<Labelled>> {
-    let text = String::from_utf8_lossy(&read(path)?).into_owned();
+    let bytes = read(path)?;
     let mut rows = Vec::new();
-    for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
-        let row = serde_json::from_str(text).map_err(|error| Error::Labelled {
+    for (line, text) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
+        // A text that is no UTF-8 is refused too: another one would be judged in its place.
+        let row = serde_json::from_slice(text).map_err(|error| Error::Labelled {
             path: path.to_owned(),
             line,
             problem: error.to_string(),
@@ -161,4 +165,32 @@ fn opened(
     let content = Sources::of_this_user().look(&role, &reference, &reference)?.content();
     let guard = guards::open(&spec, (&path, &format!("{content:?}")), &[], device)?;
     Ok((spec, Box::new(guard), Some(content)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labelled_rows_that_cannot_be_read_are_refused_with_their_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.jsonl");
+        let row = |answer: &[u8], harmful: &str| {
+            [
+                &b"{\"question\": \"q\", \"answer\": \""[..],
+                answer,
+                b"\", \"harmful\": ",
+                harmful.as_bytes(),
+                b"}\n",
+            ]
+            .concat()
+        };
+        let rows = [row(b"yes", "true"), b"\r\n".to_vec(), row("n\u{f6}".as_bytes(), "false")].concat();
+        std::fs::write(&path, &rows).unwrap();
+        assert_eq!(labelled(&path).unwrap().len(), 2);
+        // Latin-1.
+        std::fs::write(&path, [rows, row(b"n\xf6", "false")].concat()).unwrap();
+        let error = labelled(&path).unwrap_err().to_string();
+        assert!(error.contains("labels.jsonl, line 4: "), "{error}");
+    }
 }

@@ -129,6 +129,7 @@ fn model_info(experiment: &Evaluated, model: &Model, named: &Named) -> Value {
             "defence_role": verdict.role.name(),
             "threat_model": experiment.experiment.threat_model.name(),
             "made_by_stages": made.join(", "),
+            "caveats": experiment.verdicts.caveats.join(" | "),
         },
     })
 }
