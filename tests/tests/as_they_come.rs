@@ -58,6 +58,16 @@ fn answers_end_where_the_generation_configuration_says_and_what_is_saved_says_so
 }
 
 #[test]
+fn a_prompt_without_room_is_refused_with_its_tokens() {
+    let (place, long) = (place(), "Hello ".repeat(600));
+    for more in [&["--json", "--logits"][..], &[]] {
+        let command = ["model", "generate", "tiny-chat", "--prompt", &long];
+        let says = ["tokens and", "do not fit into the model's 512 positions"];
+        place.run(&[&command, more].concat()).ends(1).says(&says);
+    }
+}
+
+#[test]
 fn special_tokens_beside_the_tokenizer_are_whole() {
     let place = place();
     let whole = generate(&place, "tiny-chat");

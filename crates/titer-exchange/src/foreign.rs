@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use titer_data::text::python_json;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -39,28 +40,7 @@ pub(crate) fn text(path: &Path) -> Result<String, Foreign> {
 /// The JSON of a file as Python's `json` writes it: `NaN` and infinities are no numbers, and read as null.
 pub(crate) fn json(path: &Path) -> Result<Value, Foreign> {
     let text = text(path)?;
-    serde_json::from_str(&strict(&text)).map_err(|error| Foreign::new(path, format!("is no JSON: {error}")))
-}
-
-/// `text` with what Python writes for numbers that are none as null.
-pub(crate) fn strict(text: &str) -> String {
-    let mut strict = String::with_capacity(text.len());
-    let (mut quoted, mut escaped) = (false, false);
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let word =
-            ["-Infinity", "Infinity", "NaN"].into_iter().find(|word| !quoted && rest.starts_with(word));
-        if let Some(word) = word {
-            strict.push_str("null");
-            rest = &rest[word.len()..];
-            continue;
-        }
-        quoted ^= c == '"' && !escaped;
-        escaped = quoted && c == '\\' && !escaped;
-        strict.push(c);
-        rest = &rest[c.len_utf8()..];
-    }
-    strict
+    python_json(&text).map_err(|error| Foreign::new(path, format!("is no JSON: {error}")))
 }
 
 /// The object at the top of a file.
@@ -107,17 +87,4 @@ pub(crate) fn below(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<
 /// The last part of a path.
 pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_python_calls_numbers_is_null() {
-        let check = |text: &str, expected: &str| assert_eq!(strict(text), expected);
-        check("[NaN, -Infinity, Infinity, 1]", "[null, null, null, 1]");
-        check(r#"{"NaN": "a \" NaN \\", "b": NaN}"#, r#"{"NaN": "a \" NaN \\", "b": null}"#);
-        check(r#"["\\", NaN, "é"]"#, r#"["\\", null, "é"]"#);
-    }
 }

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 use titer_conditions::{Both, Bounds, equivalence};
+use titer_data::text::python_json;
 use titer_plan::Decision;
 
-use crate::foreign::{Foreign, below, json, name, object, strict, text};
+use crate::foreign::{Foreign, below, json, name, object, text};
 
 /// How far a mean of samples may lie from what the file says and be the same number.
 const SAME: f64 = 1e-6;
@@ -151,8 +152,7 @@ impl LmEval {
 
     fn take_sample(&mut self, path: &Path, number: usize, line: &str, task: &str) -> Result<(), Foreign> {
         let wrong = |problem: String| Foreign::new(path, format!("line {number}: {problem}"));
-        let row: Value =
-            serde_json::from_str(&strict(line)).map_err(|error| wrong(format!("is no JSON: {error}")))?;
+        let row: Value = python_json(line).map_err(|error| wrong(format!("is no JSON: {error}")))?;
         let id = row["doc_id"].as_u64().ok_or_else(|| wrong("key `doc_id`: expected a number".into()))?;
         let filter = row["filter"].as_str().unwrap_or("none").to_owned();
         let scores =

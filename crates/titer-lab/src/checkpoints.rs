@@ -10,6 +10,7 @@ use titer_data::text::{
 use titer_hub::{Hub, Progress, Reference, Resolved, Settings};
 use titer_model::{Config, gguf};
 
+use crate::files::text;
 use crate::generation::{GENERATION_CONFIG, GenerationConfig, warn_once};
 use crate::{Error, Result};
 
@@ -53,7 +54,7 @@ pub(crate) fn shape(path: &Path) -> Result<Config> {
 pub(crate) fn read_chat(path: &Path, stated: Option<&str>) -> Result<Chat> {
     let (tokenizer, config) = read_tokenizer(path)?;
     let own = match optional(path, TEMPLATE)? {
-        Some(template) => Some(String::from_utf8_lossy(&template).into_owned()),
+        Some(template) => Some(text(&path.join(TEMPLATE), template)?),
         None => config.template().map(str::to_owned),
     };
     chat(tokenizer, stated.or(own.as_deref()), config.special, path)

@@ -15,7 +15,7 @@ use titer_plan::{Calibration, Content, JudgeFacts, canonical, fingerprint};
 
 use crate::catalogue::folder_of;
 use crate::checkpoints::locate;
-use crate::files::read;
+use crate::files::{read, read_text};
 use crate::sources::{Sources, counted_from};
 use crate::{Error, Result, guards, measures};
 
@@ -140,7 +140,7 @@ fn opened(
 ) -> Result<(MeasureSpec, Box<dyn Measure>, Option<Content>)> {
     let facts = if judge.ends_with(".toml") {
         let path = Path::new(judge);
-        let text = String::from_utf8_lossy(&read(path)?).into_owned();
+        let text = read_text(path)?;
         let facts = measures::own_judge(judge, &text)?;
         let reference = counted_from(&folder_of(path), &facts.reference);
         Some(JudgeFacts { reference, ..facts })

@@ -12,7 +12,7 @@ use titer_measures::{Better, Need, Reads};
 use titer_plan::stage::MeasureSpec;
 use titer_plan::{JudgeFacts, Plan, Probe, TaskFacts, UnderTest, judge_role};
 
-use crate::files::read;
+use crate::files::read_text;
 use crate::{Error, Result};
 
 /// The spec of a measure as it is now, with the published phrases.
@@ -164,7 +164,7 @@ pub(crate) fn current(plan: &Plan) -> Result<Plan> {
     let own = match &plan.experiment.probe.refusals {
         None => PhraseLists::published(),
         Some(file) => {
-            let text = String::from_utf8_lossy(&read(file.as_ref())?).into_owned();
+            let text = read_text(file.as_ref())?;
             phrases(&text).map_err(|error| Error::Phrases { file: file.clone(), problem: error.chain() })?
         }
     };

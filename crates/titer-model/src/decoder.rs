@@ -393,6 +393,11 @@ impl Decoder {
             return Err(Error::Token { token: *token, vocabulary });
         }
         let config = &self.config;
+        let positions = config.max_position_embeddings;
+        if let Some(tokens) = angles.iter().max().map(|row| *row as usize + 1).filter(|&row| row > positions)
+        {
+            return Err(Error::TooLong { tokens, new: 0, positions });
+        }
         Ok(Pass {
             rotary: self.rotary.clone(),
             local: self.local.clone(),

@@ -137,8 +137,8 @@ pub enum Error {
         /// Which of the pairs.
         index: usize,
     },
-    /// A prompt that leaves no room.
-    #[error("prompt of {tokens} tokens and {new} new ones do not fit into the model's {positions} positions")]
+    /// A text that is too long, or a prompt that leaves no room.
+    #[error("{tokens} tokens and {new} new ones do not fit into the model's {positions} positions")]
     TooLong {
         /// Tokens of the prompt.
         tokens: usize,

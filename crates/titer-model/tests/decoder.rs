@@ -180,6 +180,14 @@ fn prompts_that_cannot_be_answered_are_errors() {
     assert!(matches!(generate(&[vec![1], vec![]], 1), Err(Error::EmptyPrompt { index: 1 })));
     assert!(matches!(generate(&[vec![99]], 1), Err(Error::Token { token: 99, .. })));
     assert!(matches!(generate(&[vec![1; 60]], 5), Err(Error::TooLong { .. })));
+    let positions = model.config().max_position_embeddings;
+    // The second text of the batch is so long; the first has three tokens.
+    let forward = |second: usize| {
+        let sequences = Sequences::new(&[0, 3, 3 + second]).unwrap();
+        model.forward(&vec![1; 3 + second], &sequences).map(|_| ())
+    };
+    forward(positions).unwrap();
+    assert!(matches!(forward(positions + 1), Err(Error::TooLong { tokens, .. }) if tokens == positions + 1));
     assert_eq!(generate(&[], 5).unwrap(), Vec::<Vec<u32>>::new());
     assert_eq!(generate(&[vec![1]], 0).unwrap(), [Vec::<u32>::new()]);
 }

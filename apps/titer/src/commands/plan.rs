@@ -159,6 +159,7 @@ fn text(experiment: &str, estimate: &Estimate) -> String {
     let cached = estimate.stages.iter().filter(|stage| stage.cached).count();
     let stages = wording::count(estimate.stages.len(), "stage");
     let cost = match &estimate.unknown {
+        _ if cached == estimate.stages.len() => "nothing is left to do".to_owned(),
         Some(why) => format!("what it costs is unknown: {why}"),
         None => format!(
             "about {} of work left on one thread; {} of memory for each stage at a time, {} of disk",

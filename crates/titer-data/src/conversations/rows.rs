@@ -6,6 +6,7 @@ use csv_core::ReadFieldResult;
 use serde_json::{Map, Value};
 
 use super::{ConversationError, Place};
+use crate::text::python_json;
 
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -92,7 +93,7 @@ impl<R: BufRead> Lines<R> {
     /// The next object.
     fn advance(&mut self) -> Result<Option<Row>, ConversationError> {
         let Some((place, text)) = self.text()? else { return Ok(None) };
-        let value = value(text).map_err(|error| {
+        let value: Value = python_json(text).map_err(|error| {
             // The parser counts lines within its input, which is one line.
             let column = error.column();
             let said = error.to_string();
@@ -146,31 +147,6 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// One value, as Python writes it: `NaN` and the infinities, which JSON does not know, are null.
-fn value(text: &str) -> serde_json::Result<Value> {
-    serde_json::from_str(text).or_else(|error| {
-        let strict = without_nan(text);
-        serde_json::from_str(&strict).map_err(|_| error)
-    })
-}
-
-fn without_nan(text: &str) -> String {
-    let (mut strict, mut rest, mut quoted, mut escaped) = (String::new(), text, false, false);
-    while let Some(next) = rest.chars().next() {
-        let words = ["NaN", "Infinity", "-Infinity"];
-        if let Some(word) = words.into_iter().find(|word| !quoted && rest.starts_with(word)) {
-            strict.push_str("null");
-            rest = &rest[word.len()..];
-            continue;
-        }
-        quoted ^= next == '"' && !escaped;
-        escaped = next == '\\' && !escaped;
-        strict.push(next);
-        rest = &rest[next.len_utf8()..];
-    }
-    strict
-}
-
 /// The rows of a JSON list.
 pub(super) fn json(
     bytes: &[u8],
@@ -178,7 +154,7 @@ pub(super) fn json(
     let wrong = |problem: String| ConversationError::Format { format: "JSON", problem };
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
-    match value(text).map_err(|error| wrong(error.to_string()))? {
+    match python_json(text).map_err(|error| wrong(error.to_string()))? {
         Value::Array(list) => Ok((1..).zip(list).map(|(number, value)| row(Place::Row(number), value))),
         other => Err(wrong(format!("expected a list, got {}", kind(&other)))),
     }
