@@ -183,3 +183,21 @@ fn every_program_in_the_documentation_is_one_that_is_built() {
     }
     assert!(count > 0, "the documents show no program");
 }
+
+/// A cell of the page on trust names a file and a test in it.
+#[test]
+fn the_tests_that_the_page_on_trust_names_are_there() {
+    let page = read(root().join("docs/src/trust.md"));
+    let named: Vec<(&str, &str)> = page
+        .split('`')
+        .filter_map(|code| code.split_once("::"))
+        .filter(|(file, _)| file.ends_with(".rs"))
+        .collect();
+    assert!(named.len() > 40, "{named:?}");
+    for (file, test) in named {
+        let source = read(root().join(file));
+        let test = format!("#[test]\nfn {test}()");
+        let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
+        assert!(lines.join("\n").contains(&test), "{file} has no {test}");
+    }
+}

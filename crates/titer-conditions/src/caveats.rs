@@ -12,6 +12,9 @@ const ENOUGH_RESAMPLES: usize = 1000;
 /// Seeds below which their spread is hardly known.
 const ENOUGH_SEEDS: usize = 5;
 
+/// Share of answers cut by the limit of tokens above which a reader should know.
+const MUCH_CUT: f64 = 0.1;
+
 /// The caveats of an experiment as a whole.
 pub(crate) fn general(study: &Study<'_>) -> Vec<String> {
     let mut caveats = Vec::new();
@@ -37,6 +40,15 @@ pub(crate) fn general(study: &Study<'_>) -> Vec<String> {
             "sequential probing: {asked} of {all} answers under attack were asked; between the first and the last \
              checkpoint of a run only the side of φ is measured, its means are of what was asked, and a tenth of α is \
              what sides may err by"
+        ));
+    }
+    let ends = &study.table.ends;
+    let cut = ends.cut as f64 / ends.answers.max(1) as f64;
+    if cut > MUCH_CUT {
+        caveats.push(format!(
+            "the limit of tokens ended {:.0} % of the answers to harmful probes: what would have followed was not \
+             judged; a higher `answer_tokens` hears more of it",
+            100.0 * cut
         ));
     }
     for probe in HARMFUL.into_iter().filter(|&probe| !study.asked(probe)) {

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polars::prelude::{BooleanChunked, DataFrame, Float64Chunked, StringChunked, UInt64Chunked};
-use titer_metrics::{Befores, PROBES, check, deciding};
+use polars::prelude::DataFrame;
+use titer_metrics::{PROBES, check, deciding};
 use titer_plan::spec::ConditionSettings;
 use titer_plan::{
     Arm, AttackPoint, Before, Component, Control, Cost, DefenceRole, DefenceStage, Mechanism, Probe,
     ThreatModel,
 };
 
+use crate::columns::{Columns, PointKey};
 use crate::error::Error;
 
 /// All that verdicts are reached from.
@@ -140,6 +141,17 @@ pub(crate) struct Table {
     seeds: BTreeMap<(Arm, Before), BTreeSet<u64>>,
     /// Whether probes under attack may have ended early.
     sequential: bool,
+    /// How the answers to harmful probes ended.
+    pub(crate) ends: Ends,
+}
+
+/// How answers ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    /// All of them.
+    pub(crate) answers: usize,
+    /// Those that the limit of tokens ended.
+    pub(crate) cut: usize,
 }
 
 /// A point while it is being filled: scores by item, NaN where not yet seen, and counts.
@@ -177,6 +189,7 @@ impl Table {
         }
 
         let mut points = BTreeMap::<(PointKey<'_>, u64), Filling>::new();
+        let mut ends = Ends::default();
         for (row, (set, key)) in owners.into_iter().enumerate() {
             let items = &sets[&set];
             let cost = columns.spent(row);
@@ -196,6 +209,10 @@ impl Table {
             *score = columns.score.get(row).unwrap_or_default() as f32;
             point.refusals[item] = f32::from(u8::from(columns.refused.get(row).unwrap_or_default()));
             point.babble[item] = f32::from(u8::from(columns.degenerate.get(row).unwrap_or_default()));
+            if set.2.is_harmful() {
+                ends.answers += 1;
+                ends.cut += usize::from(columns.cut.get(row).unwrap_or_default());
+            }
         }
 
         let mut table = Self {
@@ -204,6 +221,7 @@ impl Table {
             defence_seeds: BTreeMap::new(),
             seeds: BTreeMap::new(),
             sequential,
+            ends,
         };
         for ((key, steps), filling) in points {
             table.add(&columns, &key, steps, filling)?;
@@ -330,109 +348,4 @@ impl Table {
 /// The values of the items that were asked.
 pub(crate) fn asked(values: &[f32]) -> impl Iterator<Item = f32> {
     values.iter().copied().filter(|value| !value.is_nan())
-}
-
-/// Defence, arm, what was done (its place among all that was), probe, defence seed, attack seed.
-type PointKey<'a> = (&'a str, Arm, usize, Probe, u64, u64);
-
-/// The columns that matter, typed.
-struct Columns<'a> {
-    defence: &'a StringChunked,
-    defence_seed: &'a UInt64Chunked,
-    arm: &'a StringChunked,
-    befores: Befores,
-    attack_seed: &'a UInt64Chunked,
-    steps: &'a UInt64Chunked,
-    examples: &'a UInt64Chunked,
-    distinct: &'a UInt64Chunked,
-    flops: &'a Float64Chunked,
-    tokens: &'a UInt64Chunked,
-    probe: &'a StringChunked,
-    item: &'a StringChunked,
-    score: &'a Float64Chunked,
-    refused: &'a BooleanChunked,
-    degenerate: &'a BooleanChunked,
-}
-
-impl<'a> Columns<'a> {
-    fn of(frame: &'a DataFrame) -> Result<Self, Error> {
-        let fail = |source| titer_metrics::Error::Polars { frame: PROBES.name, source };
-        let text = |name| frame.column(name).and_then(|column| column.str()).map_err(fail);
-        let count = |name| frame.column(name).and_then(|column| column.u64()).map_err(fail);
-        let flag = |name| frame.column(name).and_then(|column| column.bool()).map_err(fail);
-        let real = |name| frame.column(name).and_then(|column| column.f64()).map_err(fail);
-        Ok(Self {
-            defence: text("defence")?,
-            defence_seed: count("defence_seed")?,
-            arm: text("arm")?,
-            befores: Befores::read(frame, PROBES.name)?,
-            attack_seed: count("attack_seed")?,
-            steps: count("budget_steps")?,
-            examples: count("budget_examples")?,
-            distinct: count("budget_distinct")?,
-            flops: real("budget_flops")?,
-            tokens: count("budget_tokens")?,
-            probe: text("probe")?,
-            item: text("item")?,
-            score: real("score")?,
-            refused: flag("refused")?,
-            degenerate: flag("degenerate")?,
-        })
-    }
-
-    fn item(&self, row: usize) -> &'a str {
-        self.item.get(row).unwrap_or_default()
-    }
-
-    /// What had been spent before a row's question.
-    fn spent(&self, row: usize) -> Cost {
-        let count = |column: &UInt64Chunked| column.get(row).unwrap_or_default();
-        Cost {
-            steps: count(self.steps),
-            examples: count(self.examples),
-            distinct_harmful: count(self.distinct),
-            flops: self.flops.get(row).unwrap_or_default(),
-            tokens: count(self.tokens),
-            seconds: 0.0,
-        }
-    }
-
-    fn describe(&self, key: &PointKey<'_>, steps: u64) -> String {
-        let (defence, arm, before, probe, defence_seed, attack_seed) = key;
-        let before = &self.befores.distinct[*before];
-        format!(
-            "defence `{defence}` seed {defence_seed}, arm {arm}, attack `{before}` seed {attack_seed}, \
-             probe {probe} after {steps} steps"
-        )
-    }
-
-    /// Which items a row belongs to, and which point but for its steps.
-    fn owner(&self, row: usize, defences: &[DefenceFacts]) -> Result<(ItemSet, PointKey<'a>), Error> {
-        let unknown = |column, got: &str, expected: Vec<&str>| Error::Word {
-            column,
-            row,
-            expected: expected.join(", "),
-            got: got.into(),
-        };
-        let defence = self.defence.get(row).unwrap_or_default();
-        if !defences.iter().any(|facts| facts.label == defence) {
-            let labels = defences.iter().map(|facts| facts.label.as_str()).collect();
-            return Err(unknown("defence", defence, labels));
-        }
-        let word = self.arm.get(row).unwrap_or_default();
-        let arms = [Arm::Main, Arm::CrossDomain];
-        let arm = arms.into_iter().find(|arm| arm.name() == word);
-        let arm = arm.ok_or_else(|| unknown("arm", word, arms.map(Arm::name).to_vec()))?;
-        let word = self.probe.get(row).unwrap_or_default();
-        let probe = Probe::named(word);
-        let before = self.befores.rows[row];
-        // A user's tasks have any name; they are asked before any attack only.
-        if matches!(probe, Probe::Task(_)) && Phase::of(&self.befores.distinct[before]) != Phase::Before {
-            return Err(unknown("probe", word, Probe::ALL.map(Probe::name).to_vec()));
-        }
-        let (defence_seed, attack_seed) =
-            (self.defence_seed.get(row).unwrap_or_default(), self.attack_seed.get(row).unwrap_or_default());
-        let set = (arm, Phase::of(&self.befores.distinct[before]), probe);
-        Ok((set, (defence, arm, before, probe, defence_seed, attack_seed)))
-    }
 }

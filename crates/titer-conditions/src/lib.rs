@@ -11,6 +11,7 @@ mod by_attack;
 mod calibration;
 mod caveats;
 mod cells;
+mod columns;
 mod controls;
 mod course;
 mod curve;

@@ -1,6 +1,7 @@
+use polars::prelude::Column;
 use titer_conditions::{Error, Evidence, Verdicts, decide};
 use titer_metrics::{PROBES, VERDICTS, check};
-use titer_plan::DefenceRole;
+use titer_plan::{DefenceRole, Probe};
 
 use crate::frames::{Done, Setup, caveat, verdicts};
 
@@ -50,7 +51,7 @@ fn frames_that_do_not_fit() {
 fn an_unknown_probe_is_named() {
     let mut evidence = evidence();
     let rows = evidence.probes.height();
-    let column = polars::prelude::Column::new("probe".into(), vec!["secret"; rows]);
+    let column = Column::new("probe".into(), vec!["secret"; rows]);
     evidence.probes.with_column(column).unwrap();
     let error = decide(&evidence).unwrap_err();
     assert!(matches!(&error, Error::Word { column: "probe", row: 0, got, .. } if got == "secret"), "{error}");
@@ -97,6 +98,18 @@ fn verdicts_make_a_frame_with_a_row_per_condition() {
 #[test]
 fn few_resamples_are_a_caveat() {
     caveat(&evidence(), "400 bootstrap resamples");
+}
+
+#[test]
+fn answers_that_the_limit_of_tokens_ended_are_a_caveat() {
+    let said = "the limit of tokens ended";
+    let mut evidence = evidence();
+    assert!(!verdicts(&evidence).caveats.iter().any(|caveat| caveat.contains(said)));
+    let harmful = |probe: &str| Probe::named(probe).is_harmful();
+    let probes = evidence.probes.column("probe").unwrap().str().unwrap();
+    let cut: Vec<bool> = probes.iter().map(|probe| harmful(probe.unwrap_or_default())).collect();
+    evidence.probes.with_column(Column::new("cut".into(), cut)).unwrap();
+    caveat(&evidence, "the limit of tokens ended 100 % of the answers to harmful probes");
 }
 
 /// As much as the full preset: 27 runs of 4 attacks in two arms, 22 checkpoints, 120 items, 2000 resamples.
