@@ -41,7 +41,7 @@ enum Verb {
     Ci,
     /// Run controls, whose outcome is known beforehand: the identity at twenty seeds, and a model that never knew
     Controls,
-    /// Time training steps against PyTorch doing the same work, in turn
+    /// Time titer against PyTorch, Transformers and PEFT at the same work, in turn
     Bench(bench::Arguments),
     /// Compare the order of the defences between worlds, sizes, real models and papers
     Validity(validity::Arguments),

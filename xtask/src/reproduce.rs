@@ -13,7 +13,7 @@ use crate::model;
 const PRESET: &str = "apothecary";
 
 /// The presets that measure a model of `cargo xtask model`.
-const MODELS: [(&str, &str); 1] = [("smollm2-policy", "smollm2-135m")];
+const MODELS: [(&str, &str); 2] = [("smollm2-policy", "smollm2-135m"), ("gemma3-policy", "gemma3-270m")];
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {

@@ -1,0 +1,236 @@
+//! One case of `cargo xtask bench`: made ready once, then done again for each line of stdin, with a line of JSON each
+//! time: seconds of the clock and of the processor, the peak of resident memory, units of work, and the operations of
+//! the matrix products that the answer needs.
+//!
+//! ```sh
+//! bench_worker CASE [MODEL]
+//! ```
+//!
+//! Threads by `RAYON_NUM_THREADS`. The peer is `tests/peers/bench_worker.py` (PyTorch, the same work).
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::hint::black_box;
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use titer_data::{Draw, Example, Sampler, Stream};
+use titer_model::{Choice, Config, Decoder, Generate, LoraSpec};
+use titer_plan::stage::{Schedule, TrainSpec};
+use titer_train::{Supervised, Trainer};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// What one turn did: units of work, and the operations that it needed.
+struct Done {
+    units: usize,
+    flops: f64,
+}
+
+/// Something to be done again and again.
+type Turn = Box<dyn FnMut() -> Outcome<Done>>;
+
+fn main() -> Outcome<()> {
+    // As the program has it: freed memory is kept. SAFETY: option 15, `mi_option_purge_delay`, exists.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (case, model) = match arguments.as_slice() {
+        [case] => (case, None),
+        [case, model] => (case, Some(Path::new(model))),
+        _ => return Err("bench_worker CASE [MODEL]".into()),
+    };
+    let open = || Decoder::open(model.ok_or("this case needs a model")?, &Device::Cpu).map_err(Box::from);
+    let mut turn = match case.as_str() {
+        "world_step" => world_step()?,
+        "world_probe" => world_probe()?,
+        "smollm2_full" => training(open()?, false)?,
+        "smollm2_lora" => training(open()?, true)?,
+        "smollm2_generate" => generation(open()?),
+        "smollm2_score" => scoring(open()?),
+        "gemm" => gemm()?,
+        "bandwidth" => bandwidth(),
+        other => return Err(format!("no case {other}").into()),
+    };
+    // The first turn also touches all memory for the first time.
+    turn()?;
+    println!("{}", serde_json::json!({ "ready": case }));
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        let clock = Clock::start()?;
+        let done = turn()?;
+        let (seconds, processor_seconds) = clock.read()?;
+        let report = serde_json::json!({
+            "seconds": seconds,
+            "processor_seconds": processor_seconds,
+            "units": done.units,
+            "flops": done.flops,
+            "peak_bytes": peak()?,
+        });
+        println!("{report}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn rng() -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(0)
+}
+
+fn texts(count: usize, length: usize, vocabulary: usize) -> Vec<Vec<u32>> {
+    let mut rng = rng();
+    let mut text = || (0..length).map(|_| rng.random_range(0..vocabulary as u32)).collect();
+    (0..count).map(|_| text()).collect()
+}
+
+fn spec(steps: u64, batch: u64) -> TrainSpec {
+    TrainSpec {
+        steps,
+        batch,
+        rate: 1e-4,
+        schedule: Schedule::Constant,
+        warmup_steps: 0,
+        beta1: 0.9,
+        beta2: 0.98,
+        weight_decay: 0.0,
+        clip: None,
+        optimizer: Default::default(),
+    }
+}
+
+/// The embedded world's decoder.
+fn world() -> Outcome<Decoder> {
+    Ok(Decoder::initialize(Config::llama(120, 96, 256, 3, 4, 4), 0.04, &mut rng(), &Device::Cpu)?)
+}
+
+/// Twenty steps on 64 examples of 22 tokens, of which the last 8 are supervised.
+fn world_step() -> Outcome<Turn> {
+    const STEPS: usize = 20;
+    let model = world()?;
+    let examples = texts(512, 23, 120).into_iter().map(|tokens| Example::new(tokens, 15));
+    let examples = examples.collect::<Result<Vec<_>, _>>()?;
+    let mut objective =
+        Supervised::new(Sampler::new(examples, Stream::new(0, "bench"), 64, Draw::WithReplacement)?);
+    let flops = STEPS as f64 * model.config().training_flops(64 * 22, 64 * 8);
+    Ok(Box::new(move || {
+        Trainer::new(spec(STEPS as u64, 64), &model)?.fit(&model, &mut objective, &mut ())?;
+        Ok(Done { units: STEPS, flops })
+    }))
+}
+
+/// Greedy answers of 8 tokens to 128 prompts of 14.
+fn world_probe() -> Outcome<Turn> {
+    let model = world()?;
+    Ok(answers(model, texts(128, 14, 120), 8))
+}
+
+/// Greedy answers of 24 tokens to 32 prompts of 40.
+fn generation(model: Decoder) -> Turn {
+    let prompts = texts(32, 40, model.config().vocab_size);
+    answers(model, prompts, 24)
+}
+
+fn answers(model: Decoder, prompts: Vec<Vec<u32>>, new: usize) -> Turn {
+    let asked = prompts.iter().map(Vec::len).sum::<usize>();
+    // The last token of an answer is never read, and of a prompt only the last position speaks.
+    let read = asked + prompts.len() * (new - 1);
+    let flops = model.config().training_flops(read, prompts.len() * new) / 3.0;
+    Box::new(move || {
+        let settings = Generate { max_new_tokens: new, ends: &[], choice: Choice::Greedy };
+        let answers = model.generate(&prompts, settings)?;
+        Ok(Done { units: black_box(answers).concat().len(), flops })
+    })
+}
+
+/// The likelihoods of 64 continuations of 8 tokens after 40, four to a question.
+fn scoring(model: Decoder) -> Turn {
+    let vocabulary = model.config().vocab_size;
+    let (questions, choices) = (texts(16, 40, vocabulary), texts(64, 8, vocabulary));
+    let pairs: Vec<(Vec<u32>, Vec<u32>)> =
+        choices.into_iter().enumerate().map(|(at, choice)| (questions[at / 4].clone(), choice)).collect();
+    // A question is read once for all of its choices.
+    let flops = model.config().training_flops(16 * 40 + 64 * 7, 64 * 8) / 3.0;
+    Box::new(move || {
+        black_box(model.log_likelihoods(&pairs)?);
+        Ok(Done { units: pairs.len(), flops })
+    })
+}
+
+/// A step on 8 texts of 64 tokens, all supervised, of adapters of rank 8 on all projections or of all weights.
+fn training(mut model: Decoder, lora: bool) -> Outcome<Turn> {
+    let adapter = LoraSpec::everywhere(8, 16.0);
+    let examples = texts(64, 65, model.config().vocab_size).into_iter().map(|tokens| Example::new(tokens, 1));
+    let examples = examples.collect::<Result<Vec<_>, _>>()?;
+    let flops = if lora {
+        model.attach(&adapter, &mut ChaCha8Rng::seed_from_u64(1))?;
+        model.config().adapter_training_flops(&adapter, 8 * 64, 8 * 64)
+    } else {
+        model.config().training_flops(8 * 64, 8 * 64)
+    };
+    let mut objective =
+        Supervised::new(Sampler::new(examples, Stream::new(0, "bench"), 8, Draw::WithReplacement)?);
+    Ok(Box::new(move || {
+        Trainer::new(spec(1, 8), &model)?.fit(&model, &mut objective, &mut ())?;
+        Ok(Done { units: 8 * 64, flops })
+    }))
+}
+
+/// Products of 512 rows with square weights of 1024: as large as what a step multiplies, and in the cache.
+fn gemm() -> Outcome<Turn> {
+    let rows = Tensor::rand(-1f32, 1.0, (512, 1024), &Device::Cpu)?;
+    let weights = Tensor::rand(-1f32, 1.0, (1024, 1024), &Device::Cpu)?;
+    Ok(Box::new(move || {
+        const TIMES: usize = 40;
+        for _ in 0..TIMES {
+            black_box(rows.matmul(&weights)?);
+        }
+        Ok(Done { units: TIMES, flops: TIMES as f64 * 2.0 * 512.0 * 1024.0 * 1024.0 })
+    }))
+}
+
+/// A sum over 256 MiB; its units are bytes.
+fn bandwidth() -> Turn {
+    let numbers = vec![1f32; 64 << 20];
+    Box::new(move || {
+        let lanes = numbers.chunks_exact(16).fold([0f32; 16], |mut sums, chunk| {
+            sums.iter_mut().zip(chunk).for_each(|(sum, number)| *sum += number);
+            sums
+        });
+        black_box(lanes);
+        Ok(Done { units: size_of_val(numbers.as_slice()), flops: 0.0 })
+    })
+}
+
+/// The peak of resident memory so far.
+fn peak() -> Outcome<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+    Ok(peak.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// Wall-clock time and this process's processor time, which other processes disturb less.
+struct Clock(Instant, f64);
+
+impl Clock {
+    fn start() -> Outcome<Self> {
+        Ok(Self(Instant::now(), Self::processor()?))
+    }
+
+    fn read(&self) -> Outcome<(f64, f64)> {
+        Ok((self.0.elapsed().as_secs_f64(), Self::processor()? - self.1))
+    }
+
+    /// In ticks of a hundredth of a second.
+    fn processor() -> Outcome<f64> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+        let ticks = fields.map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+        Ok(ticks / 100.0)
+    }
+}

@@ -1,0 +1,86 @@
+//! A process that does one case again and again, a turn for each line that it is sent.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::command::root;
+
+/// What a turn took.
+#[derive(Debug, Deserialize)]
+pub(super) struct Turn {
+    /// By the clock.
+    pub(super) seconds: f64,
+    /// Of all threads.
+    pub(super) processor_seconds: f64,
+    /// Steps, tokens or pairs.
+    pub(super) units: u64,
+    /// Operations of the products that the answer needs; 0 where nobody counts.
+    pub(super) flops: f64,
+    /// The process's resident memory at its highest so far.
+    pub(super) peak_bytes: u64,
+}
+
+pub(super) struct Worker {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    /// Our own worker, ready.
+    pub(super) fn ours(program: &Path, case: &str, model: Option<&Path>, threads: usize) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg(case).args(model).env("RAYON_NUM_THREADS", threads.to_string());
+        Self::start(command, case)
+    }
+
+    /// The peer's worker, ready.
+    pub(super) fn peer(python: &Path, case: &str, model: Option<&Path>, threads: usize) -> Result<Self> {
+        let mut command = Command::new(python);
+        command.arg(root().join("tests/peers/bench_worker.py")).arg(case);
+        command.arg(model.unwrap_or(Path::new("-"))).arg(threads.to_string());
+        Self::start(command, case)
+    }
+
+    fn start(mut command: Command, case: &str) -> Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+        let mut child = child.with_context(|| format!("cannot start {program}"))?;
+        let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            bail!("{program} has no stdin or stdout");
+        };
+        let mut worker = Self { child, orders, answers: BufReader::new(answers) };
+        let ready = worker.answer().with_context(|| format!("{case}: {program} did not get ready"))?;
+        if !ready.contains("ready") {
+            bail!("{case}: {program} said {ready:?} in place of being ready");
+        }
+        Ok(worker)
+    }
+
+    /// Does the work once.
+    pub(super) fn turn(&mut self) -> Result<Turn> {
+        writeln!(self.orders).and_then(|()| self.orders.flush()).context("a worker has ended")?;
+        let answer = self.answer()?;
+        serde_json::from_str(&answer).with_context(|| format!("a worker said {answer:?}"))
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            bail!("it ended with {}", self.child.wait()?);
+        }
+        Ok(line)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It has nothing to lose.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
