@@ -394,8 +394,8 @@ impl Decoder {
         }
         let config = &self.config;
         let positions = config.max_position_embeddings;
-        if let Some(tokens) = angles.iter().max().map(|row| *row as usize + 1).filter(|&row| row > positions)
-        {
+        let longest = angles.iter().map(|row| self.rotary.position_of(*row) as usize + 1).max();
+        if let Some(tokens) = longest.filter(|tokens| *tokens > positions) {
             return Err(Error::TooLong { tokens, new: 0, positions });
         }
         Ok(Pass {
