@@ -2,7 +2,7 @@
 
     python tests/peers/blocks.py          (needs torch and transformers; the test needs nothing)
     python tests/peers/blocks.py --random 40 OUT.json
-    TITER_BLOCKS=OUT.json cargo test --release -p titer-model --test blocks
+    TITER_BLOCKS=OUT.json cargo test --release --workspace --test model blocks
 
 Weights come from the generator of architectures.py by the places of the names that `save_pretrained` writes. The
 fixture holds configurations as Transformers writes them, names and shapes of the tensors, logits, and of the

@@ -7,7 +7,7 @@
     python tests/peers/peft_fixture.py check FOLDER       loads FOLDER/model and FOLDER/adapter, which titer's test
                                                           wrote, and compares with FOLDER/logits.json
 
-FOLDER comes from `TITER_PEFT=FOLDER cargo test --release -p titer-train --test lora`.
+FOLDER comes from `TITER_PEFT=FOLDER cargo test --release --workspace --test train lora`.
 """
 
 import json

@@ -7,7 +7,7 @@ where answer.json is what `titer model generate … --json` printed for the mode
     python tests/peers/transformers_check.py families FOLDER
 
 compares the logits of each family's model that titer saved in FOLDER, which
-`TITER_FAMILIES=FOLDER cargo test --release -p titer-model --test architectures` filled.
+`TITER_FAMILIES=FOLDER cargo test --release --workspace --test model architectures` filled.
 """
 
 import json

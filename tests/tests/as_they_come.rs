@@ -2,8 +2,6 @@
 //! without a word is refused or said.
 #![allow(clippy::unwrap_used)]
 
-mod tiny_chat;
-
 use std::fs;
 
 use candle_core::Device;
@@ -12,7 +10,7 @@ use titer_data::Stream;
 use titer_model::{Decoder, LoraSpec};
 use titer_tests::{Place, read};
 
-use tiny_chat::{CHATML, SPEC, place, save_dataset, save_model};
+use crate::tiny_chat::{CHATML, SPEC, place, save_dataset, save_model};
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
 

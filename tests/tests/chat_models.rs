@@ -2,10 +2,6 @@
 //! random weights, which is like a real one in everything but ability.
 #![allow(clippy::unwrap_used)]
 
-mod every_attack;
-mod own_rows;
-mod tiny_chat;
-
 use std::fs;
 
 use candle_core::Device;
@@ -16,7 +12,7 @@ use titer_model::{Decoder, LoraSpec};
 
 use titer_tests::{read, root};
 
-use tiny_chat::{CHATML, SPEC, place, save_dataset, save_model};
+use crate::tiny_chat::{CHATML, SPEC, place, save_dataset, save_model};
 
 #[test]
 fn a_policy_experiment_runs_from_a_directory_to_verdicts() {

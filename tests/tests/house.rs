@@ -208,3 +208,31 @@ fn sources_are_short_and_finished() {
     let unfinished = holding(&sources, &["todo!(", "unimplemented!(", "TODO", "FIXME", "XXX"]);
     assert!(unfinished.is_empty(), "{}", unfinished.join("\n"));
 }
+
+/// Where a crate's tests are one program, cargo looks for no others: a file that is not named would never run.
+#[test]
+fn every_file_of_tests_is_part_of_a_program() {
+    let mut programs = 0;
+    for Crate { folder, .. } in crates() {
+        let all = folder.join("tests/all.rs");
+        if !all.exists() {
+            continue;
+        }
+        programs += 1;
+        let named = read(&all);
+        for entry in std::fs::read_dir(folder.join("tests")).expect("a folder of tests") {
+            let path = entry.expect("an entry").path();
+            let module = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let nested = path.is_dir() && !path.join("mod.rs").exists();
+            let source = path.is_dir() || path.extension().is_some_and(|extension| extension == "rs");
+            if source && !nested && module != "all" {
+                assert!(
+                    named.contains(&format!("\nmod {module};")),
+                    "{} is not named in all.rs",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(programs >= 8, "{programs} programs of tests");
+}

@@ -2,8 +2,6 @@
 //! `plan` and `show`, and the old results hold again once the old bytes are back.
 #![allow(clippy::unwrap_used)]
 
-mod tiny_chat;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use titer_tests::{Place, TINY, read, root};
 
-use tiny_chat::{SPEC, place, save_dataset};
+use crate::tiny_chat::{SPEC, place, save_dataset};
 
 /// An experiment on a data set, every part of which lies in the place.
 const DATA: &str = "data.toml";

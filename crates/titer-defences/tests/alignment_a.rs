@@ -3,15 +3,13 @@
 //! slopes of what they are gradients of.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor};
-use common::{
+use crate::common::{
     VOCABULARY, assert_gradient, assert_picture, close, context, decoder, examples, fixture, inner, slope,
     training, uniform,
 };
+use candle_core::{Device, Tensor};
 use serde_json::Value;
 use titer_data::{Example, Packed};
 use titer_defences::{

@@ -3,9 +3,9 @@
 //! slopes of their own losses.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
-use common::{assert_gradient, close, context, decoder, examples, fixture, inner, slope, training, uniform};
+use crate::common::{
+    assert_gradient, close, context, decoder, examples, fixture, inner, slope, training, uniform,
+};
 use serde_json::Value;
 use titer_data::Packed;
 use titer_defences::{

@@ -2,15 +2,13 @@
 //! `tests/peers/fine_tuning.py`.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use candle_core::{Device, Tensor};
-use common::{
+use crate::common::{
     assert_gradient, assert_picture, close, context, decoder, examples, fixture, inner, moved, slope, uniform,
 };
+use candle_core::{Device, Tensor};
 use titer_data::{Draw, Packed, Sampler, Stream};
 use titer_defences::{
     ConstrainedSft, DefenceContext, Error, Ewc, Freeze, Guard, Guide, HiddenStates, Kl, Ldifs, Lisa, Part,

@@ -2,9 +2,7 @@
 //! made by `tests/peers/fixtures.py`. Weights and tokens come from the same generator on both sides.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
-use common::{assert_gradient, assert_picture, close, context, decoder, examples, fixture, training};
+use crate::common::{assert_gradient, assert_picture, close, context, decoder, examples, fixture, training};
 use titer_data::{Draw, Packed, Sampler, Stream};
 use titer_defences::{AdversarialLoss, Immunizer, Tamper, Tar};
 use titer_plan::stage::{Optimizer, Schedule, TrainSpec};

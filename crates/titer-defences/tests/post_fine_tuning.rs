@@ -2,12 +2,10 @@
 //! `tests/peers/post_fine_tuning.py`. Weights come from the same generator on both sides.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::collections::BTreeMap;
 
+use crate::common::{close, decoder, examples, fixture, inner, slope, uniform};
 use candle_core::{Device, Tensor};
-use common::{close, decoder, examples, fixture, inner, slope, uniform};
 use serde_json::Value;
 use titer_data::{Example, Packed, Stream};
 use titer_defences::registry::{Defence, defence, methods};

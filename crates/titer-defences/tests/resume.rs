@@ -2,12 +2,10 @@
 //! without the interruption.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use common::{STEPS, bits, decoder, defender, examples, mixture, small, with_adapters};
+use crate::common::{STEPS, bits, decoder, defender, examples, mixture, small, with_adapters};
 use titer_data::{Draw, Sampler, Stream};
 use titer_defences::UserTraining;
 use titer_defences::registry::{Defence, defence, methods};

@@ -2,10 +2,8 @@
 //! are whose.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
+use crate::common::{context, decoder, examples, inner, mixture, slope, uniform};
 use candle_core::{Device, Tensor};
-use common::{context, decoder, examples, inner, mixture, slope, uniform};
 use titer_data::{Draw, Packed, Sampler, Stream};
 use titer_defences::{Error, Guard, Held, RoutingForm, SafeMoe, UserTraining};
 use titer_model::{Decoder, View};

@@ -1,11 +1,9 @@
 //! What each defence says its sham is, held against what it computes.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{STEPS, bits, decoder, defender, examples, mixture, small};
+use crate::common::{STEPS, bits, decoder, defender, examples, mixture, small};
 use serde_json::{Value, json};
 use titer_data::{Draw, Sampler, Stream};
 use titer_defences::registry::{Defence, defence, methods};

@@ -1,14 +1,12 @@
 //! Each family against Transformers, from its own configurations; what they write and refuse.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::common::{Case, assert_close, fixture, fixture_text, gradients, logits, model};
 use candle_core::{DType, Device, Tensor};
-use common::{Case, assert_close, fixture, fixture_text, gradients, logits, model};
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Map, Value, json};
 use titer_model::{Choice, Config, Decoder, FAMILIES, Family, Generate, write_tensors};

@@ -2,15 +2,13 @@
 //! logits, gradients, generation, files.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::common::blocks::{Case, Fixture, fixture};
+use crate::common::{Gguf, assert_close, logits, uniform};
 use candle_core::{DType, Device, Tensor};
-use common::blocks::{Case, Fixture, fixture};
-use common::{Gguf, assert_close, logits, uniform};
 use serde_json::{Map, Value, json};
 use titer_model::{Choice, Clamp, Config, Decoder, Generate, View, read_tensors, write_tensors};
 use titer_ops::{Activation, Scaling, Sequences};

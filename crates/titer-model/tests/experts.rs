@@ -2,14 +2,12 @@
 //! tokens, adapters, costs, refusals.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use crate::common::{Case, Gguf, assert_close, fixture_text, logits, model};
 use candle_core::{D, DType, Device, Tensor};
-use common::{Case, Gguf, assert_close, fixture_text, logits, model};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Deserialize;

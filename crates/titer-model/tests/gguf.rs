@@ -1,16 +1,16 @@
 //! GGUF files: the models that they hold, the blocks of numbers, and damaged headers.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::path::PathBuf;
 
+use crate::common::{Gguf, assert_close, fixture, fixture_text, logits, model};
 use candle_core::Device;
-use common::{Gguf, assert_close, fixture, fixture_text, logits, model};
 use serde::Deserialize;
 use serde_json::json;
 use titer_model::{Config, Decoder, gguf};
 use titer_ops::Scaling;
+
+use crate::common;
 
 struct Written {
     _folder: tempfile::TempDir,

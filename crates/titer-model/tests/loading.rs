@@ -1,14 +1,12 @@
 //! Folders as they come: fused experts, weights that say nothing, adapters in the way, names from within wrappers.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::common::{Fixture, fixture, fixture_text, logits, model};
 use candle_core::{Device, Tensor};
-use common::{Fixture, fixture, fixture_text, logits, model};
 use serde_json::json;
 use titer_model::{Decoder, write_tensors};
 

@@ -1,15 +1,13 @@
 //! Adapters: PEFT's files, merging, copies, refusals.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::common::blocks::{self, Case, Fixture};
+use crate::common::{assert_close, fixture, fixture_text, logits, model, uniform};
 use candle_core::{Device, Tensor};
-use common::blocks::{self, Case, Fixture};
-use common::{assert_close, fixture, fixture_text, logits, model, uniform};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use titer_plan::spec::DefenceEntry;
 use titer_plan::stage::{AlignStage, PretrainStage};
 use titer_plan::{Arm, Control, DefenceRole, DefenceStage, Override, Plan, PlannedStage, StageSpec};
 
-mod catalogue;
+use crate::catalogue;
 
 const SMOKE: &str = include_str!("../../../data/presets/apothecary-smoke.toml");
 

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use titer_plan::declared::{self, Accepts, Declared, Explained};
 use titer_plan::{Catalogue, DataFacts, Mistake, Override, UnderTest};
 
-mod catalogue;
+use crate::catalogue;
 
 const APOTHECARY: &str = include_str!("../../../data/presets/apothecary.toml");
 

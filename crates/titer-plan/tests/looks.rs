@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use titer_plan::{Arm, Before, Cell, Condition, Ladder, Mistakes, Open, Override, Plan, Seeds, Until};
 
-mod catalogue;
+use crate::catalogue;
 
 const APOTHECARY: &str = include_str!("../../../data/presets/apothecary.toml");
 

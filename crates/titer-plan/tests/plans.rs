@@ -7,7 +7,8 @@ use titer_plan::spec::Experiment;
 use titer_plan::stage::AttackStage;
 use titer_plan::{Arm, Cell, Override, Plan, Probe, StageHash, StageSpec, stage_hash};
 
-mod catalogue;
+use crate::catalogue;
+
 #[path = "plans/judges.rs"]
 mod judges;
 #[path = "plans/policy.rs"]

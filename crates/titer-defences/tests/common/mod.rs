@@ -1,5 +1,5 @@
 //! What the fixture tests share: a decoder, examples and comparisons, as `tests/peers/fixtures.py` has them.
-#![allow(dead_code, clippy::unwrap_used)] // each test file uses a part; a test that panics is a test that fails
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! The small models of `tests/fixtures/architectures.json`, and a writer of GGUF files.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test uses a part
+#![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
 pub mod blocks;
 

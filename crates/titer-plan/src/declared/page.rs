@@ -9,7 +9,7 @@ const INTRODUCTION: &str = "\
 # Spec
 
 <!-- Generated from crates/titer-plan/src/declared/sections.rs: edit there, then
-UPDATE_EXPECT=1 cargo test --release -p titer-plan --test declared -->
+UPDATE_EXPECT=1 cargo test --release --workspace --test plan declared -->
 
 An experiment as TOML. What may be left out says so; every other key must be there, and unknown keys are errors.
 All mistakes are reported at once, as `file:line: key: problem; remedy`.

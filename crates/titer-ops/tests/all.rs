@@ -1,0 +1,4 @@
+//! All tests of the operators, as one program: each of its own would link everything again.
+
+mod mixture;
+mod operators;
