@@ -146,6 +146,39 @@ fn templates_that_cannot_be_taught_are_refused_when_the_model_is_taken_in() {
     refused(&no_system, "System role not supported");
 }
 
+/// Templates that would never end, fill the memory or overflow the stack: `chat_template` in a folder of a stranger.
+#[test]
+fn templates_of_strangers_end_and_take_nothing_along() {
+    let place = place();
+    let many = |text: &str, count: usize| text.repeat(count);
+    let hostile = [
+        "{{ [[]] * 10 ** 10 }}".to_owned(),
+        "{% set ns = namespace(a=1) %}{% set ns.a = ns %}{{ ns }}".to_owned(),
+        format!("{{% if {}true %}}x{{% endif %}}", many("not ", 100_000)),
+        format!("{{{{ {}1 }}}}", many("-", 100_000)),
+        format!("{{% if x %}}{}{{% endif %}}", many("{% elif x %}", 50_000)),
+        format!("{{{{ 'a'{} }}}}", many("|upper", 100_000)),
+        "{{ 'x' | indent(10 ** 10) }}".to_owned(),
+        "{{ '%999999999999d' | format(1) }}".to_owned(),
+        "{{ (['a' * 100000] * 100000) | join }}".to_owned(),
+        "{% set ns = namespace(s='a') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"
+            .to_owned(),
+    ];
+    for (number, start) in hostile.iter().enumerate() {
+        let file = format!("hostile-{number}.jinja");
+        fs::write(place.path(&file), format!("{start}{CHATML}")).unwrap();
+        let command = ["model", "generate", "tiny-chat", "--chat-template", &file, "--prompt", "Hello"];
+        place.run(&command).ends(1).says(&["chat template: stopped after"]);
+    }
+    // A count of nothing ends, as in Python.
+    fs::write(place.path("count.jinja"), format!("{{% if 'aa'.count('') == 3 %}}{CHATML}{{% endif %}}"))
+        .unwrap();
+    let command =
+        ["model", "generate", "tiny-chat", "--chat-template", "count.jinja", "--prompt", "Hello", "--json"];
+    let counted = place.run(&command).ends(0).json();
+    assert_eq!(counted["prompt_token_ids"], generate(&place, "tiny-chat")["prompt_token_ids"]);
+}
+
 #[test]
 fn rows_that_cannot_be_used_and_stray_files_do_not_cost_the_data_set() {
     let place = place();

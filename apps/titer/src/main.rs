@@ -43,9 +43,22 @@ fn keep_freed_memory() {
     }
 }
 
+/// Chat templates come with models from anywhere: another process of this program renders them.
+fn render_apart() {
+    // Where the system does not say which file this is, they are rendered here, as they are in programs that use the
+    // library alone.
+    if let Ok(program) = std::env::current_exe() {
+        titer_lab::templates::render_by(program);
+    }
+}
+
 fn main() -> ExitCode {
+    if titer_lab::templates::is_renderer() {
+        return if titer_lab::templates::serve().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     one_thread_per_stage();
     keep_freed_memory();
+    render_apart();
     let cli = Cli::parse();
     output::start_logging();
     match commands::dispatch(cli) {

@@ -50,6 +50,7 @@ fn expressions_are_pythons() {
     );
     check("{% for k, v in messages[0].items() %}{{ k }}={{ v }};{% endfor %}", "role=user;content=Hi;");
     check("{{ messages[0].get('name', '?') }}{{ 'content' in messages[0] }}", "?True");
+    check("{{ 'aéa'.count('') }}{{ 'aéa'.count('a') }}{{ ''.count('') }}", "421");
     check("{{ 'Title'.upper() }}{{ 'a-b'.replace('-', '+') }}{{ 'ab'.startswith('a') }}", "TITLEa+bTrue");
     check("  {% if true %}\n  a\n  {% endif %}\nb\n", "  a\nb");
     check("{% if true %}\r\na\r\n{% endif %}", "a\n");

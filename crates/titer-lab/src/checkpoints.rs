@@ -12,7 +12,7 @@ use titer_model::{Config, gguf};
 
 use crate::files::text;
 use crate::generation::{GENERATION_CONFIG, GenerationConfig, warn_once};
-use crate::{Error, Result};
+use crate::{Error, Result, templates};
 
 /// The files of a directory that say how a model reads and speaks, as Transformers names them.
 const TOKENIZER: &str = "tokenizer.json";
@@ -106,7 +106,7 @@ fn chat(tokenizer: Tokenizer, template: Option<&str>, special: SpecialTokens, pa
         );
         return Err(Error::NoChat { problem });
     };
-    let chat = Chat::new(tokenizer, ChatTemplate::new(template, Date::default())?, special)?;
+    let chat = Chat::new(tokenizer, templates::compiled(template)?, special)?;
     let divided = chat.divided_marks()?;
     let in_vocabulary = |mark: &&String| chat.tokenizer().id(mark).is_some();
     if let Some(mark) = divided.iter().find(in_vocabulary).filter(|_| !path.is_dir()) {

@@ -31,6 +31,7 @@ mod rescore;
 mod results;
 mod sources;
 mod stages;
+pub mod templates;
 
 pub use catalogue::{
     Preset, Source, catalogue, check_rows, completed, plan, presets, source, stored, stored_plan,

@@ -1,11 +1,12 @@
 //! `tokenizer_config.json`: the special tokens and the chat templates that come with a model.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{GgufVocabulary, TextError};
 
 /// The special tokens that templates name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SpecialTokens {
     /// Begins a text.
     pub bos: Option<String>,

@@ -3,6 +3,7 @@
 //! Bytes come in, numbers and text go out: whoever calls reads the files.
 
 mod added;
+pub mod apart;
 mod chat;
 mod config;
 mod error;

@@ -20,6 +20,10 @@ pub(super) fn method(state: &State, value: &Value, name: &str, args: &[Value]) -
             let (characters,): (Option<&str>,) = from_args(args)?;
             Ok(Value::from(strip(text, name, characters)))
         }
+        // Between all characters, which minijinja's own counts for ever.
+        "count" if matches!(args, [what] if what.as_str() == Some("")) => {
+            Ok(Value::from(text.chars().count() + 1))
+        }
         "split" if args.is_empty() => {
             Ok(text.split(is_space).filter(|word| !word.is_empty()).map(Value::from).collect())
         }

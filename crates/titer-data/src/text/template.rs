@@ -1,14 +1,19 @@
 //! Chat templates: conversations as the text that a model was trained on.
 //!
 //! Rendered as Transformers' `apply_chat_template` renders, but with a fixed date, and with bounds on
-//! work and output, for templates come with models from anywhere.
+//! work and output, for templates come with models from anywhere. What those bounds do not reach needs a process of
+//! its own: [`super::apart`].
 
 use std::fmt::{self, Write as _};
 use std::io;
+use std::sync::Arc;
 
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 
+use serde::{Deserialize, Serialize};
+
+use super::apart::{Apart, Request};
 use super::{Message, SpecialTokens, TextError, python};
 
 /// Instructions of the template engine at most; a turn of the longest known templates takes some hundred.
@@ -23,7 +28,8 @@ const NAME: &str = "chat";
 ///
 /// Some templates write the date into the system prompt. With the clock's date, one experiment would be
 /// another every day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "i32", into = "i32")]
 pub struct Date(chrono::NaiveDate);
 
 impl Date {
@@ -37,6 +43,21 @@ impl Date {
     }
 }
 
+/// Days since the first one of year 1.
+impl From<Date> for i32 {
+    fn from(date: Date) -> Self {
+        chrono::Datelike::num_days_from_ce(&date.0)
+    }
+}
+
+impl TryFrom<i32> for Date {
+    type Error = &'static str;
+
+    fn try_from(days: i32) -> Result<Self, Self::Error> {
+        chrono::NaiveDate::from_num_days_from_ce_opt(days).map(Self).ok_or("no day of the calendar")
+    }
+}
+
 impl Default for Date {
     /// 26 July 2024: what Llama 3.1's template says where it is given no date.
     fn default() -> Self {
@@ -45,7 +66,7 @@ impl Default for Date {
 }
 
 /// How the rendered text ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// After the last message.
     Conversation,
@@ -55,12 +76,19 @@ pub enum End {
 
 /// A compiled chat template.
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    engine: Engine,
     source: String,
 }
 
+/// Where a template is compiled and rendered.
+enum Engine {
+    Here(Box<Environment<'static>>),
+    Apart(Date, Arc<dyn Apart>),
+}
+
 impl ChatTemplate {
-    /// Compiles a Jinja template; `date` is what `strftime_now` tells it.
+    /// Compiles a Jinja template; `date` is what `strftime_now` tells it. Instructions and output are bounded, memory
+    /// and stack are not: a template of a stranger belongs [`apart`](Self::apart).
     ///
     /// # Errors
     /// When its syntax is wrong.
@@ -82,7 +110,17 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, without_generation_tags(&normalised))
             .map_err(|error| failure(&error))?;
-        Ok(Self { environment, source: source.to_owned() })
+        Ok(Self { engine: Engine::Here(Box::new(environment)), source: source.to_owned() })
+    }
+
+    /// The same, compiled and rendered by another process.
+    ///
+    /// # Errors
+    /// When its syntax is wrong, or so deep that the process does not survive it.
+    pub fn apart(source: &str, date: Date, process: Arc<dyn Apart>) -> Result<Self, TextError> {
+        let request = Request { source: source.to_owned(), date, conversation: None };
+        Result::from(process.render(&request))?;
+        Ok(Self { engine: Engine::Apart(date, process), source: request.source })
     }
 
     /// The template as it was given.
@@ -100,6 +138,14 @@ impl ChatTemplate {
         special: &SpecialTokens,
         end: End,
     ) -> Result<String, TextError> {
+        let environment = match &self.engine {
+            Engine::Here(environment) => environment,
+            Engine::Apart(date, process) => {
+                let conversation = Some((messages.to_vec(), special.clone(), end));
+                let request = Request { source: self.source.clone(), date: *date, conversation };
+                return process.render(&request).into();
+            }
+        };
         let mut variables: Vec<(&str, Value)> = vec![
             ("messages", Value::from_serialize(messages)),
             ("tools", Value::from(())),
@@ -107,7 +153,7 @@ impl ChatTemplate {
             ("add_generation_prompt", Value::from(end == End::GenerationPrompt)),
         ];
         variables.extend(special.named().map(|(name, token)| (name, Value::from(token))));
-        let template = self.environment.get_template(NAME).map_err(|error| failure(&error))?;
+        let template = environment.get_template(NAME).map_err(|error| failure(&error))?;
         let mut text = Bounded(Vec::new());
         template
             .render_captured_to(variables.into_iter().collect::<Value>(), &mut text)
