@@ -6,6 +6,7 @@ mod ci;
 mod command;
 mod controls;
 mod docs;
+mod gpu;
 mod model;
 mod ranks;
 mod reproduce;
@@ -43,6 +44,9 @@ enum Verb {
     Controls,
     /// Time titer against PyTorch, Transformers and PEFT at the same work, in turn
     Bench(bench::Arguments),
+    /// Build the program for GPUs
+    #[command(subcommand)]
+    Gpu(gpu::Verb),
     /// Compare the order of the defences between worlds, sizes, real models and papers
     Validity(validity::Arguments),
     /// Take the book's pictures of `titer watch`
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Ci => ci::ci(),
         Verb::Controls => controls::controls(),
         Verb::Bench(arguments) => bench::bench(&arguments),
+        Verb::Gpu(verb) => gpu::gpu(&verb),
         Verb::Validity(arguments) => validity::validity(&arguments),
         Verb::Captures(arguments) => captures::captures(&arguments),
         Verb::WatchBench(arguments) => watch_bench::bench(&arguments),
