@@ -8,13 +8,13 @@ use titer_data::Split;
 use titer_data::origins::{self, KINDS, UnderTest};
 
 #[path = "../examples/own_origin.rs"]
-mod own_origin;
+mod example;
 
 #[test]
 fn the_books_origin_deals_its_items_out() {
     let names = |numbers: [usize; 2]| numbers.map(|number| format!("hitches/{number}")).to_vec();
-    assert_eq!(own_origin::dealt().unwrap(), [names([1, 5]), names([3, 7])]);
-    assert!(own_origin::main().is_ok());
+    assert_eq!(example::dealt().unwrap(), [names([1, 5]), names([3, 7])]);
+    assert!(example::main().is_ok());
 }
 
 #[test]

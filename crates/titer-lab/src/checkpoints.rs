@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use titer_data::text::{
-    Chat, ChatTemplate, Date, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig, TokenizerFiles,
-};
+use titer_data::text::{Chat, GgufVocabulary, SpecialTokens, Tokenizer, TokenizerConfig, TokenizerFiles};
 use titer_hub::{Hub, Progress, Reference, Resolved, Settings};
 use titer_model::{Config, gguf};
 

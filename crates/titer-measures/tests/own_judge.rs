@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 #[path = "../examples/own_judge.rs"]
-mod own_judge;
+mod example;
 
 #[test]
 fn the_books_judge_judges() {
-    assert_eq!(own_judge::scores().unwrap(), [0.5, 0.0, 0.0]);
-    assert!(own_judge::main().is_ok());
+    assert_eq!(example::scores().unwrap(), [0.5, 0.0, 0.0]);
+    assert!(example::main().is_ok());
 }

@@ -46,7 +46,8 @@ fn main() -> Outcome<()> {
         [case, model] => (case, Some(Path::new(model))),
         _ => return Err("bench_worker CASE [MODEL]".into()),
     };
-    let open = || Decoder::open(model.ok_or("this case needs a model")?, &Device::Cpu).map_err(Box::from);
+    let open =
+        || -> Outcome<Decoder> { Ok(Decoder::open(model.ok_or("this case needs a model")?, &Device::Cpu)?) };
     let mut turn = match case.as_str() {
         "world_step" => world_step()?,
         "world_probe" => world_probe()?,
@@ -89,7 +90,7 @@ fn texts(count: usize, length: usize, vocabulary: usize) -> Vec<Vec<u32>> {
     (0..count).map(|_| text()).collect()
 }
 
-fn spec(steps: u64, batch: u64) -> TrainSpec {
+fn spec(steps: u64, batch: usize) -> TrainSpec {
     TrainSpec {
         steps,
         batch,

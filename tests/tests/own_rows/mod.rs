@@ -1,4 +1,5 @@
 //! One file of prompts and answers and one model are an experiment, and what is wrong with them is said at once.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
 //! A chat model with a handful of random weights, and rows of an everyday data set, to run experiments on.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;

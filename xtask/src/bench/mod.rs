@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::command::{build_titer, cargo, root, run, say};
+use crate::command::{build_titer, cargo, run, say};
 use worker::{Turn, Worker};
 
 #[derive(Debug, Args)]
@@ -75,6 +75,12 @@ impl Outcome {
     fn ratio(&self) -> Option<f64> {
         let pairs = self.ours.iter().zip(&self.peer);
         median(pairs.map(|(ours, peer)| peer.seconds / ours.seconds).collect())
+    }
+
+    /// The same of processor time, which what else runs on the machine disturbs less.
+    fn processor_ratio(&self) -> Option<f64> {
+        let pairs = self.ours.iter().zip(&self.peer);
+        median(pairs.map(|(ours, peer)| peer.processor_seconds / ours.processor_seconds).collect())
     }
 
     /// How many times the peer's memory.
@@ -195,6 +201,7 @@ fn document(
         "peak_gflops": rounded(peak / 1e9),
         "bandwidth_gb_per_second": rounded(bandwidth / 1e9),
         "ratios": each(&Outcome::ratio),
+        "processor_ratios": each(&Outcome::processor_ratio),
         "of_peak": each(&|outcome| Some(outcome.rate()? / peak)),
         "memory": each(&Outcome::memory),
         "seconds": seconds(|outcome| &outcome.ours),
@@ -220,15 +227,16 @@ fn text(document: &Value) -> String {
         ),
         String::new(),
         format!(
-            "{:<22}{:>10}{:>10}{:>14}{:>10}{:>10}",
-            "", "seconds", "peer", "times faster", "of peak", "memory"
+            "{:<22}{:>10}{:>10}{:>14}{:>14}{:>10}{:>10}",
+            "", "seconds", "peer", "times faster", "by processor", "of peak", "memory"
         ),
     ];
     for name in CASES.iter().map(|case| case.name).filter(|name| document["seconds"].get(name).is_some()) {
-        let [seconds, peer, ratio, share, memory] =
-            ["seconds", "peer_seconds", "ratios", "of_peak", "memory"]
-                .map(|key| number(&document[key][name]));
-        lines.push(format!("{name:<22}{seconds:>10}{peer:>10}{ratio:>14}{share:>10}{memory:>10}"));
+        let keys = ["seconds", "peer_seconds", "ratios", "processor_ratios", "of_peak", "memory"];
+        let [seconds, peer, ratio, processor, share, memory] = keys.map(|key| number(&document[key][name]));
+        lines.push(format!(
+            "{name:<22}{seconds:>10}{peer:>10}{ratio:>14}{processor:>14}{share:>10}{memory:>10}"
+        ));
     }
     if let Some(program) = document["program"].as_object() {
         lines.push(String::new());

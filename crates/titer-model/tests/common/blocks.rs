@@ -12,14 +12,14 @@ use titer_model::{Decoder, write_tensors};
 use super::{fixture_text, uniform};
 
 #[derive(Deserialize)]
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub tokens: Vec<u32>,
     pub rows: Vec<u32>,
     pub cases: Vec<Case>,
 }
 
 #[derive(Deserialize)]
-pub struct Case {
+pub(crate) struct Case {
     pub name: String,
     pub config: Map<String, Value>,
     pub shapes: BTreeMap<String, Vec<usize>>,
@@ -27,21 +27,21 @@ pub struct Case {
     pub gradients: BTreeMap<String, f64>,
 }
 
-pub fn fixture() -> Fixture {
+pub(crate) fn fixture() -> Fixture {
     // What `tests/peers/blocks.py --random` drew, if it is named.
     let drawn = std::env::var("TITER_BLOCKS").map(|path| fs::read_to_string(path).unwrap());
     serde_json::from_str(&drawn.unwrap_or_else(|_| fixture_text("blocks.json"))).unwrap()
 }
 
 impl Case {
-    pub fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         let text = fixture_text("blocks.json");
         let fixture: Fixture = serde_json::from_str(&text).unwrap();
         fixture.cases.into_iter().find(|case| case.name == name).unwrap()
     }
 
     /// The tensors of the file that the peer wrote.
-    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+    pub(crate) fn tensors(&self) -> BTreeMap<String, Tensor> {
         let tensor = |(seed, (name, shape)): (u64, (&String, &Vec<usize>))| {
             let mut values = uniform(seed, shape.iter().product());
             let bytes =
@@ -61,17 +61,17 @@ impl Case {
         (1..).zip(&self.shapes).map(tensor).collect()
     }
 
-    pub fn write(&self, folder: &Path, tensors: &BTreeMap<String, Tensor>) {
+    pub(crate) fn write(&self, folder: &Path, tensors: &BTreeMap<String, Tensor>) {
         fs::write(folder.join("config.json"), json!(self.config).to_string()).unwrap();
         let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
         write_tensors(&folder.join("model.safetensors"), tensors).unwrap();
     }
 
-    pub fn load(&self) -> Decoder {
+    pub(crate) fn load(&self) -> Decoder {
         self.loaded(&self.tensors()).unwrap()
     }
 
-    pub fn loaded(&self, tensors: &BTreeMap<String, Tensor>) -> titer_model::Result<Decoder> {
+    pub(crate) fn loaded(&self, tensors: &BTreeMap<String, Tensor>) -> titer_model::Result<Decoder> {
         let folder = tempfile::tempdir().unwrap();
         self.write(folder.path(), tensors);
         Decoder::open(folder.path(), &Device::Cpu)

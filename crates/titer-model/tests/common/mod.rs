@@ -1,7 +1,7 @@
 //! The small models of `tests/fixtures/architectures.json`, and a writer of GGUF files.
 #![allow(clippy::unwrap_used)] // a test that panics is a test that fails
 
-pub mod blocks;
+pub(crate) mod blocks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,14 +13,14 @@ use titer_model::{Config, Decoder};
 use titer_ops::{Scaling, Sequences};
 
 #[derive(Deserialize)]
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub tokens: Vec<u32>,
     pub rows: Vec<u32>,
     pub cases: Vec<Case>,
 }
 
 #[derive(Deserialize)]
-pub struct Case {
+pub(crate) struct Case {
     pub name: String,
     pub config: Map<String, Value>,
     pub logits: Vec<Vec<f32>>,
@@ -29,17 +29,17 @@ pub struct Case {
     pub gradients: Vec<f64>,
 }
 
-pub fn fixture_text(name: &str) -> String {
+pub(crate) fn fixture_text(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
-pub fn fixture() -> Fixture {
+pub(crate) fn fixture() -> Fixture {
     serde_json::from_str(&fixture_text("architectures.json")).unwrap()
 }
 
 /// As `uniform` of `tests/peers/architectures.py`.
-pub fn uniform(seed: u64, count: usize) -> Vec<f32> {
+pub(crate) fn uniform(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let step = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -49,7 +49,7 @@ pub fn uniform(seed: u64, count: usize) -> Vec<f32> {
 }
 
 /// As `fill` there.
-pub fn weights(config: &Config) -> BTreeMap<String, Tensor> {
+pub(crate) fn weights(config: &Config) -> BTreeMap<String, Tensor> {
     (1..)
         .zip(config.shapes())
         .map(|(seed, (name, shape))| {
@@ -61,20 +61,20 @@ pub fn weights(config: &Config) -> BTreeMap<String, Tensor> {
         .collect()
 }
 
-pub fn model(case: &Case) -> Decoder {
+pub(crate) fn model(case: &Case) -> Decoder {
     let config = Config::from_json(case.config.clone()).unwrap();
     let weights = weights(&config);
     Decoder::new(config, &weights).unwrap()
 }
 
-pub fn logits(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<Vec<f32>> {
+pub(crate) fn logits(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<Vec<f32>> {
     let hidden = model.forward(tokens, &Sequences::new(&[0, tokens.len()]).unwrap()).unwrap();
     model.logits(&hidden, rows).unwrap().to_vec2().unwrap()
 }
 
 /// Of each weight's gradient, of the sum of log Σ exp over rows of logits: its product as `gradients` has it there, and
 /// its norm.
-pub fn gradients(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<(f64, f64)> {
+pub(crate) fn gradients(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<(f64, f64)> {
     let hidden = model.forward(tokens, &Sequences::new(&[0, tokens.len()]).unwrap()).unwrap();
     let loss = model.logits(&hidden, rows).unwrap().log_sum_exp(1).unwrap().sum_all().unwrap();
     let gradients = model.backward(&loss).unwrap();
@@ -89,7 +89,7 @@ pub fn gradients(model: &Decoder, tokens: &[u32], rows: &[u32]) -> Vec<(f64, f64
 }
 
 #[track_caller]
-pub fn assert_close(got: &[Vec<f32>], expected: &[Vec<f32>], tolerance: f32, what: &str) {
+pub(crate) fn assert_close(got: &[Vec<f32>], expected: &[Vec<f32>], tolerance: f32, what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
     let pairs = got.iter().flatten().zip(expected.iter().flatten());
     let worst = pairs.map(|(got, expected)| (got - expected).abs()).fold(0.0, f32::max);
@@ -98,7 +98,7 @@ pub fn assert_close(got: &[Vec<f32>], expected: &[Vec<f32>], tolerance: f32, wha
 
 /// A GGUF file in the making.
 #[derive(Default, Clone)]
-pub struct Gguf {
+pub(crate) struct Gguf {
     pub pairs: Vec<u8>,
     pub pair_count: u64,
     pub infos: Vec<u8>,
@@ -112,7 +112,7 @@ fn put_string(to: &mut Vec<u8>, text: &str) {
 }
 
 impl Gguf {
-    pub fn pair(&mut self, key: &str, kind: u32, value: &[u8]) -> &mut Self {
+    pub(crate) fn pair(&mut self, key: &str, kind: u32, value: &[u8]) -> &mut Self {
         put_string(&mut self.pairs, key);
         self.pairs.extend(kind.to_le_bytes());
         self.pairs.extend(value);
@@ -120,21 +120,21 @@ impl Gguf {
         self
     }
 
-    pub fn u32(&mut self, key: &str, value: usize) -> &mut Self {
+    pub(crate) fn u32(&mut self, key: &str, value: usize) -> &mut Self {
         self.pair(key, 4, &(value as u32).to_le_bytes())
     }
 
-    pub fn f32(&mut self, key: &str, value: f64) -> &mut Self {
+    pub(crate) fn f32(&mut self, key: &str, value: f64) -> &mut Self {
         self.pair(key, 6, &(value as f32).to_le_bytes())
     }
 
-    pub fn string(&mut self, key: &str, value: &str) -> &mut Self {
+    pub(crate) fn string(&mut self, key: &str, value: &str) -> &mut Self {
         let mut bytes = Vec::new();
         put_string(&mut bytes, value);
         self.pair(key, 8, &bytes)
     }
 
-    pub fn tensor(&mut self, name: &str, shape: &[usize], kind: u32, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn tensor(&mut self, name: &str, shape: &[usize], kind: u32, bytes: &[u8]) -> &mut Self {
         let at = self.data.len() as u64;
         self.info(name, shape, kind, at);
         self.data.extend(bytes);
@@ -142,7 +142,7 @@ impl Gguf {
         self
     }
 
-    pub fn info(&mut self, name: &str, shape: &[usize], kind: u32, offset: u64) -> &mut Self {
+    pub(crate) fn info(&mut self, name: &str, shape: &[usize], kind: u32, offset: u64) -> &mut Self {
         put_string(&mut self.infos, name);
         self.infos.extend((shape.len() as u32).to_le_bytes());
         shape.iter().rev().for_each(|size| self.infos.extend((*size as u64).to_le_bytes()));
@@ -152,7 +152,7 @@ impl Gguf {
         self
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = b"GGUF".to_vec();
         bytes.extend(3u32.to_le_bytes());
         bytes.extend(self.info_count.to_le_bytes());
@@ -165,12 +165,12 @@ impl Gguf {
     }
 
     /// A model as llama.cpp's converter would write it.
-    pub fn of(model: &Decoder, architecture: &str) -> Self {
+    pub(crate) fn of(model: &Decoder, architecture: &str) -> Self {
         Self::of_some(model, architecture, &|_| true)
     }
 
     /// The same of some of its weights.
-    pub fn of_some(model: &Decoder, architecture: &str, chosen: &dyn Fn(&str) -> bool) -> Self {
+    pub(crate) fn of_some(model: &Decoder, architecture: &str, chosen: &dyn Fn(&str) -> bool) -> Self {
         let (config, mut file) = (model.config(), Self::default());
         let key = |name: &str| format!("{architecture}.{name}");
         file.string("general.architecture", architecture)
@@ -247,7 +247,7 @@ impl Gguf {
     }
 
     /// As llama.cpp's converter writes it: the experts of a layer in three tensors.
-    pub fn of_experts(model: &Decoder) -> Self {
+    pub(crate) fn of_experts(model: &Decoder) -> Self {
         let config = model.config();
         let architecture = match config.family.name {
             "mixtral" => "llama",
