@@ -12,6 +12,8 @@ use super::{TRAINING, Work};
 use crate::progress::RunEvent;
 use crate::{Error, Result};
 
+/// When the first checkpoint comes: a run that is killed every few seconds shall get on. The next wait twice as long.
+const CHECKPOINT_FIRST: Duration = Duration::from_secs(2);
 /// How long a run may go without a checkpoint.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(15);
 /// Of a large model a checkpoint is gigabytes: no more than one part in so many of the time goes into them.
@@ -62,7 +64,7 @@ impl<'a, P: Probing> Recorder<'a, P> {
             probing,
             spent: Cost::default(),
             saved: Instant::now(),
-            patience: CHECKPOINT_EVERY,
+            patience: CHECKPOINT_FIRST,
             shown: Instant::now(),
         }
     }
@@ -83,7 +85,8 @@ impl<'a, P: Probing> Recorder<'a, P> {
                 self.probing.save(folder)
             })?;
             self.saved = Instant::now();
-            self.patience = CHECKPOINT_EVERY.max(started.elapsed() * CHECKPOINT_SHARE);
+            let longer = CHECKPOINT_EVERY.min(self.patience * 2);
+            self.patience = longer.max(started.elapsed() * CHECKPOINT_SHARE);
         }
         if flow.is_continue() && stopping {
             return Err(Error::Interrupted);
