@@ -136,13 +136,23 @@ fn every_chore_in_the_documentation_exists() {
     for block in blocks().iter().filter(|block| block.language == "sh") {
         for line in block.lines.iter().filter_map(|line| line.strip_prefix("cargo xtask ")) {
             let line = line.split('#').next().unwrap_or_default();
-            let verb = line.split_whitespace().next().expect("a verb").to_owned();
-            let help = verbs.entry(verb.clone()).or_insert_with(|| {
-                let help = cargo().args(["xtask", &verb, "--help"]).output();
-                let help = help.expect("cargo can be started");
-                assert!(help.status.success(), "{}: there is no cargo xtask {verb}", block.at);
-                String::from_utf8_lossy(&help.stdout).into_owned()
-            });
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let mut help_of = |verb: &[&str]| -> String {
+                let help = verbs.entry(verb.join(" ")).or_insert_with(|| {
+                    let help = cargo().arg("xtask").args(verb).arg("--help").output();
+                    let help = help.expect("cargo can be started");
+                    assert!(help.status.success(), "{}: there is no cargo xtask {verb:?}", block.at);
+                    String::from_utf8_lossy(&help.stdout).into_owned()
+                });
+                help.clone()
+            };
+            let mut verb = &words[..1];
+            let mut help = help_of(verb);
+            if help.contains("\nCommands:\n") {
+                verb = &words[..2];
+                help = help_of(verb);
+            }
+            let verb = verb.join(" ");
             for option in line.split_whitespace().filter(|word| word.starts_with("--")) {
                 assert!(help.contains(option), "{}: cargo xtask {verb} has no {option}", block.at);
             }
