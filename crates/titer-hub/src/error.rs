@@ -115,9 +115,10 @@ pub enum Error {
         /// `; …`, or nothing.
         advice: String,
     },
-    /// What was downloaded is not what the repository says it is.
+    /// What was downloaded is not what the repository says it is. The hash is git's of the content; of a large file, of the
+    /// Git LFS pointer to it, which is made of its SHA-256 and its size.
     #[error(
-        "{file}: downloaded content has SHA-256 {found}, the hub says {expected}; \
+        "{file}: downloaded content has git's hash {found}, the hub says {expected}; \
          nothing was kept, try again, and without a proxy or mirror if it repeats"
     )]
     WrongHash {

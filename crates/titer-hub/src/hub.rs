@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::OnceLock;
 
-use serde_json::Value;
-
 use crate::cache::Folder;
+use crate::client::Client;
 use crate::download::Source;
-use crate::http::{Client, Method, Request};
+use crate::failure::no_file;
 use crate::model::{INDEX, model_files, record_files};
-use crate::origin::escaped;
-use crate::reference::{Kind, Remote, is_commit, unsafe_path};
+use crate::reference::{Kind, Remote};
 use crate::{Error, Progress, Reference, Resolved, Result, Settings, local};
 
 /// Resolves references to local paths, downloading what the cache lacks.
@@ -37,6 +35,8 @@ struct Known {
     commit: String,
     /// All its files; what the cache holds of them, where the hub was never asked.
     names: Vec<String>,
+    /// Whether the hub said so just now.
+    news: bool,
     /// Why nothing can be downloaded, if so.
     barred: Option<Error>,
 }
@@ -61,11 +61,7 @@ impl Hub {
             Reference::Local(path) => return local::resolve(path),
             Reference::Hub(remote) => remote,
         };
-        let folder = Folder::new(&self.settings.cache, remote);
-        match (remote.kind, &remote.path) {
-            (Kind::Model, Some(file)) => self.file(remote, &folder, file, progress),
-            _ => self.repository(remote, &folder, progress),
-        }
+        self.repository(remote, &Folder::new(&self.settings.cache, remote), progress)
     }
 
     fn client(&self) -> Result<&Client> {
@@ -76,73 +72,38 @@ impl Hub {
         Ok(self.client.get_or_init(|| client))
     }
 
-    fn source<'a>(&'a self, remote: &'a Remote, folder: &'a Folder) -> Result<Source<'a>> {
-        Ok(Source { client: self.client()?, settings: &self.settings, remote, folder })
-    }
-
-    /// One file of a repository. Asking for its tag tells the commit as well.
-    fn file(
-        &self,
-        remote: &Remote,
-        folder: &Folder,
-        file: &str,
-        progress: &mut dyn Progress,
-    ) -> Result<Resolved> {
-        let lone = |(commit, path)| local::lone(path, Reference::Hub(remote.clone()), Some(commit));
-        let cached = || {
-            let commit = cached_commit(remote, folder)?;
-            let path = folder.find(&commit, file)?;
-            Some((commit, path))
-        };
-        if (self.settings.offline || remote.commit().is_some())
-            && let Some(found) = cached()
-        {
-            return lone(found);
-        }
-        if self.settings.offline {
-            return Err(self.offline(remote, file));
-        }
-        let source = self.source(remote, folder)?;
-        let facts = match source.facts(&remote.revision, file, progress) {
-            Ok(facts) => facts,
-            Err(error) => match cached().filter(|_| error.is_unreachable()) {
-                Some(found) => {
-                    progress.fell_back(&error.brief());
-                    return lone(found);
-                }
-                None => return Err(error),
-            },
-        };
-        let path = source.fetch(&facts, file, progress)?;
-        folder.set_commit(&remote.revision, &facts.commit)?;
-        lone((facts.commit, path))
-    }
-
-    /// A model, an adapter, or the records of a data set.
+    /// A model, an adapter, one file of either, or the records of a data set.
     fn repository(&self, remote: &Remote, folder: &Folder, progress: &mut dyn Progress) -> Result<Resolved> {
-        let known = self.known(remote, folder, progress)?;
-        let place = remote.to_string();
-        let mut files = match remote.kind {
-            Kind::Model => match model_files(&known.names, &place) {
-                // A cache that was never asked about may lack what the repository has.
-                Err(error) => return Err(known.barred.unwrap_or(error)),
-                Ok(files) => files,
-            },
-            Kind::DataSet => record_files(&known.names, remote.path.as_deref()),
-        };
-        if files.is_empty() {
-            return Err(known.barred.unwrap_or_else(|| no_records(remote)));
+        let reference = Reference::Hub(remote.clone());
+        if let (Some(commit), Kind::Model, Some(file)) = (remote.commit(), remote.kind, &remote.path)
+            && let Some(path) = folder.find(commit, file)
+        {
+            return local::lone(path, reference, Some(commit.to_owned()));
         }
-        self.fetch_all(remote, folder, &known, &files, progress)?;
+        let mut known = self.known(remote, folder, progress)?;
+        let files = match (remote.kind, &remote.path) {
+            (Kind::Model, Some(file)) if known.names.contains(file) => Ok(BTreeSet::from([file.clone()])),
+            (Kind::Model, Some(file)) => Err(no_file(remote, file)),
+            (Kind::Model, None) => model_files(&known.names, &remote.to_string()),
+            (Kind::DataSet, path) => match record_files(&known.names, path.as_deref()) {
+                files if files.is_empty() => Err(no_records(remote)),
+                files => Ok(files),
+            },
+        };
+        // A cache that was never asked about may lack what the repository has.
+        let mut files = files.map_err(|error| known.barred.take().unwrap_or(error))?;
+        self.fetch_all(remote, folder, &mut known, &files, progress)?;
         let snapshot = folder.snapshot(&known.commit);
-        if remote.kind == Kind::Model && files.contains(INDEX) {
+        if (remote.kind, &remote.path) == (Kind::Model, &None) && files.contains(INDEX) {
             let shards = local::shards_of(&snapshot.join(INDEX))?;
-            self.fetch_all(remote, folder, &known, &shards, progress)?;
+            self.fetch_all(remote, folder, &mut known, &shards, progress)?;
             files.extend(shards);
+        }
+        if known.news {
+            folder.set_listing(&known.commit, &known.names)?;
         }
         folder.set_commit(&remote.revision, &known.commit)?;
         let path = remote.path.as_ref().map_or(snapshot.clone(), |path| snapshot.join(path));
-        let reference = Reference::Hub(remote.clone());
         if path.is_file() {
             return local::lone(path, reference, Some(known.commit));
         }
@@ -155,25 +116,20 @@ impl Hub {
         &self,
         remote: &Remote,
         folder: &Folder,
-        known: &Known,
+        known: &mut Known,
         files: &BTreeSet<String>,
         progress: &mut dyn Progress,
     ) -> Result<()> {
-        for file in files {
-            if folder.find(&known.commit, file).is_some() {
-                continue;
-            }
-            if known.barred.is_some() {
-                return Err(self.offline(remote, file));
-            }
-            let source = self.source(remote, folder)?;
-            let facts = source.facts(&known.commit, file, progress)?;
-            if facts.commit != known.commit {
-                let problem = "the answer's X-Repo-Commit is not the commit asked for".to_owned();
-                let host = self.settings.endpoint.clone();
-                return Err(Error::BadAnswer { host, file: file.clone(), problem });
-            }
-            source.fetch(&facts, file, progress)?;
+        let here = |file: &&str| folder.find(&known.commit, file).is_some();
+        let missing: Vec<&str> = files.iter().map(String::as_str).filter(|file| !here(file)).collect();
+        let Some(first) = missing.first() else { return Ok(()) };
+        if let Some(barred) = known.barred.take() {
+            return Err(if self.settings.offline { self.offline(remote, first) } else { barred });
+        }
+        let client = self.client()?;
+        let source = Source { client, settings: &self.settings, remote, folder, commit: &known.commit };
+        for facts in client.facts(remote, &known.commit, &missing, progress)? {
+            source.fetch(&facts, progress)?;
         }
         Ok(())
     }
@@ -184,17 +140,14 @@ impl Hub {
             && let Some(names) = folder.listing(commit)
         {
             let barred = self.settings.offline.then(|| self.offline(remote, "files of this commit"));
-            return Ok(Known { commit: commit.to_owned(), names, barred });
+            return Ok(Known { commit: commit.to_owned(), names, news: false, barred });
         }
         if self.settings.offline {
-            let error = self.offline(remote, "this revision");
-            return cached(remote, folder, error);
+            let missing = remote.path.as_deref().unwrap_or("this revision");
+            return cached(remote, folder, self.offline(remote, missing));
         }
-        match self.ask(remote, progress) {
-            Ok((commit, names)) => {
-                folder.set_listing(&commit, &names)?;
-                Ok(Known { commit, names, barred: None })
-            }
+        match self.client()?.listing(remote, progress) {
+            Ok((commit, names)) => Ok(Known { commit, names, news: true, barred: None }),
             Err(error) if error.is_unreachable() => {
                 let reason = error.brief();
                 let known = cached(remote, folder, error)?;
@@ -203,21 +156,6 @@ impl Hub {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Asks the hub for a revision's commit and files.
-    fn ask(&self, remote: &Remote, progress: &mut dyn Progress) -> Result<(String, Vec<String>)> {
-        let kind = match remote.kind {
-            Kind::Model => "models",
-            Kind::DataSet => "datasets",
-        };
-        let revision = escaped(&remote.revision).replace('/', "%2F");
-        let path = format!("/api/{kind}/{}/revision/{revision}", remote.repository);
-        let page = remote.page();
-        let request = Request { method: Method::Get, path, from: 0, remote, file: &page };
-        let client = self.client()?;
-        let text = client.retrying(&page, progress, |_, _| client.read(&request, client.ask(&request)?))?;
-        listing(&text).map_err(|problem| client.bad_answer(&request, problem))
     }
 
     fn offline(&self, remote: &Remote, missing: &str) -> Error {
@@ -245,28 +183,7 @@ fn cached(remote: &Remote, folder: &Folder, barred: Error) -> Result<Known> {
             Err(_) => return Err(barred),
         },
     };
-    Ok(Known { commit, names, barred: Some(barred) })
-}
-
-/// Commit and file names in the hub's description of a repository. A name that leaves the repository
-/// makes the whole answer worthless.
-fn listing(text: &[u8]) -> Result<(String, Vec<String>), &'static str> {
-    let answer: Value = serde_json::from_slice(text).map_err(|_| "the description is not JSON")?;
-    let commit = answer.get("sha").and_then(Value::as_str).filter(|commit| is_commit(commit));
-    let commit = commit.ok_or("the description lacks the commit `sha`")?;
-    let siblings = answer.get("siblings").and_then(Value::as_array);
-    let siblings = siblings.ok_or("the description lacks the files `siblings`")?;
-    let mut names = Vec::with_capacity(siblings.len());
-    for sibling in siblings {
-        let name = sibling.get("rfilename").and_then(Value::as_str).ok_or("a file has no `rfilename`")?;
-        if unsafe_path(name).is_some() {
-            return Err("the description names a file outside the repository");
-        }
-        names.push(name.to_owned());
-    }
-    names.sort();
-    names.dedup();
-    Ok((commit.to_owned(), names))
+    Ok(Known { commit, names, news: false, barred: Some(barred) })
 }
 
 fn no_records(remote: &Remote) -> Error {

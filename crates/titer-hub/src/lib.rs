@@ -9,13 +9,12 @@
 //!
 //! The cache is the one of Python's `huggingface_hub`, shared in both directions.
 //!
-//! Why not the `hf-hub` crate: its releases up to 0.5 append to a partial file whatever the server
-//! answers, verify no hash, know neither timeouts nor offline mode nor `Retry-After`, and show the token
-//! in `Debug`; 1.0 needs an asynchronous runtime and the Xet client. What is needed of the protocol is a
-//! `HEAD`, a `GET` with a range and one description in JSON, so that is here, on `ureq` with rustls.
+//! Everything remote goes through `hf-hub`. Of what it offers are used the client, a revision's description, what the hub
+//! says of paths, and the stream of a file (over Xet where `hf-hub` takes that way). Its own cache is not: it writes where
+//! the server's tag says, resumes nothing and verifies nothing. So the cache, the hashes and the limits are here.
 //!
 //! Invariants:
-//! - A file is in a snapshot only when it is whole, and its SHA-256 is the hub's where the hub states one.
+//! - A file is in a snapshot only when it is whole, and its hash is the hub's.
 //! - The token is sent to the endpoint's origin only, and is in no error, log or `Debug`.
 //! - No name from a server, an index or a reference leads out of its folder.
 //! - Nothing waits forever: connections, silence, retries, locks and rate limits are all bounded.
@@ -23,24 +22,25 @@
 //! Unix only: links and locks come from there.
 
 mod cache;
+mod client;
+mod content;
 mod download;
 mod error;
 mod failure;
-mod http;
 mod hub;
 mod identity;
 mod known;
 mod local;
 mod lock;
 mod model;
-mod origin;
 mod progress;
 mod reference;
+mod repository;
 mod resolved;
 mod settings;
+mod web;
 
 pub use error::{Error, Result};
-pub use http::agent;
 pub use hub::Hub;
 pub use identity::{Identities, Identity};
 pub use known::{KNOWN, Known, known, known_model, known_model_in, models_dir, models_dir_from};
@@ -49,3 +49,4 @@ pub use progress::Progress;
 pub use reference::{Kind, Reference, Remote};
 pub use resolved::{Content, Resolved};
 pub use settings::{Settings, Token};
+pub use web::fetch;

@@ -25,7 +25,8 @@ pub struct Settings {
     pub offline: bool,
     /// Until a connection stands.
     pub connect_timeout: Duration,
-    /// Without a byte from the server; also how long the answer to a request may take.
+    /// Without a byte from the server. A whole answer to a question may take twice as long; whoever brings less than a
+    /// mebibyte of a file in ten times as long counts as silent. One more attempt follows where not a byte came.
     pub silence_timeout: Duration,
     /// Further attempts after a failed one. An attempt that brought a mebibyte or more is not counted.
     pub retries: u32,
@@ -44,7 +45,7 @@ impl Settings {
             endpoint: ENDPOINT.to_owned(),
             offline: false,
             connect_timeout: Duration::from_secs(10),
-            silence_timeout: Duration::from_secs(30),
+            silence_timeout: Duration::from_secs(20),
             retries: 5,
             backoff: Duration::from_millis(500),
             longest_wait: Duration::from_secs(300),
@@ -146,9 +147,8 @@ impl Token {
         }
     }
 
-    /// The header's value.
-    pub(crate) fn bearer(&self) -> String {
-        format!("Bearer {}", self.0)
+    pub(crate) fn text(&self) -> &str {
+        &self.0
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use serde_json::json;
 use tempfile::tempdir;
-use titer_hub::{Error, Hub};
+use titer_hub::{Error, Hub, Settings};
 
-use crate::server::{COMMIT, Fake, Received, Reply, Server};
-use crate::{TOKEN, hub, noise, resolve, settings};
+use crate::server::{COMMIT, Fake, Received, Reply, Server, description, ranged};
+use crate::{TOKEN, alone, hub, noise, resolve, settings, succeeds};
 
 const FILE: &str = "hf:org/model:m.gguf";
 const MODEL: &str = "hf:org/model";
@@ -17,9 +18,11 @@ fn the_token_goes_to_the_hub_and_to_nobody_else() {
     let cache = tempdir().unwrap();
     resolve(&hub(&fake, cache.path()), FILE).unwrap();
     let bearer = format!("Bearer {TOKEN}");
-    assert_eq!(fake.hub.log().len(), 2);
+    let asked: Vec<_> = fake.hub.log().into_iter().map(|it| it.method).collect();
+    assert_eq!(asked, ["GET", "POST", "HEAD", "GET"]);
     assert!(fake.hub.log().iter().all(|it| it.header("authorization") == Some(&bearer)));
-    assert_eq!(fake.network.log().len(), 1);
+    assert_eq!(fake.network.gets().len(), 1);
+    assert!(fake.network.log().iter().all(|it| it.header("referer").is_none()));
     assert!(fake.network.log().iter().all(|it| it.header("authorization").is_none()));
     let logs = [fake.hub.log(), fake.network.log()].concat();
     assert!(logs.iter().all(|it| !it.path.contains("topsecret")));
@@ -27,15 +30,52 @@ fn the_token_goes_to_the_hub_and_to_nobody_else() {
 
 #[test]
 fn the_token_does_not_come_back_by_way_of_the_network() {
-    // hub → network → another path of the network: still no token there.
-    let fake = Fake::new(&[("m.gguf", noise(5000))]);
-    let cache = tempdir().unwrap();
-    fake.network_fault(|received| {
-        (!received.path.contains("again")).then(|| Reply::new(302).with("Location", "m.gguf?again=1"))
+    // hub → network → another path of the network: still no token there. `reqwest` alone would send it.
+    let body = noise(300_000);
+    let fake = Fake::new(&[("m.gguf", body.clone())]);
+    let served = body.clone();
+    let mut cuts = 1;
+    fake.network_fault(move |received| {
+        if !received.path.contains("again") {
+            return Some(Reply::new(302).with("Location", "m.gguf?again=1"));
+        }
+        cuts -= 1;
+        (cuts == 0).then(|| ranged(received, &served).cut(100_000))
     });
-    resolve(&hub(&fake, cache.path()), FILE).unwrap();
-    assert_eq!(fake.network.log().len(), 2);
-    assert!(fake.network.log().iter().all(|it| it.header("authorization").is_none()));
+    for token in [true, false] {
+        let cache = tempdir().unwrap();
+        let mut settings = settings(&fake, cache.path());
+        settings.token = settings.token.filter(|_| token);
+        let found = resolve(&Hub::new(settings), FILE).unwrap();
+        assert_eq!(fs::read(found.path).unwrap(), body);
+        assert!(fake.network.log().iter().all(|it| it.header("authorization").is_none()));
+    }
+    let ranges: Vec<_> = fake.network.gets().iter().map(|it| it.header("range").map(str::to_owned)).collect();
+    let on = Some("bytes=100000-299999".to_owned());
+    assert_eq!(ranges[..4], [None, None, on, Some("bytes=100000-".to_owned())]);
+}
+
+#[test]
+fn no_token_is_looked_for_and_the_environments_proxy_is_used() {
+    let test = "access::no_token_is_looked_for_and_the_environments_proxy_is_used";
+    let Some(mut child) = alone(test) else {
+        let cache = tempdir().unwrap();
+        let mut settings = Settings::new(cache.path());
+        settings.endpoint = "http://hub.invalid".to_owned();
+        resolve(&Hub::new(settings), FILE).unwrap();
+        return;
+    };
+    let files = Fake::new(&[("m.gguf", noise(900))]);
+    let behind = files.hub.port;
+    let proxy = Server::start(move |received| {
+        let path = received.path.strip_prefix("http://hub.invalid").unwrap();
+        Reply::new(307).with("Location", format!("http://127.0.0.1:{behind}{path}"))
+    });
+    child.env("HF_TOKEN", TOKEN).env("HTTP_PROXY", proxy.url()).env("http_proxy", proxy.url());
+    succeeds(child.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1"));
+    assert!(proxy.log().len() >= 4);
+    let logs = [proxy.log(), files.hub.log()].concat();
+    assert!(logs.iter().all(|it| it.header("authorization").is_none()));
 }
 
 #[test]
@@ -44,12 +84,8 @@ fn a_redirect_within_the_hub_keeps_the_token() {
     let fake = Fake::new(&[("config.json", b"{}".to_vec()), ("model.safetensors", noise(2000))]);
     let cache = tempdir().unwrap();
     fake.hub_fault(|received| {
-        let file = received.path.strip_prefix("/old/name/resolve/")?;
-        Some(
-            Reply::new(307)
-                .with("X-Repo-Commit", COMMIT)
-                .with("Location", format!("/org/model/resolve/{file}")),
-        )
+        let renamed = received.path.replace("old/name", "org/model");
+        (renamed != received.path).then(|| Reply::new(307).with("Location", renamed))
     });
     let found = resolve(&hub(&fake, cache.path()), "hf:old/name:config.json").unwrap();
     assert_eq!(fs::read(&found.path).unwrap(), b"{}");
@@ -146,6 +182,27 @@ fn an_answer_that_is_no_hubs_is_refused() {
             assert!(error.to_string().contains("HF_ENDPOINT"), "{error}");
         }
         assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
+    }
+}
+
+/// What the hub says of a file becomes a file's name.
+#[test]
+fn a_hash_leads_nowhere_else() {
+    for oid in ["../../../../../x", "/etc/passwd", "", "abc", &"g".repeat(40)] {
+        let fake = Fake::new(&[]);
+        let cache = tempdir().unwrap();
+        let oid = oid.to_owned();
+        fake.hub_fault(move |received| {
+            let entry = json!([{"type": "file", "path": "m.gguf", "oid": oid, "size": 3}]);
+            Some(match received.method.as_str() {
+                "POST" => Reply::new(200).body(entry.to_string()),
+                _ => Reply::new(200).body(description(["m.gguf"].into_iter())),
+            })
+        });
+        let error = resolve(&hub(&fake, cache.path()), FILE).unwrap_err();
+        assert!(matches!(error, Error::BadAnswer { .. }), "{error:?}");
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
+        assert_eq!(fake.hub.log().len(), 2);
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tempfile::tempdir;
 use titer_hub::Error;
 
-use crate::server::{COMMIT, Fake, Reply};
+use crate::server::{COMMIT, Fake, Reply, description};
 use crate::{hub, names, noise, resolve};
 
 const MODEL: &str = "hf:org/model";
@@ -61,7 +61,8 @@ fn an_index_leads_nowhere_else() {
         let error = resolve(&hub(&fake, cache.path()), MODEL).unwrap_err();
         assert!(matches!(error, Error::BadIndex { .. }), "{shard}: {error:?}");
         let asked: Vec<_> = fake.hub.log().into_iter().map(|it| it.path).collect();
-        let files = ["/revision/main", "/config.json", "/model.safetensors.index.json"];
+        let info = format!("/paths-info/{COMMIT}");
+        let files = ["/revision/main", &info, "/config.json", "/model.safetensors.index.json"];
         assert!(asked.iter().all(|path| files.iter().any(|file| path.ends_with(file))), "{asked:?}");
         assert!(fake.network.log().is_empty());
     }
@@ -177,15 +178,17 @@ fn data_sets_come_whole_by_folder_or_by_file() {
 }
 
 #[test]
-fn a_commit_that_changes_under_way_is_refused() {
+fn another_commit_than_the_one_asked_for_is_refused() {
     let fake = Fake::new(&[("config.json", b"{}".to_vec()), ("model.safetensors", noise(20))]);
     let cache = tempdir().unwrap();
     fake.hub_fault(|received| {
-        (received.method == "HEAD")
-            .then(|| Reply::new(200).with("X-Repo-Commit", "f".repeat(40)).with("ETag", "\"a\""))
+        let description = description(["config.json", "model.safetensors"].into_iter());
+        received.path.contains("/revision/").then(|| Reply::new(200).body(description))
     });
-    let error = resolve(&hub(&fake, cache.path()), MODEL).unwrap_err();
-    assert!(error.to_string().contains("not the commit asked for"), "{error}");
+    let pinned = format!("{MODEL}@{}", "f".repeat(40));
+    let error = resolve(&hub(&fake, cache.path()), &pinned).unwrap_err();
+    assert!(error.to_string().contains("of another commit than the one asked for"), "{error}");
+    assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
 }
 
 proptest! {

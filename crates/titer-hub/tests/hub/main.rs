@@ -10,8 +10,13 @@ mod local;
 mod references;
 mod server;
 mod settings;
+mod xet;
 
+use std::env;
+use std::io::{self, Write};
 use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use server::Fake;
@@ -36,18 +41,60 @@ pub(crate) fn hub(fake: &Fake, cache: &Path) -> Hub {
     Hub::new(settings(fake, cache))
 }
 
+/// All that anything logged, at the finest level.
+fn logged() -> String {
+    static LOG: OnceLock<Arc<Mutex<Vec<u8>>>> = OnceLock::new();
+    let log = LOG.get_or_init(|| {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let written = log.clone();
+        tracing_subscriber::fmt().with_env_filter("trace").with_writer(move || Log(written.clone())).init();
+        tracing::trace!("heard");
+        log
+    });
+    let text = String::from_utf8_lossy(&log.lock().unwrap()).into_owned();
+    assert!(text.contains("heard"));
+    text
+}
+
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Resolves, and looks for secrets in whatever comes back.
 pub(crate) fn resolve(hub: &Hub, reference: &str) -> Result<Resolved, Error> {
+    logged();
     let mut events = Events::default();
     let outcome = hub.resolve(&reference.parse()?, &mut events);
     let shown = match &outcome {
         Ok(resolved) => format!("{resolved:?} {}", serde_json::to_string(resolved).unwrap()),
         Err(error) => format!("{error} {error:?}"),
     };
-    for text in [shown, format!("{hub:?} {events:?}")] {
+    for text in [shown, format!("{hub:?} {events:?}"), logged()] {
         assert!(!text.contains("topsecret") && !text.contains("secret-of-the-network"), "{text}");
     }
     outcome
+}
+
+/// A process that runs `test` alone, with an environment of its own; none within that process.
+pub(crate) fn alone(test: &str) -> Option<Command> {
+    const ALONE: &str = "TITER_HUB_TEST_ALONE";
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args([test, "--exact"]).env(ALONE, "1");
+    env::var_os(ALONE).is_none().then_some(command)
+}
+
+pub(crate) fn succeeds(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 /// The identity of what `resolved` leads to.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -19,6 +20,7 @@ pub(crate) struct Received {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Received {
@@ -36,6 +38,8 @@ pub(crate) struct Reply {
     pub(crate) cut: Option<usize>,
     /// Says nothing for so long, after the cut or before the answer.
     pub(crate) silence: Duration,
+    /// Sends the body byte by byte, with such a pause after each.
+    pub(crate) trickle: Option<Duration>,
 }
 
 impl Reply {
@@ -60,6 +64,11 @@ impl Reply {
 
     pub(crate) fn silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
+        self
+    }
+
+    pub(crate) fn trickle(mut self, pause: Duration) -> Self {
+        self.trickle = Some(pause);
         self
     }
 }
@@ -101,6 +110,12 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
+    /// The requests for files.
+    pub(crate) fn gets(&self) -> Vec<Received> {
+        let file = |it: &Received| it.method == "GET" && !it.path.starts_with("/api/");
+        self.log().into_iter().filter(file).collect()
+    }
+
     pub(crate) fn forget(&self) {
         self.log.lock().unwrap().clear();
     }
@@ -129,7 +144,10 @@ fn serve(stream: TcpStream, handler: &Arc<Handler>, log: &Mutex<Vec<Received>>) 
             headers.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
         }
     }
-    let received = Received { method, path, headers };
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let received = Received { method, path, headers, body };
     log.lock().unwrap().push(received.clone());
     let reply = handler(&received);
     if reply.cut.is_none() {
@@ -146,7 +164,12 @@ fn serve(stream: TcpStream, handler: &Arc<Handler>, log: &Mutex<Vec<Received>>) 
     stream.write_all(head.as_bytes())?;
     stream.write_all(b"\r\n")?;
     if received.method != "HEAD" {
-        stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())])?;
+        for byte in reply.trickle.iter().flat_map(|_| &reply.body) {
+            stream.write_all(&[*byte])?;
+            thread::sleep(reply.trickle.unwrap_or_default());
+        }
+        let whole = if reply.trickle.is_some() { 0 } else { reply.body.len() };
+        stream.write_all(&reply.body[..reply.cut.unwrap_or(whole)])?;
         stream.flush()?;
         if reply.cut.is_some() {
             thread::sleep(reply.silence);
@@ -159,8 +182,8 @@ fn serve(stream: TcpStream, handler: &Arc<Handler>, log: &Mutex<Vec<Received>>) 
 
 /// `body`, or the part of it that a range asks for.
 pub(crate) fn ranged(received: &Received, body: &[u8]) -> Reply {
-    let from = received.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
-    match from.map(|from| from.parse::<usize>().unwrap()) {
+    let range = received.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    match range.map(|(from, _)| from.parse::<usize>().unwrap()) {
         None => Reply::new(200).body(body),
         Some(from) if from >= body.len() => Reply::new(416),
         Some(from) => Reply::new(206)
@@ -171,6 +194,18 @@ pub(crate) fn ranged(received: &Received, body: &[u8]) -> Reply {
 
 pub(crate) fn sha256(body: &[u8]) -> String {
     Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Git's hash of content.
+pub(crate) fn oid(body: &[u8]) -> String {
+    let hash = Sha1::new().chain_update(format!("blob {}\0", body.len())).chain_update(body).finalize();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Git's hash of the pointer to large content.
+pub(crate) fn pointer(body: &[u8]) -> String {
+    let (sha256, size) = (sha256(body), body.len());
+    oid(format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n").as_bytes())
 }
 
 type Fault = Box<dyn FnMut(&Received) -> Option<Reply> + Send>;
@@ -192,7 +227,9 @@ impl Fake {
         let network_fault: Arc<Mutex<Fault>> = Arc::new(Mutex::new(Box::new(|_| None)));
         let (blobs, faults) = (files.clone(), network_fault.clone());
         let network = Server::start(move |received| {
-            if let Some(reply) = faults.lock().unwrap()(received) {
+            // `hf-hub` looks before it takes.
+            let looks = received.method == "HEAD";
+            if let Some(reply) = (!looks).then(|| faults.lock().unwrap()(received)).flatten() {
                 return reply;
             }
             let name = received.path.trim_start_matches('/').split('?').next().unwrap();
@@ -224,14 +261,22 @@ fn hub_reply(received: &Received, files: &BTreeMap<String, Vec<u8>>, network: &s
     let page = ["/org/model", "/datasets/org/data"].into_iter().find_map(|page| path.strip_prefix(page));
     let api = ["/api/models/org/model", "/api/datasets/org/data"]
         .into_iter()
-        .find_map(|page| path.strip_prefix(page)?.strip_prefix("/revision/"));
+        .find_map(|page| path.strip_prefix(page)?.strip_prefix('/'));
     let known = |revision: &str| revision == "main" || revision == COMMIT;
-    if let Some(revision) = api {
+    if let Some((question, revision)) = api.and_then(|api| api.split_once('/')) {
         if !known(revision) {
             return Reply::new(404).with("X-Error-Code", "RevisionNotFound");
         }
-        let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
-        return Reply::new(200).body(serde_json::json!({"sha": COMMIT, "siblings": siblings}).to_string());
+        return match question {
+            "revision" => Reply::new(200).body(description(files.keys().map(String::as_str))),
+            "paths-info" => {
+                let asked: serde_json::Value = serde_json::from_slice(&received.body).unwrap();
+                let asked = asked["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap());
+                let known = asked.filter_map(|path| Some(entry(path, files.get(path)?)));
+                Reply::new(200).body(serde_json::Value::from_iter(known).to_string())
+            }
+            _ => Reply::new(404),
+        };
     }
     let Some(rest) = page.and_then(|rest| rest.strip_prefix("/resolve/")) else {
         return Reply::new(404).with("X-Error-Code", "RepoNotFound");
@@ -250,7 +295,21 @@ fn hub_reply(received: &Received, files: &BTreeMap<String, Vec<u8>>, network: &s
             .with("X-Linked-Size", body.len())
             .with("Location", format!("{network}/{name}?{SIGNATURE}"));
     }
-    ranged(received, body)
-        .with("X-Repo-Commit", COMMIT)
-        .with("ETag", format!("W/\"{}\"", &sha256(body)[..40]))
+    ranged(received, body).with("X-Repo-Commit", COMMIT).with("ETag", format!("W/\"{}\"", oid(body)))
+}
+
+/// What the hub says of a revision of `org/model`.
+pub(crate) fn description<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let siblings: Vec<_> = names.map(|name| serde_json::json!({"rfilename": name})).collect();
+    serde_json::json!({"_id": "6", "id": "org/model", "sha": COMMIT, "siblings": siblings}).to_string()
+}
+
+/// What the hub says of a path, as it says it: with the SHA-256 of a large file as `oid` within `lfs`.
+fn entry(path: &str, body: &[u8]) -> serde_json::Value {
+    let size = body.len();
+    if size < 1024 {
+        return serde_json::json!({"type": "file", "path": path, "oid": oid(body), "size": size});
+    }
+    let lfs = serde_json::json!({"oid": sha256(body), "size": size, "pointerSize": 134});
+    serde_json::json!({"type": "file", "path": path, "oid": pointer(body), "size": size, "lfs": lfs})
 }
