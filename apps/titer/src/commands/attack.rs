@@ -133,6 +133,7 @@ fn measure(
         judge_only: false,
         recompute: false,
         budget: ends.map(|ends| ends.saturating_duration_since(Instant::now()).max(Duration::from_secs(1))),
+        weights: false,
     };
     let summary =
         titer_lab::run(&plan, source, store, &options, interrupt, progress::reporter(&estimate).as_ref())?;

@@ -21,7 +21,15 @@ pub(super) fn rescore(store: &Path, arguments: &RescoreArgs) -> anyhow::Result<E
     let estimate = titer_lab::estimate(&plan, Some(&store));
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let (compute, jobs) = (arguments.device.clone(), arguments.jobs.get());
-    let options = RunOptions { compute, jobs, threads, judge_only: true, recompute: false, budget: None };
+    let options = RunOptions {
+        compute,
+        jobs,
+        threads,
+        judge_only: true,
+        recompute: false,
+        budget: None,
+        weights: false,
+    };
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(&interrupt)?;
     let rescored = {

@@ -65,7 +65,7 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     let recompute = arguments.recompute;
     let compute = arguments.device.clone();
     let budget = arguments.budget;
-    let options = RunOptions { compute, jobs, threads, judge_only: false, recompute, budget };
+    let options = RunOptions { compute, jobs, threads, judge_only: false, recompute, budget, weights: false };
     let summary = {
         let progress = match plan.grows() {
             true => progress::reporter_from(&estimate, &plan.asked(&[])),
