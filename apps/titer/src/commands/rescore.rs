@@ -30,7 +30,7 @@ pub(super) fn rescore(store: &Path, arguments: &RescoreArgs) -> anyhow::Result<E
         budget: None,
         weights: false,
     };
-    let interrupt = Interrupt::default();
+    let interrupt = Interrupt::ending(|| std::process::exit(130));
     stop_on_ctrl_c(&interrupt)?;
     let rescored = {
         let progress = progress::reporter(&estimate);
@@ -62,7 +62,7 @@ pub(super) fn rescore(store: &Path, arguments: &RescoreArgs) -> anyhow::Result<E
         ))?;
         if !rescored.failed.is_empty() {
             let flag = store_flag(&store);
-            output::message(&format!("what is missing is computed by: titer run {name} --resume{flag}"));
+            output::message(&format!("what is missing is computed by: titer resume {name}{flag}"));
         }
     }
     Ok(match (rescored.interrupted, rescored.failed.is_empty()) {
