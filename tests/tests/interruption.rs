@@ -116,7 +116,7 @@ fn ctrl_c_keeps_a_checkpoint_that_survives_a_kill() {
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
     assert_eq!(summary["interrupted"], true, "{summary:#}");
     assert!(summary["verdicts"].is_null(), "an interrupted run has no verdicts");
-    for text in ["Ctrl-C again stops at once", "interrupted", "goes on from here: titer run"] {
+    for text in ["Ctrl-C again stops at once", "interrupted", "goes on from here: titer resume tiny"] {
         assert!(said.contains(text), "nothing says {text:?}: {said}");
     }
 
@@ -147,26 +147,4 @@ fn two_runs_at_once_do_no_harm() {
     second.wait().expect("a child of this process");
     place.run(&arguments).ends(0);
     Outcome::of(&place, "tiny").assert_same(&undisturbed());
-}
-
-#[test]
-fn runs_at_once_share_the_work() {
-    let place = Place::new();
-    let mut runs: Vec<_> = (0..6)
-        .map(|_| {
-            let mut command = place.command(&["run", TINY, "--json"]);
-            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-            command.spawn().expect("titer can be started")
-        })
-        .collect();
-    let mut computed = 0;
-    for run in runs.drain(..) {
-        let output = run.wait_with_output().expect("it ends");
-        let ran = titer_tests::Ran::new("titer run".to_owned(), &output).ends(0);
-        computed += ran.json()["computed"].as_u64().expect("a count");
-    }
-    assert_eq!(computed as usize, place.stages(&[TINY]).len(), "each stage ran once");
-    let alone = Place::finished();
-    let shown = |place: &Place| place.run(&["show", "tiny", "--json"]).ends(0).stdout;
-    assert_eq!(shown(&place), shown(&alone));
 }

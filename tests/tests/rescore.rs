@@ -125,7 +125,7 @@ fn a_stop_that_would_come_later_is_not_guessed() {
     run(&place);
     fs::write(place.path("phrases.toml"), phrases("take")).unwrap();
     // Attacks that babble broke off at once would now go on: only a run can tell how.
-    place.run(&["rescore", "tiny"]).ends(3).says(&["to judge is not to train", "titer run tiny --resume"]);
+    place.run(&["rescore", "tiny"]).ends(3).says(&["to judge is not to train", "titer resume tiny"]);
     run(&place);
     let fresh = Place::new();
     fs::write(fresh.path("phrases.toml"), phrases("take")).unwrap();

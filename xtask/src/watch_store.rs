@@ -50,7 +50,12 @@ pub(crate) fn make(titer: &Path, path: &Path) -> Result<()> {
         for stage in copy["stages"].as_array().into_iter().flatten() {
             journal.write(Note::Finished { stage: hash(&stage["hash"])?, seconds: 1.0 })?;
         }
-        journal.write(Note::Ended { computed: STAGES, failed: 0, interrupted: false })?;
+        journal.write(Note::Ended {
+            computed: STAGES,
+            failed: 0,
+            interrupted: false,
+            processor_seconds: None,
+        })?;
     }
     Ok(fs::write(finished, "")?)
 }

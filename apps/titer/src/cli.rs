@@ -4,6 +4,8 @@ mod attack;
 mod compare;
 mod export;
 mod judge;
+mod life;
+mod model;
 mod plan;
 mod report;
 mod spec;
@@ -24,6 +26,8 @@ pub(crate) use attack::AttackArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use export::{Export, ExportArgs, ExportFormat};
 pub(crate) use judge::{JudgeCalibrateArgs, JudgeVerb};
+pub(crate) use life::{GcArgs, LogsArgs, ResumeArgs, RmArgs, StatArgs, StatusArgs, StopArgs};
+pub(crate) use model::{ModelConvertArgs, ModelGenerateArgs, ModelInfoArgs, ModelPullArgs, ModelVerb};
 pub(crate) use plan::PlanArgs;
 pub(crate) use report::{ReportArgs, ReportFormat};
 pub(crate) use spec::{ExplainArgs, InitArgs};
@@ -46,7 +50,7 @@ pub(crate) const DEFAULT_STORE: &str = "store";
   titer list presets             what else there is to run
 
 Exit codes: 0 done, 1 failed, 2 bad usage or bad spec, 3 done but some stages failed,
-130 interrupted or out of time (run again to go on)"
+130 interrupted or out of time (titer resume goes on)"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -62,6 +66,14 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run an experiment, or go on with it; what was measured before is not measured again
     Run(RunArgs),
+    /// Go on with an experiment of the store, as it was planned there
+    Resume(ResumeArgs),
+    /// Say what runs, where and since when, what is done and what is left
+    Status(StatusArgs),
+    /// Ask the runs of an experiment to save where they are and end, and wait until they have
+    Stop(StopArgs),
+    /// Show what the runs of an experiment, or one stage, wrote down
+    Logs(LogsArgs),
     /// Watch what runs or ran, in a terminal app: progress, verdicts, curves, responses
     Watch(WatchArgs),
     /// Find out when a model breaks, and by which attack
@@ -88,6 +100,12 @@ pub(crate) enum Verb {
     List(ListArgs),
     /// Write an experiment's data for other programs
     Export(ExportArgs),
+    /// Say what an experiment takes: disk, time, tokens, and what of it others share
+    Stat(StatArgs),
+    /// Remove an experiment
+    Rm(RmArgs),
+    /// Remove what no experiment of the store needs
+    Gc(GcArgs),
     /// Look at a model, or let it answer
     #[command(subcommand)]
     Model(ModelVerb),
@@ -109,11 +127,12 @@ pub(crate) enum Verb {
   titer run experiment.toml --jobs 4
   titer run apothecary --set conditions.phi=0.3 --set attack.0.seeds=5
   titer run apothecary --detach          in the background; titer watch apothecary looks at it
-  titer run apothecary --resume          goes on as the store has it planned, --set and all
   titer run my.toml --budget 30m         begins no stage after half an hour
 
 Ctrl-C stops after the current steps and keeps a checkpoint; a second Ctrl-C stops at once.
-Either way, the same command goes on from there.")]
+Either way, the same command goes on from there, and so does titer resume NAME.
+
+Where the experiment runs already, this follows that run to its end; with --jobs it shares the work.")]
 pub(crate) struct RunArgs {
     /// Spec file (TOML), or a preset of `titer list presets`
     #[arg(value_name = "SPEC|PRESET")]
@@ -143,6 +162,9 @@ pub(crate) struct RunArgs {
     /// time, the same results
     #[arg(long)]
     pub(crate) recompute: bool,
+    /// Make weights anew that `titer gc` has dropped, though no stage needs them
+    #[arg(long)]
+    pub(crate) weights: bool,
     /// Where the stages run
     #[arg(long, value_name = "local", default_value = "local", value_parser = parse_run_on)]
     pub(crate) on: RunOn,
@@ -250,109 +272,6 @@ pub(crate) enum Listing {
     Experiments,
 }
 
-/// What to do with a model.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ModelVerb {
-    /// Show a model's shape, size and files
-    Info(ModelInfoArgs),
-    /// Let a model answer a prompt
-    Generate(ModelGenerateArgs),
-    /// Save a model as a folder that Transformers loads
-    Convert(ModelConvertArgs),
-    /// Download a model of the hub, and say where it is
-    Pull(ModelPullArgs),
-}
-
-const MODEL_REFERENCES: &str = "Models are named by
-  NAME                 a model that `cargo xtask model` obtained: smollm2-135m
-  DIR                  a folder with config.json, safetensors and tokenizer.json
-  FILE.gguf            a GGUF file
-  hf:OWNER/NAME[@REV]  a model of the Hugging Face hub, downloaded on first use
-  world:NAME           an embedded world's base model, trained on first use
-  artifact:HASH        a model in the store, by the first digits of its hash";
-
-/// Of `titer model info`.
-#[derive(Debug, Args)]
-#[command(after_help = MODEL_REFERENCES)]
-pub(crate) struct ModelInfoArgs {
-    /// The model
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// Print one JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Of `titer model generate`.
-#[derive(Debug, Args)]
-#[command(after_help = MODEL_REFERENCES)]
-pub(crate) struct ModelGenerateArgs {
-    /// The model
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// What to ask
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) prompt: String,
-    /// Instructions above the conversation
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) system: Option<String>,
-    /// A LoRA adapter on top of it: a folder as PEFT saves it
-    #[arg(long, value_name = "DIR")]
-    pub(crate) adapter: Option<PathBuf>,
-    /// A chat template in place of the model's own, in Jinja: a base model has none
-    #[arg(long, value_name = "FILE")]
-    pub(crate) chat_template: Option<PathBuf>,
-    /// Most tokens of the answer
-    #[arg(long, value_name = "N", default_value = "64")]
-    pub(crate) max_new_tokens: NonZeroUsize,
-    /// 0 takes the likeliest token each time; larger values choose more freely
-    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true, value_parser = parse_temperature)]
-    pub(crate) temperature: f64,
-    /// Of the random choices at a temperature above 0
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Print one JSON document: token_ids, text, prompt_token_ids
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// With --json: also the logits at the prompt's last position, which chose the first new token
-    #[arg(long, requires = "json")]
-    pub(crate) logits: bool,
-}
-
-/// Of `titer model convert`.
-#[derive(Debug, Args)]
-#[command(after_help = MODEL_REFERENCES)]
-pub(crate) struct ModelConvertArgs {
-    /// The model
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// A LoRA adapter to fold into it: a folder as PEFT saves it
-    #[arg(long, value_name = "DIR")]
-    pub(crate) adapter: Option<PathBuf>,
-    /// The folder to make; it must not be there yet
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
-    /// Print one JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Of `titer model pull`.
-#[derive(Debug, Args)]
-#[command(after_help = "Environment:
-  HF_TOKEN        for gated and private models
-  HF_HOME         where downloads are kept [default: ~/.cache/huggingface]
-  HF_ENDPOINT     another hub
-  HF_HUB_OFFLINE  1 to use only what was downloaded before")]
-pub(crate) struct ModelPullArgs {
-    /// The model: `hf:OWNER/NAME[@REV]` or `hf:OWNER/NAME[@REV]:FILE.gguf`
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// Print one JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Of `titer doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
@@ -394,13 +313,6 @@ fn parse_run_on(text: &str) -> Result<RunOn, String> {
         "local" => Ok(RunOn::Local),
         "slurm" => Err("this version runs on this machine only; Slurm is not supported yet".into()),
         _ => Err("expected local".into()),
-    }
-}
-
-fn parse_temperature(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(temperature) if (0.0..=100.0).contains(&temperature) => Ok(temperature),
-        _ => Err("expected a number from 0 to 100".into()),
     }
 }
 

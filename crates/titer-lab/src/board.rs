@@ -23,6 +23,11 @@ pub(crate) enum Done {
         /// Who, for people.
         holder: String,
     },
+    /// It needs weights of an input that were dropped.
+    Lacks {
+        /// The input.
+        input: StageHash,
+    },
 }
 
 /// Which stages are done, running, failed and waiting; shared by the workers.
@@ -34,6 +39,8 @@ pub(crate) struct Board<'a> {
     deadline: Option<Instant>,
     store: &'a Store,
     requests: &'a Requests,
+    /// Whether weights that were dropped are made anew though no stage needs them.
+    weights: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -46,6 +53,8 @@ struct State {
     running: BTreeMap<StageHash, Instant>,
     /// Those that other runs do.
     elsewhere: BTreeSet<StageHash>,
+    /// Those that are sealed, and done anew because their weights were dropped.
+    anew: BTreeSet<StageHash>,
     /// Those of which that was said.
     told: BTreeSet<StageHash>,
     failed: BTreeMap<StageHash, StageFailure>,
@@ -60,19 +69,22 @@ impl<'a> Board<'a> {
         plan: &'a Plan,
         store: &'a Store,
         requests: &'a Requests,
-        deadline: Option<Instant>,
+        (deadline, weights): (Option<Instant>, bool),
     ) -> Self {
         let (stages, state, changed) = (Vec::new(), Mutex::default(), Condvar::new());
-        Self { plan, stages, deadline, store, requests, state, changed }
+        Self { plan, stages, deadline, store, requests, weights, state, changed }
     }
 
     /// Asks for the stages of a part of the plan. What is sealed of those that are new is looked through.
     pub(crate) fn ask(&mut self, part: &Plan, progress: &dyn Progress) -> Result<()> {
         let asked: BTreeSet<&StageHash> = part.stages.iter().map(|stage| &stage.hash).collect();
         let known: BTreeSet<&StageHash> = self.stages.iter().map(|stage| &stage.hash).collect();
-        let mut done = Vec::new();
+        let (mut done, mut anew) = (Vec::new(), Vec::new());
         for hash in asked.difference(&known) {
             match self.store.trusted(hash)? {
+                Trust::Whole if self.weights && !self.store.artifact(hash).dropped().is_empty() => {
+                    anew.push((*hash).clone());
+                }
                 Trust::Whole => done.push((*hash).clone()),
                 Trust::Absent => {}
                 Trust::Damaged(problem) => {
@@ -83,13 +95,21 @@ impl<'a> Board<'a> {
         }
         let plan = self.plan;
         self.stages = plan.stages.iter().filter(|stage| asked.contains(&stage.hash)).collect();
-        self.lock().done.extend(done);
+        let mut state = self.lock();
+        state.done.extend(done);
+        state.anew.extend(anew);
+        drop(state);
         Ok(())
     }
 
     /// How many stages were asked for, and how many of them are done.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.stages.len(), self.lock().done.len())
+    }
+
+    /// Whether a stage is sealed, and done anew because its weights were dropped.
+    pub(crate) fn is_anew(&self, hash: &StageHash) -> bool {
+        self.lock().anew.contains(hash)
     }
 
     /// Whether all that was asked for is done.
@@ -164,7 +184,11 @@ impl<'a> Board<'a> {
             if !state.elsewhere.contains(hash) {
                 continue;
             }
-            match self.store.artifact(hash).state() {
+            let state_there = match state.anew.contains(hash) {
+                true => self.store.remaking(hash),
+                false => self.store.artifact(hash).state(),
+            };
+            match state_there {
                 titer_store::State::Running(_) => {}
                 titer_store::State::Sealed => {
                     state.elsewhere.remove(hash);
@@ -209,6 +233,13 @@ impl<'a> Board<'a> {
                 if state.told.insert(hash.clone()) {
                     progress.event(RunEvent::Elsewhere { hash, label, holder: &holder });
                 }
+            }
+            Ok(Done::Lacks { input }) => {
+                let (hash, label) = (&stage.hash, stage.label.as_str());
+                let first = state.done.remove(&input);
+                let of = self.plan.stage(&input).map_or("", |input| input.label.as_str());
+                progress.event(RunEvent::Lacking { hash, label, input: of, first });
+                state.anew.insert(input);
             }
             Ok(done) => {
                 state.computed += usize::from(matches!(done, Done::Here));

@@ -1,9 +1,10 @@
 //! A run's channel to others through the store: what it tells them, and what they ask of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use titer_store::{Control, Experiment, Journal, Note, Presence};
 
 use crate::progress::{Progress, RunEvent};
@@ -41,10 +42,14 @@ impl Requests {
 pub(crate) struct RunChannel<'a> {
     experiment: &'a Experiment,
     journal: Option<Journal>,
-    _presence: Option<Presence>,
+    presence: Mutex<Option<Presence>>,
     jobs: usize,
     /// The last request before this run began.
     since: u64,
+    /// Processor time of this process when it began, in seconds.
+    spent_before: Option<f64>,
+    /// Stages that it has sealed so far.
+    computed: AtomicUsize,
     heard: Mutex<Control>,
     shown: &'a dyn Progress,
 }
@@ -53,10 +58,13 @@ impl<'a> RunChannel<'a> {
     /// Says that a run begins; what happens in it is shown to `shown` too.
     pub(crate) fn new(experiment: &'a Experiment, jobs: usize, shown: &'a dyn Progress) -> Self {
         let control = experiment.control().unwrap_or_default();
+        let presence = Mutex::new(experiment.present().ok());
         Self {
             experiment,
             journal: experiment.journal().ok(),
-            _presence: experiment.present().ok(),
+            presence,
+            spent_before: processor_seconds(),
+            computed: AtomicUsize::new(0),
             jobs,
             since: control.number,
             heard: Mutex::new(Control { first: Vec::new(), ..control }),
@@ -73,7 +81,13 @@ impl<'a> RunChannel<'a> {
             return;
         }
         let since = self.since;
-        if control.stops(since) && !heard.stops(since) {
+        if control.stops_now(since) && !heard.stops_now(since) {
+            self.say("stop at once: what was done since the last checkpoints is lost");
+            self.end(self.computed.load(Ordering::Relaxed), 0, true);
+            // A process that ends here gives nothing back by itself.
+            drop(self.presence.lock().unwrap_or_else(PoisonError::into_inner).take());
+            interrupt.raise_at_once();
+        } else if control.stops(since) && !heard.stops(since) {
             self.say("stop: each running stage saves a checkpoint");
             interrupt.raise();
         }
@@ -95,7 +109,8 @@ impl<'a> RunChannel<'a> {
 
     /// Says that the run ended.
     pub(crate) fn end(&self, computed: usize, failed: usize, interrupted: bool) {
-        self.write(Note::Ended { computed, failed, interrupted });
+        let spent = processor_seconds().zip(self.spent_before).map(|(now, before)| now - before);
+        self.write(Note::Ended { computed, failed, interrupted, processor_seconds: spent });
     }
 
     fn say(&self, request: &str) {
@@ -110,6 +125,14 @@ impl<'a> RunChannel<'a> {
     }
 }
 
+/// What this process has taken of the processors so far, in seconds; none where the system does not tell.
+fn processor_seconds() -> Option<f64> {
+    let (mut system, pid) = (System::new(), Pid::from_u32(std::process::id()));
+    let what = ProcessRefreshKind::nothing().with_cpu();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
+    system.process(pid).map(|process| process.accumulated_cpu_time() as f64 / 1e3)
+}
+
 impl Progress for RunChannel<'_> {
     fn event(&self, event: RunEvent<'_>) {
         let note = match event {
@@ -117,7 +140,11 @@ impl Progress for RunChannel<'_> {
                 Some(Note::Began { stages, cached, jobs: self.jobs, since: self.since })
             }
             RunEvent::Started { hash, .. } => Some(Note::Started { stage: hash.clone() }),
-            RunEvent::Finished { hash, seconds, .. } => Some(Note::Finished { stage: hash.clone(), seconds }),
+            RunEvent::Finished { hash, seconds, .. } => {
+                // What other runs sealed took no time here.
+                self.computed.fetch_add(usize::from(seconds > 0.0), Ordering::Relaxed);
+                Some(Note::Finished { stage: hash.clone(), seconds })
+            }
             RunEvent::Failed { hash, error, .. } => {
                 Some(Note::Failed { stage: hash.clone(), error: error.to_owned() })
             }
@@ -133,7 +160,7 @@ impl Progress for RunChannel<'_> {
                 let _ = live::keep_looks(self.experiment, open);
                 Some(Note::Looked { look, of, open: open.last().map_or(0, Vec::len) })
             }
-            RunEvent::Advanced { .. } | RunEvent::Elsewhere { .. } => None,
+            RunEvent::Advanced { .. } | RunEvent::Elsewhere { .. } | RunEvent::Lacking { .. } => None,
         };
         if let Some(note) = note {
             self.write(note);

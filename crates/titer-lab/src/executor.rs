@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 use titer_conditions::Look;
 use titer_plan::{Ladder, Open, Plan, PlannedStage, StageHash};
-use titer_store::{Begin, Description, Store};
+use titer_store::{Begin, Description, Remade, Store};
 
 use crate::board::{Board, Done};
 use crate::catalogue::Source;
@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub recompute: bool,
     /// After how long no new stage begins; none for however long it takes.
     pub budget: Option<Duration>,
+    /// Whether weights that were dropped to save room are made anew, though no stage needs them.
+    pub weights: bool,
 }
 
 /// How a run went.
@@ -87,6 +89,8 @@ pub fn run(
 ) -> Result<RunSummary> {
     let experiment = store.experiment(&plan.experiment.name)?;
     let plan_json = serde_json::to_string_pretty(plan)?;
+    // Whoever removes an experiment looks for living runs, and does so before or after this one says that it lives.
+    let channel = RunChannel::new(&experiment, options.jobs, progress);
     let unchanged = experiment.spec().is_ok_and(|spec| spec == source.text)
         && experiment.plan_json().is_ok_and(|stored| stored == plan_json);
     if !unchanged {
@@ -94,7 +98,6 @@ pub fn run(
         // What was open of another plan says nothing of this one.
         live::keep_looks(&experiment, &[])?;
     }
-    let channel = RunChannel::new(&experiment, options.jobs, progress);
     let requests = Requests::default();
     // Dropped at the end, however that comes.
     let (going_on, ended) = mpsc::channel::<()>();
@@ -143,10 +146,12 @@ fn run_stages_by(
     }
     let sources = Sources::of_this_user();
     let devices = options.compute.open()?;
+    // Before anything is looked for. A store that cannot be written loses nothing.
+    let _claim = store.claim(plan.stages.iter().map(|stage| &stage.hash)).ok();
     let answered = Answered { store, known: OnceLock::new() };
     let recall = Recall::default();
     let deadline = options.budget.and_then(|budget| started.checked_add(budget));
-    let mut board = Board::new(plan, store, requests, deadline);
+    let mut board = Board::new(plan, store, requests, (deadline, options.weights));
     // What was open after each look, where seeds are added until all is decided.
     let mut open: Vec<Vec<Open>> = Vec::new();
     board.ask(&asked(plan, &open), progress)?;
@@ -159,8 +164,11 @@ fn run_stages_by(
                 let (board, answered, known) = (&board, &answered, (&sources, &recall));
                 scope.spawn(move || {
                     while let Some(stage) = board.take(interrupt, progress) {
-                        let (earlier, here, around) = (answered.of(stage), (stage, plan), (store, known));
-                        let work = || perform(here, around, device, options, earlier, interrupt, progress);
+                        let (here, around) = ((stage, plan), (store, known));
+                        let anew = board.is_anew(&stage.hash);
+                        let earlier = if anew { Vec::new() } else { answered.of(stage) };
+                        let how = (options, earlier, anew);
+                        let work = || perform(here, around, device, how, interrupt, progress);
                         let threads = board.share(options.threads);
                         let done = unharmed(&stage.label, || with_threads(threads, work));
                         board.report(stage, done, progress);
@@ -216,11 +224,15 @@ fn perform(
     (stage, plan): (&PlannedStage, &Plan),
     (store, (sources, recall)): (&Store, (&Sources, &Recall)),
     device: &Device,
-    options: &RunOptions,
-    answered: Vec<StageHash>,
+    (options, answered, anew): (&RunOptions, Vec<StageHash>, bool),
     interrupt: &Interrupt,
     progress: &dyn Progress,
 ) -> Result<Done> {
+    let computes = answered.is_empty() && !options.judge_only;
+    let mut models = stage.inputs.iter().take(stage.spec.models()).filter(|_| computes);
+    if let Some(input) = models.find(|input| !store.artifact(input).dropped().is_empty()) {
+        return Ok(Done::Lacks { input: input.clone() });
+    }
     let description = Description {
         kind: stage.spec.kind().to_owned(),
         label: stage.label.clone(),
@@ -228,7 +240,11 @@ fn perform(
         inputs: stage.inputs.clone(),
         git: None,
     };
-    let begun = match store.begin(&stage.hash, &description) {
+    let begun = match anew {
+        true => store.remake(&stage.hash, &description),
+        false => store.begin(&stage.hash, &description),
+    };
+    let begun = match begun {
         Err(titer_store::Error::Busy { host, pid, .. }) => {
             return Ok(Done::Elsewhere { holder: format!("process {pid} on {host}") });
         }
@@ -253,8 +269,22 @@ fn perform(
                 judge_only: options.judge_only,
                 recompute: options.recompute,
             };
-            let summary = work.perform()?;
+            let summary = match work.perform() {
+                // Stored answers did not do after all.
+                Err(Error::Store(titer_store::Error::Dropped { hash, .. }))
+                    if stage.inputs.contains(&hash) =>
+                {
+                    return Ok(Done::Lacks { input: hash });
+                }
+                summary => summary?,
+            };
             writer.seal(summary)?;
+            if anew && store.put_back(&stage.hash)? == Remade::Anew {
+                let (hash, label) = (&stage.hash, stage.label.as_str());
+                let problem =
+                    "its dropped weights come out otherwise on this machine: all of it is made anew";
+                progress.event(RunEvent::Distrusted { hash, label, problem });
+            }
             Ok(Done::Here)
         }
     }

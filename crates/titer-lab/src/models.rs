@@ -374,6 +374,7 @@ fn open_world(store: &Store, reference: &str, world: &str) -> Result<Opened> {
             judge_only: false,
             recompute: false,
             budget: None,
+            weights: false,
         },
         &Interrupt::default(),
         &(),

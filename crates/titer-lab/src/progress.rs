@@ -75,6 +75,17 @@ pub enum RunEvent<'a> {
         /// Who does it.
         holder: &'a str,
     },
+    /// A stage waits for the weights of another, which were dropped to save room: that one is done anew.
+    Lacking {
+        /// Its hash.
+        hash: &'a StageHash,
+        /// Its label.
+        label: &'a str,
+        /// The label of the other.
+        input: &'a str,
+        /// Whether it is the first that waits for that one.
+        first: bool,
+    },
     /// A look is over, of an experiment that adds seeds until all is decided.
     Looked {
         /// Its number, from 1.

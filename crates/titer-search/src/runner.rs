@@ -9,7 +9,7 @@ use titer_lab::{
     Compute, Estimate, Interrupt, Progress, Result, RunEvent, RunOptions, StageFailure, estimate, run_stages,
 };
 use titer_plan::{Plan, StageHash};
-use titer_store::Store;
+use titer_store::{Claim, Store};
 
 use super::budget::Spent;
 use super::record::Divergence;
@@ -49,6 +49,8 @@ pub(super) struct Runner<'a> {
     total: Spent,
     /// Stages computed by this run.
     pub(super) computed: usize,
+    /// What keeps them in the store.
+    claims: Vec<Claim>,
 }
 
 /// Why a plan could not be carried out.
@@ -76,6 +78,7 @@ impl<'a> Runner<'a> {
             charged: BTreeSet::new(),
             total: Spent::default(),
             computed: 0,
+            claims: Vec::new(),
         }
     }
 
@@ -114,7 +117,11 @@ impl<'a> Runner<'a> {
             judge_only: false,
             recompute: false,
             budget: None,
+            weights: false,
         };
+        // What trials have measured is no experiment's: it must stay until the search ends. On a store that cannot be
+        // written nothing can be removed either.
+        self.claims.extend(self.store.claim(all.stages.iter().map(|stage| &stage.hash)));
         let (summary, times) = {
             let inner = self.watch.begin(what, &estimate);
             let named = Named { inner: inner.as_ref(), prefixes: &prefixes, times: Mutex::default() };
@@ -204,6 +211,9 @@ impl Progress for Named<'_> {
             }
             RunEvent::Distrusted { hash, label, problem } => {
                 self.inner.event(RunEvent::Distrusted { hash, label: &named(hash, label), problem });
+            }
+            RunEvent::Lacking { hash, label, input, first } => {
+                self.inner.event(RunEvent::Lacking { hash, label: &named(hash, label), input, first });
             }
             RunEvent::Elsewhere { hash, label, holder } => {
                 self.inner.event(RunEvent::Elsewhere { hash, label: &named(hash, label), holder });

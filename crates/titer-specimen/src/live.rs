@@ -40,7 +40,7 @@ fn line(name: &str, summary: &str, counts: [usize; 5]) -> ExperimentLine {
 /// Seven experiments: running on two hosts, held, stopping, failed, done, damaged, hostile.
 pub fn overview() -> Vec<ExperimentLine> {
     let summary = "A world too small and training too short to mean anything";
-    let held = Control { number: 3, stop: 0, hold: 3, first: vec!["tar".into()] };
+    let held = Control { number: 3, hold: 3, first: vec!["tar".into()], ..Control::default() };
     let stopping = Control { number: 1, stop: 1, ..Control::default() };
     vec![
         ExperimentLine {
@@ -182,7 +182,12 @@ fn journal(stages: &[StageLine]) -> Vec<Entry> {
         entry(89_990.0, "gpu7", 4100, Note::Started { stage: stage(0) }),
         entry(89_900.0, "gpu7", 4100, Note::Finished { stage: stage(0), seconds: 90.0 }),
         entry(89_000.0, "gpu7", 4100, Note::Heard { request: "stop".into() }),
-        entry(88_990.0, "gpu7", 4100, Note::Ended { computed: 1, failed: 0, interrupted: true }),
+        entry(
+            88_990.0,
+            "gpu7",
+            4100,
+            Note::Ended { computed: 1, failed: 0, interrupted: true, processor_seconds: None },
+        ),
         entry(700.0, "gpu7", 4242, Note::Began { stages: stages.len(), cached: 1, jobs: 2, since: 0 }),
         entry(300.0, "gpu7", 4242, Note::Failed { stage: stage(11), error }),
         entry(299.0, "gpu7", 4242, Note::Skipped { stage: stage(13), because: stages[11].label.clone() }),

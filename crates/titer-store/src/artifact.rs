@@ -93,7 +93,7 @@ impl Artifact {
     /// process read through before, and what did not change since by size, times and inode, is not read again.
     ///
     /// # Errors
-    /// When the artifact is not sealed, has no such payload, or a file is not what was sealed.
+    /// When the artifact is not sealed, has no such payload, or a file is not what was sealed or was dropped.
     pub fn payload(&self, name: &str) -> Result<PathBuf> {
         name::check_payload(name)?;
         let manifest = self.manifest()?;
@@ -106,11 +106,16 @@ impl Artifact {
             let present = manifest.files.iter().map(|file| file.name.clone()).collect();
             return Err(Error::NoPayload { path, present });
         }
-        files.try_for_each(|file| self.check(file, |file, path| self.remembered.check(file, path)))?;
+        files.try_for_each(|file| {
+            if self.is_dropped(file) {
+                return Err(Error::Dropped { path: self.folder.join(&file.name), hash: self.hash.clone() });
+            }
+            self.check(file, |file, path| self.remembered.check(file, path))
+        })?;
         Ok(path)
     }
 
-    /// Reads every file through and compares it with the manifest.
+    /// Reads every file through and compares it with the manifest. What was dropped to save room is no damage.
     ///
     /// # Errors
     /// Names the first file that is damaged or gone.
@@ -120,6 +125,7 @@ impl Artifact {
             .files
             .iter()
             .chain([&manifest.log])
+            .filter(|file| !self.is_dropped(file))
             .try_for_each(|file| self.check(file, FileRecord::check_bytes))
     }
 
@@ -130,7 +136,8 @@ impl Artifact {
     pub fn check_payload(&self) -> Result<()> {
         let manifest = self.manifest()?;
         let bytes = |file: &FileRecord, path: &Path| self.remembered.check(file, path);
-        manifest.files.iter().try_for_each(|file| self.check(file, bytes))
+        let mut there = manifest.files.iter().filter(|file| !self.is_dropped(file));
+        there.try_for_each(|file| self.check(file, bytes))
     }
 
     /// All events logged so far; a torn last line is ignored.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::links;
@@ -129,6 +130,12 @@ pub(crate) fn is_temporary(path: &Path) -> bool {
         .and_then(|rest| rest.split_once('.'))
         .and_then(|(writer, _)| writer.split_once('-'))
         .is_some_and(|(pid, call)| number(pid) && number(call))
+}
+
+/// How long ago something was last changed; nothing where that cannot be told, and of what lies ahead.
+pub(crate) fn age(path: &Path, now: SystemTime) -> Duration {
+    let modified = path.symlink_metadata().and_then(|metadata| metadata.modified());
+    modified.ok().and_then(|time| now.duration_since(time).ok()).unwrap_or_default()
 }
 
 /// The last component of a path, for people and for matching.

@@ -20,6 +20,9 @@ pub struct Control {
     pub number: u64,
     /// The number of the last request to stop.
     pub stop: u64,
+    /// The number of the last request to end at once, from where no checkpoint was made.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub now: u64,
     /// The number of the last request to begin no new stage, unless it was taken back; else 0.
     pub hold: u64,
     /// What is to be done first: words that labels of stages contain, the most urgent first.
@@ -31,6 +34,8 @@ pub struct Control {
 pub enum Request {
     /// Save where you are and end.
     Stop,
+    /// End at once: what was done since the last checkpoints is lost.
+    StopNow,
     /// Finish the stages that run and begin no new one.
     Hold,
     /// Go on.
@@ -46,6 +51,11 @@ impl Control {
         self.stop > number
     }
 
+    /// Whether a run that began when `number` was the last request is to end at once.
+    pub fn stops_now(&self, number: u64) -> bool {
+        self.now > number
+    }
+
     /// Whether a run that began when `number` was the last request is to begin no new stage.
     pub fn holds(&self, number: u64) -> bool {
         self.hold > number
@@ -55,12 +65,17 @@ impl Control {
         self.number += 1;
         match request {
             Request::Stop => self.stop = self.number,
+            Request::StopNow => (self.stop, self.now) = (self.number, self.number),
             Request::Hold => self.hold = self.number,
             Request::Resume => self.hold = 0,
             Request::First(words) => self.first = words,
         }
         self
     }
+}
+
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What was asked so far; nothing where there is no file.
@@ -91,6 +106,10 @@ mod tests {
         let stopped = Control::default().with(Request::Stop);
         assert!(stopped.stops(0) && !stopped.holds(0));
         assert!(!stopped.stops(stopped.number), "a run that began later goes on");
+        let ended = stopped.clone().with(Request::StopNow);
+        assert!(
+            !stopped.stops_now(0) && ended.stops_now(0) && ended.stops(0) && !ended.stops_now(ended.number)
+        );
         let held = stopped.with(Request::Hold);
         assert!(held.holds(1) && !held.stops(1) && !held.holds(held.number));
         let resumed = held.with(Request::Resume);

@@ -128,6 +128,36 @@ pub enum Error {
         /// The payloads that there are.
         present: Vec<String>,
     },
+    /// Weights that were dropped to save room.
+    #[error(
+        "{}: dropped to save room by `titer gc`; a stage that needs it has it made anew, and so does \
+         `titer resume EXPERIMENT --weights`", path.display()
+    )]
+    Dropped {
+        /// Where it was.
+        path: PathBuf,
+        /// The artifact.
+        hash: titer_plan::StageHash,
+    },
+    /// Runs of an experiment live that is to be removed.
+    #[error("{experiment} runs: {}; stop it first: titer stop {experiment}", processes(runs))]
+    Alive {
+        /// The experiment.
+        experiment: String,
+        /// Its runs.
+        runs: Vec<crate::Holder>,
+    },
+    /// What an experiment names is not known, so that nothing may be removed that it might name.
+    #[error(
+        "{experiment}: nobody knows which artifacts it names, so nothing was removed: {source}; run its spec again, \
+         or remove it by `titer rm {experiment}`"
+    )]
+    Unnamed {
+        /// The experiment.
+        experiment: String,
+        /// Why.
+        source: Box<Error>,
+    },
     /// A file of a sealed artifact is not what was sealed.
     #[error(
         "{}: damaged: {problem}; run the experiment again, which moves {} away and makes it anew",
@@ -236,6 +266,12 @@ fn full_disk(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
             Some(code) => io::Error::from_raw_os_error(code),
             None => error.kind().into(),
         })
+}
+
+/// `process 12 on a, process 3 on b`.
+fn processes(runs: &[crate::Holder]) -> String {
+    let words: Vec<String> = runs.iter().map(|run| format!("process {} on {}", run.pid, run.host)).collect();
+    words.join(", ")
 }
 
 fn whole_seconds(age: Duration) -> Duration {

@@ -3,7 +3,7 @@
 //! its runs.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,6 +18,8 @@ use crate::sums;
 
 /// The ending of the files by which runs say that they are alive.
 const SIGN: &str = "json";
+/// The endings of what a report is written as.
+const REPORTS: [&str; 4] = ["html", "md", "json", "svg"];
 
 /// One experiment of a store.
 #[derive(Debug, Clone)]
@@ -192,6 +194,75 @@ impl Experiment {
         Journal::open(self.journal_path())
     }
 
+    /// The last bytes of what its runs in the background have to say, from a line's start; empty where there is
+    /// nothing. `from` is where an earlier call ended: then all that came since. Where this one ends comes along.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn said(&self, from: Option<u64>) -> Result<(String, u64)> {
+        const WINDOW: u64 = 256 << 10;
+        let path = self.output_path();
+        let mut file = match links::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((String::new(), 0)),
+            other => other.map_err(Error::reading(&path))?,
+        };
+        let mut read = || {
+            let length = file.metadata()?.len();
+            // One that became shorter was replaced.
+            let start = from.filter(|from| *from <= length).unwrap_or(length.saturating_sub(WINDOW));
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(start))?;
+            file.read_to_end(&mut bytes)?;
+            let cut = if from.is_none() && start > 0 { after_line(&bytes) } else { 0 };
+            Ok((String::from_utf8_lossy(&bytes[cut..]).into_owned(), start + bytes.len() as u64))
+        };
+        read().map_err(Error::reading(&path))
+    }
+
+    /// What of its folder titer wrote, file by file, the plan first; and what it did not.
+    pub(crate) fn files(&self) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+        const OWN: [&str; 8] = [
+            "plan.json",
+            "spec.toml",
+            "search.json",
+            "verdicts.json",
+            "looks.json",
+            "journal.jsonl",
+            "control.json",
+            "output.log",
+        ];
+        let (mut own, mut strange) = (Vec::new(), Vec::new());
+        let mut sort = |path: PathBuf, known: bool| {
+            let known = (known || atomic::is_temporary(&path)) && links::is_file(&path);
+            if known { own.push(path) } else { strange.push(path) }
+        };
+        let (runs, reports) = (self.runs_path(), self.report_dir());
+        for path in atomic::entries(&self.folder)? {
+            if path == runs && links::is_folder(&path) {
+                atomic::entries(&path)?.into_iter().for_each(|sign| {
+                    let known = is_sign(&sign);
+                    sort(sign, known);
+                });
+            } else if path == reports && links::is_folder(&path) {
+                atomic::entries(&path)?.into_iter().for_each(|page| {
+                    let known =
+                        page.extension().is_some_and(|ending| REPORTS.iter().any(|known| ending == *known));
+                    sort(page, known);
+                });
+            } else {
+                let known = OWN.contains(&atomic::file_name(&path).as_str());
+                sort(path, known);
+            }
+        }
+        own.sort_by_key(|path| *path != plan_path(&self.folder));
+        Ok((own, strange))
+    }
+
+    /// Its folder and those in it, the innermost first.
+    pub(crate) fn folders(&self) -> [PathBuf; 3] {
+        [self.runs_path(), self.report_dir(), self.folder.clone()]
+    }
+
     /// A reader that follows the journal from its start.
     pub fn follow(&self) -> JournalReader {
         JournalReader::new(self.journal_path())
@@ -220,7 +291,7 @@ impl Experiment {
     /// When the store cannot be written.
     pub fn output(&self) -> Result<(File, PathBuf)> {
         atomic::create_folder(&self.folder)?;
-        let path = self.folder.join("output.log");
+        let path = self.output_path();
         let file = links::options().create(true).append(true).open(&path).map_err(Error::writing(&path))?;
         Ok((file, path))
     }
@@ -233,6 +304,10 @@ impl Experiment {
             }
             other => other.map_err(Error::reading(path)),
         }
+    }
+
+    fn output_path(&self) -> PathBuf {
+        self.folder.join("output.log")
     }
 
     fn search_path(&self) -> PathBuf {
@@ -262,6 +337,11 @@ impl Experiment {
     fn runs_path(&self) -> PathBuf {
         self.folder.join("runs")
     }
+}
+
+/// Where the second line begins; the end where there is one only.
+fn after_line(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1)
 }
 
 /// When a file was last written and how long it is; none where there is none.

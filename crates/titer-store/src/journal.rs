@@ -103,6 +103,9 @@ pub enum Note {
         failed: usize,
         /// Whether it was stopped before its end.
         interrupted: bool,
+        /// Processor time of its process meanwhile, in seconds; none where the system does not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        processor_seconds: Option<f64>,
     },
 }
 
@@ -233,7 +236,7 @@ mod tests {
         // A process was killed in the middle of a line.
         File::options().append(true).open(&path).unwrap().write_all(b"{\"time\":1,\"no").unwrap();
         assert_eq!(reader.read().unwrap(), []);
-        let ended = Note::Ended { computed: 2, failed: 0, interrupted: false };
+        let ended = Note::Ended { computed: 2, failed: 0, interrupted: false, processor_seconds: Some(1.5) };
         Journal::open(path.clone()).unwrap().write(ended.clone()).unwrap();
         assert_eq!(notes(reader.read().unwrap()), std::slice::from_ref(&ended));
         assert_eq!(reader.read().unwrap(), []);

@@ -112,6 +112,11 @@ impl Gate {
         };
         enter().map_err(Error::writing(path))
     }
+
+    /// The file system's time when the gate was passed.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.now
+    }
 }
 
 /// Sets a file's modification time to the file system's present.
@@ -194,6 +199,12 @@ pub(crate) fn living_holder(path: &Path, terms: LeaseTerms) -> Option<Holder> {
     (!gone && age <= terms.limit).then_some(Holder { host: process.host, pid: process.pid, age })
 }
 
+/// Whether whoever held the lease at `path` is surely gone: there is none, its process ended on this host, or it was
+/// silent for longer than `patience`. Ask while the gate is held, whose time is `now`.
+pub(crate) fn is_over(path: &Path, now: SystemTime, patience: Duration) -> Result<bool> {
+    Ok(Sighting::at(path)?.is_none_or(|seen| seen.is_dead() || seen.age(now) > patience))
+}
+
 /// The right to write one artifact. Dropping it gives the right back.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -227,6 +238,8 @@ impl Lease {
     }
 
     fn create(path: &Path, gate: &Path, terms: LeaseTerms) -> Result<Self> {
+        // Whoever removed things may have taken the folder away before the gate was passed.
+        path.parent().map_or(Ok(()), atomic::create_folder)?;
         atomic::moment();
         let file = match links::options().write(true).create_new(true).open(path) {
             // Only where the file system has no locks to keep the gate.

@@ -12,6 +12,10 @@
 //!   checkpoint/                until sealed: the last whole checkpoint
 //!   lease.json                 until sealed: who writes; its modification time is the heartbeat
 //!   SEALED                     written last; holds the manifest's BLAKE3
+//!   dropped.json               payload files that were dropped to save room
+//! remade/<hash>/               where an artifact is made anew whose weights were dropped
+//! claims/                      artifacts that living processes work with
+//! trash/                       what is being removed
 //! damaged/<hash>-<n>/          artifacts that were not what was sealed, moved away to be made anew
 //! experiments/<name>/          spec.toml, plan.json, report/, search.json
 //!   journal.jsonl              what its runs began, finished and failed; no result depends on it
@@ -37,8 +41,11 @@
 mod artifact;
 mod atomic;
 mod checkpoint;
+mod claim;
 mod clock;
+mod collect;
 mod control;
+mod dropped;
 mod error;
 mod events;
 mod experiment;
@@ -47,13 +54,18 @@ mod lease;
 mod links;
 mod manifest;
 mod name;
+mod named;
 mod store;
 mod sums;
+mod usage;
 mod writer;
 
 pub use artifact::{Artifact, Progress, State};
 pub use checkpoint::Checkpoint;
+pub use claim::Claim;
+pub use collect::{Collected, Left, Order, Removed, Taken};
 pub use control::{Control, Request};
+pub use dropped::Remade;
 pub use error::{Error, Result};
 pub use events::{Event, EventReader, Record};
 pub use experiment::{Experiment, Presence};
@@ -61,6 +73,7 @@ pub use journal::{Entry, Journal, JournalReader, Note};
 pub use lease::{Holder, LeaseTerms};
 pub use manifest::{Description, FileRecord, Manifest};
 pub use store::{Begin, FORMAT, Store, Trust};
+pub use usage::{FileKind, Usage};
 pub use writer::Writer;
 
 #[cfg(test)]

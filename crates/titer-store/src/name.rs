@@ -19,10 +19,13 @@ pub(crate) fn check(name: &str) -> Result<()> {
     Err(Error::BadName { name: name.to_owned(), problem })
 }
 
+/// What the store itself puts into an artifact, beside its payload.
+pub(crate) const OWN: [&str; 6] =
+    ["manifest.json", "events.jsonl", "checkpoint", "lease.json", "SEALED", "dropped.json"];
+
 /// Refuses a payload name that is no plain file name or `/`-separated path of such, or one that the
 /// store uses itself.
 pub(crate) fn check_payload(name: &str) -> Result<()> {
-    const OWN: [&str; 5] = ["manifest.json", "events.jsonl", "checkpoint", "lease.json", "SEALED"];
     name.split('/').try_for_each(check).map_err(|error| match error {
         Error::BadName { problem, .. } => Error::BadName { name: name.to_owned(), problem },
         other => other,
@@ -32,6 +35,11 @@ pub(crate) fn check_payload(name: &str) -> Result<()> {
         return Err(Error::BadName { name: name.to_owned(), problem: "the store uses it itself" });
     }
     Ok(())
+}
+
+/// Whether a folder's name is that of an artifact: 64 hexadecimal digits.
+pub(crate) fn is_hash(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A hash as a folder name. Hashes are hexadecimal and stay as they are; any other character of a

@@ -180,20 +180,37 @@ impl Store {
         }
         self.tidy(&artifact);
         let Err(problem) = artifact.check_payload() else { return Ok(Trust::Whole) };
-        let folder = self.root.join("damaged");
-        atomic::create_folder(&folder)?;
+        atomic::create_folder(&self.damaged_path())?;
         let _gate = Gate::pass(&self.gate_path())?;
         // Another run may have moved it, and even made it anew, meanwhile.
         if !artifact.is_sealed() || artifact.check_payload().is_ok() {
             return self.trusted(hash);
         }
+        self.move_away(&artifact)?;
+        Ok(Trust::Damaged(problem))
+    }
+
+    /// Moves an artifact to `damaged/`, where it can still be looked at. Whoever calls holds the gate.
+    pub(crate) fn move_away(&self, artifact: &Artifact) -> Result<()> {
+        let folder = self.damaged_path();
+        atomic::create_folder(&folder)?;
         let name = atomic::file_name(artifact.folder());
         let free =
             (0..).map(|at| folder.join(format!("{name}-{at}"))).find(|path| path.symlink_metadata().is_err());
-        if let Some(path) = free {
-            atomic::rename(artifact.folder(), &path)?;
-        }
-        Ok(Trust::Damaged(problem))
+        free.map_or(Ok(()), |path| atomic::rename(artifact.folder(), &path))
+    }
+
+    pub(crate) fn damaged_path(&self) -> PathBuf {
+        self.root.join("damaged")
+    }
+
+    /// The place in which an artifact is made anew whose weights were dropped.
+    pub(crate) fn beside(&self, hash: &StageHash) -> Artifact {
+        Artifact::new(&self.remade_path(), hash, self.terms, self.remembered.clone())
+    }
+
+    pub(crate) fn remade_path(&self) -> PathBuf {
+        self.root.join("remade")
     }
 
     /// Removes what a writer left that was killed between seal and end. Reuse does not depend on it, so
@@ -207,11 +224,15 @@ impl Store {
         }
     }
 
-    fn lease(&self, artifact: &Artifact) -> Result<Lease> {
+    pub(crate) fn lease(&self, artifact: &Artifact) -> Result<Lease> {
         Lease::take(&artifact.lease_path(), &self.gate_path(), artifact.terms())
     }
 
-    fn gate_path(&self) -> PathBuf {
+    pub(crate) fn terms(&self) -> LeaseTerms {
+        self.terms
+    }
+
+    pub(crate) fn gate_path(&self) -> PathBuf {
         self.root.join("store.lock")
     }
 

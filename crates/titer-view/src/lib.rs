@@ -14,6 +14,7 @@ pub mod figure;
 pub mod figures;
 pub mod grade;
 pub mod heat;
+pub mod journal;
 pub mod judge_tables;
 pub mod looks;
 pub mod matrix;

@@ -223,6 +223,7 @@ impl Reader {
     fn ask(&self, experiment: &str, request: Request) {
         let done = match &request {
             Request::Stop => "asked to stop",
+            Request::StopNow => "asked to end at once",
             Request::Hold => "asked to begin nothing new",
             Request::Resume => "asked to go on",
             Request::First(words) if words.is_empty() => "back to the plan's own order",

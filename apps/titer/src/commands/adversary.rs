@@ -9,8 +9,7 @@ use titer_search::{Searched, TuneOptions};
 use titer_store::Store;
 use titer_view::wording;
 
-use super::run::set_flags;
-use super::store_flag;
+use super::same_command;
 use super::tune::OnStderr;
 use crate::cli::RunArgs;
 use crate::exit::Refusal;
@@ -44,12 +43,7 @@ pub(super) fn search(
     let searched =
         titer_search::find_attacks(source, &arguments.set, store, &options, interrupt, &OnStderr, ends)?;
     if searched.interrupted {
-        output::message(&format!(
-            "interrupted; the same command goes on from here: titer run {}{}{}",
-            arguments.spec,
-            set_flags(&arguments.set),
-            store_flag(store)
-        ));
+        output::message(&format!("interrupted; it goes on from here: {}", same_command()));
         return Ok(searched);
     }
     for (method, reason) in &searched.attempts.left_out {

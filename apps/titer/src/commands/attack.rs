@@ -14,8 +14,8 @@ use titer_view::{attack_text, wording};
 
 use super::adversary::say_failures;
 use super::run::{open_or_create, read_plan, stop_on_ctrl_c, with_all_here};
-use super::store_flag;
 use super::tune::OnStderr;
+use super::{same_command, store_flag};
 use crate::cli::AttackArgs;
 use crate::exit::{Exit, Refusal};
 use crate::output;
@@ -34,7 +34,7 @@ pub(super) fn attack(store: &Path, arguments: &AttackArgs) -> anyhow::Result<Exi
             Refusal::new(problem, "name them otherwise, as by a link or a copy of another name").into()
         );
     }
-    let interrupt = Interrupt::default();
+    let interrupt = Interrupt::ending(|| std::process::exit(130));
     let mut store_made: Option<Store> = None;
     let mut answers = Vec::new();
     for target in std::iter::once(&target).chain(&reference) {
@@ -55,7 +55,7 @@ pub(super) fn attack(store: &Path, arguments: &AttackArgs) -> anyhow::Result<Exi
         match measure(store, &source, arguments, &interrupt, ends)? {
             Some(answer) => answers.push(answer),
             None => {
-                output::message("stopped; the same command goes on from here");
+                output::message(&format!("stopped; it goes on from here: {}", same_command()));
                 return Ok(Exit::Interrupted);
             }
         }
@@ -133,6 +133,7 @@ fn measure(
         judge_only: false,
         recompute: false,
         budget: ends.map(|ends| ends.saturating_duration_since(Instant::now()).max(Duration::from_secs(1))),
+        weights: false,
     };
     let summary =
         titer_lab::run(&plan, source, store, &options, interrupt, progress::reporter(&estimate).as_ref())?;

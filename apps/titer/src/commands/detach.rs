@@ -94,7 +94,9 @@ pub(super) fn say(store: &Store, experiment: &str, started: &Started, as_json: b
         started.pid,
         started.log.display()
     ));
-    output::message(&format!("look at it, stop it: titer watch {experiment}{flag}"));
+    output::message(&format!(
+        "look at it: titer watch {experiment}{flag}; stop it: titer stop {experiment}{flag}"
+    ));
     Ok(Exit::Done)
 }
 

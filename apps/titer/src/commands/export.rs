@@ -8,7 +8,7 @@ use titer_lab::Results;
 use titer_metrics::{ATTACKS, CURVES, Format, PROBES, RESPONSES, SCORES, TITERS, TRAINING, VERDICTS};
 use titer_store::Store;
 
-use super::{event_folders, exchange, staleness};
+use super::{event_folders, exchange, missing, staleness};
 use crate::cli::{Export, ExportArgs, ExportFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
@@ -21,15 +21,13 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
         ExportFormat::Json => Format::Json,
         ExportFormat::Tensorboard => {
             event_folders::refuse_unless_fit(arguments)?;
-            let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
-            staleness::say(&results.plan);
+            let results = load(store, arguments)?;
             let written = event_folders::write(&results, arguments)?;
             output::written(&arguments.experiment, &written, arguments.json)?;
             return Ok(Exit::Done);
         }
         ExportFormat::EveryEvalEver | ExportFormat::EvalResults | ExportFormat::Inspect => {
-            let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
-            staleness::say(&results.plan);
+            let results = load(store, arguments)?;
             let written = exchange::write(&results, arguments)?;
             output::written(&arguments.experiment, &written, arguments.json)?;
             return Ok(Exit::Done);
@@ -39,8 +37,7 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
         let problem = "parquet is binary and would garble the terminal";
         return Err(Refusal::new(problem, "name a file by --out, or pipe the output").into());
     }
-    let results = Results::load(&Store::open(store)?, &arguments.experiment)?;
-    staleness::say(&results.plan);
+    let results = load(store, arguments)?;
     // Whole in memory first: an error leaves no half file behind.
     let bytes = bytes(&results, arguments.what, format)?;
     match &arguments.out {
@@ -53,6 +50,15 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
         None => output::bytes(&bytes)?,
     }
     Ok(Exit::Done)
+}
+
+/// What was measured; what of it is stale or not there is said.
+fn load(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Results> {
+    let store = Store::open(store)?;
+    let results = Results::load(&store, &arguments.experiment)?;
+    staleness::say(&results.plan);
+    missing::say(&store, &results);
+    Ok(results)
 }
 
 /// The frame as a file.

@@ -8,7 +8,7 @@ use titer_lab::Results;
 use titer_report::ReportModel;
 use titer_store::{Experiment, Store};
 
-use super::staleness;
+use super::{missing, staleness};
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::exit::Exit;
 use crate::output;
@@ -17,6 +17,7 @@ pub(super) fn report(store: &Path, arguments: &ReportArgs) -> anyhow::Result<Exi
     let store = Store::open(store)?;
     let results = Results::load(&store, &arguments.experiment)?;
     staleness::say(&results.plan);
+    missing::say(&store, &results);
     let report = titer_report::gather(&results)?;
     let experiment = store.experiment(&arguments.experiment)?;
     let formats = match arguments.format.as_slice() {

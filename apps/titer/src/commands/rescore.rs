@@ -21,8 +21,16 @@ pub(super) fn rescore(store: &Path, arguments: &RescoreArgs) -> anyhow::Result<E
     let estimate = titer_lab::estimate(&plan, Some(&store));
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let (compute, jobs) = (arguments.device.clone(), arguments.jobs.get());
-    let options = RunOptions { compute, jobs, threads, judge_only: true, recompute: false, budget: None };
-    let interrupt = Interrupt::default();
+    let options = RunOptions {
+        compute,
+        jobs,
+        threads,
+        judge_only: true,
+        recompute: false,
+        budget: None,
+        weights: false,
+    };
+    let interrupt = Interrupt::ending(|| std::process::exit(130));
     stop_on_ctrl_c(&interrupt)?;
     let rescored = {
         let progress = progress::reporter(&estimate);
@@ -54,7 +62,7 @@ pub(super) fn rescore(store: &Path, arguments: &RescoreArgs) -> anyhow::Result<E
         ))?;
         if !rescored.failed.is_empty() {
             let flag = store_flag(&store);
-            output::message(&format!("what is missing is computed by: titer run {name} --resume{flag}"));
+            output::message(&format!("what is missing is computed by: titer resume {name}{flag}"));
         }
     }
     Ok(match (rescored.interrupted, rescored.failed.is_empty()) {

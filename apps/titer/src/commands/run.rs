@@ -7,13 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use titer_lab::{Interrupt, Results, RunOptions, RunSummary, Source};
+use titer_lab::{Compute, Interrupt, Results, RunOptions, RunSummary, Source};
 use titer_plan::{Override, Plan};
 use titer_store::Store;
 use titer_view::{looks, verdict_text, wording};
 use titer_watch::Options;
 
-use super::{adversary, detach, staleness, store_flag, watch};
+use super::{adversary, already, detach, staleness, store_flag, watch};
 use crate::cli::{RunArgs, RunOn};
 use crate::exit::Exit;
 use crate::output;
@@ -36,6 +36,13 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
         detach::leave_session()?;
     }
     if arguments.detach || arguments.tui {
+        if let Some(exit) = already::in_background(&store, &plan, arguments)? {
+            return if arguments.tui {
+                watch::open(store, Options::of(plan.experiment.name))
+            } else {
+                Ok(exit)
+            };
+        }
         let started = detach::start(&store, &plan.experiment.name, detach::same_arguments())?;
         if arguments.tui {
             return watch::open(store, Options::of(plan.experiment.name));
@@ -44,12 +51,17 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     }
     if !arguments.resume {
         plan = with_all_here(&source, &arguments.set, plan)?;
+    }
+    if let Some(summary) = already::follow(&store, &plan, arguments)? {
+        return end(&store, &plan, &summary, arguments);
+    }
+    if !arguments.resume {
         staleness::say_changes(&store, &plan);
         if titer_lab::estimate(&plan, Some(&store)).stages.iter().any(|stage| !stage.cached) {
             explaining_delay(READING, || titer_lab::check_rows(&source, &arguments.set, &plan))?;
         }
     }
-    let interrupt = Interrupt::default();
+    let interrupt = Interrupt::ending(|| std::process::exit(130));
     stop_on_ctrl_c(&interrupt)?;
     if adversary::wants_search(&plan) {
         let searched = adversary::search(&store, &source, arguments, &interrupt)?;
@@ -64,8 +76,8 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let recompute = arguments.recompute;
     let compute = arguments.device.clone();
-    let budget = arguments.budget;
-    let options = RunOptions { compute, jobs, threads, judge_only: false, recompute, budget };
+    let (budget, weights) = (arguments.budget, arguments.weights);
+    let options = RunOptions { compute, jobs, threads, judge_only: false, recompute, budget, weights };
     let summary = {
         let progress = match plan.grows() {
             true => progress::reporter_from(&estimate, &plan.asked(&[])),
@@ -73,8 +85,13 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
         };
         titer_lab::run(&plan, &source, &store, &options, &interrupt, progress.as_ref())?
     };
-    say_outcome(&summary, arguments, &store);
-    show(&store, &plan, &summary, arguments.json)?;
+    end(&store, &plan, &summary, arguments)
+}
+
+/// Says how a run went, and what came out of it.
+fn end(store: &Store, plan: &Plan, summary: &RunSummary, arguments: &RunArgs) -> anyhow::Result<Exit> {
+    say_outcome(summary, arguments, (store, &plan.experiment.name));
+    show(store, plan, summary, arguments.json)?;
     Ok(match (summary.interrupted || summary.out_of_time, summary.failed.is_empty()) {
         (true, _) => Exit::Interrupted,
         (false, false) => Exit::Partial,
@@ -133,7 +150,7 @@ pub(super) fn stop_on_ctrl_c(interrupt: &Interrupt) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn say_outcome(summary: &RunSummary, arguments: &RunArgs, store: &Store) {
+fn say_outcome(summary: &RunSummary, arguments: &RunArgs, (store, name): (&Store, &str)) {
     output::message(&format!(
         "{} computed, {} cached, {} failed in {}",
         summary.computed,
@@ -146,18 +163,25 @@ fn say_outcome(summary: &RunSummary, arguments: &RunArgs, store: &Store) {
     }
     let stopped = if summary.interrupted { "interrupted" } else { "out of time" };
     if summary.interrupted || summary.out_of_time {
-        output::message(&format!(
-            "{stopped}; the same command goes on from here: titer run {}{}{}",
-            arguments.spec,
-            set_flags(&arguments.set),
-            store_flag(store)
-        ));
+        let flag = store_flag(store);
+        let flags = computing_flags(arguments);
+        output::message(&format!("{stopped}; it goes on from here: titer resume {name}{flags}{flag}"));
     }
 }
 
-/// The overrides as they were typed, quoted for a shell.
-pub(super) fn set_flags(overrides: &[Override]) -> String {
-    overrides.iter().map(|set| format!(" --set '{}={}'", set.key, set.value)).collect()
+/// The arguments that say how stages are computed, as they were typed.
+fn computing_flags(arguments: &RunArgs) -> String {
+    let mut flags = String::new();
+    if let Some(jobs) = arguments.jobs {
+        flags.push_str(&format!(" --jobs {jobs}"));
+    }
+    if arguments.recompute {
+        flags.push_str(" --recompute");
+    }
+    if arguments.device != Compute::Cpu {
+        flags.push_str(&format!(" --device {}", arguments.device));
+    }
+    flags
 }
 
 /// The verdicts. A run that did not come to its end may have none.

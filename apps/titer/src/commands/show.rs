@@ -10,7 +10,7 @@ use titer_store::Store;
 use titer_view::tune_text;
 use titer_view::{sanitise, verdict_tables, verdict_text};
 
-use super::staleness;
+use super::{missing, staleness};
 use crate::cli::{ShowArgs, TextFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
@@ -51,9 +51,7 @@ pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
             TextFormat::Text => verdict_text::full(&verdicts, output::style()),
             TextFormat::Md => markdown(&verdicts, arguments.defence.is_some()),
         })?;
-        if !results.missing.is_empty() {
-            output::message(&missing(&results.missing));
-        }
+        missing::say(&store, &results);
     }
     Ok(Exit::Done)
 }
@@ -79,12 +77,4 @@ fn markdown(verdicts: &Verdicts, alone: bool) -> String {
         text.push_str(&titer_report::defence(verdicts, defence));
     }
     text
-}
-
-/// What is not there yet: the first few by name.
-fn missing(labels: &[String]) -> String {
-    let shown = labels.len().min(3);
-    let more =
-        if labels.len() > shown { format!(" and {} more", labels.len() - shown) } else { String::new() };
-    format!("not measured yet: {}{more}; `titer run` goes on with them", labels[..shown].join(", "))
 }

@@ -14,8 +14,8 @@ use titer_view::tune_text;
 use titer_view::wording;
 
 use super::list::default;
-use super::run::{open_or_create, read_plan, set_flags, stop_on_ctrl_c, with_all_here};
-use super::store_flag;
+use super::run::{open_or_create, read_plan, stop_on_ctrl_c, with_all_here};
+use super::{same_command, store_flag};
 use crate::cli::TuneArgs;
 use crate::exit::{Exit, Refusal};
 use crate::output;
@@ -45,7 +45,7 @@ pub(super) fn tune(store: &Path, arguments: &TuneArgs) -> anyhow::Result<Exit> {
     stop_on_ctrl_c(&interrupt)?;
     let tuned =
         titer_search::tune(&source, &arguments.set, &settings, &store, &options, &interrupt, &OnStderr)?;
-    say_outcome(&tuned, arguments, &store);
+    say_outcome(&tuned, &store);
     let Tuned { record, computed, interrupted } = &tuned;
     if arguments.json {
         output::json(&json!({ "computed": computed, "interrupted": interrupted, "search": record }))?;
@@ -73,24 +73,12 @@ impl Watch for OnStderr {
     }
 }
 
-fn say_outcome(tuned: &Tuned, arguments: &TuneArgs, store: &Store) {
+fn say_outcome(tuned: &Tuned, store: &Store) {
     let count = wording::count(tuned.record.trials.len(), "trial");
     output::message(&format!("{count}, {} computed", wording::count(tuned.computed, "stage")));
     let flag = store_flag(store);
     if tuned.interrupted {
-        let over: String = arguments.over.iter().map(|over| format!(" --over '{over}'")).collect();
-        let options = [
-            arguments.budget.map(|_| " --budget … as before".to_owned()),
-            arguments.trials.map(|trials| format!(" --trials {trials}")),
-            (arguments.seed != 0).then(|| format!(" --seed {}", arguments.seed)),
-        ];
-        let options: String = options.into_iter().flatten().collect();
-        output::message(&format!(
-            "interrupted; the same command goes on from here: titer tune {} --defence {}{over}{options}{}{flag}",
-            arguments.spec,
-            arguments.defence,
-            set_flags(&arguments.set)
-        ));
+        output::message(&format!("interrupted; it goes on from here: {}", same_command()));
     } else if tuned.record.winner.is_some() {
         let name = &tuned.record.name;
         output::message(&format!(

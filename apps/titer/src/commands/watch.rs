@@ -127,7 +127,7 @@ fn failures(view: &ExperimentView) -> String {
 }
 
 /// An experiment for programs.
-fn document(line: &ExperimentLine) -> Value {
+pub(super) fn document(line: &ExperimentLine) -> Value {
     let counts = &line.counts;
     let runs: Vec<_> = line.runs.iter().map(|run| json!({"host": run.host, "pid": run.pid})).collect();
     json!({
@@ -152,7 +152,7 @@ fn document(line: &ExperimentLine) -> Value {
 }
 
 /// The stages for programs.
-fn stages(view: &ExperimentView) -> Value {
+pub(super) fn stages(view: &ExperimentView) -> Value {
     let stage = |stage: &titer_lab::live::StageLine| {
         let (state, error) = match &stage.state {
             StageState::Waiting => ("waiting", None),

@@ -82,6 +82,14 @@ impl Progress for Bars {
             RunEvent::Elsewhere { label, holder, .. } => {
                 self.say(&format!("waits: {label} is done by {holder}"))
             }
+            RunEvent::Lacking { hash, label, input, first } => {
+                if let Some(bar) = state.running.remove(hash) {
+                    bar.finish_and_clear();
+                }
+                let undone = u64::from(first);
+                state.overall.set_position(state.overall.position().saturating_sub(undone));
+                self.say(&format!("waits: {label}: the weights of {input} were dropped, and are made anew"));
+            }
             RunEvent::Looked { look, of, open, part, done } => {
                 state.forecast.ask(part.stages.iter().map(|stage| &stage.hash));
                 state.overall.set_length(part.stages.len() as u64);

@@ -71,6 +71,10 @@ impl State {
             RunEvent::Elsewhere { label, holder, .. } => {
                 (format!("waits  {label} is done by {holder}"), true)
             }
+            RunEvent::Lacking { label, input, first, .. } => {
+                self.done = self.done.saturating_sub(usize::from(*first));
+                (format!("waits  {label}: the weights of {input} were dropped, and are made anew"), true)
+            }
             RunEvent::Looked { look, of, open, part, done } => {
                 self.forecast.ask(part.stages.iter().map(|stage| &stage.hash));
                 (self.stages, self.done) = (part.stages.len(), *done);

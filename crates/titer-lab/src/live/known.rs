@@ -226,8 +226,8 @@ impl Known {
         // What was asked of earlier runs is none of the living ones' business. A run that has not said yet when it
         // began has heard nothing.
         let since = line.runs.iter().filter_map(|run| self.began.get(&(run.host.clone(), run.pid))).min();
-        let Control { stop, hold, .. } = &mut line.control;
-        for asked in [stop, hold] {
+        let Control { stop, now, hold, .. } = &mut line.control;
+        for asked in [stop, now, hold] {
             if since.is_none_or(|since| *asked <= *since) {
                 *asked = 0;
             }

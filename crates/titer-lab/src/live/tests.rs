@@ -46,6 +46,7 @@ impl Place {
                 judge_only: false,
                 recompute: false,
                 budget: None,
+                weights: false,
             };
             crate::run(&plan, &source, &store, &options, &Interrupt::default(), &()).unwrap()
         })

@@ -73,6 +73,10 @@ impl Work<'_> {
     /// Runs the stage to its end; the caller seals, with the summary that comes back.
     pub(crate) fn perform(&self) -> Result<Value> {
         for earlier in &self.answered {
+            // A model that is to be kept goes along, and this one has none any more.
+            if !self.store.artifact(earlier).dropped().is_empty() {
+                continue;
+            }
             if let Some(summary) = rejudge::rejudge(self, earlier)? {
                 return Ok(named(&self.stage.answers, summary));
             }

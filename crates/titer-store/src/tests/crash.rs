@@ -112,31 +112,33 @@ fn assert_tidy(artifact: &Artifact) {
     assert_eq!(names, ["SEALED", "events.jsonl", "manifest.json", "model"]);
 }
 
+/// Does work on the store at `root`; returns copies of it as they were at every moment.
+fn killed_at_every_moment<T>(root: &Path, copies: &Path, work: impl FnOnce() -> T) -> (T, Vec<PathBuf>) {
+    let (root, copies) = (root.to_owned(), copies.to_owned());
+    let mut count = 0;
+    let (send, taken) = std::sync::mpsc::channel::<PathBuf>();
+    HOOK.set(Some(Box::new(move || {
+        let target = copies.join(format!("{count:04}"));
+        if root.exists() {
+            copy(&root, &target);
+            count += 1;
+            send.send(target).unwrap();
+        }
+    })));
+    let done = work();
+    HOOK.set(None);
+    (done, taken.into_iter().collect())
+}
+
 #[test]
 fn a_kill_between_any_two_operations_is_resumed_to_the_same_result() {
     let place = tempfile::tempdir().unwrap();
     let (root, copies) = (place.path().join("store"), place.path().join("killed"));
-    let taken = {
-        let (root, copies) = (root.clone(), copies.clone());
-        let mut count = 0;
-        let (send, taken) = std::sync::mpsc::channel::<PathBuf>();
-        HOOK.set(Some(Box::new(move || {
-            let target = copies.join(format!("{count:04}"));
-            if root.exists() {
-                copy(&root, &target);
-                count += 1;
-                send.send(target).unwrap();
-            }
-        })));
-        taken
-    };
-    let uninterrupted = run(&root);
-    HOOK.set(None);
+    let (uninterrupted, killed) = killed_at_every_moment(&root, &copies, || run(&root));
     let expected = outcome(&uninterrupted);
     assert_tidy(&uninterrupted);
     assert_eq!(expected.0.len() as u64, 2 * STEPS);
 
-    let killed: Vec<_> = taken.into_iter().collect();
     assert!(killed.len() > 50, "only {} moments", killed.len());
     let mut resumed = 0;
     for copy in &killed {
@@ -152,4 +154,51 @@ fn a_kill_between_any_two_operations_is_resumed_to_the_same_result() {
         resumed += u64::from(artifact.manifest().unwrap().resumed_from.is_some());
     }
     assert!(resumed > 20, "only {resumed} went on from a checkpoint");
+}
+
+const WEIGHTS: &str = "model/model.safetensors";
+
+/// Makes the artifact's weights anew, as far as they are not there.
+fn bring_back(store: &Store) {
+    let Begin::Writer(writer) = store.remake(&hash(), &description()).unwrap() else { return };
+    writer.restart().unwrap();
+    writer.write_bytes(WEIGHTS, &[7; 100]).unwrap();
+    writer.seal(json!({})).unwrap();
+    assert_eq!(store.put_back(&hash()).unwrap(), Remade::Same);
+}
+
+#[test]
+fn weights_that_go_and_come_back_survive_a_kill_between_any_two_operations() {
+    let place = tempfile::tempdir().unwrap();
+    let (root, copies) = (place.path().join("store"), place.path().join("killed"));
+    let store = Store::open_or_create(&root).unwrap();
+    let Begin::Writer(writer) = store.begin(&hash(), &description()).unwrap() else { panic!("sealed") };
+    writer.write_bytes(WEIGHTS, &[7; 100]).unwrap();
+    writer.write_bytes("probes.parquet", &[1; 10]).unwrap();
+    let manifest = writer.seal(json!({})).unwrap().manifest().unwrap();
+    let plan = json!({ "stages": [{ "hash": hash() }] }).to_string();
+    store.experiment("x").unwrap().save("", &plan).unwrap();
+
+    let order = Order { weights: [hash()].into(), ..Order::default() };
+    let ((), killed) = killed_at_every_moment(&root, &copies, || {
+        assert_eq!(store.collect(&order).unwrap().removed.len(), 1);
+        bring_back(&store);
+    });
+    assert!(killed.len() > 20, "only {} moments", killed.len());
+    let mut without = 0;
+    for copy in &killed {
+        let store = Store::open(copy).unwrap();
+        let artifact = store.artifact(&hash());
+        artifact.verify().unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
+        assert_eq!(artifact.manifest().unwrap(), manifest);
+        without += usize::from(!artifact.dropped().is_empty());
+        bring_back(&store);
+        assert_eq!(fs::read(artifact.payload(WEIGHTS).unwrap()).unwrap(), [7; 100], "{}", copy.display());
+        artifact.verify().unwrap();
+        // What the kill left is nobody's.
+        store.collect(&Order::default()).unwrap();
+        assert!(!copy.join("trash").exists() && atomic::entries(&copy.join("remade")).unwrap().is_empty());
+        artifact.verify().unwrap();
+    }
+    assert!(without > 10, "only {without} without weights");
 }

@@ -7,10 +7,9 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 use titer_plan::StageHash;
 use titer_store::{Entry, Note};
-use titer_view::looks;
+use titer_view::journal;
 use titer_view::sanitise;
 use titer_view::state;
-use titer_view::wording;
 
 use crate::effect::Effect;
 use crate::filter::Filter;
@@ -53,25 +52,7 @@ fn sentence(entry: &Entry, world: &World) -> String {
         let found = stages.into_iter().find(|stage| stage.hash == *hash);
         found.map_or_else(|| hash.short().to_owned(), |stage| stage.label.clone())
     };
-    match &entry.note {
-        Note::Began { stages, cached, jobs, .. } => format!(
-            "a run began: {}, {cached} of them done before, {jobs} at once",
-            wording::count(*stages, "stage")
-        ),
-        Note::Started { stage } => format!("started {}", label(stage)),
-        Note::Finished { stage, seconds } => {
-            format!("finished {} in {}", label(stage), wording::duration(*seconds))
-        }
-        Note::Failed { stage, error } => format!("FAILED {}: {error}", label(stage)),
-        Note::Skipped { stage, because } => format!("SKIPPED {}, since {because} failed", label(stage)),
-        Note::Distrusted { stage, problem } => format!("DAMAGED, done anew: {}: {problem}", label(stage)),
-        Note::Heard { request } => format!("was asked: {request}"),
-        Note::Looked { look, of, open } => looks::looked(*look, *of, *open),
-        Note::Ended { computed, failed, interrupted } => {
-            let end = if *interrupted { "was stopped" } else { "ended" };
-            format!("the run {end}: {} computed, {failed} failed", wording::count(*computed, "stage"))
-        }
-    }
+    journal::sentence(&entry.note, &label)
 }
 
 fn style(note: &Note, look: &Look) -> Style {
