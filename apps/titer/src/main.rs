@@ -46,6 +46,7 @@ fn keep_freed_memory() {
 fn main() -> ExitCode {
     one_thread_per_stage();
     keep_freed_memory();
+    titer_lab::built_from(option_env!("TITER_GIT"));
     let cli = Cli::parse();
     output::start_logging();
     match commands::dispatch(cli) {

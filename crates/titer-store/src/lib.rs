@@ -59,9 +59,9 @@ pub use events::{Event, EventReader, Record};
 pub use experiment::{Experiment, Presence};
 pub use journal::{Entry, Journal, JournalReader, Note};
 pub use lease::{Holder, LeaseTerms};
-pub use manifest::{Description, FileRecord, Manifest};
+pub use manifest::{Description, FileRecord, Machine, Manifest, Provenance};
 pub use store::{Begin, FORMAT, Store, Trust};
-pub use writer::Writer;
+pub use writer::{Writer, instructions};
 
 #[cfg(test)]
 mod tests {
