@@ -195,7 +195,8 @@ impl Artifact {
         &self.folder
     }
 
-    pub(crate) fn manifest_path(&self) -> PathBuf {
+    /// Where its manifest is.
+    pub fn manifest_path(&self) -> PathBuf {
         self.folder.join("manifest.json")
     }
 
@@ -203,7 +204,8 @@ impl Artifact {
         self.folder.join("SEALED")
     }
 
-    pub(crate) fn log_path(&self) -> PathBuf {
+    /// Where its event log is.
+    pub fn log_path(&self) -> PathBuf {
         self.folder.join("events.jsonl")
     }
 

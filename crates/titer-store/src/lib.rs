@@ -36,6 +36,8 @@
 
 mod artifact;
 mod atomic;
+mod audit;
+mod bundle;
 mod checkpoint;
 mod clock;
 mod control;
@@ -47,11 +49,15 @@ mod lease;
 mod links;
 mod manifest;
 mod name;
+mod scratch;
 mod store;
 mod sums;
+mod unpack;
 mod writer;
 
 pub use artifact::{Artifact, Progress, State};
+pub use audit::{Audited, Flaw};
+pub use bundle::{Packed, Packing, Weights};
 pub use checkpoint::Checkpoint;
 pub use control::{Control, Request};
 pub use error::{Error, Result};
@@ -60,7 +66,9 @@ pub use experiment::{Experiment, Presence};
 pub use journal::{Entry, Journal, JournalReader, Note};
 pub use lease::{Holder, LeaseTerms};
 pub use manifest::{Description, FileRecord, Machine, Manifest, Provenance};
+pub use scratch::Scratch;
 pub use store::{Begin, FORMAT, Store, Trust};
+pub use unpack::Bundle;
 pub use writer::{Writer, instructions};
 
 #[cfg(test)]
