@@ -4,6 +4,7 @@
 //! an artifact; artifacts become frames; frames become verdicts.
 
 mod board;
+mod bundle;
 mod card;
 mod catalogue;
 mod channel;
@@ -32,7 +33,9 @@ mod rescore;
 mod results;
 mod sources;
 mod stages;
+mod verify;
 
+pub use bundle::bundle;
 pub use catalogue::{
     Preset, Source, catalogue, check_rows, completed, plan, presets, source, stored, stored_plan,
 };
@@ -51,3 +54,4 @@ pub use provenance::built_from;
 pub use rescore::{Rescored, rescore};
 pub use results::{Results, StageCost, attack_frame, score_frame, titer_frame, verdict_frame};
 pub use sources::{Difference, Stale, changes, fetch, stale};
+pub use verify::{Finding, Replayed, Same, Verified, replay, verify};

@@ -3,6 +3,7 @@
 mod adversary;
 mod attack;
 mod beside;
+mod bundle;
 mod compare;
 mod completions;
 mod detach;
@@ -16,6 +17,7 @@ mod judge;
 mod list;
 mod man;
 mod model;
+mod opened;
 mod plan;
 mod power_text;
 mod report;
@@ -24,6 +26,7 @@ mod run;
 mod show;
 mod staleness;
 mod tune;
+mod verify;
 mod watch;
 
 use std::path::Path;
@@ -54,6 +57,8 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Schema => explain::schema(),
         Verb::List(arguments) => list::list(store, &arguments),
         Verb::Export(arguments) => export::export(store, &arguments),
+        Verb::Bundle(arguments) => bundle::bundle(store, &arguments),
+        Verb::Verify(arguments) => verify::verify(store, &arguments),
         Verb::Model(verb) => model::model(store, &verb),
         Verb::Judge(verb) => judge::judge(&verb),
         Verb::Doctor(arguments) => doctor::doctor(&arguments),
