@@ -49,6 +49,18 @@ impl Ran {
         self
     }
 
+    /// Asserts that stdout has each of the texts.
+    ///
+    /// # Panics
+    /// When it lacks one.
+    #[track_caller]
+    pub fn prints(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stdout.contains(text), "nothing on stdout says {text:?}\n{self}");
+        }
+        self
+    }
+
     /// Asserts that there was no result.
     ///
     /// # Panics

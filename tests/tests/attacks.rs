@@ -66,6 +66,7 @@ fn what_is_done_at_once_is_asked_before_and_after() {
     let resistance = shown["defences"][0]["conditions"]["resistance"]["evidence"].to_string();
     assert!(!resistance.contains("measured only up to 1 of"), "{resistance}");
     place.run(&["run", "at-once.toml"]).ends(0).says(&["0 computed"]);
+    place.run(&["verify", "tiny"]).ends(0).prints(&["nothing found"]);
 }
 
 /// The tiny experiment without its attacks, on the undefended model alone.

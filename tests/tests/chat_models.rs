@@ -35,6 +35,7 @@ fn a_policy_experiment_runs_from_a_directory_to_verdicts() {
     let again = place.run(&["run", SPEC, "--json"]).ends(0).json();
     assert_eq!(again["computed"], 0);
     assert_eq!(again["verdicts"], outcome["verdicts"]);
+    place.run(&["verify", "tiny-chat"]).ends(0).prints(&["nothing found"]);
 
     // What was trained is a chat model again, for titer as for Transformers.
     let stages = place.stages(&[SPEC]);
@@ -126,6 +127,7 @@ fn harm_is_measured_against_the_base_models_own_answers() {
     );
     let judged = place.run(&["rescore", "tiny-chat", "--json"]).ends(0).json();
     assert_eq!((judged["changed"].as_u64(), &judged["failed"]), (Some(0), &json!([])));
+    place.run(&["verify", "tiny-chat"]).ends(0).prints(&["nothing found"]);
 }
 
 #[test]
@@ -161,6 +163,7 @@ fn tasks_of_the_users_own_are_probes_of_their_own() {
     // Policies, choices, texts and tasks are judged again from what is stored.
     let judged = place.run(&["rescore", "tiny-chat", "--json"]).ends(0).json();
     assert_eq!((judged["changed"].as_u64(), &judged["failed"]), (Some(0), &json!([])));
+    place.run(&["verify", "tiny-chat"]).ends(0).prints(&["nothing found"]);
     assert_eq!(judged["answers"].as_u64(), Some(rows.as_array().unwrap().len() as u64));
 
     // An edited task is asked anew, and nothing is trained.
@@ -190,6 +193,7 @@ fn a_data_set_and_a_classifier_of_the_users_own_are_measured() {
     // A classifier judges stored answers as it judged them, and another template is no other training.
     let judged = place.run(&["rescore", "tiny-chat", "--json"]).ends(0).json();
     assert_eq!((judged["changed"].as_u64(), &judged["failed"]), (Some(0), &json!([])));
+    place.run(&["verify", "tiny-chat"]).ends(0).prints(&["judged by a model", "nothing found"]);
     let other = read(place.path("colours.toml")).replace("Question: {question}", "Q: {question}");
     fs::write(place.path("colours.toml"), other).unwrap();
     let again = place.run(&["run", "data.toml", "--json"]).ends(0).json();
@@ -254,6 +258,7 @@ fn a_language_model_judges_beside_others_and_people_correct_it() {
     assert!(text.contains("tiny-guard") && text.contains('κ'), "{text}");
     let judged = place.run(&["rescore", "tiny-chat", "--json"]).ends(0).json();
     assert_eq!((judged["changed"].as_u64(), &judged["failed"]), (Some(0), &json!([])));
+    place.run(&["verify", "tiny-chat"]).ends(0).prints(&["judged by a model", "nothing found"]);
 
     // Another model of the judge's is another judge: nothing is trained for it.
     let weights = place.path("guard/model.safetensors");

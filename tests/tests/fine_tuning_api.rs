@@ -40,6 +40,7 @@ fn every_stage_acts_where_it_can() {
     let first = place.run(&["run", TINY_API, "--json"]).ends(0).json();
     assert_eq!(first["failed"].as_array().map(Vec::len), Some(0), "{first:#}");
     place.run(&["run", TINY_API]).ends(0).says(&["0 computed"]);
+    place.run(&["verify", "tiny-api"]).ends(0).prints(&["nothing found"]);
 
     let rows = probes(&place);
     for defence in ["none", "lisa", "antidote", "all-stages"] {

@@ -99,6 +99,7 @@ fn what_is_clear_stops_and_what_is_close_goes_on() {
     );
     let listed = place.run(&["list", "experiments"]).ends(0).stdout;
     assert!(listed.contains(&format!("{computed} of {computed} stages done")), "{listed}");
+    place.run(&["verify", "growing"]).ends(0).prints(&["nothing found"]);
     let watched = place.run(&["watch", "growing", "--once"]).ends(0).stdout;
     assert!(watched.contains(&format!("{computed}")), "{watched}");
 

@@ -82,6 +82,7 @@ fn edited_phrases_judge_anew_what_a_fresh_run_would_say_and_train_nothing() {
     fs::write(fresh.path("phrases.toml"), &edited).unwrap();
     run(&fresh);
     assert_eq!(after, scores(&fresh, "tiny"), "as a fresh run");
+    place.run(&["verify", "tiny"]).ends(0).prints(&["nothing found"]);
     // Nothing is left to do, and verdicts follow the new scores.
     assert_eq!(run(&place)["computed"], 0);
     let verdicts = |place: &Place| place.run(&["show", "tiny", "--json"]).ends(0).json();

@@ -67,6 +67,8 @@ fn less_is_asked_and_neither_jobs_nor_kills_change_it() {
     let said = format!("sequential probing: {answers} of {of} answers under attack were asked");
     assert!(caveats.contains(&said), "expected {said} in {caveats}");
 
+    place.run(&["verify", "tiny"]).ends(0).prints(&["nothing found"]);
+
     let undisturbed = Outcome::of(&place, "tiny");
     let parallel = Place::new();
     parallel.run(&run("2")).ends(0);

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use titer_plan::StageHash;
-use titer_store::{Artifact, Begin, Description, Event, Note, Store};
+use titer_store::{Artifact, Begin, Description, Event, Note, Provenance, Store};
 
 use crate::command::{root, run, say};
 
@@ -125,7 +125,7 @@ fn seal(store: &Store, stage: &Value, source: &Source) -> Result<()> {
         label: text(&stage["label"]).into(),
         spec: stage["spec"].clone(),
         inputs: Vec::new(),
-        git: None,
+        provenance: Provenance::default(),
     };
     let Begin::Writer(writer) = store.begin(&hash(&stage["hash"])?, &description)? else { return Ok(()) };
     for (name, bytes) in &source.files {

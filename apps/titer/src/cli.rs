@@ -10,6 +10,7 @@ mod plan;
 mod report;
 mod spec;
 mod tune;
+mod verify;
 mod watch;
 
 use std::num::NonZeroUsize;
@@ -32,6 +33,7 @@ pub(crate) use plan::PlanArgs;
 pub(crate) use report::{ReportArgs, ReportFormat};
 pub(crate) use spec::{ExplainArgs, InitArgs};
 pub(crate) use tune::TuneArgs;
+pub(crate) use verify::{BundleArgs, PackedWeights, VerifyArgs};
 pub(crate) use watch::WatchArgs;
 
 /// The store where nothing else is said.
@@ -50,7 +52,7 @@ pub(crate) const DEFAULT_STORE: &str = "store";
   titer list presets             what else there is to run
 
 Exit codes: 0 done, 1 failed, 2 bad usage or bad spec, 3 done but some stages failed,
-130 interrupted or out of time (titer resume goes on)"
+4 verify found something, 130 interrupted or out of time (titer resume goes on)"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -106,6 +108,10 @@ pub(crate) enum Verb {
     Rm(RmArgs),
     /// Remove what no experiment of the store needs
     Gc(GcArgs),
+    /// Pack an experiment into one file, to be published beside a claim
+    Bundle(BundleArgs),
+    /// Check a claim: recompute every hash and verdict of an experiment or a bundle
+    Verify(VerifyArgs),
     /// Look at a model, or let it answer
     #[command(subcommand)]
     Model(ModelVerb),
@@ -217,7 +223,8 @@ How to read it: ✓ the whole confidence interval lies on the good side of the t
 ? it straddles it or something was not measured. (10, 13] says that the model still held after 10 steps of
 the attack and was broken after 13; > 200 that it was never broken.")]
 pub(crate) struct ShowArgs {
-    /// Experiment of `titer list experiments`
+    /// Experiment of `titer list experiments`, or a file that `titer bundle` wrote
+    #[arg(value_name = "EXPERIMENT|BUNDLE")]
     pub(crate) experiment: String,
     /// Only this defence
     #[arg(long, value_name = "NAME")]

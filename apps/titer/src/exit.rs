@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     Usage,
     /// All was tried, but some stages failed.
     Partial,
+    /// What was checked is not what it should be.
+    Found,
     /// Stopped by the user; another run goes on from here.
     Interrupted,
 }
@@ -29,6 +31,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Partial => 3,
+            Self::Found => 4,
             Self::Interrupted => 130,
         }
     }

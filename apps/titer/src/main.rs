@@ -59,6 +59,7 @@ fn main() -> ExitCode {
     one_thread_per_stage();
     keep_freed_memory();
     render_apart();
+    titer_lab::built_from(option_env!("TITER_GIT"));
     let cli = Cli::parse();
     output::start_logging();
     match commands::dispatch(cli) {

@@ -19,6 +19,7 @@ use crate::channel::{LISTEN_EVERY, Requests, RunChannel};
 use crate::compute::Compute;
 use crate::live;
 use crate::progress::{Progress, RunEvent};
+use crate::provenance::provenance;
 use crate::results::Results;
 use crate::sources::Sources;
 use crate::stages::{ANSWERS_KEY, Recall, Work};
@@ -238,7 +239,7 @@ fn perform(
         label: stage.label.clone(),
         spec: serde_json::to_value(&stage.spec)?,
         inputs: stage.inputs.clone(),
-        git: None,
+        provenance: provenance(device),
     };
     let begun = match anew {
         true => store.remake(&stage.hash, &description),

@@ -4,6 +4,7 @@
 //! an artifact; artifacts become frames; frames become verdicts.
 
 mod board;
+mod bundle;
 mod card;
 mod catalogue;
 mod channel;
@@ -29,12 +30,15 @@ mod memory;
 pub mod models;
 mod power;
 mod progress;
+mod provenance;
 mod rescore;
 mod results;
 mod sources;
 mod stages;
 pub mod templates;
+mod verify;
 
+pub use bundle::bundle;
 pub use catalogue::{
     Preset, Source, catalogue, check_rows, completed, plan, presets, source, stored, stored_plan,
 };
@@ -51,6 +55,8 @@ pub use judging::{Calibrated, calibrate, judge_toml};
 pub use memory::jobs;
 pub use power::{GivenSpread, Known, KnownSpread, PlannedPower, PowerGroup, planned_power};
 pub use progress::{Progress, RunEvent};
+pub use provenance::built_from;
 pub use rescore::{Rescored, rescore};
 pub use results::{Results, StageCost, attack_frame, score_frame, titer_frame, verdict_frame};
 pub use sources::{Difference, Stale, changes, fetch, stale};
+pub use verify::{Finding, Replayed, Same, Verified, replay, verify};

@@ -151,8 +151,13 @@ pub(crate) fn say_by(measure: &mut MeasureSpec, phrases: &Value) {
     }
 }
 
+/// Whether a measure of that name judges by rules alone, so that its scores are the same on every machine.
+pub(crate) fn is_by_rules(name: &str) -> bool {
+    find(MEASURES, name).is_ok_and(|entry| !entry.facts.needs.contains(&Need::Classifier))
+}
+
 /// The version of a measure as it is now.
-fn version(measure: &MeasureSpec) -> Result<u32> {
+pub(crate) fn version(measure: &MeasureSpec) -> Result<u32> {
     match measure.model {
         Some(_) => Ok(guard::VERSION),
         None => Ok(find(MEASURES, &measure.name)?.facts.version),

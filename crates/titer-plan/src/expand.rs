@@ -4,6 +4,8 @@ mod models;
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::answers::Planner;
 use crate::before::Before;
 use crate::catalogue::{DataFacts, TaskFacts, UnderTest};
@@ -12,8 +14,8 @@ use crate::plan::{Cell, Plan, PlanVersion};
 use crate::sources::{Content, PlannedSource};
 use crate::spec::{CrossDomain, DefenceEntry, Experiment, Model};
 use crate::stage::{
-    Asker, AttackStage, DataSpec, GuardSpec, MeasureStage, ProbeSpec, RepairStage, Schedule, Sequential,
-    StageHash, StageSpec, StopRule, TrainSpec, TuneStage,
+    Asker, AttackStage, DataSpec, GuardSpec, MeasureSpec, MeasureStage, ProbeSpec, RepairStage, Schedule,
+    Sequential, StageHash, StageSpec, StopRule, TrainSpec, TuneStage,
 };
 use crate::vocabulary::{Arm, DefenceStage, Probe, ThreatModel};
 
@@ -53,6 +55,45 @@ pub(crate) fn expand(
     let Expansion { planner, cells, .. } = expansion;
     let stages = planner.stages;
     Plan { version: PlanVersion, stages, cells, experiment, data, sources, calibration: None }
+}
+
+impl Plan {
+    /// Whether its stages and cells are those of its own experiment. `tasks` are those that come with titer; of an
+    /// experiment with tasks of its own the coordinates of the cells are compared alone. Versions and phrases of
+    /// measures do not count: judging anew renews them.
+    pub fn is_of_its_experiment(&self, tasks: &[TaskFacts]) -> bool {
+        // Before anything is made of numbers that nobody has checked.
+        if self.experiment.cells(&self.data) != Some(self.cells.len() as u64) {
+            return false;
+        }
+        let again = expand(self.experiment.clone(), self.data.clone(), tasks, self.sources.clone());
+        if self.experiment.stability.tasks.iter().any(|own| tasks.iter().all(|task| task.called != *own)) {
+            let anywhere = |cell: &Cell| Cell { stage: StageHash(String::new()), ..cell.clone() };
+            return self.cells.iter().map(anywhere).eq(again.cells.iter().map(anywhere));
+        }
+        let plain = |plan: &Self| {
+            plan.rejudged(|measure| MeasureSpec { version: 0, phrases: Value::Null, ..measure.clone() })
+        };
+        let (this, again) = (plain(self), plain(&again));
+        this.stages == again.stages && this.cells == again.cells
+    }
+}
+
+impl Experiment {
+    /// How many cells it expands to; none where that is beyond counting.
+    fn cells(&self, data: &DataFacts) -> Option<u64> {
+        let mut attacks = 0_u64;
+        for entry in &self.attack {
+            attacks = (entry.points().len() as u64).checked_mul(entry.seeds.most)?.checked_add(attacks)?;
+        }
+        let arms = 1 + u64::from(self.cross_domain.is_some());
+        let tunings = match data.absent().contains_key(&Probe::HarmlessTask) {
+            true => 0,
+            false => (self.trainability.rates.len() as u64).checked_mul(self.trainability.seeds.most)?,
+        };
+        let each = attacks.checked_mul(arms)?.checked_add(tunings)?.checked_add(1)?;
+        self.defence.iter().try_fold(0_u64, |sum, entry| sum.checked_add(entry.seeds.most.checked_mul(each)?))
+    }
 }
 
 fn data_spec(model: &Model, facts: &DataFacts) -> DataSpec {

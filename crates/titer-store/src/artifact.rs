@@ -202,7 +202,8 @@ impl Artifact {
         &self.folder
     }
 
-    pub(crate) fn manifest_path(&self) -> PathBuf {
+    /// Where its manifest is.
+    pub fn manifest_path(&self) -> PathBuf {
         self.folder.join("manifest.json")
     }
 
@@ -210,7 +211,8 @@ impl Artifact {
         self.folder.join("SEALED")
     }
 
-    pub(crate) fn log_path(&self) -> PathBuf {
+    /// Where its event log is.
+    pub fn log_path(&self) -> PathBuf {
         self.folder.join("events.jsonl")
     }
 

@@ -187,6 +187,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A bundle that cannot be read.
+    #[error("{}: not a bundle that can be read: {problem}; ask for a whole copy of what `titer bundle` wrote", path.display())]
+    Bundle {
+        /// The bundle.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A name that is no plain file name.
     #[error("`{name}`: not a usable name: {problem}; use letters, digits, `-`, `_` and `.`")]
     BadName {

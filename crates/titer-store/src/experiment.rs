@@ -310,19 +310,33 @@ impl Experiment {
         self.folder.join("output.log")
     }
 
-    fn search_path(&self) -> PathBuf {
+    /// The files that carry their BLAKE3, whether or not there are any.
+    pub(crate) fn summed(&self) -> [PathBuf; 4] {
+        [self.plan_path(), self.verdicts_path(), self.looks_path(), self.search_path()]
+    }
+
+    /// Where the record of the search is, if there is one.
+    pub fn search_path(&self) -> PathBuf {
         self.folder.join("search.json")
     }
 
-    fn spec_path(&self) -> PathBuf {
+    /// Where the plan is.
+    pub fn plan_path(&self) -> PathBuf {
+        plan_path(&self.folder)
+    }
+
+    /// Where the spec is.
+    pub fn spec_path(&self) -> PathBuf {
         self.folder.join("spec.toml")
     }
 
-    fn verdicts_path(&self) -> PathBuf {
+    /// Where verdicts are kept.
+    pub fn verdicts_path(&self) -> PathBuf {
         self.folder.join("verdicts.json")
     }
 
-    fn looks_path(&self) -> PathBuf {
+    /// Where is kept what was open after each look.
+    pub fn looks_path(&self) -> PathBuf {
         self.folder.join("looks.json")
     }
 

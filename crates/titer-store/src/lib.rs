@@ -40,6 +40,8 @@
 
 mod artifact;
 mod atomic;
+mod audit;
+mod bundle;
 mod checkpoint;
 mod claim;
 mod clock;
@@ -55,12 +57,16 @@ mod links;
 mod manifest;
 mod name;
 mod named;
+mod scratch;
 mod store;
 mod sums;
+mod unpack;
 mod usage;
 mod writer;
 
 pub use artifact::{Artifact, Progress, State};
+pub use audit::{Audited, Flaw};
+pub use bundle::{Packed, Packing, Weights};
 pub use checkpoint::Checkpoint;
 pub use claim::Claim;
 pub use collect::{Collected, Left, Order, Removed, Taken};
@@ -71,10 +77,12 @@ pub use events::{Event, EventReader, Record};
 pub use experiment::{Experiment, Presence};
 pub use journal::{Entry, Journal, JournalReader, Note};
 pub use lease::{Holder, LeaseTerms};
-pub use manifest::{Description, FileRecord, Manifest};
+pub use manifest::{Description, FileRecord, Machine, Manifest, Provenance};
+pub use scratch::Scratch;
 pub use store::{Begin, FORMAT, Store, Trust};
+pub use unpack::Bundle;
 pub use usage::{FileKind, Usage};
-pub use writer::Writer;
+pub use writer::{Writer, instructions};
 
 #[cfg(test)]
 mod tests {

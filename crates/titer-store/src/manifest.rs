@@ -21,8 +21,34 @@ pub struct Description {
     pub spec: Value,
     /// The artifacts that it is made from.
     pub inputs: Vec<StageHash>,
-    /// The git revision of the code, where known.
+    /// What computes it.
+    pub provenance: Provenance,
+}
+
+/// The program and the machine that compute an artifact: for whoever asks later. No name depends on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// The git revision of the code, where known; it ends in `-dirty` where the sources were others.
     pub git: Option<String>,
+    /// The features that the program was built with.
+    pub features: Vec<String>,
+    /// What is computed on: `cpu`, `cuda`, `metal`.
+    pub device: Option<String>,
+    /// The machine, where known.
+    pub machine: Option<Machine>,
+}
+
+/// A machine, as it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's model.
+    pub processor: String,
+    /// Its logical cores.
+    pub cores: usize,
+    /// Its memory, bytes.
+    pub memory: u64,
+    /// The operating system and its version.
+    pub system: String,
 }
 
 /// What a sealed artifact says of itself: what it is, how it was made, and its files.
@@ -36,8 +62,17 @@ pub struct Manifest {
     pub label: String,
     /// The version of titer that made it.
     pub version: String,
-    /// The git revision of the code, where known.
+    /// The git revision of the code, where known; it ends in `-dirty` where the sources were others.
     pub git: Option<String>,
+    /// The features that the program was built with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+    /// What was computed on: `cpu`, `cuda`, `metal`; none in manifests of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The machine; none in manifests of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// The stage's resolved spec.
     pub spec: Value,
     /// The artifacts that it was made from.

@@ -68,7 +68,7 @@ impl Store {
         if !root.is_dir() {
             atomic::create_folder(root)?;
         }
-        atomic::write_bytes(&header_path(root), format!("{{\"format\":{FORMAT}}}\n").as_bytes())?;
+        atomic::write_bytes(&header_path(root), Self::header().as_bytes())?;
         Self::open(root)
     }
 
@@ -92,6 +92,15 @@ impl Store {
         }
         ["artifacts", "experiments"].iter().try_for_each(|name| links::refuse(&root.join(name)))?;
         Ok(Self { root: root.into(), terms: LeaseTerms::default(), remembered: Remembered::default() })
+    }
+
+    /// What says that a folder is a store.
+    pub(crate) fn header() -> String {
+        format!("{{\"format\":{FORMAT}}}\n")
+    }
+
+    pub(crate) fn header_path(&self) -> PathBuf {
+        header_path(&self.root)
     }
 
     /// The same store under other lease terms; all who share a store should agree on them.
@@ -242,6 +251,6 @@ impl Store {
     }
 }
 
-fn header_path(root: &Path) -> PathBuf {
+pub(crate) fn header_path(root: &Path) -> PathBuf {
     root.join("store.json")
 }

@@ -113,6 +113,15 @@ pub(crate) fn read_json(path: &Path) -> Result<String> {
     check_json(path, &links::read_text(path).map_err(Error::reading(path))?)
 }
 
+/// What is wrong with the text of such a file, to the last byte: white space at the end counts too.
+pub(crate) fn flaw(text: &str) -> Option<&'static str> {
+    match without_sum(text) {
+        Err(problem) => Some(problem),
+        Ok(json) if with_sum(&json).as_deref() == Some(text) => None,
+        Ok(_) => Some("it is not what was written: it ends otherwise"),
+    }
+}
+
 /// The same of a file that was read already.
 pub(crate) fn check_json(path: &Path, text: &str) -> Result<String> {
     without_sum(text).map_err(|problem| Error::Distrusted { path: path.to_owned(), problem })

@@ -170,13 +170,16 @@ impl Writer {
         let mut files = Vec::new();
         collect_payload(folder, "", &mut files)?;
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        let Description { kind, label, spec, inputs, git } = self.description.clone();
+        let Description { kind, label, spec, inputs, provenance } = self.description.clone();
         let manifest = Manifest {
             hash: self.artifact.hash().clone(),
             kind,
             label,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            git,
+            git: provenance.git,
+            features: provenance.features,
+            device: provenance.device,
+            machine: provenance.machine,
             spec,
             inputs,
             host: lease::host(),
@@ -242,8 +245,8 @@ fn collect_payload(folder: &Path, prefix: &str, files: &mut Vec<FileRecord>) -> 
     Ok(())
 }
 
-/// The instruction sets by which results of floating-point arithmetic may differ.
-fn instructions() -> Vec<String> {
+/// The instruction sets of this machine by which results of floating-point arithmetic may differ.
+pub fn instructions() -> Vec<String> {
     #[cfg(target_arch = "x86_64")]
     let found = [
         ("avx2", std::is_x86_feature_detected!("avx2")),

@@ -41,4 +41,6 @@ fn every_attack_is_carried_out_under_a_policy() {
     let line = ["run", SPEC, "--json", "--set", &attacks, "--set", "probe.cadence=[0, 2]"];
     let outcome = place.run(&line).ends(0).json();
     assert_eq!(outcome["failed"], json!([]));
+    let name = outcome["experiment"].as_str().expect("a name");
+    place.run(&["verify", name]).ends(0).prints(&["nothing found"]);
 }

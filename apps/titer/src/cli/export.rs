@@ -19,7 +19,8 @@ titers, break budgets, conditions, and the answers behind them. They have format
 (JSON and JSONL by its schema 0.3.0), eval-results (the files of a model's page on the hub) and inspect (logs for
 `inspect view`). All other data are tables: parquet, csv, json.")]
 pub(crate) struct ExportArgs {
-    /// Experiment of `titer list experiments`
+    /// Experiment of `titer list experiments`, or a file that `titer bundle` wrote
+    #[arg(value_name = "EXPERIMENT|BUNDLE")]
     pub(crate) experiment: String,
     /// Which data
     #[arg(long, value_enum)]

@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
   titer report apothecary                      HTML and Markdown, beside the experiment in the store
   titer report apothecary --out . --format md")]
 pub(crate) struct ReportArgs {
-    /// Experiment of `titer list experiments`
+    /// Experiment of `titer list experiments`, or a file that `titer bundle` wrote
+    #[arg(value_name = "EXPERIMENT|BUNDLE")]
     pub(crate) experiment: String,
     /// Folder to write to [default: the experiment's, in the store]
     #[arg(long, value_name = "DIR")]

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use titer_lab::Results;
 use titer_metrics::{ATTACKS, CURVES, Format, PROBES, RESPONSES, SCORES, TITERS, TRAINING, VERDICTS};
-use titer_store::Store;
 
-use super::{event_folders, exchange, missing, staleness};
+use super::opened::Opened;
+use super::{event_folders, exchange, missing};
 use crate::cli::{Export, ExportArgs, ExportFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
@@ -21,15 +21,15 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
         ExportFormat::Json => Format::Json,
         ExportFormat::Tensorboard => {
             event_folders::refuse_unless_fit(arguments)?;
-            let results = load(store, arguments)?;
+            let (opened, results) = load(store, arguments)?;
             let written = event_folders::write(&results, arguments)?;
-            output::written(&arguments.experiment, &written, arguments.json)?;
+            output::written(&opened.experiment, &written, arguments.json)?;
             return Ok(Exit::Done);
         }
         ExportFormat::EveryEvalEver | ExportFormat::EvalResults | ExportFormat::Inspect => {
-            let results = load(store, arguments)?;
+            let (opened, results) = load(store, arguments)?;
             let written = exchange::write(&results, arguments)?;
-            output::written(&arguments.experiment, &written, arguments.json)?;
+            output::written(&opened.experiment, &written, arguments.json)?;
             return Ok(Exit::Done);
         }
     };
@@ -37,14 +37,14 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
         let problem = "parquet is binary and would garble the terminal";
         return Err(Refusal::new(problem, "name a file by --out, or pipe the output").into());
     }
-    let results = load(store, arguments)?;
+    let (opened, results) = load(store, arguments)?;
     // Whole in memory first: an error leaves no half file behind.
     let bytes = bytes(&results, arguments.what, format)?;
     match &arguments.out {
         Some(path) => {
             fs::write(path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
             if arguments.json {
-                output::written(&arguments.experiment, std::slice::from_ref(path), true)?;
+                output::written(&opened.experiment, std::slice::from_ref(path), true)?;
             }
         }
         None => output::bytes(&bytes)?,
@@ -52,13 +52,13 @@ pub(super) fn export(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Exi
     Ok(Exit::Done)
 }
 
-/// What was measured; what of it is stale or not there is said.
-fn load(store: &Path, arguments: &ExportArgs) -> anyhow::Result<Results> {
-    let store = Store::open(store)?;
-    let results = Results::load(&store, &arguments.experiment)?;
-    staleness::say(&results.plan);
-    missing::say(&store, &results);
-    Ok(results)
+/// What was measured. A bundle stays open as long as it is read.
+fn load(store: &Path, arguments: &ExportArgs) -> anyhow::Result<(Opened, Results)> {
+    let opened = Opened::new(store, &arguments.experiment)?;
+    let results = Results::load(opened.store(), &opened.experiment)?;
+    opened.stale(&results.plan);
+    missing::say(opened.store(), &results);
+    Ok((opened, results))
 }
 
 /// The frame as a file.

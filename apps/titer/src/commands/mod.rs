@@ -4,6 +4,7 @@ mod adversary;
 mod already;
 mod attack;
 mod beside;
+mod bundle;
 mod compare;
 mod completions;
 mod detach;
@@ -20,6 +21,7 @@ mod logs;
 mod man;
 mod missing;
 mod model;
+mod opened;
 mod plan;
 mod power_text;
 mod removal;
@@ -34,6 +36,7 @@ mod stat;
 mod status;
 mod stop;
 mod tune;
+mod verify;
 mod watch;
 
 use std::path::Path;
@@ -71,6 +74,8 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Schema => explain::schema(),
         Verb::List(arguments) => list::list(store, &arguments),
         Verb::Export(arguments) => export::export(store, &arguments),
+        Verb::Bundle(arguments) => bundle::bundle(store, &arguments),
+        Verb::Verify(arguments) => verify::verify(store, &arguments),
         Verb::Model(verb) => model::model(store, &verb),
         Verb::Judge(verb) => judge::judge(&verb),
         Verb::Doctor(arguments) => doctor::doctor(&arguments),

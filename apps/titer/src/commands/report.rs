@@ -6,20 +6,24 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use titer_lab::Results;
 use titer_report::ReportModel;
-use titer_store::{Experiment, Store};
+use titer_store::Experiment;
 
-use super::{missing, staleness};
+use super::missing;
+use super::opened::Opened;
 use crate::cli::{ReportArgs, ReportFormat};
-use crate::exit::Exit;
+use crate::exit::{Exit, Refusal};
 use crate::output;
 
 pub(super) fn report(store: &Path, arguments: &ReportArgs) -> anyhow::Result<Exit> {
-    let store = Store::open(store)?;
-    let results = Results::load(&store, &arguments.experiment)?;
-    staleness::say(&results.plan);
-    missing::say(&store, &results);
+    let opened = Opened::new(store, &arguments.experiment)?;
+    if opened.bundle().is_some() && arguments.out.is_none() {
+        return Err(Refusal::new("a bundle has no place for its report", "name a folder by --out").into());
+    }
+    let results = Results::load(opened.store(), &opened.experiment)?;
+    opened.stale(&results.plan);
+    missing::say(opened.store(), &results);
     let report = titer_report::gather(&results)?;
-    let experiment = store.experiment(&arguments.experiment)?;
+    let experiment = opened.store().experiment(&opened.experiment)?;
     let formats = match arguments.format.as_slice() {
         [] => &[ReportFormat::Html, ReportFormat::Md],
         named => named,
@@ -30,7 +34,7 @@ pub(super) fn report(store: &Path, arguments: &ReportArgs) -> anyhow::Result<Exi
             written.push(write(&experiment, arguments.out.as_deref(), &name, &content)?);
         }
     }
-    output::written(&arguments.experiment, &written, arguments.json)?;
+    output::written(&opened.experiment, &written, arguments.json)?;
     Ok(Exit::Done)
 }
 

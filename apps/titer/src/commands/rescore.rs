@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use serde_json::json;
-use titer_lab::{Interrupt, RunOptions};
+use titer_lab::{Interrupt, Results, RunOptions};
 use titer_store::Store;
 use titer_view::wording;
 
@@ -36,6 +36,11 @@ pub(super) fn rescore(store: &Path, arguments: &RescoreArgs) -> anyhow::Result<E
         let progress = progress::reporter(&estimate);
         titer_lab::rescore(name, &store, &options, &interrupt, progress.as_ref())?
     };
+    if !rescored.interrupted && rescored.failed.is_empty() {
+        // For whoever looks next; nothing here depends on it.
+        let decided = Results::load(&store, name).and_then(|results| results.verdicts());
+        let _ = decided.and_then(|verdicts| titer_lab::live::keep_verdicts(&store, name, &verdicts));
+    }
     for failure in &rescored.failed {
         output::message(&format!("failed: {}: {}", failure.label, failure.error));
     }

@@ -6,11 +6,11 @@ use serde::Serialize;
 use titer_conditions::Verdicts;
 use titer_lab::{Results, Stale};
 use titer_search::Record;
-use titer_store::Store;
 use titer_view::tune_text;
 use titer_view::{sanitise, verdict_tables, verdict_text};
 
-use super::{missing, staleness};
+use super::missing;
+use super::opened::Opened;
 use crate::cli::{ShowArgs, TextFormat};
 use crate::exit::{Exit, Refusal};
 use crate::output;
@@ -28,8 +28,9 @@ struct Document<'a> {
 }
 
 pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
-    let store = Store::open(store)?;
-    let search = Record::load(&store, &arguments.experiment)?.filter(|_| !arguments.json);
+    let opened = Opened::new(store, &arguments.experiment)?;
+    let (store, name) = (opened.store(), &opened.experiment);
+    let search = Record::load(store, name)?.filter(|_| !arguments.json);
     if let Some(search) = &search {
         output::result(&tune_text::text(search, output::style()))?;
         if search.winner.is_none() {
@@ -38,12 +39,12 @@ pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
         }
         output::result("\n")?;
     }
-    let results = Results::load(&store, &arguments.experiment)?;
+    let results = Results::load(store, name)?;
     let mut verdicts = results.verdicts()?;
     if let Some(name) = &arguments.defence {
         only(&mut verdicts, name)?;
     }
-    let stale = staleness::say(&results.plan);
+    let stale = opened.stale(&results.plan);
     if arguments.json {
         output::json(&Document { verdicts: &verdicts, stale: &stale, missing: &results.missing })?;
     } else {
@@ -51,7 +52,7 @@ pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
             TextFormat::Text => verdict_text::full(&verdicts, output::style()),
             TextFormat::Md => markdown(&verdicts, arguments.defence.is_some()),
         })?;
-        missing::say(&store, &results);
+        missing::say(store, &results);
     }
     Ok(Exit::Done)
 }

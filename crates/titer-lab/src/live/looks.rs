@@ -22,7 +22,7 @@ pub(crate) fn keep_looks(experiment: &Experiment, open: &[Vec<Open>]) -> Result<
 }
 
 /// What was kept; where nothing can be read, no look is over.
-pub(super) fn kept(experiment: &Experiment) -> Vec<Vec<Open>> {
+pub(crate) fn kept(experiment: &Experiment) -> Vec<Vec<Open>> {
     let json = experiment.looks_json().ok().flatten();
     json.and_then(|json| serde_json::from_str::<Kept>(&json).ok()).unwrap_or_default().open
 }

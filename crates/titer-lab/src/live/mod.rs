@@ -29,8 +29,10 @@ use known::Known;
 use logs::StageLog;
 pub use looks::asked;
 pub(crate) use looks::keep_looks;
+pub(crate) use looks::kept as kept_looks;
 use machine::Machine;
 pub use verdicts::keep as keep_verdicts;
+pub(crate) use verdicts::{Beside, beside, difference};
 pub use view::{
     Counts, Curve, CurvePoint, DataOutline, Decided, ExperimentLine, ExperimentView, ResponseLine, StageLine,
     StageState, StageView,

@@ -186,8 +186,11 @@ impl Work<'_> {
     }
 }
 
+pub(crate) use prober::{asked, is_enough};
+pub(crate) use probing::Scored;
 pub(crate) use recall::Recall;
-pub(crate) use rejudge::Again;
+pub(crate) use recorder::training;
+pub(crate) use rejudge::{Again, is_at_once};
 
 /// The key of a sealed artifact's summary that says what was judged anew, where that was all.
 pub(crate) const REJUDGED: &str = "rejudged";

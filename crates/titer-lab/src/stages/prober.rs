@@ -91,7 +91,7 @@ impl Prober<'_> {
 }
 
 /// The event of a checkpoint at which a model was asked: what curves are drawn from as a stage runs.
-pub(super) fn asked(step: u64, spent: &Value, rows: &[Scored]) -> Event {
+pub(crate) fn asked(step: u64, spent: &Value, rows: &[Scored]) -> Event {
     let by_name = |values: Vec<(Probe, f64)>| -> serde_json::Map<String, Value> {
         values.into_iter().map(|(probe, value)| (probe.to_string(), json!(value))).collect()
     };
@@ -162,7 +162,7 @@ fn ability(rows: &[Scored]) -> Option<f64> {
 }
 
 /// The rule of [`StopRule`], over checkpoints in their order.
-pub(super) fn is_enough(rows: &[Scored], rule: &StopRule) -> bool {
+pub(crate) fn is_enough(rows: &[Scored], rule: &StopRule) -> bool {
     let checkpoints: Vec<Vec<(Probe, f64)>> = rows.chunk_by(|a, b| a.steps == b.steps).map(means).collect();
     let (Some(first), Some(last)) = (checkpoints.first(), checkpoints.last()) else { return false };
     let ability = |means: &[(Probe, f64)]| {

@@ -370,10 +370,10 @@ fn chosen(continuations: &[Continuation]) -> String {
 
 /// A score that counts, and where it stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scored {
-    pub(super) steps: u64,
-    pub(super) probe: Probe,
-    pub(super) score: f64,
+pub(crate) struct Scored {
+    pub(crate) steps: u64,
+    pub(crate) probe: Probe,
+    pub(crate) score: f64,
 }
 
 /// The scores that count.

@@ -3,9 +3,11 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 use titer_metrics::{TrainingRow, training_frame, write_parquet};
-use titer_store::Event;
+use titer_plan::StageHash;
+use titer_store::{Event, Record};
 use titer_train::{Cost, Observer, Point, StepRecord};
 
 use super::{TRAINING, Work};
@@ -137,15 +139,20 @@ impl<P: Probing> Observer for Recorder<'_, P> {
 
 /// Turns the logged steps into the stage's `training` frame.
 pub(super) fn write_training(work: &Work<'_>) -> Result<()> {
+    let frame = training(&work.stage.hash, work.stage.spec.kind(), work.writer.artifact().events()?)?;
+    write_frame(work, TRAINING, &frame, &titer_metrics::TRAINING_ROWS)
+}
+
+/// The `training` frame of a stage by what it logged.
+pub(crate) fn training(hash: &StageHash, kind: &str, log: Vec<Record>) -> Result<DataFrame> {
     let mut rows = Vec::new();
-    for record in work.writer.artifact().events()? {
-        let event = record.event;
+    for Record { event, .. } in log {
         let (Some(step), "step") = (event.step, event.kind.as_str()) else { continue };
         let number = |key: &str| event.data[key].as_f64().unwrap_or(f64::NAN);
         for (term, value) in event.data["terms"].as_object().into_iter().flatten() {
             rows.push(TrainingRow {
-                artifact: work.stage.hash.to_string(),
-                stage: work.stage.spec.kind().to_owned(),
+                artifact: hash.to_string(),
+                stage: kind.to_owned(),
                 step,
                 term: term.clone(),
                 value: value.as_f64().unwrap_or(f64::NAN),
@@ -156,14 +163,14 @@ pub(super) fn write_training(work: &Work<'_>) -> Result<()> {
             });
         }
     }
-    write_frame(work, TRAINING, &training_frame(&rows)?, &titer_metrics::TRAINING_ROWS)
+    Ok(training_frame(&rows)?)
 }
 
 /// Writes a frame as a payload of the stage's artifact.
 pub(super) fn write_frame(
     work: &Work<'_>,
     name: &str,
-    frame: &polars::prelude::DataFrame,
+    frame: &DataFrame,
     schema: &titer_metrics::Schema,
 ) -> Result<()> {
     let mut bytes = Vec::new();

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::Device;
-use polars::prelude::{Column, DataFrame, IdxCa, NamedFrom, PolarsResult, Series, StringChunked};
+use polars::prelude::{
+    ChunkCompareEq, Column, DataFrame, IdxCa, NamedFrom, PolarsResult, Series, StringChunked,
+};
 use serde_json::{Value, json};
 use titer_attacks::Attack;
-use titer_measures::registry::{MEASURES, find};
-use titer_measures::{Exchange, Judgement, Need};
+use titer_measures::{Exchange, Judgement};
 use titer_metrics::deciding;
 use titer_plan::stage::{AttackStage, StopRule};
 use titer_plan::{Marks, PlannedStage, Probe, StageHash, StageSpec};
@@ -22,6 +23,7 @@ use super::probing::Scored;
 use super::recorder::{write_frame, write_training};
 use super::{PROBES, REJUDGED, RESPONSES, TRAINING, Work};
 use crate::files::read_frame;
+use crate::measures::is_by_rules;
 use crate::{Error, Result};
 
 /// What a stage's measures say of an artifact's answers.
@@ -89,6 +91,28 @@ impl Again {
             !before.get(row.told).is_some_and(same)
         };
         Ok(self.rows.iter().filter(|row| row.decides).filter(other).count())
+    }
+
+    /// How many rows of a stage's frame, marks included, are not what these judgements make of its answers.
+    pub(crate) fn others(&self, stored: &DataFrame) -> Result<usize> {
+        let schema = &titer_metrics::PROBE_ROWS;
+        let frame = titer_metrics::sorted(&self.frame(u64::MAX, "").map_err(failed)?, schema)?;
+        if frame.height() != stored.height() {
+            return Ok(frame.height().abs_diff(stored.height()));
+        }
+        let mut other = vec![false; frame.height()];
+        // Responses are named after the stage that asked.
+        for column in schema.columns.iter().filter(|column| column.name != "response_id") {
+            let of = |frame: &DataFrame| {
+                frame.column(column.name).map(|column| column.as_materialized_series().clone())
+            };
+            let differ = of(&frame).and_then(|one| one.not_equal_missing(&of(stored)?)).map_err(failed)?;
+            other
+                .iter_mut()
+                .zip(differ.iter())
+                .for_each(|(other, differs)| *other |= differs.unwrap_or(true));
+        }
+        Ok(other.into_iter().filter(|other| *other).count())
     }
 
     fn deciding(&self) -> Vec<Scored> {
@@ -180,7 +204,7 @@ pub(super) fn rejudge(work: &Work<'_>, earlier: &StageHash) -> Result<Option<Val
 }
 
 /// Whether the attack is over in one step, so that nothing is broken off.
-fn is_at_once(attack: &AttackStage) -> Result<bool> {
+pub(crate) fn is_at_once(attack: &AttackStage) -> Result<bool> {
     Ok(matches!(titer_attacks::registry::attack(&attack.attack)?, Attack::Edits(_) | Attack::Prompts(_)))
 }
 
@@ -221,8 +245,7 @@ fn share(from: &Path, to: &Path) -> std::io::Result<()> {
 /// By how much a judge's score may come out otherwise: a model rounds differently in other batches, which are smaller
 /// where a probe ended early.
 fn rounding(judge: &str) -> f64 {
-    let by_rules = find(MEASURES, judge).is_ok_and(|entry| !entry.facts.needs.contains(&Need::Classifier));
-    if by_rules { 0.0 } else { 1e-5 }
+    if is_by_rules(judge) { 0.0 } else { 1e-5 }
 }
 
 /// Steps, probe, item and response of each row.

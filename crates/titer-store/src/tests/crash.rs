@@ -39,7 +39,7 @@ fn description() -> Description {
         label: "full-finetune".to_owned(),
         spec: json!({ "rate": 3e-5 }),
         inputs: vec![StageHash("cd".repeat(32))],
-        git: None,
+        provenance: Provenance::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 use titer_plan::StageHash;
-use titer_store::{Begin, Description, Store, Writer};
+use titer_store::{Begin, Description, Provenance, Store, Writer};
 
 pub(crate) fn hash(digit: &str) -> StageHash {
     StageHash(digit.repeat(64))
@@ -16,7 +16,7 @@ pub(crate) fn description() -> Description {
         label: "full-finetune/rate=3e-5".to_owned(),
         spec: json!({ "rate": 3e-5, "steps": 200 }),
         inputs: vec![hash("c")],
-        git: Some("0123abc".to_owned()),
+        provenance: Provenance { git: Some("0123abc".to_owned()), ..Provenance::default() },
     }
 }
 
