@@ -14,7 +14,7 @@ use titer_tests::{Outcome, Place, Ran, TINY, read};
 
 /// A run that takes long enough to be met while it goes on.
 const LONG: [&str; 8] =
-    ["run", TINY, "--set", "model.pretrain.steps=1500", "--set", "attack.0.seeds=2", "--json", "--jobs=1"];
+    ["run", TINY, "--set", "model.pretrain.steps=1000", "--set", "attack.0.seeds=2", "--json", "--jobs=1"];
 
 /// Waits until something is so.
 #[track_caller]
