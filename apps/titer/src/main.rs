@@ -32,6 +32,15 @@ fn one_thread_per_stage() {
     }
 }
 
+/// What downloads come by tells their maker nothing of this user, unless the user says otherwise.
+fn tell_nobody() {
+    const NAME: &str = "HF_HUB_DISABLE_TELEMETRY";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: called first in `main`: no other thread reads the environment yet.
+        unsafe { std::env::set_var(NAME, "1") };
+    }
+}
+
 /// Keeps freed memory for the next step: giving gigabytes back to the system and clearing them again takes
 /// a sixth of a training step's time. `MIMALLOC_PURGE_DELAY` in the environment says otherwise.
 fn keep_freed_memory() {
@@ -57,6 +66,7 @@ fn main() -> ExitCode {
         return if titer_lab::templates::serve().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     one_thread_per_stage();
+    tell_nobody();
     keep_freed_memory();
     render_apart();
     titer_lab::built_from(option_env!("TITER_GIT"));

@@ -54,6 +54,13 @@ impl Folder {
         Some(self.snapshot(commit).join(file)).filter(|path| path.is_file())
     }
 
+    /// The first file of a snapshot, by name, whose link leads to no blob: one that was deleted, or never came.
+    pub(crate) fn dangling(&self, commit: &str) -> Option<String> {
+        let entries = fs::read_dir(self.snapshot(commit)).ok()?;
+        let gone = entries.flatten().filter(|entry| entry.path().is_symlink() && !entry.path().exists());
+        gone.filter_map(|entry| entry.file_name().into_string().ok()).min()
+    }
+
     pub(crate) fn blob(&self, hash: &str) -> PathBuf {
         self.root().join("blobs").join(hash)
     }

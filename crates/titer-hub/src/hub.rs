@@ -143,8 +143,15 @@ impl Hub {
             return Ok(Known { commit: commit.to_owned(), names, news: false, barred });
         }
         if self.settings.offline {
-            let missing = remote.path.as_deref().unwrap_or("this revision");
-            return cached(remote, folder, self.offline(remote, missing));
+            let gone = cached_commit(remote, folder).and_then(|commit| folder.dangling(&commit));
+            let missing = match (gone, &remote.path) {
+                (Some(gone), path) if path.as_ref().is_none_or(|path| *path == gone) => {
+                    format!("{gone}, whose link there leads to no file")
+                }
+                (_, Some(path)) => path.clone(),
+                (_, None) => "this revision".to_owned(),
+            };
+            return cached(remote, folder, self.offline(remote, &missing));
         }
         match self.client()?.listing(remote, progress) {
             Ok((commit, names)) => Ok(Known { commit, names, news: true, barred: None }),

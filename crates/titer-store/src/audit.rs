@@ -98,7 +98,7 @@ impl Artifact {
         let payload = manifest.files.iter().filter(|file| named.contains(&self.folder().join(&file.name)));
         for file in payload.chain([&manifest.log]) {
             let path = self.folder().join(&file.name);
-            if path.symlink_metadata().is_err() && may_lack(&file.name) {
+            if path.symlink_metadata().is_err() && (may_lack(&file.name) || self.is_dropped(file)) {
                 audited.absent.push(file.name.clone());
                 continue;
             }
@@ -108,6 +108,7 @@ impl Artifact {
             }
         }
         named.extend([self.manifest_path(), self.seal_path(), log]);
+        named.extend(self.drop_list());
         // Between seal and end its writer still has these.
         if lease::living_holder(&self.lease_path(), self.terms()).is_some() {
             named.extend([self.lease_path(), self.checkpoint_path()]);

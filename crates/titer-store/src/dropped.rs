@@ -65,6 +65,11 @@ impl Artifact {
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
+    /// The list itself, where there is one that can be trusted.
+    pub(crate) fn drop_list(&self) -> Option<PathBuf> {
+        Some(self.list_path()).filter(|path| links::is_file(path) && sums::read_json(path).is_ok())
+    }
+
     fn list_path(&self) -> PathBuf {
         self.folder().join("dropped.json")
     }

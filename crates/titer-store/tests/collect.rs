@@ -260,6 +260,9 @@ fn without_its_weights_an_artifact_is_what_it_was() {
     let artifact = store.artifact(&hash("a"));
     assert_eq!(artifact.dropped(), [WEIGHTS]);
     assert!(matches!(store.trusted(&hash("a")).unwrap(), Trust::Whole), "it was taken for damage");
+    let audited = artifact.audit(&|_| false);
+    assert!(audited.flaws.is_empty(), "{:?}", audited.flaws);
+    assert_eq!(audited.absent, [WEIGHTS]);
     assert!(matches!(store.begin(&hash("a"), &description()).unwrap(), Begin::Sealed(_)));
     artifact.verify().unwrap();
     assert_eq!(artifact.manifest().unwrap(), manifest);

@@ -125,6 +125,21 @@ fn offline_reads_what_python_cached() {
 }
 
 #[test]
+fn a_link_that_leads_to_no_file_is_named_offline() {
+    let fake = model();
+    let cache = tempdir().unwrap();
+    let found = resolve(&hub(&fake, cache.path()), MODEL).unwrap();
+    fs::remove_dir_all(cache.path().join("models--org--model/.titer")).unwrap();
+    fs::remove_file(fs::canonicalize(found.path.join("config.json")).unwrap()).unwrap();
+    let mut settings = settings(&fake, cache.path());
+    settings.offline = true;
+    for reference in [MODEL, "hf:org/model:config.json"] {
+        let error = resolve(&Hub::new(settings.clone()), reference).unwrap_err().to_string();
+        assert!(error.contains("lacks config.json, whose link there leads to no file"), "{error}");
+    }
+}
+
+#[test]
 fn without_a_network_the_cached_branch_is_used_and_said() {
     let fake = model();
     let cache = tempdir().unwrap();

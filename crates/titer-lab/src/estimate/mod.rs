@@ -131,7 +131,9 @@ mod tests {
         assert!(world.memory_bytes(2) < 1e9, "{}", world.memory_bytes(2));
         // Weights, gradients and two moments of 135 million parameters are over two gigabytes.
         assert!((2.1e9..8e9).contains(&chat.memory_bytes(1)), "{}", chat.memory_bytes(1));
-        assert!(chat.memory_bytes(2) > 1.9 * chat.memory_bytes(1));
+        // The sham, which is the next largest, needs a little less than its defence.
+        let two = chat.memory_bytes(2) / chat.memory_bytes(1);
+        assert!((1.5..=2.0).contains(&two), "{two}");
         assert_eq!(chat.jobs_within(1.5 * chat.memory_bytes(1), 4), Some(1));
         assert_eq!(chat.jobs_within(1e9, 4), None);
         assert!(chat.disk_bytes > 1e9 && world.disk_bytes < 1e8);
