@@ -1,7 +1,5 @@
 //! Stores that are damaged, foreign or cannot be written: one clear error, and nothing measured is lost.
 
-mod audited;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
