@@ -50,6 +50,7 @@ fn audit(opened: &Opened, arguments: &VerifyArgs, interrupt: &Interrupt) -> anyh
                 judge_only: false,
                 recompute: false,
                 budget: None,
+                weights: false,
             };
             let draw = (count, arguments.seed);
             Some(titer_lab::replay(store, name, draw, &options, interrupt, &())?)
