@@ -9,6 +9,7 @@ mod exit;
 mod output;
 mod progress;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -54,10 +55,15 @@ fn keep_freed_memory() {
 
 /// Chat templates come with models from anywhere: another process of this program renders them.
 fn render_apart() {
-    // Where the system does not say which file this is, they are rendered here, as they are in programs that use the
-    // library alone.
-    if let Ok(program) = std::env::current_exe() {
-        titer_lab::templates::render_by(program);
+    // This very file, also when it was built anew or removed meanwhile.
+    const THIS: &str = "/proc/self/exe";
+    let program = if Path::new(THIS).exists() { Ok(THIS.into()) } else { std::env::current_exe() };
+    match program {
+        Ok(program) => titer_lab::templates::render_by(program),
+        Err(error) => output::message(&format!(
+            "the system does not say which file this program is ({error}): chat templates are rendered in this \
+             process, without limits of their own"
+        )),
     }
 }
 

@@ -22,7 +22,7 @@ const RENDERER: &str = "--render-chat-templates";
 const MEMORY: u64 = 2 << 30;
 
 /// Processor time of it over its life; one that came so far is begun anew.
-const PROCESSOR_SECONDS: u64 = 600;
+const PROCESSOR_SECONDS: u64 = 60;
 
 /// How long an answer may take, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,9 +51,8 @@ pub fn serve() -> io::Result<()> {
     for (resource, most) in limits {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
-    // The one that asks may be killed while a template runs on.
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // The one that asks may be killed while a template runs on: that ends by the limit of its processor time. (A signal
+    // at the parent's death would come at the end of the thread that asked first.)
     apart::serve(io::stdin().lock(), io::stdout().lock())
 }
 

@@ -13,6 +13,7 @@ use titer_plan::StageHash;
 
 use crate::artifact::Artifact;
 use crate::atomic;
+use crate::dropped::is_weights;
 use crate::error::{Error, Result};
 use crate::links;
 use crate::manifest::FileRecord;
@@ -52,7 +53,7 @@ impl Weights {
     /// Whether a payload of this name is left out.
     pub fn leave_out(self, name: &str) -> bool {
         let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
-        let weights = file.ends_with(".safetensors");
+        let weights = is_weights(file);
         match self {
             Self::None => weights,
             Self::Adapters => weights && !file.starts_with("adapter"),
@@ -169,11 +170,15 @@ fn gather(artifact: &Artifact, weights: Weights, files: &mut BTreeMap<String, Co
         return Err(Error::Damaged { path, problem, artifact: artifact.folder().to_owned() });
     };
     let mut left_out = 0;
-    for FileRecord { name, size, .. } in &manifest.files {
+    for file in &manifest.files {
+        let FileRecord { name, size, .. } = file;
+        let path = artifact.folder().join(name);
         if weights.leave_out(name) {
             left_out += 1;
+        } else if artifact.is_dropped(file) {
+            return Err(Error::Dropped { path, hash: artifact.hash().clone() });
         } else {
-            files.insert(format!("{folder}/{name}"), Content::File(artifact.folder().join(name), *size));
+            files.insert(format!("{folder}/{name}"), Content::File(path, *size));
         }
     }
     for name in OF_ARTIFACT {

@@ -78,7 +78,7 @@ impl Artifact {
 /// The files of a sealed artifact that hold weights and are there.
 pub(crate) fn weights(artifact: &Artifact, manifest: &Manifest) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for file in manifest.files.iter().filter(|file| file.name.ends_with(WEIGHTS)) {
+    for file in manifest.files.iter().filter(|file| is_weights(&file.name)) {
         let path = artifact.folder().join(&file.name);
         links::refuse_below(artifact.folder(), &path)?;
         if links::is_file(&path) {
@@ -89,7 +89,7 @@ pub(crate) fn weights(artifact: &Artifact, manifest: &Manifest) -> Result<Vec<Pa
 }
 
 /// Whether a file's name says that it holds weights.
-pub(crate) fn is_weights(name: &str) -> bool {
+pub fn is_weights(name: &str) -> bool {
     name.ends_with(WEIGHTS)
 }
 

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::lease::processes;
+
 /// The result of an operation on a store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -274,12 +276,6 @@ fn full_disk(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
             Some(code) => io::Error::from_raw_os_error(code),
             None => error.kind().into(),
         })
-}
-
-/// `process 12 on a, process 3 on b`.
-fn processes(runs: &[crate::Holder]) -> String {
-    let words: Vec<String> = runs.iter().map(|run| format!("process {} on {}", run.pid, run.host)).collect();
-    words.join(", ")
 }
 
 fn whole_seconds(age: Duration) -> Duration {

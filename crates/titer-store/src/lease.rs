@@ -9,6 +9,7 @@
 //!
 //! A writer that was only suspended finds out by the file's identity, before its next write.
 
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -54,6 +55,19 @@ pub struct Holder {
     pub pid: u32,
     /// Since the last heartbeat.
     pub age: Duration,
+}
+
+/// `process 12 on a`.
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} on {}", self.pid, self.host)
+    }
+}
+
+/// `process 12 on a, process 3 on b`.
+pub fn processes(holders: &[Holder]) -> String {
+    let words: Vec<String> = holders.iter().map(Holder::to_string).collect();
+    words.join(", ")
 }
 
 /// A process, told apart from those of other hosts and of earlier boots.

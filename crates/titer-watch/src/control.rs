@@ -2,7 +2,7 @@
 //! and to which processes.
 
 use titer_lab::live::{ExperimentLine, StageState};
-use titer_store::Request;
+use titer_store::{Request, processes};
 use titer_view::state::ExperimentState;
 use titer_view::wording::count;
 
@@ -135,8 +135,7 @@ fn runs_of(line: &ExperimentLine) -> String {
 
 /// Hosts and processes.
 fn who(line: &ExperimentLine) -> String {
-    let runs = line.runs.iter().map(|run| format!("process {} on {}", run.pid, run.host));
-    format!("It concerns {}.", runs.collect::<Vec<_>>().join(", "))
+    format!("It concerns {}.", processes(&line.runs))
 }
 
 fn running(line: &ExperimentLine) -> String {

@@ -60,7 +60,7 @@ fn audit(opened: &Opened, arguments: &VerifyArgs, interrupt: &Interrupt) -> anyh
     if arguments.json {
         output::json(&Document { verified: &verified, replayed: replayed.as_deref() })?;
     } else {
-        output::result(&text(&verified, replayed.as_deref(), arguments.replay))?;
+        output::result(&text(&verified, opened.bundle().is_some(), (replayed.as_deref(), arguments.replay)))?;
     }
     let stages = replayed.unwrap_or_default();
     let other = stages.iter().any(|stage| !stage.differences.is_empty());
@@ -73,7 +73,11 @@ fn audit(opened: &Opened, arguments: &VerifyArgs, interrupt: &Interrupt) -> anyh
     })
 }
 
-fn text(verified: &Verified, replayed: Option<&[Replayed]>, asked: Option<usize>) -> String {
+fn text(
+    verified: &Verified,
+    bundled: bool,
+    (replayed, asked): (Option<&[Replayed]>, Option<usize>),
+) -> String {
     let mut lines = vec![format!(
         "{}: {}, {} of {:.1} MB read through, {} judged again",
         verified.experiment,
@@ -85,7 +89,10 @@ fn text(verified: &Verified, replayed: Option<&[Replayed]>, asked: Option<usize>
     lines.extend(verified.computed.iter().map(by));
     if verified.left_out > 0 {
         let files = wording::count(verified.left_out, "file");
-        lines.push(format!("{files} of weights are left out of this bundle by choice"));
+        lines.push(match bundled {
+            true => format!("{files} of weights are left out of this bundle by choice"),
+            false => format!("{files} of weights were dropped to save room"),
+        });
     }
     if !verified.unfinished.is_empty() {
         let stages = wording::count(verified.unfinished.len(), "stage");

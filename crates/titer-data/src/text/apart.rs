@@ -6,6 +6,7 @@
 //! that is the caller says: requests go to it as lines of JSON, and come back as such ([`serve`]).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::io::{self, BufRead, Write};
 
@@ -85,23 +86,14 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     let mut compiled = BTreeMap::<(String, Date), ChatTemplate>::new();
     for line in input.lines() {
         let Request { source, date, conversation } = serde_json::from_str(&line?)?;
-        let key = (source, date);
-        let answer = match compiled
-            .get(&key)
-            .map_or_else(|| ChatTemplate::new(&key.0, date).map(Some), |_| Ok(None))
-        {
-            Err(error) => Rendered::from(Err(error)),
-            Ok(new) => {
-                let template = match new {
-                    Some(template) => compiled.entry(key).or_insert(template),
-                    None => &compiled[&key],
-                };
-                Rendered::from(match conversation {
-                    Some((messages, special, end)) => template.render(&messages, &special, end),
-                    None => Ok(String::new()),
-                })
-            }
+        let template = match compiled.entry((source, date)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => ChatTemplate::new(&new.key().0, date).map(|template| new.insert(template)),
         };
+        let answer = Rendered::from(template.and_then(|template| match conversation {
+            Some((messages, special, end)) => template.render(&messages, &special, end),
+            None => Ok(String::new()),
+        }));
         serde_json::to_writer(&mut output, &answer)?;
         output.write_all(b"\n")?;
         output.flush()?;

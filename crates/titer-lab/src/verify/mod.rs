@@ -51,7 +51,7 @@ pub struct Verified {
     pub judged: usize,
     /// Labels of stages that were asked for and are not finished. They are no findings.
     pub unfinished: Vec<String>,
-    /// Files that the bundle leaves out by choice. They are no findings.
+    /// Files that the bundle leaves out by choice, or that were dropped to save room. They are no findings.
     pub left_out: usize,
     /// What computed the stages: each version, revision, features, device, instructions and machine, and how many.
     pub computed: Vec<Value>,

@@ -13,7 +13,7 @@ use titer_data::Stream;
 use titer_data::world::pick;
 use titer_metrics::Schema;
 use titer_plan::{Plan, PlannedStage, StageHash, StageSpec};
-use titer_store::{Artifact, Manifest, Store, instructions};
+use titer_store::{Artifact, Manifest, Store, instructions, is_weights};
 
 use crate::catalogue::stored_plan;
 use crate::executor::{RunOptions, run_stages};
@@ -87,7 +87,10 @@ pub fn replay(
     let plan = stored_plan(store, experiment)?;
     let places: Vec<usize> = (0..plan.stages.len()).collect();
     let drawn = pick(&places, places.len(), &Stream::new(seed, "verify/replay"))?;
-    let whole = |hash: &StageHash| store.artifact(hash).verify().is_ok();
+    let whole = |hash: &StageHash| {
+        let artifact = store.artifact(hash);
+        artifact.dropped().is_empty() && artifact.verify().is_ok()
+    };
     // Lazily: to look at inputs is to read them through.
     let alone = |stage: &&PlannedStage| {
         stage.spec.content().is_none()
@@ -260,7 +263,7 @@ fn about(then: &Artifact, manifest: &Manifest, now: &Artifact) -> Result<Vec<Str
             apart(&scores(&one)?, &scores(&other)?, |_| SCORE)
         } else if name == TRAINING {
             apart(&losses(&one)?, &losses(&other)?, |loss| LOSS.0 * loss.abs() + LOSS.1)
-        } else if name.ends_with(".safetensors") {
+        } else if is_weights(&name) {
             let distance = distance(&one, &other)?;
             // Not a number is no small distance.
             (distance.is_nan() || distance > WEIGHTS)
@@ -283,7 +286,10 @@ fn apart(
     if shared.peek().is_none() && !then.is_empty() {
         return Some("nothing of it comes out again".to_owned());
     }
-    let far = |(_, one, other): &(&String, f64, f64)| (one - other).abs() > may(*one);
+    // What is a number in one of them only is no small difference.
+    let far = |(_, one, other): &(&String, f64, f64)| {
+        (one - other).abs() > may(*one) || one.is_nan() != other.is_nan()
+    };
     shared.find(far).map(|(key, one, other)| format!("{key} is {one:.3}, computed again {other:.3}"))
 }
 
@@ -340,4 +346,19 @@ fn distance(then: &Path, now: &Path) -> Result<f64> {
         return Ok(f64::INFINITY);
     }
     Ok(if apart == 0.0 { 0.0 } else { (apart / size).sqrt() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_a_number_is_no_small_difference() {
+        let of = |value: f64| BTreeMap::from([("loss at step 1".to_owned(), value)]);
+        let told = |then: f64, now: f64| apart(&of(then), &of(now), |_| 0.1);
+        assert_eq!((told(1.0, 1.05), told(f64::NAN, f64::NAN)), (None, None));
+        for (then, now) in [(1.0, 1.2), (1.0, f64::NAN), (f64::NAN, 1.0)] {
+            assert!(told(then, now).is_some_and(|problem| problem.starts_with("loss at step 1 is")));
+        }
+    }
 }
