@@ -22,6 +22,7 @@ mod pages;
 mod pipeline;
 mod rescore;
 mod sequential;
+mod slurm;
 mod smollm2;
 mod sources;
 mod spec_help;

@@ -235,6 +235,18 @@ fn weights_go_by_policy_and_come_back_when_they_are_needed() {
     place.run(&["model", "info", &aligned]).ends(1).says(&["dropped", "titer gc", "--weights"]);
     assert_eq!(weights(&place), 0);
 
+    // An audit says so, and draws no stage again whose model is not here. No bundle claims to have it.
+    let verified = place.run(&["verify", "tiny", "--replay", "16"]).ends(3).stdout;
+    for word in
+        ["4 files of weights were dropped to save room", "of 16 stages could be drawn", "nothing found"]
+    {
+        assert!(verified.contains(word), "{word}: {verified}");
+    }
+    let out = place.path("all.tar.zst");
+    let out = out.to_str().unwrap();
+    place.run(&["bundle", "tiny", "--weights", "all", "--out", out]).ends(1).says(&["dropped", "--weights"]);
+    place.run(&["bundle", "tiny", "--out", out]).ends(0);
+
     // New attacks need the models: these are made anew, each once, from the first one on.
     let ran = place.run(&NEW_ATTACK).ends(0).says(&["were dropped, and are made anew"]);
     assert_eq!(weights(&place), 4);
@@ -291,6 +303,14 @@ fn an_experiment_is_measured_and_removed() {
     let bytes: u64 = json["files"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(json["bytes"].as_u64(), Some(bytes));
     assert!(json["shared_bytes"].as_u64().is_some_and(|shared| shared > 0 && shared < bytes), "{json:#}");
+
+    // Nobody says that another shares nothing whose plan cannot be read.
+    let plan = place.path("store/experiments/other/plan.json");
+    let whole = read(&plan);
+    fs::write(&plan, "{}").unwrap();
+    let stat = place.run(&["stat", "tiny"]).ends(0).stdout;
+    assert!(stat.contains("other: its plan cannot be read") && !stat.contains("no other"), "{stat}");
+    fs::write(&plan, whole).unwrap();
 
     let shown = place.run(&["show", "other", "--json"]).ends(0).stdout;
     let before = files(&place.path("store"));

@@ -3,6 +3,7 @@
 mod attack;
 mod compare;
 mod export;
+mod how;
 mod judge;
 mod life;
 mod model;
@@ -26,6 +27,7 @@ use titer_search::Budget;
 pub(crate) use attack::AttackArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use export::{Export, ExportArgs, ExportFormat};
+pub(crate) use how::{HowArgs, PackArg, RunOn};
 pub(crate) use judge::{JudgeCalibrateArgs, JudgeVerb};
 pub(crate) use life::{GcArgs, LogsArgs, ResumeArgs, RmArgs, StatArgs, StatusArgs, StopArgs};
 pub(crate) use model::{ModelConvertArgs, ModelGenerateArgs, ModelInfoArgs, ModelPullArgs, ModelVerb};
@@ -134,6 +136,8 @@ pub(crate) enum Verb {
   titer run apothecary --set conditions.phi=0.3 --set attack.0.seeds=5
   titer run apothecary --detach          in the background; titer watch apothecary looks at it
   titer run my.toml --budget 30m         begins no stage after half an hour
+  titer run my.toml --on slurm --partition gpu --device cuda
+                                         as jobs of a cluster, which need nobody to look after them
 
 Ctrl-C stops after the current steps and keeps a checkpoint; a second Ctrl-C stops at once.
 Either way, the same command goes on from there, and so does titer resume NAME.
@@ -149,44 +153,9 @@ pub(crate) struct RunArgs {
     /// Go on with an experiment of the store, by its name, as it was planned there
     #[arg(long, conflicts_with = "set")]
     pub(crate) resume: bool,
-    /// Run in the background, in a session of its own: closing the terminal does not end it
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Run in the background, and open the terminal app on it; closing the app does not end the run
-    #[arg(long, conflicts_with_all = ["detach", "json"])]
-    pub(crate) tui: bool,
-    /// Set by `--detach` on the process that it starts
-    #[arg(long, hide = true, conflicts_with_all = ["detach", "tui"])]
-    pub(crate) own_session: bool,
-    /// Stages that run at the same time [default: as many as cores and memory allow]
-    #[arg(long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Time after which no new stage begins; what runs is finished, and running again goes on
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(crate) budget: Option<Duration>,
-    /// Compute each layer again in the backward pass instead of keeping it: much less memory, about a third more
-    /// time, the same results
-    #[arg(long)]
-    pub(crate) recompute: bool,
-    /// Make weights anew that `titer gc` has dropped, though no stage needs them
-    #[arg(long)]
-    pub(crate) weights: bool,
-    /// Where the stages run
-    #[arg(long, value_name = "local", default_value = "local", value_parser = parse_run_on)]
-    pub(crate) on: RunOn,
-    /// What the stages compute on
-    #[arg(long, value_name = "cpu|cuda[:N,…]|metal", default_value = "cpu")]
-    pub(crate) device: Compute,
-    /// Print one JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Where stages run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RunOn {
-    /// In this process.
-    Local,
+    /// How it is run.
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
 }
 
 /// Of `titer rescore`.
@@ -315,14 +284,6 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_run_on(text: &str) -> Result<RunOn, String> {
-    match text {
-        "local" => Ok(RunOn::Local),
-        "slurm" => Err("this version runs on this machine only; Slurm is not supported yet".into()),
-        _ => Err("expected local".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -342,7 +303,8 @@ mod tests {
         };
         refused(&["titer", "run", "x", "--device", "cuda:0"], "--features cuda");
         refused(&["titer", "run", "x", "--device", "metal"], "--features metal");
-        refused(&["titer", "run", "x", "--on", "slurm"], "Slurm");
+        refused(&["titer", "run", "x", "--on", "lsf"], "slurm");
+        refused(&["titer", "run", "x", "--pack", "1"], "ROUND:FIRST");
         refused(&["titer", "run", "x", "--set", "phi"], "KEY=VALUE");
         refused(&["titer", "run", "x", "--jobs", "0"], "--jobs");
         refused(

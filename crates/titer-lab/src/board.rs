@@ -7,6 +7,7 @@ use std::time::Instant;
 use titer_plan::{Plan, PlannedStage, StageHash};
 use titer_store::{Store, Trust};
 
+use crate::again::Again;
 use crate::channel::{LISTEN_EVERY, Requests};
 use crate::executor::{RunSummary, StageFailure};
 use crate::progress::{Progress, RunEvent};
@@ -64,14 +65,17 @@ struct State {
 }
 
 impl<'a> Board<'a> {
-    /// Nothing was asked for yet.
+    /// Nothing was asked for yet. What has `failed` before, as it would again, is not tried.
     pub(crate) fn new(
         plan: &'a Plan,
         store: &'a Store,
         requests: &'a Requests,
         (deadline, weights): (Option<Instant>, bool),
+        failed: Vec<StageFailure>,
     ) -> Self {
-        let (stages, state, changed) = (Vec::new(), Mutex::default(), Condvar::new());
+        let failed = failed.into_iter().map(|failure| (failure.hash.clone(), failure)).collect();
+        let state = Mutex::new(State { failed, ..State::default() });
+        let (stages, changed) = (Vec::new(), Condvar::new());
         Self { plan, stages, deadline, store, requests, weights, state, changed }
     }
 
@@ -248,8 +252,10 @@ impl<'a> Board<'a> {
             }
             Err(Error::Interrupted) => state.interrupted = true,
             Err(error) => {
-                let (error, diverged) = (error.chain(), error.is_divergence());
-                progress.event(RunEvent::Failed { hash: &stage.hash, label: &stage.label, error: &error });
+                let (diverged, again) = (error.is_divergence(), error.again() != Again::Never);
+                let error = error.chain();
+                let (hash, label) = (&stage.hash, stage.label.as_str());
+                progress.event(RunEvent::Failed { hash, label, error: &error, again });
                 let (hash, label) = (stage.hash.clone(), stage.label.clone());
                 state.failed.insert(stage.hash.clone(), StageFailure { hash, label, error, diverged });
             }

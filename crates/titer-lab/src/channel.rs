@@ -145,8 +145,8 @@ impl Progress for RunChannel<'_> {
                 self.computed.fetch_add(usize::from(seconds > 0.0), Ordering::Relaxed);
                 Some(Note::Finished { stage: hash.clone(), seconds })
             }
-            RunEvent::Failed { hash, error, .. } => {
-                Some(Note::Failed { stage: hash.clone(), error: error.to_owned() })
+            RunEvent::Failed { hash, error, again, .. } => {
+                Some(Note::Failed { stage: hash.clone(), error: error.to_owned(), again })
             }
             RunEvent::Skipped { hash, because, .. } => {
                 Some(Note::Skipped { stage: hash.clone(), because: because.to_owned() })
@@ -160,7 +160,10 @@ impl Progress for RunChannel<'_> {
                 let _ = live::keep_looks(self.experiment, open);
                 Some(Note::Looked { look, of, open: open.last().map_or(0, Vec::len) })
             }
-            RunEvent::Advanced { .. } | RunEvent::Elsewhere { .. } | RunEvent::Lacking { .. } => None,
+            RunEvent::Advanced { .. }
+            | RunEvent::Elsewhere { .. }
+            | RunEvent::Lacking { .. }
+            | RunEvent::Retried { .. } => None,
         };
         if let Some(note) = note {
             self.write(note);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 use titer_conditions::Look;
 use titer_plan::{Ladder, Open, Plan, PlannedStage, StageHash};
-use titer_store::{Begin, Description, Remade, Store};
+use titer_store::{Begin, Description, Experiment, Remade, Store};
 
+use crate::again::patiently;
 use crate::board::{Board, Done};
 use crate::catalogue::Source;
 use crate::channel::{LISTEN_EVERY, Requests, RunChannel};
@@ -89,28 +90,73 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<RunSummary> {
     let experiment = store.experiment(&plan.experiment.name)?;
-    let plan_json = serde_json::to_string_pretty(plan)?;
     // Whoever removes an experiment looks for living runs, and does so before or after this one says that it lives.
     let channel = RunChannel::new(&experiment, options.jobs, progress);
+    save(&experiment, plan, source)?;
+    talking(&channel, interrupt, |requests| {
+        run_stages_by(requests, plan, store, (options, None), interrupt, &channel)
+    })
+}
+
+/// Writes an experiment to the store, unless it stands there as it is.
+pub(crate) fn save(experiment: &Experiment, plan: &Plan, source: &Source) -> Result<()> {
+    let plan_json = serde_json::to_string_pretty(plan)?;
     let unchanged = experiment.spec().is_ok_and(|spec| spec == source.text)
         && experiment.plan_json().is_ok_and(|stored| stored == plan_json);
     if !unchanged {
         experiment.save(&source.text, &plan_json)?;
         // What was open of another plan says nothing of this one.
-        live::keep_looks(&experiment, &[])?;
+        live::keep_looks(experiment, &[])?;
     }
+    Ok(())
+}
+
+/// A part of a plan.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// These stages, and what they need.
+    pub stages: BTreeSet<StageHash>,
+    /// What has failed before, as it would again.
+    pub failed: Vec<StageFailure>,
+}
+
+/// Runs what of a part of the plan of a stored experiment is not sealed yet, beside other runs of the rest.
+///
+/// # Errors
+/// When the experiment is not there.
+pub fn run_part(
+    plan: &Plan,
+    part: &Part,
+    store: &Store,
+    options: &RunOptions,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<RunSummary> {
+    let experiment = store.experiment(&plan.experiment.name)?;
+    let channel = RunChannel::new(&experiment, options.jobs, progress);
+    talking(&channel, interrupt, |requests| {
+        run_stages_by(requests, plan, store, (options, Some(part)), interrupt, &channel)
+    })
+}
+
+/// Works, and listens meanwhile to what is asked through the store.
+fn talking(
+    channel: &RunChannel<'_>,
+    interrupt: &Interrupt,
+    work: impl FnOnce(&Requests) -> Result<RunSummary>,
+) -> Result<RunSummary> {
     let requests = Requests::default();
     // Dropped at the end, however that comes.
     let (going_on, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        let (channel, requests) = (&channel, &requests);
+        let requests = &requests;
         scope.spawn(move || {
             while ended.recv_timeout(LISTEN_EVERY) == Err(RecvTimeoutError::Timeout) {
                 channel.listen(requests, interrupt);
             }
         });
         let going_on = going_on;
-        let summary = run_stages_by(requests, plan, store, options, interrupt, channel);
+        let summary = work(requests);
         drop(going_on);
         if let Ok(summary) = &summary {
             channel.end(summary.computed, summary.failed.len(), summary.interrupted || summary.out_of_time);
@@ -130,14 +176,14 @@ pub fn run_stages(
     interrupt: &Interrupt,
     progress: &dyn Progress,
 ) -> Result<RunSummary> {
-    run_stages_by(&Requests::default(), plan, store, options, interrupt, progress)
+    run_stages_by(&Requests::default(), plan, store, (options, None), interrupt, progress)
 }
 
 fn run_stages_by(
     requests: &Requests,
     plan: &Plan,
     store: &Store,
-    options: &RunOptions,
+    (options, part): (&RunOptions, Option<&Part>),
     interrupt: &Interrupt,
     progress: &dyn Progress,
 ) -> Result<RunSummary> {
@@ -152,10 +198,14 @@ fn run_stages_by(
     let answered = Answered { store, known: OnceLock::new() };
     let recall = Recall::default();
     let deadline = options.budget.and_then(|budget| started.checked_add(budget));
-    let mut board = Board::new(plan, store, requests, (deadline, options.weights));
+    let failed = part.map(|part| part.failed.clone()).unwrap_or_default();
+    let mut board = Board::new(plan, store, requests, (deadline, options.weights), failed);
     // What was open after each look, where seeds are added until all is decided.
     let mut open: Vec<Vec<Open>> = Vec::new();
-    board.ask(&asked(plan, &open), progress)?;
+    match part {
+        Some(part) => board.ask(&plan.needed_for(&part.stages), progress)?,
+        None => board.ask(&asked(plan, &open), progress)?,
+    }
     let (stages, cached) = board.counts();
     progress.event(RunEvent::Planned { stages, cached });
     loop {
@@ -169,15 +219,21 @@ fn run_stages_by(
                         let anew = board.is_anew(&stage.hash);
                         let earlier = if anew { Vec::new() } else { answered.of(stage) };
                         let how = (options, earlier, anew);
-                        let work = || perform(here, around, device, how, interrupt, progress);
                         let threads = board.share(options.threads);
-                        let done = unharmed(&stage.label, || with_threads(threads, work));
+                        let work = || {
+                            let work = || perform(here, around, device, how.clone(), interrupt, progress);
+                            unharmed(&stage.label, || with_threads(threads, work))
+                        };
+                        let done = patiently(interrupt, work, |error, pause| {
+                            let (hash, label) = (&stage.hash, stage.label.as_str());
+                            progress.event(RunEvent::Retried { hash, label, error: &error.chain(), pause });
+                        });
                         board.report(stage, done, progress);
                     }
                 });
             }
         });
-        if !plan.grows() || !board.is_done() {
+        if part.is_some() || !plan.grows() || !board.is_done() {
             break;
         }
         let looks = Look::read(&Results::of(plan.clone(), store)?.verdicts()?.looks);
@@ -301,22 +357,26 @@ impl Answered<'_> {
     /// The sealed artifacts that hold what this stage would ask for.
     fn of(&self, stage: &PlannedStage) -> Vec<StageHash> {
         let Some(answers) = &stage.answers else { return Vec::new() };
-        let known = self.known.get_or_init(|| {
-            let mut known = BTreeMap::<_, Vec<_>>::new();
-            // What cannot be read is no answer, and is reported where it is needed.
-            for hash in self.store.artifacts().unwrap_or_default() {
-                let manifest = self.store.artifact(&hash).manifest();
-                let answers = manifest
-                    .ok()
-                    .and_then(|manifest| Some(StageHash(manifest.summary[ANSWERS_KEY].as_str()?.to_owned())));
-                if let Some(answers) = answers {
-                    known.entry(answers).or_default().push(hash);
-                }
-            }
-            known
-        });
+        // What cannot be read is no answer, and is reported where it is needed.
+        let known = self.known.get_or_init(|| answering(self.store).unwrap_or_default());
         known.get(answers).cloned().unwrap_or_default()
     }
+}
+
+/// The sealed artifacts of a store that hold answers, by the answers' names.
+///
+/// # Errors
+/// When the store cannot be listed. An artifact that cannot be read holds none.
+pub(crate) fn answering(store: &Store) -> Result<BTreeMap<StageHash, Vec<StageHash>>> {
+    let mut known = BTreeMap::<_, Vec<_>>::new();
+    for hash in store.artifacts()? {
+        let manifest = store.artifact(&hash).manifest().ok();
+        let answers = manifest.and_then(|manifest| Some(manifest.summary[ANSWERS_KEY].as_str()?.to_owned()));
+        if let Some(answers) = answers {
+            known.entry(StageHash(answers)).or_default().push(hash);
+        }
+    }
+    Ok(known)
 }
 
 #[cfg(test)]

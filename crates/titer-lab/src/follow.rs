@@ -68,7 +68,7 @@ pub fn follow(plan: &Plan, store: &Store, runs: &[Holder], progress: &dyn Progre
 
 /// What of an experiment was told already.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     states: BTreeMap<StageHash, Told>,
     stages: Option<usize>,
 }
@@ -81,7 +81,7 @@ enum Told {
 }
 
 impl Seen {
-    fn tell(&mut self, view: &ExperimentView, progress: &dyn Progress) {
+    pub(crate) fn tell(&mut self, view: &ExperimentView, progress: &dyn Progress) {
         let (stages, sealed) = (view.stages.len(), view.line.counts.sealed);
         let begins = self.stages.is_none();
         // Where seeds are added the plan grows.
@@ -114,7 +114,7 @@ impl Seen {
                     self.states.insert(hash.clone(), Told::Over);
                     // What failed in an earlier run may go well in this one.
                     if !begins {
-                        progress.event(RunEvent::Failed { hash, label, error });
+                        progress.event(RunEvent::Failed { hash, label, error, again: false });
                     }
                 }
                 _ => {}

@@ -9,8 +9,8 @@ use titer_store::{Collected, FileKind, Note, Order, Store, Usage};
 
 use crate::Result;
 use crate::catalogue::stored_plan;
+use crate::executor::answering;
 use crate::live;
-use crate::stages::ANSWERS_KEY;
 
 /// What may go besides what no experiment names. All of it can be made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,30 +55,22 @@ pub fn collect(
         dry_run,
         checkpoints: policies.contains(&Policy::Checkpoints),
         weights,
-        keep: answering(store, &named, &wanted)?,
+        keep: judged_only(store, &named, &wanted)?,
     };
     Ok(store.collect(&order)?)
 }
 
 /// Artifacts that no experiment names, whose answers an unfinished stage needs only to have judged.
-fn answering(
+fn judged_only(
     store: &Store,
     named: &BTreeSet<StageHash>,
     wanted: &BTreeSet<StageHash>,
 ) -> Result<BTreeSet<StageHash>> {
-    let mut keep = BTreeSet::new();
     if wanted.is_empty() {
-        return Ok(keep);
+        return Ok(BTreeSet::new());
     }
-    for hash in store.artifacts()?.into_iter().filter(|hash| !named.contains(hash)) {
-        // What cannot be read answers nothing.
-        let manifest = store.artifact(&hash).manifest().ok();
-        let answers = manifest.and_then(|manifest| Some(manifest.summary[ANSWERS_KEY].as_str()?.to_owned()));
-        if answers.is_some_and(|answers| wanted.contains(&StageHash(answers))) {
-            keep.insert(hash);
-        }
-    }
-    Ok(keep)
+    let answering = answering(store)?.into_iter().filter(|(answers, _)| wanted.contains(answers));
+    Ok(answering.flat_map(|(_, hashes)| hashes).filter(|hash| !named.contains(hash)).collect())
 }
 
 /// Who needs which model.
@@ -135,6 +127,8 @@ pub struct ExperimentUsage {
     pub shared_bytes: u64,
     /// Whom it shares artifacts with.
     pub shared: Vec<Shared>,
+    /// Experiments of the store whose plan cannot be read: what they share with it is not known.
+    pub unread: Vec<String>,
 }
 
 /// What the stages of one kind take.
@@ -205,10 +199,13 @@ pub fn usage(store: &Store, name: &str) -> Result<ExperimentUsage> {
         _ => None,
     });
     let mut common = BTreeSet::new();
-    let mut shared = Vec::new();
+    let (mut shared, mut unread) = (Vec::new(), Vec::new());
     for other in store.experiments()?.into_iter().filter(|other| other != name) {
-        // One whose plan cannot be read says so itself, to whoever asks for it.
-        let named = store.named(&other).unwrap_or_default();
+        // Why it cannot be read it says itself, to whoever asks for it.
+        let Ok(named) = store.named(&other) else {
+            unread.push(other);
+            continue;
+        };
         let both: Vec<&StageHash> =
             named.iter().filter(|hash| bytes.get(hash).is_some_and(|bytes| *bytes > 0)).collect();
         if !both.is_empty() {
@@ -225,5 +222,6 @@ pub fn usage(store: &Store, name: &str) -> Result<ExperimentUsage> {
         processor_seconds: ends.reduce(|a, b| a + b),
         shared_bytes: common.iter().map(|hash| bytes[hash]).sum(),
         shared,
+        unread,
     })
 }

@@ -3,12 +3,14 @@
 //! This is where the parts meet: a stage of the plan becomes data, a model, an objective or an attack, and
 //! an artifact; artifacts become frames; frames become verdicts.
 
+mod again;
 mod board;
 mod bundle;
 mod card;
 mod catalogue;
 mod channel;
 mod checkpoints;
+pub mod cluster;
 mod compute;
 mod costs;
 pub mod defaults;
@@ -47,7 +49,7 @@ pub use costs::{DefenceCost, StageSpent};
 pub use doctor::{Check, doctor};
 pub use error::{Error, Result};
 pub use estimate::{Estimate, StageEstimate, estimate};
-pub use executor::{RunOptions, RunSummary, StageFailure, run, run_stages};
+pub use executor::{Part, RunOptions, RunSummary, StageFailure, run, run_part, run_stages};
 pub use follow::{Followed, follow, runs_of};
 pub use housekeeping::{ExperimentUsage, KindUsage, Policy, Shared, collect, usage};
 pub use interrupt::Interrupt;

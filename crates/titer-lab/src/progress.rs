@@ -1,5 +1,7 @@
 //! What happens in a run, for whoever shows it.
 
+use std::time::Duration;
+
 use titer_plan::{Open, Plan, StageHash};
 
 /// One thing that happened.
@@ -47,6 +49,19 @@ pub enum RunEvent<'a> {
         label: &'a str,
         /// Why, with causes.
         error: &'a str,
+        /// Whether something around it failed, so that it may go well when it is run again.
+        again: bool,
+    },
+    /// A stage failed by something that may be over in a moment, and is done again after a pause.
+    Retried {
+        /// Its hash.
+        hash: &'a StageHash,
+        /// Its label.
+        label: &'a str,
+        /// What failed, with causes.
+        error: &'a str,
+        /// The pause.
+        pause: Duration,
     },
     /// A stage cannot run because another failed.
     Skipped {

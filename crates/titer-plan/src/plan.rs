@@ -150,6 +150,21 @@ impl Plan {
         Self { stages, cells, ..self.clone() }
     }
 
+    /// These stages, and all that they need.
+    #[must_use]
+    pub fn needed_for(&self, stages: &BTreeSet<StageHash>) -> Self {
+        let mut needed: BTreeSet<&StageHash> = stages.iter().collect();
+        for stage in self.stages.iter().rev() {
+            if needed.contains(&stage.hash) {
+                needed.extend(&stage.inputs);
+            }
+        }
+        let keep = |hash: &StageHash| needed.contains(hash);
+        let stages = self.stages.iter().filter(|stage| keep(&stage.hash)).cloned().collect();
+        let cells = self.cells.iter().filter(|cell| keep(&cell.stage)).cloned().collect();
+        Self { stages, cells, ..self.clone() }
+    }
+
     /// Whether seeds are added until all is decided, so that not all of its cells need be measured.
     pub fn grows(&self) -> bool {
         self.experiment.until == Until::Decided

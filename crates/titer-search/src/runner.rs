@@ -228,11 +228,14 @@ impl Progress for Named<'_> {
             RunEvent::Finished { hash, label, seconds } => {
                 self.inner.event(RunEvent::Finished { hash, label: &named(hash, label), seconds });
             }
-            RunEvent::Failed { hash, label, error } => {
+            RunEvent::Retried { hash, label, error, pause } => {
+                self.inner.event(RunEvent::Retried { hash, label: &named(hash, label), error, pause });
+            }
+            RunEvent::Failed { hash, label, error, again } => {
                 if let Some((began, seconds)) = times().get_mut(hash) {
                     *seconds = began.elapsed().as_secs_f64();
                 }
-                self.inner.event(RunEvent::Failed { hash, label: &named(hash, label), error });
+                self.inner.event(RunEvent::Failed { hash, label: &named(hash, label), error, again });
             }
             RunEvent::Skipped { hash, label, because } => {
                 self.inner.event(RunEvent::Skipped { hash, label: &named(hash, label), because });

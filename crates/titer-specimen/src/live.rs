@@ -189,7 +189,7 @@ fn journal(stages: &[StageLine]) -> Vec<Entry> {
             Note::Ended { computed: 1, failed: 0, interrupted: true, processor_seconds: None },
         ),
         entry(700.0, "gpu7", 4242, Note::Began { stages: stages.len(), cached: 1, jobs: 2, since: 0 }),
-        entry(300.0, "gpu7", 4242, Note::Failed { stage: stage(11), error }),
+        entry(300.0, "gpu7", 4242, Note::Failed { stage: stage(11), error, again: false }),
         entry(299.0, "gpu7", 4242, Note::Skipped { stage: stage(13), because: stages[11].label.clone() }),
         entry(65.0, "gpu9.cluster.example.org", 77, Note::Started { stage: stage(10) }),
         entry(4.0, "gpu7", 4242, Note::Started { stage: stage(9) }),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::atomic;
+use crate::cluster;
 use crate::control::{self, Control, Request};
 use crate::error::{Error, Result};
 use crate::journal::{Journal, JournalReader};
@@ -47,6 +48,14 @@ impl Experiment {
     /// Its folder, for people and for those who want to be told of changes.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    pub(crate) fn gate(&self) -> &Path {
+        &self.gate
+    }
+
+    pub(crate) fn terms(&self) -> LeaseTerms {
+        self.terms
     }
 
     /// Whether it was saved.
@@ -236,12 +245,17 @@ impl Experiment {
             let known = (known || atomic::is_temporary(&path)) && links::is_file(&path);
             if known { own.push(path) } else { strange.push(path) }
         };
-        let (runs, reports) = (self.runs_path(), self.report_dir());
+        let (runs, reports, jobs) = (self.runs_path(), self.report_dir(), self.cluster_dir());
         for path in atomic::entries(&self.folder)? {
             if path == runs && links::is_folder(&path) {
                 atomic::entries(&path)?.into_iter().for_each(|sign| {
                     let known = is_sign(&sign);
                     sort(sign, known);
+                });
+            } else if path == jobs && links::is_folder(&path) {
+                atomic::entries(&path)?.into_iter().for_each(|file| {
+                    let known = cluster::is_own(&file);
+                    sort(file, known);
                 });
             } else if path == reports && links::is_folder(&path) {
                 atomic::entries(&path)?.into_iter().for_each(|page| {
@@ -259,8 +273,8 @@ impl Experiment {
     }
 
     /// Its folder and those in it, the innermost first.
-    pub(crate) fn folders(&self) -> [PathBuf; 3] {
-        [self.runs_path(), self.report_dir(), self.folder.clone()]
+    pub(crate) fn folders(&self) -> [PathBuf; 4] {
+        [self.runs_path(), self.report_dir(), self.cluster_dir(), self.folder.clone()]
     }
 
     /// A reader that follows the journal from its start.

@@ -66,6 +66,9 @@ pub enum Note {
         stage: StageHash,
         /// Why, with causes.
         error: String,
+        /// Whether something around it failed, so that it may go well when it is run again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// An artifact was not what was sealed; it was moved away, and the stage is done anew.
     Distrusted {
@@ -158,7 +161,7 @@ fn shortened(note: Note) -> Note {
         text
     };
     match note {
-        Note::Failed { stage, error } => Note::Failed { stage, error: cut(error) },
+        Note::Failed { stage, error, again } => Note::Failed { stage, error: cut(error), again },
         Note::Skipped { stage, because } => Note::Skipped { stage, because: cut(because) },
         Note::Distrusted { stage, problem } => Note::Distrusted { stage, problem: cut(problem) },
         Note::Heard { request } => Note::Heard { request: cut(request) },
@@ -253,7 +256,7 @@ mod tests {
         let path = folder.path().join("journal.jsonl");
         let journal = Journal::open(path.clone()).unwrap();
         let stage = StageHash("ab".into());
-        journal.write(Note::Failed { stage, error: "é".repeat(100_000) }).unwrap();
+        journal.write(Note::Failed { stage, error: "é".repeat(100_000), again: false }).unwrap();
         let Note::Failed { error, .. } = notes(JournalReader::new(path).read().unwrap()).remove(0) else {
             panic!("another note");
         };

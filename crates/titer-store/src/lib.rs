@@ -20,6 +20,7 @@
 //! experiments/<name>/          spec.toml, plan.json, report/, search.json
 //!   journal.jsonl              what its runs began, finished and failed; no result depends on it
 //!   runs/                      one lease for each living run
+//!   cluster/                   what a cluster was asked to do, and what its jobs said
 //!   control.json               what people ask of them
 //!   verdicts.json              as of the end of the last run
 //!   output.log                 what runs in the background had to say
@@ -45,6 +46,7 @@ mod bundle;
 mod checkpoint;
 mod claim;
 mod clock;
+mod cluster;
 mod collect;
 mod control;
 mod dropped;
@@ -69,6 +71,7 @@ pub use audit::{Audited, Flaw};
 pub use bundle::{Packed, Packing, Weights};
 pub use checkpoint::Checkpoint;
 pub use claim::Claim;
+pub use cluster::Submitting;
 pub use collect::{Collected, Left, Order, Removed, Taken};
 pub use control::{Control, Request};
 pub use dropped::{Remade, is_weights};

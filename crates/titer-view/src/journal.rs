@@ -17,7 +17,7 @@ pub fn sentence(note: &Note, label: &dyn Fn(&StageHash) -> String) -> String {
         Note::Finished { stage, seconds } => {
             format!("finished {} in {}", label(stage), wording::duration(*seconds))
         }
-        Note::Failed { stage, error } => format!("FAILED {}: {error}", label(stage)),
+        Note::Failed { stage, error, .. } => format!("FAILED {}: {error}", label(stage)),
         Note::Skipped { stage, because } => format!("SKIPPED {}, since {because} failed", label(stage)),
         Note::Distrusted { stage, problem } => format!("DAMAGED, done anew: {}: {problem}", label(stage)),
         Note::Heard { request } => format!("was asked: {request}"),

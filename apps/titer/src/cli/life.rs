@@ -1,12 +1,11 @@
 //! The arguments of the verbs that look after experiments: status, stop, resume, logs, stat, rm, gc.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use titer_lab::{Compute, Policy};
+use titer_lab::Policy;
 
-use super::{RunArgs, RunOn, parse_time};
+use super::{HowArgs, RunArgs, parse_time};
 
 /// Of `titer status`.
 #[derive(Debug, Args)]
@@ -53,59 +52,21 @@ pub(crate) struct StopArgs {
   titer resume apothecary
   titer resume apothecary --detach
   titer resume apothecary --budget 2h --jobs 4
+  titer resume apothecary --on slurm     what is left as jobs of a cluster
 
 The experiment goes on as the store has it planned, overrides and all; no spec is read. Where it runs already,
 this follows that run to its end; with --jobs it shares the work. Runs that were told to hold go on.")]
 pub(crate) struct ResumeArgs {
     /// Experiment of `titer list experiments`
     pub(crate) experiment: String,
-    /// Run in the background, in a session of its own: closing the terminal does not end it
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Run in the background, and open the terminal app on it; closing the app does not end the run
-    #[arg(long, conflicts_with_all = ["detach", "json"])]
-    pub(crate) tui: bool,
-    /// Set by `--detach` on the process that it starts
-    #[arg(long, hide = true, conflicts_with_all = ["detach", "tui"])]
-    pub(crate) own_session: bool,
-    /// Stages that run at the same time [default: as many as cores and memory allow]
-    #[arg(long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Time after which no new stage begins; what runs is finished, and resuming again goes on
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(crate) budget: Option<Duration>,
-    /// Compute each layer again in the backward pass instead of keeping it: much less memory, about a third more
-    /// time, the same results
-    #[arg(long)]
-    pub(crate) recompute: bool,
-    /// Make weights anew that `titer gc` has dropped, though no stage needs them
-    #[arg(long)]
-    pub(crate) weights: bool,
-    /// What the stages compute on
-    #[arg(long, value_name = "cpu|cuda[:N,…]|metal", default_value = "cpu")]
-    pub(crate) device: Compute,
-    /// Print one JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// How it is run.
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
 }
 
 impl From<ResumeArgs> for RunArgs {
     fn from(arguments: ResumeArgs) -> Self {
-        Self {
-            spec: arguments.experiment,
-            set: Vec::new(),
-            resume: true,
-            detach: arguments.detach,
-            tui: arguments.tui,
-            own_session: arguments.own_session,
-            jobs: arguments.jobs,
-            budget: arguments.budget,
-            recompute: arguments.recompute,
-            weights: arguments.weights,
-            on: RunOn::Local,
-            device: arguments.device,
-            json: arguments.json,
-        }
+        Self { spec: arguments.experiment, set: Vec::new(), resume: true, how: arguments.how }
     }
 }
 

@@ -35,11 +35,11 @@ pub(super) fn search(
         .into());
     }
     let options = TuneOptions {
-        compute: arguments.device.clone(),
-        jobs: arguments.jobs.map(NonZeroUsize::get),
+        compute: arguments.how.device.clone(),
+        jobs: arguments.how.jobs.map(NonZeroUsize::get),
         threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
     };
-    let ends = arguments.budget.map(|budget| Instant::now() + budget);
+    let ends = arguments.how.budget.map(|budget| Instant::now() + budget);
     let searched =
         titer_search::find_attacks(source, &arguments.set, store, &options, interrupt, &OnStderr, ends)?;
     if searched.interrupted {

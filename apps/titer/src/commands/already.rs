@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use titer_lab::{Followed, RunSummary};
 use titer_plan::Plan;
-use titer_store::{Holder, Store};
+use titer_store::{Store, processes};
 
 use super::store_flag;
 use crate::cli::RunArgs;
@@ -12,17 +12,11 @@ use crate::exit::Exit;
 use crate::output;
 use crate::progress;
 
-/// `process 12 on a, process 3 on b`.
-pub(super) fn processes(runs: &[Holder]) -> String {
-    let words: Vec<String> = runs.iter().map(|run| format!("process {} on {}", run.pid, run.host)).collect();
-    words.join(", ")
-}
-
 /// What to do in the background where the experiment runs already: nothing. None where it does not, or where the
 /// work is to be shared.
 pub(super) fn in_background(store: &Store, plan: &Plan, arguments: &RunArgs) -> anyhow::Result<Option<Exit>> {
     let runs = titer_lab::runs_of(plan, store)?;
-    if runs.is_empty() || arguments.jobs.is_some() {
+    if runs.is_empty() || arguments.how.jobs.is_some() {
         return Ok(None);
     }
     let (name, who, flag) = (&plan.experiment.name, processes(&runs), store_flag(store));
@@ -30,7 +24,7 @@ pub(super) fn in_background(store: &Store, plan: &Plan, arguments: &RunArgs) -> 
         "{name} is already running: {who}; no other run was started (--jobs N would share the work)"
     ));
     output::message(&format!("look at it: titer status {name}{flag}; stop it: titer stop {name}{flag}"));
-    if arguments.json {
+    if arguments.how.json {
         let runs: Vec<_> =
             runs.iter().map(|run| serde_json::json!({ "host": run.host, "pid": run.pid })).collect();
         output::json(&serde_json::json!({ "experiment": name, "already": runs }))?;
@@ -47,7 +41,7 @@ pub(super) fn follow(store: &Store, plan: &Plan, arguments: &RunArgs) -> anyhow:
         return Ok(None);
     }
     let who = processes(&runs);
-    if arguments.jobs.is_some() {
+    if arguments.how.jobs.is_some() {
         output::message(&format!("{name} is already running: {who}; this run shares the work"));
         return Ok(None);
     }

@@ -31,6 +31,7 @@ mod resume;
 mod rm;
 mod run;
 mod show;
+mod slurm;
 mod staleness;
 mod stat;
 mod status;

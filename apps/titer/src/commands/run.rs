@@ -13,15 +13,17 @@ use titer_store::Store;
 use titer_view::{looks, verdict_text, wording};
 use titer_watch::Options;
 
-use super::{adversary, already, detach, staleness, store_flag, watch};
+use super::{adversary, already, detach, slurm, staleness, store_flag, watch};
 use crate::cli::{RunArgs, RunOn};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress;
 
 pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
-    // The only place that there is; named here so that a new one must be dealt with.
-    let RunOn::Local = arguments.on;
+    slurm::check(&arguments.how)?;
+    if let Some(pack) = arguments.how.slurm.pack {
+        return slurm::work(store, arguments, pack);
+    }
     let (store, source, mut plan) = if arguments.resume {
         let store = Store::open(store)?;
         let (source, plan) = titer_lab::stored(&store, &arguments.spec)?;
@@ -32,22 +34,25 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
         let (source, plan) = read_plan(&arguments.spec, &arguments.set)?;
         (open_or_create(store)?, source, plan)
     };
-    if arguments.own_session {
+    if arguments.how.on == RunOn::Slurm {
+        return slurm::run(&store, &source, plan, arguments);
+    }
+    if arguments.how.own_session {
         detach::leave_session()?;
     }
-    if arguments.detach || arguments.tui {
+    if arguments.how.detach || arguments.how.tui {
         if let Some(exit) = already::in_background(&store, &plan, arguments)? {
-            return if arguments.tui {
+            return if arguments.how.tui {
                 watch::open(store, Options::of(plan.experiment.name))
             } else {
                 Ok(exit)
             };
         }
         let started = detach::start(&store, &plan.experiment.name, detach::same_arguments())?;
-        if arguments.tui {
+        if arguments.how.tui {
             return watch::open(store, Options::of(plan.experiment.name));
         }
-        return detach::say(&store, &plan.experiment.name, &started, arguments.json);
+        return detach::say(&store, &plan.experiment.name, &started, arguments.how.json);
     }
     if !arguments.resume {
         plan = with_all_here(&source, &arguments.set, plan)?;
@@ -71,12 +76,12 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
         plan = searched.plan;
     }
     let estimate = titer_lab::estimate(&plan, Some(&store));
-    let estimate = if arguments.recompute { estimate.recomputing() } else { estimate };
-    let jobs = titer_lab::jobs(&estimate, arguments.jobs.map(NonZeroUsize::get), &arguments.device)?;
+    let estimate = if arguments.how.recompute { estimate.recomputing() } else { estimate };
+    let jobs = titer_lab::jobs(&estimate, arguments.how.jobs.map(NonZeroUsize::get), &arguments.how.device)?;
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let recompute = arguments.recompute;
-    let compute = arguments.device.clone();
-    let (budget, weights) = (arguments.budget, arguments.weights);
+    let recompute = arguments.how.recompute;
+    let compute = arguments.how.device.clone();
+    let (budget, weights) = (arguments.how.budget, arguments.how.weights);
     let options = RunOptions { compute, jobs, threads, judge_only: false, recompute, budget, weights };
     let summary = {
         let progress = match plan.grows() {
@@ -89,9 +94,14 @@ pub(super) fn run(store: &Path, arguments: &RunArgs) -> anyhow::Result<Exit> {
 }
 
 /// Says how a run went, and what came out of it.
-fn end(store: &Store, plan: &Plan, summary: &RunSummary, arguments: &RunArgs) -> anyhow::Result<Exit> {
+pub(super) fn end(
+    store: &Store,
+    plan: &Plan,
+    summary: &RunSummary,
+    arguments: &RunArgs,
+) -> anyhow::Result<Exit> {
     say_outcome(summary, arguments, (store, &plan.experiment.name));
-    show(store, plan, summary, arguments.json)?;
+    show(store, plan, summary, arguments.how.json)?;
     Ok(match (summary.interrupted || summary.out_of_time, summary.failed.is_empty()) {
         (true, _) => Exit::Interrupted,
         (false, false) => Exit::Partial,
@@ -150,7 +160,8 @@ pub(super) fn stop_on_ctrl_c(interrupt: &Interrupt) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn say_outcome(summary: &RunSummary, arguments: &RunArgs, (store, name): (&Store, &str)) {
+/// Says how many stages went how.
+pub(super) fn say_counts(summary: &RunSummary) {
     output::message(&format!(
         "{} computed, {} cached, {} failed in {}",
         summary.computed,
@@ -158,9 +169,18 @@ fn say_outcome(summary: &RunSummary, arguments: &RunArgs, (store, name): (&Store
         summary.failed.len(),
         wording::duration(summary.seconds)
     ));
+}
+
+/// Says what failed, and why.
+pub(super) fn say_failures(summary: &RunSummary) {
     for failure in &summary.failed {
         output::message(&format!("failed: {}: {}", failure.label, failure.error));
     }
+}
+
+fn say_outcome(summary: &RunSummary, arguments: &RunArgs, (store, name): (&Store, &str)) {
+    say_counts(summary);
+    say_failures(summary);
     let stopped = if summary.interrupted { "interrupted" } else { "out of time" };
     if summary.interrupted || summary.out_of_time {
         let flag = store_flag(store);
@@ -170,16 +190,19 @@ fn say_outcome(summary: &RunSummary, arguments: &RunArgs, (store, name): (&Store
 }
 
 /// The arguments that say how stages are computed, as they were typed.
-fn computing_flags(arguments: &RunArgs) -> String {
+pub(super) fn computing_flags(arguments: &RunArgs) -> String {
     let mut flags = String::new();
-    if let Some(jobs) = arguments.jobs {
+    if arguments.how.on == RunOn::Slurm {
+        flags.push_str(" --on slurm");
+    }
+    if let Some(jobs) = arguments.how.jobs {
         flags.push_str(&format!(" --jobs {jobs}"));
     }
-    if arguments.recompute {
+    if arguments.how.recompute {
         flags.push_str(" --recompute");
     }
-    if arguments.device != Compute::Cpu {
-        flags.push_str(&format!(" --device {}", arguments.device));
+    if arguments.how.device != Compute::Cpu {
+        flags.push_str(&format!(" --device {}", arguments.how.device));
     }
     flags
 }

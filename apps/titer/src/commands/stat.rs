@@ -31,14 +31,21 @@ fn text(usage: &ExperimentUsage) -> String {
         text.push_str(&format!("processor time of its runs: {}\n", wording::duration(seconds)));
     }
     text.push_str(&table(&usage.stages).to_text(output::style(), usize::MAX));
-    if usage.shared.is_empty() {
+    if usage.shared.is_empty() && usage.unread.is_empty() {
         text.push_str("no other experiment of the store shares anything with it\n");
-    } else {
+    }
+    if !usage.shared.is_empty() {
         text.push_str(&format!("{} of it are shared:\n", size(usage.shared_bytes)));
         for shared in &usage.shared {
             let (stages, bytes) = (wording::count(shared.stages, "stage"), size(shared.bytes));
             text.push_str(&format!("  {}: {stages}, {bytes}\n", sanitise::line(&shared.experiment)));
         }
+    }
+    for other in &usage.unread {
+        let other = sanitise::line(other);
+        text.push_str(&format!(
+            "{other}: its plan cannot be read, so nobody knows what it shares (titer status {other} says why)\n"
+        ));
     }
     text
 }

@@ -9,7 +9,7 @@ use titer_view::state::{self, ExperimentState};
 use titer_view::table::{Cell, Table};
 use titer_view::{sanitise, wording};
 
-use super::{existing, watch};
+use super::{existing, slurm, watch};
 use crate::cli::StatusArgs;
 use crate::exit::Exit;
 use crate::output;
@@ -35,12 +35,17 @@ pub(super) fn status(store: &Path, arguments: &StatusArgs) -> anyhow::Result<Exi
     };
     let experiment = existing(&store, name)?;
     let (view, runs) = (watcher.experiment(name)?, runs(&experiment)?);
+    let done = view.line.counts.sealed == view.line.counts.stages;
+    let jobs = slurm::status(&experiment, done)?;
     if arguments.json {
         let mut document = document(&view.line, &runs);
         document["stages"] = watch::stages(&view);
+        if let Some((_, jobs)) = jobs {
+            document["slurm"] = jobs;
+        }
         output::json(&document)?;
     } else {
-        output::result(&text(&view, &runs))?;
+        output::result(&text(&view, &runs, jobs.map(|(text, _)| text)))?;
     }
     Ok(Exit::Done)
 }
@@ -123,8 +128,8 @@ fn table(rows: &[(ExperimentLine, Vec<Run>)]) -> Table {
     Table { caption: String::new(), head: head.map(Cell::new).into(), rows: rows.iter().map(row).collect() }
 }
 
-/// An experiment, its runs, and the stages that run or failed.
-fn text(view: &ExperimentView, runs: &[Run]) -> String {
+/// An experiment, its runs, its jobs, and the stages that run or failed.
+fn text(view: &ExperimentView, runs: &[Run], jobs: Option<String>) -> String {
     let (line, now) = (&view.line, titer_watch::now());
     let left = line.seconds_left.map(|left| format!(", about {} left", state::left(left)));
     let mut lines = vec![format!(
@@ -153,6 +158,7 @@ fn text(view: &ExperimentView, runs: &[Run]) -> String {
         let last = line.changed.map(|time| format!(", last sign of life {}", state::ago(now - time)));
         lines.push(format!("no run lives{}", last.unwrap_or_default()));
     }
+    lines.extend(jobs);
     for stage in &view.stages {
         match &stage.state {
             StageState::Running(holder) => {

@@ -5,11 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use titer_lab::cluster::Submission;
 use titer_lab::live::{ExperimentView, StageState, Watcher};
-use titer_store::{Holder, Request, Store};
+use titer_store::{Holder, Request, Store, processes};
 use titer_view::{state, wording};
 
-use super::already::processes;
+use super::slurm::in_words;
 use super::{existing, store_flag};
 use crate::cli::StopArgs;
 use crate::exit::Exit;
@@ -24,8 +25,22 @@ pub(super) fn stop(store: &Path, arguments: &StopArgs) -> anyhow::Result<Exit> {
     let store = Store::open(store)?;
     let (name, began) = (&arguments.experiment, Instant::now());
     let experiment = existing(&store, name)?;
+    // What waits for a node would begin after all that runs has heard.
+    let jobs = Submission::read(&experiment)?;
+    let living = jobs.as_ref().map_or_else(|| Ok(Vec::new()), Submission::living).unwrap_or_else(|error| {
+        output::message(&format!("jobs of Slurm, if any are left, are not ended: {error}"));
+        Vec::new()
+    });
+    let jobs = jobs.filter(|_| !living.is_empty());
+    if let Some(jobs) = &jobs {
+        output::message(&format!("jobs of Slurm: {}; those that wait are ended", in_words(&living)));
+        jobs.cancel(true)?;
+    }
     let asked = experiment.runs()?;
     if asked.is_empty() {
+        if let Some(jobs) = &jobs {
+            jobs.cancel(false)?;
+        }
         output::message(&format!("no run of {name} lives"));
         return end(arguments, &[], &[], began);
     }
@@ -47,6 +62,10 @@ pub(super) fn stop(store: &Path, arguments: &StopArgs) -> anyhow::Result<Exit> {
         }
         thread::sleep(LOOK_EVERY);
     };
+    if let Some(jobs) = jobs.as_ref().filter(|_| left.is_empty()) {
+        // Those that had begun and did not say so yet.
+        jobs.cancel(false)?;
+    }
     let (view, flag) = (watcher.experiment(name)?, store_flag(&store));
     if left.is_empty() {
         let counts = view.line.counts;
@@ -57,7 +76,8 @@ pub(super) fn stop(store: &Path, arguments: &StopArgs) -> anyhow::Result<Exit> {
             wording::count(counts.stages, "stage")
         ));
         if counts.sealed < counts.stages {
-            output::message(&format!("it goes on from here: titer resume {name}{flag}"));
+            let on = if jobs.is_some() { " --on slurm" } else { "" };
+            output::message(&format!("it goes on from here: titer resume {name}{on}{flag}"));
         }
     } else {
         let after = wording::duration(began.elapsed().as_secs_f64());
@@ -88,7 +108,7 @@ fn waiting_for(left: &[Holder], view: &ExperimentView) -> String {
         let computing =
             if running.is_empty() { String::new() } else { format!(", computing {}", running.join(", ")) };
         let alive = state::ago(run.age.as_secs_f64());
-        format!("process {} on {} (last sign of life {alive}{computing})", run.pid, run.host)
+        format!("{run} (last sign of life {alive}{computing})")
     };
     left.iter().map(of).collect::<Vec<_>>().join("; ")
 }

@@ -70,9 +70,12 @@ impl Progress for Bars {
                 state.end(hash);
                 state.overall.inc(1);
             }
-            RunEvent::Failed { hash, label, error } => {
+            RunEvent::Failed { hash, label, error, .. } => {
                 state.end(hash);
                 self.say(&format!("failed: {label}: {error}"));
+            }
+            RunEvent::Retried { label, error, pause, .. } => {
+                self.say(&format!("again in {} s: {label}: {error}", pause.as_secs()));
             }
             RunEvent::Skipped { hash, label, because } => {
                 state.end(hash);

@@ -59,9 +59,12 @@ impl State {
                 self.forecast.end(hash);
                 (format!("done   {label} in {}", wording::duration(*seconds)), self.done == self.stages)
             }
-            RunEvent::Failed { hash, label, error } => {
+            RunEvent::Failed { hash, label, error, .. } => {
                 self.forecast.end(hash);
                 (format!("failed {label}: {error}"), true)
+            }
+            RunEvent::Retried { label, error, pause, .. } => {
+                (format!("again  {label} in {} s: {error}", pause.as_secs()), true)
             }
             RunEvent::Skipped { hash, label, because } => {
                 self.forecast.end(hash);

@@ -156,7 +156,7 @@ impl Known {
             let (hash, failure, seconds) = match &entry.note {
                 Note::Started { stage } => (stage, None, None),
                 Note::Finished { stage, seconds } => (stage, None, Some(*seconds)),
-                Note::Failed { stage, error } => (stage, Some(error.clone()), None),
+                Note::Failed { stage, error, .. } => (stage, Some(error.clone()), None),
                 Note::Skipped { stage, because } => {
                     (stage, Some(format!("not run, since {because} failed")), None)
                 }

@@ -123,7 +123,7 @@ fn a_run_is_seen_as_it_goes_on() {
 
 #[test]
 fn a_run_does_what_it_is_asked() {
-    let place = Place::new(20);
+    let place = Place::new(150);
     let (store, mut watcher) = (place.store(), Watcher::new(place.store()));
     let run = place.run();
     wait(|| !watcher.overview().unwrap().is_empty() && !line(&mut watcher).runs.is_empty());
