@@ -10,6 +10,7 @@ mod gpu;
 mod model;
 mod ranks;
 mod reproduce;
+mod slurm;
 mod test;
 mod validity;
 mod watch_bench;
@@ -47,6 +48,8 @@ enum Verb {
     /// Build the program for GPUs
     #[command(subcommand)]
     Gpu(gpu::Verb),
+    /// Run an experiment on a real Slurm on this machine, and kill, send away and stop its jobs
+    SlurmTest(slurm::Arguments),
     /// Compare the order of the defences between worlds, sizes, real models and papers
     Validity(validity::Arguments),
     /// Take the book's pictures of `titer watch`
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Controls => controls::controls(),
         Verb::Bench(arguments) => bench::bench(&arguments),
         Verb::Gpu(verb) => gpu::gpu(&verb),
+        Verb::SlurmTest(arguments) => slurm::slurm_test(&arguments),
         Verb::Validity(arguments) => validity::validity(&arguments),
         Verb::Captures(arguments) => captures::captures(&arguments),
         Verb::WatchBench(arguments) => watch_bench::bench(&arguments),
