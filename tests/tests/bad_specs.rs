@@ -37,7 +37,7 @@ fn bad_command_lines_are_refused_and_say_what_would_do() {
     refused(&["run", "."], &[".: cannot be read"]);
     refused(&["run", TINY, "--device", "cuda"], &["--features cuda"]);
     refused(&["run", TINY, "--device", "cuda:0,1"], &["--features cuda"]);
-    refused(&["run", TINY, "--on", "slurm"], &["Slurm is not supported"]);
+    refused(&["run", TINY, "--on", "lsf"], &["local or slurm"]);
     refused(&["run", TINY, "--jobs", "0"], &["--jobs"]);
     refused(
         &["run", TINY, "--set", "attack=[{method=\"benign-then-harm\", seeds=1, steps=60, benign_steps=60}]"],

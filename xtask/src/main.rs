@@ -10,6 +10,7 @@ mod gpu;
 mod model;
 mod ranks;
 mod reproduce;
+mod scale;
 mod slurm;
 mod test;
 mod validity;
@@ -50,6 +51,8 @@ enum Verb {
     Gpu(gpu::Verb),
     /// Run an experiment on a real Slurm on this machine, and kill, send away and stop its jobs
     SlurmTest(slurm::Arguments),
+    /// Simulate 100,000 stages on up to 10,000 devices that fail
+    Scale,
     /// Compare the order of the defences between worlds, sizes, real models and papers
     Validity(validity::Arguments),
     /// Take the book's pictures of `titer watch`
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Controls => controls::controls(),
         Verb::Bench(arguments) => bench::bench(&arguments),
         Verb::Gpu(verb) => gpu::gpu(&verb),
+        Verb::Scale => scale::scale(),
         Verb::SlurmTest(arguments) => slurm::slurm_test(&arguments),
         Verb::Validity(arguments) => validity::validity(&arguments),
         Verb::Captures(arguments) => captures::captures(&arguments),

@@ -7,7 +7,8 @@ use titer_plan::StageHash;
 
 use crate::error::{Error, Result};
 use crate::events::{self, EventReader, Record};
-use crate::lease::{self, Holder, LeaseTerms};
+use crate::holder::Holder;
+use crate::lease::{self, LeaseTerms};
 use crate::links;
 use crate::manifest::{FileRecord, Manifest};
 use crate::name;

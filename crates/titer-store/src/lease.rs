@@ -9,7 +9,6 @@
 //!
 //! A writer that was only suspended finds out by the file's identity, before its next write.
 
-use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -25,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::error::{Error, Result};
+use crate::holder::Holder;
 use crate::links;
 
 /// The times by which a lease is kept and judged. The same for all who share a store.
@@ -44,30 +44,6 @@ impl Default for LeaseTerms {
         let seconds = Duration::from_secs;
         Self { beat: seconds(5), limit: seconds(60), watch: seconds(15) }
     }
-}
-
-/// Who writes an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// The host's name.
-    pub host: String,
-    /// The process id there.
-    pub pid: u32,
-    /// Since the last heartbeat.
-    pub age: Duration,
-}
-
-/// `process 12 on a`.
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} on {}", self.pid, self.host)
-    }
-}
-
-/// `process 12 on a, process 3 on b`.
-pub fn processes(holders: &[Holder]) -> String {
-    let words: Vec<String> = holders.iter().map(Holder::to_string).collect();
-    words.join(", ")
 }
 
 /// A process, told apart from those of other hosts and of earlier boots.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
+use titer_store::Store;
 
 use self::cluster::Cluster;
 use crate::command::{build_titer, print, root, say};
@@ -247,8 +248,8 @@ impl Place<'_> {
 
     /// Stages that were sealed, by their manifests.
     fn sealed(&self) -> Result<usize> {
-        let artifacts = fs::read_dir(self.store.join("artifacts"))?;
-        Ok(artifacts.flatten().filter(|artifact| artifact.path().join("SEALED").exists()).count())
+        let store = Store::open(&self.store)?;
+        Ok(store.artifacts()?.iter().filter(|hash| store.artifact(hash).is_sealed()).count())
     }
 
     /// Holds what came out against what should.

@@ -43,9 +43,9 @@ const PROGRAM_MEMORY: u64 = 1 << 30;
 const CLOSING: (u64, u64) = (30 * 60, 2 << 30);
 /// How often a follower looks at the store, and at the queue.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const ASK_EVERY: Duration = Duration::from_secs(10);
+const ASK_EVERY: Duration = Duration::from_secs(5);
 /// How often in a row Slurm may not answer a follower.
-const SILENCE: u32 = 18;
+const SILENCE: u32 = 36;
 
 /// How a cluster is to run a plan.
 #[derive(Debug, Clone)]

@@ -35,7 +35,7 @@ pub const SHORTEST: f64 = 60.0;
 /// The longest target: what a lost job has to do again, beyond its checkpoints, and what others wait for.
 pub const LONGEST: f64 = 1800.0;
 /// Packs that a plan is divided into, where they are neither too short nor too long.
-const PACKS: f64 = 128.0;
+const PACKS: f64 = 2000.0;
 
 /// The seconds that a pack is filled up to, of work that takes so many one after the other.
 pub fn target(seconds: f64) -> f64 {
