@@ -26,6 +26,11 @@ impl Ran {
         }
     }
 
+    /// The exit code; none where a signal ended it.
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+
     /// Asserts the exit code. Whatever the code, nothing panicked.
     ///
     /// # Panics

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::command::{build_titer, cargo, root, run, say};
+use crate::faults;
 use crate::model;
 use crate::reproduce::run_and_report;
 use crate::test;
@@ -25,7 +26,7 @@ type Check = (&'static str, fn() -> Result<()>);
 /// # Errors
 /// What the first failing check says.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [Check; 7] = [
+    let checks: [Check; 8] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
@@ -33,6 +34,9 @@ pub(crate) fn ci() -> Result<()> {
         ("the tests' chat model", chat_model),
         ("tests", || test::test(&test::Arguments::default())),
         ("smoke run, twice", smoke),
+        ("faults, a few of each", || {
+            faults::faults(&faults::Arguments { short: true, seed: 0, kills: None })
+        }),
     ];
     let started = Instant::now();
     for (name, check) in checks {

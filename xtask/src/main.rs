@@ -6,6 +6,7 @@ mod ci;
 mod command;
 mod controls;
 mod docs;
+mod faults;
 mod gpu;
 mod model;
 mod ranks;
@@ -46,6 +47,8 @@ enum Verb {
     Controls,
     /// Time titer against PyTorch, Transformers and PEFT at the same work, in turn
     Bench(bench::Arguments),
+    /// Kill runs, damage their store, fill their disk, many times over, and see what comes of it
+    Faults(faults::Arguments),
     /// Build the program for GPUs
     #[command(subcommand)]
     Gpu(gpu::Verb),
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Ci => ci::ci(),
         Verb::Controls => controls::controls(),
         Verb::Bench(arguments) => bench::bench(&arguments),
+        Verb::Faults(arguments) => faults::faults(&arguments),
         Verb::Gpu(verb) => gpu::gpu(&verb),
         Verb::Scale => scale::scale(),
         Verb::SlurmTest(arguments) => slurm::slurm_test(&arguments),

@@ -52,8 +52,8 @@ pub(super) fn show(store: &Path, arguments: &ShowArgs) -> anyhow::Result<Exit> {
             TextFormat::Text => verdict_text::full(&verdicts, output::style()),
             TextFormat::Md => markdown(&verdicts, arguments.defence.is_some()),
         })?;
-        missing::say(store, &results);
     }
+    missing::say(store, &results);
     Ok(Exit::Done)
 }
 

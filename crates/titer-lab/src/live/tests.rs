@@ -134,12 +134,13 @@ fn a_run_does_what_it_is_asked() {
     let held = line(&mut watcher);
     assert!(held.counts.running == 0 && held.counts.waiting > 0 && held.runs.len() == 1, "{held:?}");
 
-    // What the plan has last first: it was held before any attack began.
+    // What the plan has last first, of the attacks that had not begun when it was held.
     experiment.ask(Request::First(vec!["tar".into()])).unwrap();
     experiment.ask(Request::Resume).unwrap();
     assert!(run.join().unwrap().failed.is_empty());
     let notes: Vec<Note> = experiment.follow().read().unwrap().into_iter().map(|entry| entry.note).collect();
-    let started: Vec<_> = notes
+    let asked = notes.iter().rposition(|note| matches!(note, Note::Heard { .. })).unwrap();
+    let started: Vec<_> = notes[asked..]
         .iter()
         .filter_map(|note| match note {
             Note::Started { stage } => place.plan.stage(stage),
