@@ -136,6 +136,17 @@ fn what_fails_by_itself_is_tried_once() {
 }
 
 #[test]
+fn seeds_that_a_look_asks_for_are_another_round() {
+    const GROWING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/growing.toml");
+    let (jobs, here) = (Place::new(), Place::new());
+    ran(&jobs, &["run", GROWING, "--on", "slurm", "--pack-time", "1s"], &[]).ends(0);
+    let told = ran(&jobs, &["status", "growing", "--json"], &[]).ends(0).json();
+    assert_eq!((&told["state"], &told["slurm"]["round"]), (&"done".into(), &2.into()), "{told:#}");
+    here.run(&["run", GROWING]).ends(0);
+    Outcome::of(&jobs, "growing").assert_same(&Outcome::of(&here, "growing"));
+}
+
+#[test]
 fn what_cannot_be_had_is_refused() {
     let place = Place::new();
     place.run(&SUBMIT).ends(1).says(&["sbatch", "no such program", "--on slurm"]);
