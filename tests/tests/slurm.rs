@@ -95,6 +95,11 @@ fn a_submitted_experiment_is_stopped_and_gone_on_with() {
     let again = ran(&place, &[&SUBMIT[..], &["--detach"]].concat(), &hold).ends(0);
     again.says(&["tiny is submitted already: round 1, 0 jobs running"]);
     assert_eq!(jobs(&place), submitted);
+    // An edited spec replaces no plan under jobs that are to find their work in it.
+    let edited = [&SUBMIT[..], &["--detach", "--set", "attack.0.rate=[2e-3]"]].concat();
+    let plan = read(place.path("store/experiments/tiny/plan.json"));
+    ran(&place, &edited, &hold).ends(1).says(&["another spec", "titer stop tiny"]);
+    assert_eq!((jobs(&place), read(place.path("store/experiments/tiny/plan.json"))), (submitted, plan));
     let text = ran(&place, &["status", "tiny"], &[]).ends(0).stdout;
     assert!(text.contains("Slurm: round 1 submitted from ") && text.contains(" waiting"), "{text}");
     // Whoever looks from elsewhere is told that as well.
@@ -159,4 +164,10 @@ fn what_cannot_be_had_is_refused() {
     let pack = ["run", "tiny", "--resume", "--pack", "9:0"];
     place.run(&pack).ends(1).says(&["packs-9.json"]);
     place.run(&["run", "tiny", "--resume", "--pack", "1:999"]).ends(1).says(&["no number 999"]);
+    // By another run of an edited spec, the stages of a job are no longer planned: it does not end as if all was well.
+    place.run(&["run", TINY, "--set", "model.pretrain.steps=40"]).ends(0);
+    place
+        .run(&["run", "tiny", "--resume", "--pack", "1:0"])
+        .ends(1)
+        .says(&["is no stage of the plan of tiny"]);
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cluster::ClusterError;
 use thiserror::Error;
 use titer_plan::Mistakes;
 
@@ -45,39 +46,9 @@ pub enum Error {
         /// The input.
         input: String,
     },
-    /// A program of Slurm that did not do what it was asked to.
-    #[error("{program}: {problem}")]
-    Slurm {
-        /// The program.
-        program: &'static str,
-        /// What it said, or why it could not be asked.
-        problem: String,
-    },
-    /// A job without anything to do: it was not submitted by titer, or by another titer.
-    #[error(
-        "round {round} of jobs has {packs} packs and no number {number}; submit anew: titer resume EXPERIMENT --on slurm"
-    )]
-    NoPack {
-        /// The round.
-        round: u64,
-        /// What was asked for.
-        number: usize,
-        /// Packs that there are.
-        packs: usize,
-    },
-    /// Round after round of jobs, and nothing comes of it.
-    #[error(
-        "{rounds} rounds of jobs have sealed nothing{}; what they said is in {}; mend what they fail by, then \
-         titer resume EXPERIMENT --on slurm", in_brackets(ended), logs.display()
-    )]
-    NothingComes {
-        /// The rounds.
-        rounds: u32,
-        /// How jobs of the last one ended.
-        ended: Vec<String>,
-        /// The folder of their logs.
-        logs: PathBuf,
-    },
+    /// Something about jobs of a cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// A stage that panicked, which is a fault of titer or of a library.
     #[error("{stage} panicked: {problem}; please report it, with the input that it came from")]
     Panicked {
@@ -432,11 +403,6 @@ impl Error {
         }
         text
     }
-}
-
-/// ` (a, b)`; nothing where there is nothing.
-fn in_brackets(words: &[String]) -> String {
-    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }
 
 /// A result of this crate.

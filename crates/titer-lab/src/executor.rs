@@ -17,6 +17,7 @@ use crate::again::patiently;
 use crate::board::{Board, Done};
 use crate::catalogue::Source;
 use crate::channel::{LISTEN_EVERY, Requests, RunChannel};
+use crate::cluster::ClusterError;
 use crate::compute::Compute;
 use crate::live;
 use crate::progress::{Progress, RunEvent};
@@ -123,7 +124,7 @@ pub struct Part {
 /// Runs what of a part of the plan of a stored experiment is not sealed yet, beside other runs of the rest.
 ///
 /// # Errors
-/// When the experiment is not there.
+/// When the experiment is not there, or its plan does not have one of the stages.
 pub fn run_part(
     plan: &Plan,
     part: &Part,
@@ -132,6 +133,10 @@ pub fn run_part(
     interrupt: &Interrupt,
     progress: &dyn Progress,
 ) -> Result<RunSummary> {
+    if let Some(stage) = part.stages.iter().find(|hash| plan.stage(hash).is_none()) {
+        let (experiment, stage) = (plan.experiment.name.clone(), stage.short().to_owned());
+        return Err(ClusterError::NotPlanned { experiment, stage }.into());
+    }
     let experiment = store.experiment(&plan.experiment.name)?;
     let channel = RunChannel::new(&experiment, options.jobs, progress);
     talking(&channel, interrupt, |requests| {

@@ -123,6 +123,20 @@ impl Seen {
     }
 }
 
+/// What failed, and what was not run because of that.
+pub(crate) fn failures(view: &ExperimentView) -> Vec<StageFailure> {
+    let failed = view.stages.iter().filter_map(|stage| match &stage.state {
+        StageState::Failed(error) => Some(StageFailure {
+            hash: stage.hash.clone(),
+            label: stage.label.clone(),
+            error: error.clone(),
+            diverged: false,
+        }),
+        _ => None,
+    });
+    failed.collect()
+}
+
 /// How the runs ended, by what they wrote down.
 fn end(view: &ExperimentView, runs: &[Holder]) -> Followed {
     let mut said = Vec::new();
@@ -141,17 +155,8 @@ fn end(view: &ExperimentView, runs: &[Holder]) -> Followed {
         None => Followed::Gone,
         Some(ends) if ends.iter().any(|(_, interrupted)| *interrupted) => Followed::Stopped,
         Some(ends) => {
-            let failed = view.stages.iter().filter_map(|stage| match &stage.state {
-                StageState::Failed(error) => Some(StageFailure {
-                    hash: stage.hash.clone(),
-                    label: stage.label.clone(),
-                    error: error.clone(),
-                    diverged: false,
-                }),
-                _ => None,
-            });
             let computed = ends.iter().map(|(computed, _)| computed).sum();
-            Followed::Ended { computed, failed: failed.collect() }
+            Followed::Ended { computed, failed: failures(view) }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! one more job, which looks what is left and submits that as the next round, until nothing is left or nothing comes of
 //! it any more. No process outside the cluster is needed once the first round is submitted.
 
+mod error;
 mod packs;
 mod slurm;
 mod submission;
@@ -18,6 +19,7 @@ use titer_conditions::Look;
 use titer_plan::{Ladder, Plan, PlannedStage, StageHash};
 use titer_store::{Experiment, Store, Trust};
 
+pub use self::error::ClusterError;
 pub use self::packs::{LONGEST, Pack, SHORTEST, Work, arrays, packs, target};
 pub use self::slurm::{Job, SlurmOptions};
 use self::slurm::{LONGEST_ARRAY, Request};
@@ -25,11 +27,11 @@ use self::submission::save_packs;
 pub use self::submission::{Array, Submission, pack, settled_failures};
 use crate::catalogue::Source;
 use crate::executor::{StageFailure, save};
-use crate::follow::Seen;
-use crate::live::{StageState, Watcher, keep_looks};
+use crate::follow::{Seen, failures};
+use crate::live::{Watcher, keep_looks};
 use crate::progress::Progress;
 use crate::results::Results;
-use crate::{Compute, Error, Result, estimate};
+use crate::{Compute, Result, estimate};
 
 /// How many rounds may seal nothing, one after the other, before it is given up.
 const IDLE_ROUNDS: u32 = 3;
@@ -81,19 +83,24 @@ pub enum Submitted {
 /// Submits what of a plan is left to do, and writes the experiment to the store.
 ///
 /// # Errors
-/// When Slurm refuses: then no job of this round stays. When several rounds have sealed nothing. When another process
+/// When jobs of another plan of the experiment are not over. When Slurm refuses: then no job of this round stays. When several rounds have sealed nothing. When another process
 /// submits this experiment at this moment, or the store cannot be written.
 pub fn submit(plan: &Plan, source: &Source, store: &Store, options: &ClusterOptions) -> Result<Submitted> {
     let experiment = store.experiment(&plan.experiment.name)?;
-    save(&experiment, plan, source)?;
     let _alone = experiment.submitting()?;
     let earlier = Submission::read(&experiment)?;
     if let Some(earlier) = &earlier {
         let living = earlier.living()?;
         if !living.is_empty() {
+            // Jobs find what they are to do in the plan that is stored: it is not replaced under them.
+            let stored = experiment.plan_json()?;
+            if stored != serde_json::to_string_pretty(plan)? {
+                return Err(ClusterError::OtherPlan { experiment: plan.experiment.name.clone() }.into());
+            }
             return Ok(Submitted::Already(earlier.clone(), living));
         }
     }
+    save(&experiment, plan, source)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let before = earlier.as_ref().filter(|_| options.closes);
     let began = before.map_or(now, |before| before.began);
@@ -104,7 +111,7 @@ pub fn submit(plan: &Plan, source: &Source, store: &Store, options: &ClusterOpti
     let idle = before.map_or(0, |before| if before.sealed == left.sealed { before.idle + 1 } else { 0 });
     if idle >= IDLE_ROUNDS {
         let ended = earlier.as_ref().and_then(Submission::ended_badly).unwrap_or_default();
-        return Err(Error::NothingComes { rounds: idle, ended, logs: experiment.cluster_dir() });
+        return Err(ClusterError::NothingComes { rounds: idle, ended, logs: experiment.cluster_dir() }.into());
     }
     let mut submission = Submission {
         round: earlier.map_or(0, |earlier| earlier.round) + 1,
@@ -340,16 +347,7 @@ pub fn follow(plan: &Plan, store: &Store, progress: &dyn Progress) -> Result<Out
         let view = watcher.experiment(&plan.experiment.name)?;
         seen.tell(&view, progress);
         if over {
-            let failed = view.stages.iter().filter_map(|stage| match &stage.state {
-                StageState::Failed(error) => Some(StageFailure {
-                    hash: stage.hash.clone(),
-                    label: stage.label.clone(),
-                    error: error.clone(),
-                    diverged: false,
-                }),
-                _ => None,
-            });
-            let failed: Vec<StageFailure> = failed.collect();
+            let failed = failures(&view);
             let left = view.stages.len() - view.line.counts.sealed - failed.len();
             if left == 0 {
                 return Ok(Outcome::Done(failed));

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use super::ClusterError;
 use crate::{Error, Result};
 
 /// The longest array of jobs that every Slurm takes (`MaxArraySize` is 1001 unless its administrator said otherwise).
@@ -163,7 +164,9 @@ pub(super) fn queue(jobs: &[u64]) -> Result<Vec<Job>> {
         ["--noheader", "--states=all", "--format=%i|%T|%R", "--jobs", &list(jobs)].map(str::to_owned);
     let said = match ask("squeue", &arguments, None) {
         // Slurm forgets jobs some minutes after their end, and all of these are forgotten.
-        Err(Error::Slurm { problem, .. }) if problem.contains("Invalid job id") => return Ok(Vec::new()),
+        Err(Error::Cluster(ClusterError::Slurm { problem, .. })) if problem.contains("Invalid job id") => {
+            return Ok(Vec::new());
+        }
         said => said?,
     };
     Ok(said.lines().filter_map(job).filter(|job| !is_over(&job.state)).collect())
@@ -256,7 +259,7 @@ fn ask(program: &'static str, arguments: &[String], input: Option<&str>) -> Resu
 }
 
 fn refused(program: &'static str, problem: String) -> Error {
-    Error::Slurm { program, problem }
+    ClusterError::Slurm { program, problem }.into()
 }
 
 #[cfg(test)]

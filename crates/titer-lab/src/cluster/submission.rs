@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use titer_plan::StageHash;
 use titer_store::{Experiment, Note};
 
+use super::ClusterError;
 use super::slurm::{self, Job, SlurmOptions};
-use crate::{Error, Result};
+use crate::Result;
 
 /// One round of jobs. What they leave undone is another round's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,7 +113,7 @@ pub(super) fn save_packs(experiment: &Experiment, round: u64, packs: Vec<BTreeSe
 pub fn pack(experiment: &Experiment, round: u64, number: usize) -> Result<BTreeSet<StageHash>> {
     let mut packs: Packs = serde_json::from_str(&experiment.packs_json(round)?)?;
     if number >= packs.packs.len() {
-        return Err(Error::NoPack { round, number, packs: packs.packs.len() });
+        return Err(ClusterError::NoPack { round, number, packs: packs.packs.len() }.into());
     }
     Ok(packs.packs.swap_remove(number))
 }
