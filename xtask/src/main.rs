@@ -13,6 +13,7 @@ mod ranks;
 mod reproduce;
 mod scale;
 mod slurm;
+mod store_bench;
 mod test;
 mod validity;
 mod watch_bench;
@@ -56,6 +57,8 @@ enum Verb {
     SlurmTest(slurm::Arguments),
     /// Simulate 100,000 stages on up to 10,000 devices that fail
     Scale,
+    /// Measure planning, resuming, watching and tidying a store of 100,000 artifacts
+    StoreBench(store_bench::Arguments),
     /// Compare the order of the defences between worlds, sizes, real models and papers
     Validity(validity::Arguments),
     /// Take the book's pictures of `titer watch`
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Gpu(verb) => gpu::gpu(&verb),
         Verb::Scale => scale::scale(),
         Verb::SlurmTest(arguments) => slurm::slurm_test(&arguments),
+        Verb::StoreBench(arguments) => store_bench::bench(&arguments),
         Verb::Validity(arguments) => validity::validity(&arguments),
         Verb::Captures(arguments) => captures::captures(&arguments),
         Verb::WatchBench(arguments) => watch_bench::bench(&arguments),

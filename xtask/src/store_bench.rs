@@ -1,0 +1,109 @@
+//! `cargo xtask store-bench`: what people wait for over a store of 100,000 artifacts.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use titer_tests::Terminal;
+
+use crate::command::{build_titer, cargo, print, root, run, say};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Where the store is made, and removed afterwards
+    #[arg(long, value_name = "DIR", default_value_os_t = root().join("target/store-bench"))]
+    folder: PathBuf,
+    /// About as many artifacts
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    artifacts: usize,
+    /// Of these, still to be computed by `titer resume`
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    missing: usize,
+    /// Beside these, needed by nothing any more, for `titer gc`
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    orphans: usize,
+    /// What each may take at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    limit: f64,
+}
+
+/// Makes the store, measures, prints a table.
+///
+/// # Errors
+/// When something takes longer than the limit, or fails.
+pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
+    let titer = build_titer()?;
+    run(&mut cargo(&["build", "--release", "--workspace", "--example", "large_store"]))?;
+    let (store, spec) = (arguments.folder.join("store"), arguments.folder.join("large.toml"));
+    ensure!(!store.exists(), "{} is there already: remove it, or name another --folder", store.display());
+    std::fs::create_dir_all(&arguments.folder)?;
+    let tiny = root().join("tests/data/tiny.toml");
+    run(Command::new(&titer).arg("run").arg(&tiny).arg("--store").arg(&store))?;
+    say("writing the artifacts; this takes minutes");
+    let began = Instant::now();
+    let counts = [arguments.artifacts, arguments.missing, arguments.orphans].map(|count| count.to_string());
+    let mut large = Command::new(titer.with_file_name("examples").join("large_store"));
+    run(large.arg(&store).arg(&tiny).arg(&spec).args(counts))?;
+    say(&format!("written in {:.0} s", began.elapsed().as_secs_f64()));
+
+    let spec = spec.to_string_lossy();
+    let mut figures = Vec::new();
+    let mut figure = |what: &'static str, took: Duration| {
+        say(&format!("{what}: {:.2} s", took.as_secs_f64()));
+        figures.push((what, took.as_secs_f64()));
+    };
+    figure("`titer plan`", timed(&titer, &["plan", &spec], &store)?);
+    figure("`titer status`", timed(&titer, &["status", "large"], &store)?);
+    figure("`titer watch`, to the whole list", watch(&titer, &store, &arguments.folder)?);
+    figure("`titer resume`, with what is missing", timed(&titer, &["resume", "large"], &store)?);
+    figure("`titer resume`, of what is done", timed(&titer, &["resume", "large"], &store)?);
+    figure("`titer stat`", timed(&titer, &["stat"], &store)?);
+    figure("`titer gc --dry-run`", timed(&titer, &["gc", "--dry-run"], &store)?);
+    figure("`titer gc`", timed(&titer, &["gc"], &store)?);
+    std::fs::remove_dir_all(&arguments.folder)?;
+
+    print("| | seconds |\n|---|---:|")?;
+    for (what, took) in &figures {
+        print(&format!("| {what} | {took:.1} |"))?;
+    }
+    let over: Vec<_> =
+        figures.iter().filter(|(_, took)| *took > arguments.limit).map(|(what, _)| *what).collect();
+    ensure!(over.is_empty(), "over {} s: {}", arguments.limit, over.join(", "));
+    Ok(())
+}
+
+fn timed(titer: &Path, arguments: &[&str], store: &Path) -> Result<Duration> {
+    let began = Instant::now();
+    let output = Command::new(titer).args(arguments).arg("--store").arg(store).output()?;
+    let took = began.elapsed();
+    ensure!(
+        output.status.success(),
+        "titer {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(took)
+}
+
+/// From the start of the terminal app until it says how much of the large experiment is done.
+fn watch(titer: &Path, store: &Path, folder: &Path) -> Result<Duration> {
+    let mut command = Command::new(titer);
+    command
+        .arg("watch")
+        .arg("--store")
+        .arg(store)
+        .env("XDG_STATE_HOME", folder.join("state"))
+        .env("TERM", "xterm-256color")
+        .env("LC_ALL", "C.UTF-8");
+    let began = Instant::now();
+    let mut app = Terminal::start(&mut command, 160, 48);
+    app.wait_until("how much of the large experiment is done", |shown| {
+        shown.lines().any(|line| line.contains("large") && line.contains('/'))
+    });
+    let took = began.elapsed();
+    app.press("q");
+    app.ends_within(Duration::from_secs(5)).context("q does not leave")?;
+    Ok(took)
+}
