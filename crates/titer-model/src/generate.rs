@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use rand::{Rng, RngExt};
 use titer_ops::{Sequences, attention, cache::LayerCache};
 
+use crate::weights::Scored;
 use crate::{Decoder, Error, Result};
 
 /// Rows times cache capacity that are computed at once, so that memory stays bounded.
@@ -158,13 +159,14 @@ impl Decoder {
             .collect();
         let heads = self.config().heads();
         let rows = self.rotary().rows(&sequences);
-        let hidden =
-            self.run_detached(&prompts.concat(), rows, &mut |layer, (scoring, sinks), q, k, v| {
-                caches[layer].keep(k, v, &places)?;
-                attention(q, k, v, heads, scoring, sinks, &sequences)
-            })?;
         let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
-        self.detached_logits(&hidden, &last)
+        let (asking, last_layer) = (sequences.asking(&last)?, caches.len() - 1);
+        let attend = &mut |layer: usize, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
+            caches[layer].keep(k, v, &places)?;
+            let sequences = if layer == last_layer { &asking } else { &sequences };
+            attention(q, k, v, heads, scoring, sinks, sequences)
+        };
+        self.detached_head(&self.run_detached(&prompts.concat(), rows, Some(&last), attend)?)
     }
 
     /// Runs one new token per row, at position `lengths[row]`, and returns its logits.
@@ -172,12 +174,11 @@ impl Decoder {
         let places: Vec<(usize, usize)> = lengths.iter().copied().enumerate().collect();
         let seen: Vec<usize> = lengths.iter().map(|length| length + 1).collect();
         let angles = lengths.iter().map(|length| self.rotary().row_of(*length as u32, length + 1)).collect();
-        let hidden = self.run_detached(tokens, angles, &mut |layer, (scoring, sinks), q, k, v| {
+        let attend = &mut |layer: usize, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
             caches[layer].keep(k, v, &places)?;
             caches[layer].attend(q, scoring, sinks, &seen)
-        })?;
-        let rows: Vec<u32> = (0..tokens.len() as u32).collect();
-        self.detached_logits(&hidden, &rows)
+        };
+        self.detached_head(&self.run_detached(tokens, angles, None, attend)?)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::{Result as CandleResult, Tensor};
 use titer_ops::{Scaling, Sequences, attention};
 
+use crate::weights::Scored;
 use crate::{Decoder, Error, Hidden, Result};
 
 /// Tokens that are run at once, so that memory stays bounded.
@@ -44,7 +45,7 @@ impl Decoder {
         let heads = self.config().heads();
         let sequences = Sequences::new(&[0, tokens.len()])?;
         let mut layers = Vec::with_capacity(self.config().num_hidden_layers);
-        self.run_detached(tokens, self.rotary().rows(&sequences), &mut |_, (scoring, sinks), q, k, v| {
+        self.run_detached(tokens, self.rotary().rows(&sequences), None, &mut |_, (scoring, sinks), q, k, v| {
             layers.push((k.detach(), v.detach()));
             attention(q, k, v, heads, scoring, sinks, &sequences)
         })?;
@@ -122,22 +123,22 @@ impl Decoder {
                 rests.iter().flat_map(|rest| (skipped..skipped + rest.len()).map(|at| at as u32)).collect()
             }
         };
-        // Where the rests stand in the whole texts.
+        let last: Vec<u32> = own[1..].iter().map(|end| (end - 1) as u32).collect();
+        let last_layer = self.config().num_hidden_layers - 1;
+        // The beginning asks nothing again, and in the last layer only the ends are read.
         let places: Vec<u32> =
             whole.ranges().flat_map(|range| (range.start + skipped..range.end).map(|at| at as u32)).collect();
-        let places = Tensor::new(places, self.device())?;
+        let ends: Vec<u32> = last.iter().map(|row| places[*row as usize]).collect();
+        let asking = [whole.asking(&places)?, whole.asking(&ends)?];
         let heads = self.config().heads();
-        let hidden = self.run_detached(&rests.concat(), rows, &mut |layer, (scoring, sinks), q, k, v| {
-            let Some(beginning) = beginning else { return attention(q, k, v, heads, scoring, sinks, &whole) };
+        let attend = &mut |layer: usize, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
+            let asking = &asking[usize::from(layer == last_layer)];
+            let Some(beginning) = beginning else { return attention(q, k, v, heads, scoring, sinks, asking) };
             let (keys, values) = &beginning.layers[layer];
             let (k, v) = (behind(keys, k, &own)?, behind(values, v, &own)?);
-            // The beginning asks nothing again: its queries are empty and what they get is left out.
-            let nothing = Tensor::zeros((skipped, q.dim(1)?), q.dtype(), q.device())?;
-            let attended = attention(&behind(&nothing, q, &own)?, &k, &v, heads, scoring, sinks, &whole)?;
-            attended.index_select(&places, 0)
-        })?;
-        let last: Vec<u32> = own[1..].iter().map(|end| (end - 1) as u32).collect();
-        Ok(hidden.states.index_select(&Tensor::new(last, self.device())?, 0)?)
+            attention(q, &k, &v, heads, scoring, sinks, asking)
+        };
+        self.run_detached(&rests.concat(), rows, Some(&last), attend)
     }
 
     /// Refuses a text of so many tokens where the model has fewer positions.

@@ -1,11 +1,11 @@
 //! Log-likelihoods of given text: how probable a model finds a continuation of a context.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use candle_core::{D, DType};
-use titer_ops::{Sequences, attention, cross_entropy};
+use candle_core::{D, DType, Tensor};
+use titer_ops::{Sequences, cross_entropy};
 
-use crate::{Decoder, Error, Result};
+use crate::{Decoder, Error, Result, View};
 
 /// Tokens that are run at once, so that memory stays bounded.
 const TOKENS_AT_ONCE: usize = 1 << 12;
@@ -87,11 +87,6 @@ impl Decoder {
         }));
         let sequences = Sequences::new(&offsets)?;
         let tokens: Vec<u32> = inputs.iter().flat_map(|input| input.tokens).copied().collect();
-        let heads = self.config().heads();
-        let rows = self.rotary().rows(&sequences);
-        let hidden = self.run_detached(&tokens, rows, &mut |_, (scoring, sinks), q, k, v| {
-            attention(q, k, v, heads, scoring, sinks, &sequences)
-        })?;
         // Row of hidden states, its target, and the pair that it is for.
         let rows: Vec<(u32, u32, usize)> = inputs
             .iter()
@@ -102,10 +97,15 @@ impl Decoder {
                 targets.iter().enumerate().map(move |(i, target)| ((first + i) as u32, *target, pair))
             })
             .collect();
+        let scored: BTreeSet<u32> = rows.iter().map(|(place, _, _)| *place).collect();
+        let scored: Vec<u32> = scored.into_iter().collect();
+        let states = self.states(View::Detached, &tokens, &sequences, Some(&scored))?;
         for rows in rows.chunks((LOGITS_AT_ONCE / self.config().vocab_size).max(1)) {
-            let places: Vec<u32> = rows.iter().map(|(place, _, _)| *place).collect();
+            let places =
+                rows.iter().map(|(place, _, _)| scored.partition_point(|scored| scored < place) as u32);
+            let places = Tensor::from_iter(places, self.device())?;
             let targets: Vec<u32> = rows.iter().map(|(_, target, _)| *target).collect();
-            let logits = self.detached_logits(&hidden, &places)?.to_dtype(DType::F32)?;
+            let logits = self.detached_head(&states.index_select(&places, 0)?)?.to_dtype(DType::F32)?;
             let best: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
             let losses: Vec<f32> = cross_entropy(&logits, &targets)?.to_vec1()?;
             for (((_, target, pair), best), loss) in rows.iter().zip(best).zip(losses) {

@@ -45,6 +45,23 @@ pub(crate) struct Pass {
     pub(crate) parallel: bool,
 }
 
+/// Which rows a layer has of what it reads and of what it gives, where these are not those of all tokens.
+#[derive(Clone, Default)]
+pub(crate) struct Rows {
+    /// What it reads has a row for each distinct token alone: of each token, that row.
+    pub(crate) spread: Option<Tensor>,
+    /// What is read of its output.
+    pub(crate) read: Option<Read>,
+}
+
+/// Rows of a layer's output, ascending: queries and MLP are computed for these tokens only.
+#[derive(Clone)]
+pub(crate) struct Read {
+    pub(crate) rows: Tensor,
+    /// Of each, the row of its angles.
+    pub(crate) angles: Arc<[u32]>,
+}
+
 /// Which keys a layer's queries reach and what their scores become, and the sinks beside these, if it has some.
 pub(crate) type Scored<'a> = (Scoring, Option<&'a Tensor>);
 
@@ -137,9 +154,10 @@ impl Layer {
         index: usize,
         x: &Tensor,
         pass: &Pass,
+        rows: &Rows,
         attend: &mut Attend<'_>,
     ) -> candle_core::Result<Tensor> {
-        Ok(self.trace(index, x, pass, attend, None)?.output)
+        Ok(self.trace(index, x, pass, rows, attend, None)?.output)
     }
 
     /// All that the layer computes on the way. `added` is added to the attention block's output.
@@ -148,37 +166,46 @@ impl Layer {
         index: usize,
         x: &Tensor,
         pass: &Pass,
+        rows: &Rows,
         attend: &mut Attend<'_>,
         added: Option<&Tensor>,
     ) -> candle_core::Result<LayerTrace> {
         let [before_attention, before_mlp] = &self.before;
         let [after_attention, after_mlp] = &self.after;
         let local = pass.local.as_ref().filter(|_| self.scoring.window.is_some());
-        let rotated = |heads: Tensor| match self.rotated {
-            true => rotary(&heads, local.unwrap_or(&pass.rotary), &pass.rows),
+        let rotated = |heads: Tensor, angles: &Arc<[u32]>| match self.rotated {
+            true => rotary(&heads, local.unwrap_or(&pass.rotary), angles),
             false => Ok(heads),
         };
+        let spread = |x: Tensor| rows.spread.as_ref().map_or(Ok(x.clone()), |of| x.index_select(of, 0));
         let attention_input = normed(x, before_attention, pass)?;
-        let q = scaled(rotated(self.q.heads(&attention_input, pass)?)?, pass.queries)?;
-        let k = rotated(self.k.heads(&attention_input, pass)?)?;
-        let v = self.v.heads(&attention_input, pass)?;
+        let k = rotated(spread(self.k.heads(&attention_input, pass)?)?, &pass.rows)?;
+        let v = spread(self.v.heads(&attention_input, pass)?)?;
+        let mut x = spread(x.clone())?;
+        let q = match &rows.read {
+            Some(Read { rows, angles }) => {
+                x = x.index_select(rows, 0)?;
+                rotated(self.q.heads(&attention_input.index_select(rows, 0)?, pass)?, angles)?
+            }
+            None => rotated(spread(self.q.heads(&attention_input, pass)?)?, &pass.rows)?,
+        };
+        let q = scaled(q, pass.queries)?;
         let attended = attend(index, (self.scoring, self.sinks.as_ref()), &q, &k, &v)?;
         let mut attention = normed(&self.o.apply(&attended)?, after_attention, pass)?;
         attention = scaled(attention, pass.residual)?;
         if let Some(added) = added {
             attention = (attention + added)?;
         }
-        let middle = (x + &attention)?;
-        let mlp_input = normed(if pass.parallel { x } else { &middle }, before_mlp, pass)?;
+        let middle = (&x + &attention)?;
+        let mlp_input = normed(if pass.parallel { &x } else { &middle }, before_mlp, pass)?;
         let Passed { inner: mlp_inner, router, experts, output: mlp } = self.mlp.pass(&mlp_input)?;
         let mlp = scaled(normed(&mlp, after_mlp, pass)?, pass.residual)?;
         let mut output = (&middle + &mlp)?;
         if let Some(shift) = &self.shift {
             output = output.broadcast_add(shift)?;
         }
-        let input = x.clone();
         Ok(LayerTrace {
-            input,
+            input: x,
             attention_input,
             attended,
             attention,

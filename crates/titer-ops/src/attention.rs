@@ -6,6 +6,8 @@
 //! The backward pass computes the probabilities again instead of keeping them, so that memory grows with
 //! the number of tokens and not with its square.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
@@ -31,7 +33,7 @@ impl Heads {
 }
 
 /// Attention for q of shape `(tokens, queries · dim)` and k, v of shape `(tokens, keys · dim)`; the result
-/// has q's shape. `sinks`, of shape `(queries)`, are one more score for each head, whose probability adds nothing
+/// has q's shape. Where only some tokens have queries ([`Sequences::asking`]), q has a row for each of these. `sinks`, of shape `(queries)`, are one more score for each head, whose probability adds nothing
 /// (arXiv 2309.17453, as gpt-oss has them). Differentiable in all four.
 ///
 /// # Errors
@@ -49,14 +51,18 @@ pub fn attention(
     if heads.keys == 0 || !heads.queries.is_multiple_of(heads.keys) {
         bail!("attention: {} query heads are not a multiple of {} key heads", heads.queries, heads.keys);
     }
-    let expected = |heads_of: usize| (sequences.tokens(), heads_of * heads.dim);
-    if q.dims2()? != expected(heads.queries) || k.dims2()? != expected(heads.keys) || v.shape() != k.shape() {
+    let expected = |rows: usize, heads_of: usize| (rows, heads_of * heads.dim);
+    if q.dims2()? != expected(sequences.queries(), heads.queries)
+        || k.dims2()? != expected(sequences.tokens(), heads.keys)
+        || v.shape() != k.shape()
+    {
         bail!(
-            "attention: q {:?}, k {:?}, v {:?} do not fit {heads:?} over {} tokens",
+            "attention: q {:?}, k {:?}, v {:?} do not fit {heads:?} over {} tokens, of which {} have queries",
             q.shape(),
             k.shape(),
             v.shape(),
-            sequences.tokens()
+            sequences.tokens(),
+            sequences.queries()
         );
     }
     if let Some(sinks) = sinks.filter(|sinks| sinks.dims() != [heads.queries]) {
@@ -131,19 +137,35 @@ impl Attention {
         let mut out = vec![0.0; q.len()];
         let mut scratch = Scratch::new(self.heads.dim, self.sequences.longest());
         let q_width = self.heads.queries * self.heads.dim;
-        for rows in self.sequences.ranges() {
+        for (rows, asking) in self.asking() {
             for head in 0..self.heads.queries {
-                let q = Strided::new(&q[rows.start * q_width..], head * self.heads.dim, q_width);
+                let q = Strided::new(&q[asking.first * q_width..], head * self.heads.dim, q_width);
                 let key_column = self.heads.key_of(head) * self.heads.dim;
                 let k = Strided::new(&k[rows.start * k_width..], key_column, k_width);
                 let v = Strided::new(&v[rows.start * k_width..], key_column, k_width);
-                let out = &mut out[rows.start * q_width + head * self.heads.dim..];
+                let out = &mut out[asking.first * q_width + head * self.heads.dim..];
                 let sink = sinks.map(|sinks| sinks[head]);
                 let shape = (rows.len(), self.heads.dim);
-                forward(q, k, v, shape, (self.scoring, sink), &mut scratch, out, q_width);
+                forward(q, k, v, asking, shape, (self.scoring, sink), &mut scratch, out, q_width);
             }
         }
         out
+    }
+
+    /// The rows of each sequence, and its queries.
+    fn asking(&self) -> impl Iterator<Item = (Range<usize>, Asking<'_>)> {
+        let mut first = 0;
+        self.sequences.ranges().filter_map(move |rows| {
+            let Some(asked) = self.sequences.asked() else {
+                let (first, count) = (rows.start, rows.len());
+                return Some((rows, Asking { first, start: first, rows: None, count }));
+            };
+            let here = &asked[first..];
+            let here = &here[..here.partition_point(|row| (*row as usize) < rows.end)];
+            let asking = Asking { first, start: rows.start, rows: Some(here), count: here.len() };
+            first += here.len();
+            (!here.is_empty()).then_some((rows, asking))
+        })
     }
 
     /// The gradients of queries, keys, values and sinks.
@@ -160,9 +182,9 @@ impl Attention {
         let (mut dq, mut dk, mut dv) = (vec![0.0; qs.len()], vec![0.0; keys], vec![0.0; keys]);
         let mut d_sinks = vec![0.0; sinks.map_or(0, <[f32]>::len)];
         let mut scratch = Scratch::new(dim, self.sequences.longest());
-        for rows in self.sequences.ranges() {
+        for (rows, asking) in self.asking() {
             for head in 0..self.heads.queries {
-                let q_start = rows.start * q_width + head * dim;
+                let q_start = asking.first * q_width + head * dim;
                 let k_column = self.heads.key_of(head) * dim;
                 let operands = Operands {
                     q: Strided::new(qs, q_start, q_width),
@@ -179,7 +201,7 @@ impl Attention {
                 };
                 let sink = sinks.map(|sinks| sinks[head]);
                 let scoring = (self.scoring, sink);
-                let d_sink = backward(operands, (rows.len(), dim), scoring, &mut scratch, gradients);
+                let d_sink = backward(operands, asking, (rows.len(), dim), scoring, &mut scratch, gradients);
                 d_sinks.iter_mut().skip(head).take(1).for_each(|sum| *sum += d_sink);
             }
         }
@@ -231,6 +253,26 @@ impl CustomOp3 for Sunk {
             let d_sinks = sinks.track_op().then(|| tensor(d_sinks, sinks)).transpose()?;
             Ok((Some(tensor(dq, q)?), Some(tensor(d_kv, kv)?), d_sinks))
         })
+    }
+}
+
+/// The queries of one sequence.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    /// Of all queries, its first.
+    first: usize,
+    /// Where the sequence begins in the batch.
+    start: usize,
+    /// Their tokens in the batch, where not all ask.
+    rows: Option<&'a [u32]>,
+    count: usize,
+}
+
+impl Asking<'_> {
+    /// The position of a query in its sequence.
+    #[inline(always)]
+    fn position(&self, query: usize) -> usize {
+        self.rows.map_or(query, |rows| rows[query] as usize - self.start)
     }
 }
 
@@ -314,6 +356,7 @@ fn forward(
     q: Strided<'_>,
     k: Strided<'_>,
     v: Strided<'_>,
+    asking: Asking<'_>,
     (length, dim): (usize, usize),
     (scoring, sink): (Scoring, Option<f32>),
     scratch: &mut Scratch,
@@ -322,12 +365,13 @@ fn forward(
 ) {
     let scale = 1.0 / (dim as f32).sqrt();
     transpose(k, length, dim, &mut scratch.k_transposed);
-    for i in 0..length {
+    for query in 0..asking.count {
+        let i = asking.position(query);
         let first = scoring.first(i);
         let row = &mut scratch.row[..=i - first];
-        scores(q.row(i, dim), &scratch.k_transposed[first..], length, row);
+        scores(q.row(query, dim), &scratch.k_transposed[first..], length, row);
         scoring.probabilities(row, scale, sink);
-        let out = &mut out[i * width..][..dim];
+        let out = &mut out[query * width..][..dim];
         for (j, p) in row.iter().enumerate() {
             cpu::add_scaled(out, *p, v.row(first + j, dim));
         }
@@ -338,6 +382,7 @@ fn forward(
 #[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
 fn backward(
     x: Operands<'_>,
+    asking: Asking<'_>,
     (length, dim): (usize, usize),
     (scoring, sink): (Scoring, Option<f32>),
     scratch: &mut Scratch,
@@ -347,10 +392,11 @@ fn backward(
     let scale = 1.0 / (dim as f32).sqrt();
     transpose(x.k, length, dim, &mut scratch.k_transposed);
     transpose(x.v, length, dim, &mut scratch.v_transposed);
-    for i in 0..length {
+    for query in 0..asking.count {
+        let i = asking.position(query);
         let first = scoring.first(i);
         let (p, dp) = (&mut scratch.row[..=i - first], &mut scratch.d_row[..=i - first]);
-        scores(x.q.row(i, dim), &scratch.k_transposed[first..], length, p);
+        scores(x.q.row(query, dim), &scratch.k_transposed[first..], length, p);
         if let Some(cap) = scoring.cap {
             for (slope, score) in scratch.slopes.iter_mut().zip(p.iter()) {
                 let tanh = cpu::tanh(score * scale / cap as f32);
@@ -358,10 +404,10 @@ fn backward(
             }
         }
         let of_sink = scoring.probabilities(p, scale, sink);
-        scores(x.g.row(i, dim), &scratch.v_transposed[first..], length, dp);
+        scores(x.g.row(query, dim), &scratch.v_transposed[first..], length, dp);
         let mean: f32 = p.iter().zip(dp.iter()).map(|(p, dp)| p * dp).sum();
         d_sink -= of_sink * mean;
-        let dq = &mut d.q[i * d.q_width..][..dim];
+        let dq = &mut d.q[query * d.q_width..][..dim];
         for at in 0..p.len() {
             let j = first + at;
             let mut ds = p[at] * (dp[at] - mean) * scale;
@@ -369,8 +415,8 @@ fn backward(
                 ds *= scratch.slopes[at];
             }
             cpu::add_scaled(dq, ds, x.k.row(j, dim));
-            cpu::add_scaled(&mut d.k[j * d.k_width..][..dim], ds, x.q.row(i, dim));
-            cpu::add_scaled(&mut d.v[j * d.k_width..][..dim], p[at], x.g.row(i, dim));
+            cpu::add_scaled(&mut d.k[j * d.k_width..][..dim], ds, x.q.row(query, dim));
+            cpu::add_scaled(&mut d.v[j * d.k_width..][..dim], p[at], x.g.row(query, dim));
         }
     }
     d_sink

@@ -128,6 +128,14 @@ pub fn attention(
     sequences: &Sequences,
 ) -> Result<Tensor> {
     let (batch, longest, device) = (sequences.len(), sequences.longest(), q.device());
+    let asked = sequences.asked().map(|rows| Tensor::from_slice(rows, rows.len(), device)).transpose()?;
+    // Tokens without a query ask with zeros, and what they get is left out.
+    let q = match &asked {
+        Some(rows) => {
+            &Tensor::zeros((sequences.tokens(), q.dim(1)?), q.dtype(), device)?.index_add(rows, q, 0)?
+        }
+        None => q,
+    };
     // Padding repeats the sequence's last token; causality hides it from all real queries.
     let spread: Vec<u32> = sequences
         .ranges()
@@ -159,7 +167,8 @@ pub fn attention(
         .enumerate()
         .flat_map(|(row, rows)| (0..rows.len()).map(move |i| (row * longest + i) as u32))
         .collect();
-    out.index_select(&Tensor::from_vec(gather, sequences.tokens(), device)?, 0)
+    let out = out.index_select(&Tensor::from_vec(gather, sequences.tokens(), device)?, 0)?;
+    asked.map_or(Ok(out.clone()), |rows| out.index_select(&rows, 0))
 }
 
 /// cap·tanh(x/cap), where there is a cap.

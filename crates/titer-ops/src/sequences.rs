@@ -9,6 +9,8 @@ use candle_core::{Result, bail};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequences {
     offsets: Arc<[usize]>,
+    /// The tokens that have queries, where not all do.
+    asking: Option<Arc<[u32]>>,
 }
 
 impl Sequences {
@@ -25,7 +27,32 @@ impl Sequences {
         if let Some(pair) = offsets.windows(2).find(|pair| pair[0] >= pair[1]) {
             bail!("offsets of packed sequences must ascend, got {} then {}", pair[0], pair[1]);
         }
-        Ok(Self { offsets: offsets.into() })
+        Ok(Self { offsets: offsets.into(), asking: None })
+    }
+
+    /// The same sequences, of which only the tokens `rows` have queries: what attends to all tokens before it, and is read
+    /// afterwards.
+    ///
+    /// # Errors
+    /// When the rows do not ascend strictly, or there is no such token.
+    pub fn asking(&self, rows: &[u32]) -> Result<Self> {
+        if let Some(pair) = rows.windows(2).find(|pair| pair[0] >= pair[1]) {
+            bail!("rows with queries must ascend, got {} then {}", pair[0], pair[1]);
+        }
+        if let Some(row) = rows.last().filter(|row| **row as usize >= self.tokens()) {
+            bail!("row {row} has no token: the sequences have {}", self.tokens());
+        }
+        Ok(Self { offsets: self.offsets.clone(), asking: Some(rows.into()) })
+    }
+
+    /// The tokens that have queries, where not all do.
+    pub(crate) fn asked(&self) -> Option<&[u32]> {
+        self.asking.as_deref()
+    }
+
+    /// Number of tokens that have queries.
+    pub fn queries(&self) -> usize {
+        self.asking.as_ref().map_or_else(|| self.tokens(), |rows| rows.len())
     }
 
     /// Number of sequences.
@@ -68,6 +95,15 @@ mod tests {
         let sequences = Sequences::new(&[0, 3, 5]).unwrap();
         assert_eq!(sequences.positions(), [0, 1, 2, 0, 1]);
         assert_eq!((sequences.len(), sequences.tokens(), sequences.longest()), (2, 5, 3));
+    }
+
+    #[test]
+    fn rows_with_queries_ascend_and_have_tokens() {
+        let sequences = Sequences::new(&[0, 3, 5]).unwrap();
+        assert_eq!((sequences.queries(), sequences.asking(&[0, 2, 4]).unwrap().queries()), (5, 3));
+        for rows in [&[1, 1][..], &[2, 0], &[0, 5]] {
+            assert!(sequences.asking(rows).is_err(), "{rows:?}");
+        }
     }
 
     #[test]

@@ -271,6 +271,35 @@ fn entropy_of_equal_logits_is_the_logarithm_of_their_number() {
 }
 
 #[test]
+fn attention_of_some_queries() {
+    let heads = Heads { queries: 4, keys: 2, dim: 4 };
+    let all = Sequences::new(&[0, 5, 6, 9, 14]).unwrap();
+    // A sequence that asks nothing is between two that do.
+    let rows = [0, 3, 4, 8, 9, 13];
+    let some = all.asking(&rows).unwrap();
+    let place = Tensor::new(&rows, &Device::Cpu).unwrap();
+    for scoring in SCORINGS {
+        let inputs =
+            [numbers(&[6, 16], 21), numbers(&[14, 8], 22), numbers(&[14, 8], 23), numbers(&[4], 24)];
+        for count in [3, 4] {
+            let sinks = |x: &[Tensor]| x.get(3).cloned();
+            check(
+                &format!("some queries {scoring:?}, {count} inputs"),
+                &inputs[..count],
+                |x| titer_ops::attention(&x[0], &x[1], &x[2], heads, scoring, sinks(x).as_ref(), &some),
+                |x| composed::attention(&x[0], &x[1], &x[2], heads, scoring, sinks(x).as_ref(), &some),
+            );
+        }
+    }
+    let (q, k, v) = (numbers(&[14, 16], 1), numbers(&[14, 8], 2), numbers(&[14, 8], 3));
+    let whole = titer_ops::attention(&q, &k, &v, heads, Scoring::default(), None, &all).unwrap();
+    let asked = q.index_select(&place, 0).unwrap();
+    let part = titer_ops::attention(&asked, &k, &v, heads, Scoring::default(), None, &some).unwrap();
+    assert_eq!(values(&whole.index_select(&place, 0).unwrap()), values(&part));
+    assert!(titer_ops::attention(&q, &k, &v, heads, Scoring::default(), None, &some).is_err());
+}
+
+#[test]
 fn attending_over_a_cache_equals_attention_over_the_whole_sequence() {
     let heads = Heads { queries: 4, keys: 2, dim: 6 };
     let sequences = Sequences::new(&[0, 5, 8]).unwrap();

@@ -12,8 +12,7 @@ use crate::Result;
 /// # Errors
 /// When the batch does not fit the model.
 pub fn supervised_logits(model: &Decoder, batch: &Packed) -> Result<Tensor> {
-    let hidden = model.forward(&batch.tokens, &Sequences::new(&batch.offsets)?)?;
-    Ok(model.logits(&hidden, &batch.rows)?)
+    logits_of(model, batch, View::Tracked)
 }
 
 /// The same as numbers without gradients: what a fixed reference says.
@@ -21,8 +20,11 @@ pub fn supervised_logits(model: &Decoder, batch: &Packed) -> Result<Tensor> {
 /// # Errors
 /// When the batch does not fit the model.
 pub fn constant_logits(model: &Decoder, batch: &Packed) -> Result<Tensor> {
-    let hidden = trace(model, batch, View::Detached)?.hidden;
-    Ok(model.detached_logits(&hidden, &batch.rows)?)
+    logits_of(model, batch, View::Detached)
+}
+
+fn logits_of(model: &Decoder, batch: &Packed, view: View) -> Result<Tensor> {
+    Ok(model.logits_at(view, &batch.tokens, &Sequences::new(&batch.offsets)?, &batch.rows)?)
 }
 
 /// Runs `batch` and keeps what the layers computed; its hidden states go to [`Decoder::logits`].
