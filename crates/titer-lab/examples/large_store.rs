@@ -66,7 +66,7 @@ fn seal_all(store: &Store, stages: &[PlannedStage], kinds: &BTreeMap<&'static st
 
 /// The spec with as many seeds and rates as come to about `count` attacks on all defences together.
 fn enlarged(spec: &str, count: usize) -> String {
-    let rates = count.div_ceil((2 * DEFENCE_SEEDS + 1) * ATTACK_SEEDS);
+    let rates = (count / ((2 * DEFENCE_SEEDS + 1) * ATTACK_SEEDS)).max(1);
     let rates: Vec<String> =
         (0..rates).map(|rate| format!("{:e}", 1e-4 * 1.05f64.powi(rate as i32))).collect();
     spec.replacen("name = \"tiny\"", "name = \"large\"", 1)

@@ -4,19 +4,39 @@
 //! addition for each weight), the gradient of the input as many, and that of the weight as many. So a weight that is
 //! trained takes 6 per weight and token, and one that is held fixed beside adapters 4: its own gradient is never computed.
 //! The head reads supervised tokens only. Products of weights alone are counted, as is usual (arXiv 2001.08361, section
-//! 2.1); scores of attention, norms, softmax and the optimiser's update are not.
+//! 2.1); scores of attention, norms, softmax and the optimiser's update are not. What an implementation spares (the last
+//! layer's MLP of tokens that nobody reads, a first layer's projections of tokens that come again) is counted all the same: it
+//! is what an attacker pays anywhere.
 
 use crate::{Config, Decoder, LoraSpec};
 
+/// Weights that a token's numbers are multiplied by: counted once for many estimates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Multiplied {
+    in_layers: f64,
+    in_head: f64,
+}
+
+impl Multiplied {
+    /// See [`Config::training_flops`].
+    pub fn training_flops(self, tokens: usize, supervised: usize) -> f64 {
+        6.0 * (self.in_layers * tokens as f64 + self.in_head * supervised as f64)
+    }
+}
+
 impl Config {
+    /// The weights that a token is multiplied by. Of experts those alone count that a token is sent to.
+    pub fn multiplied(&self) -> Multiplied {
+        let in_layers =
+            self.active(&self.shapes(), |name, shape| name.starts_with("model.layers.") && shape.len() == 2);
+        Multiplied { in_layers: in_layers as f64, in_head: (self.vocab_size * self.hidden_size) as f64 }
+    }
+
     /// Floating-point operations of one training step of all weights over `tokens` tokens of which `supervised` have
     /// logits: 6 · (weights of the layers · `tokens` + weights of the head · `supervised`). Of experts those alone count
     /// that a token is sent to.
     pub fn training_flops(&self, tokens: usize, supervised: usize) -> f64 {
-        let in_layers =
-            self.active(&self.shapes(), |name, shape| name.starts_with("model.layers.") && shape.len() == 2);
-        6.0 * (in_layers as f64 * tokens as f64
-            + (self.vocab_size * self.hidden_size) as f64 * supervised as f64)
+        self.multiplied().training_flops(tokens, supervised)
     }
 
     /// The same of a step of adapters alone: 4 for each weight that is held fixed, 6 for each of A and B. Input gradients

@@ -45,10 +45,15 @@ impl Decoder {
         let heads = self.config().heads();
         let sequences = Sequences::new(&[0, tokens.len()])?;
         let mut layers = Vec::with_capacity(self.config().num_hidden_layers);
-        self.run_detached(tokens, self.rotary().rows(&sequences), None, &mut |_, (scoring, sinks), q, k, v| {
-            layers.push((k.detach(), v.detach()));
-            attention(q, k, v, heads, scoring, sinks, &sequences)
-        })?;
+        self.run_detached(
+            tokens,
+            self.rotary().rows(&sequences),
+            None,
+            &mut |_, (scoring, sinks), q, k, v| {
+                layers.push((k.detach(), v.detach()));
+                attention(q, k, v, heads, scoring, sinks, &sequences)
+            },
+        )?;
         Ok(Some(Beginning { tokens: tokens.to_vec(), layers }))
     }
 

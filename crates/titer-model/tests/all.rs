@@ -10,3 +10,4 @@ mod gguf;
 mod likelihood;
 mod loading;
 mod lora;
+mod reading;

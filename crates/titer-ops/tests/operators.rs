@@ -279,8 +279,7 @@ fn attention_of_some_queries() {
     let some = all.asking(&rows).unwrap();
     let place = Tensor::new(&rows, &Device::Cpu).unwrap();
     for scoring in SCORINGS {
-        let inputs =
-            [numbers(&[6, 16], 21), numbers(&[14, 8], 22), numbers(&[14, 8], 23), numbers(&[4], 24)];
+        let inputs = [numbers(&[6, 16], 21), numbers(&[14, 8], 22), numbers(&[14, 8], 23), numbers(&[4], 24)];
         for count in [3, 4] {
             let sinks = |x: &[Tensor]| x.get(3).cloned();
             check(

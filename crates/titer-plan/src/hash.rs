@@ -38,52 +38,54 @@ pub fn derive_seed(experiment: u64, role: &str) -> u64 {
 /// JSON with one spelling per value: keys sorted, no white space, whole numbers without a fraction, others
 /// in the shortest scientific form that reads back the same.
 pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
+    let mut text = Vec::with_capacity(1024);
     write(value, &mut text);
-    text
+    String::from_utf8(text).expect("JSON is text")
 }
 
-fn write(value: &Value, text: &mut String) {
+fn write(value: &Value, text: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
             // Sorted here, not left to the map: its order depends on features that other crates turn on.
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_unstable_by_key(|(key, _)| *key);
-            sequence(text, '{', '}', entries, |(key, value), text| {
-                text.push_str(&quoted(key));
-                text.push(':');
+            sequence(text, b'{', b'}', entries, |(key, value), text| {
+                quote(key, text);
+                text.push(b':');
                 write(value, text);
             });
         }
-        Value::Array(list) => sequence(text, '[', ']', list, write),
+        Value::Array(list) => sequence(text, b'[', b']', list, write),
         Value::Number(number) => match (number.is_f64(), number.as_f64()) {
-            (true, Some(real)) => text.push_str(&canonical_real(real)),
-            _ => text.push_str(&number.to_string()),
+            (true, Some(real)) => text.extend(canonical_real(real).as_bytes()),
+            _ => text.extend(number.to_string().as_bytes()),
         },
-        Value::String(string) => text.push_str(&quoted(string)),
-        Value::Bool(_) | Value::Null => text.push_str(&value.to_string()),
+        Value::String(string) => quote(string, text),
+        Value::Bool(true) => text.extend(b"true"),
+        Value::Bool(false) => text.extend(b"false"),
+        Value::Null => text.extend(b"null"),
     }
 }
 
 fn sequence<T>(
-    text: &mut String,
-    open: char,
-    close: char,
+    text: &mut Vec<u8>,
+    open: u8,
+    close: u8,
     items: impl IntoIterator<Item = T>,
-    mut each: impl FnMut(T, &mut String),
+    mut each: impl FnMut(T, &mut Vec<u8>),
 ) {
     text.push(open);
     for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
-            text.push(',');
+            text.push(b',');
         }
         each(item, text);
     }
     text.push(close);
 }
 
-fn quoted(string: &str) -> String {
-    Value::from(string).to_string()
+fn quote(string: &str, text: &mut Vec<u8>) {
+    serde_json::to_writer(text, string).expect("a text is written to memory");
 }
 
 fn canonical_real(real: f64) -> String {
@@ -137,6 +139,10 @@ mod tests {
                 prop::collection::btree_map(".{0,6}", inner, 0..5).prop_map(|map| json!(map)),
             ]
         })
+    }
+
+    fn quoted(string: &str) -> String {
+        Value::from(string).to_string()
     }
 
     /// The same value as JSON text, with keys backwards and white space about.

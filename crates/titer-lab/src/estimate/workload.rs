@@ -7,7 +7,7 @@ use titer_attacks::Victim;
 use titer_data::Split;
 use titer_data::origins::Dealt;
 use titer_data::world::Target;
-use titer_model::{Config, LoraSpec, Soft};
+use titer_model::{Config, LoraSpec, Multiplied, Soft};
 use titer_plan::stage::{
     AlignStage, AttackStage, DataSpec, DecoderSpec, GuardSpec, MeasureStage, PretrainStage, ProbeSpec, Side,
     TuneStage,
@@ -69,6 +69,8 @@ impl Trained {
 /// The model's shape and the length of what it reads.
 pub(super) struct Workload {
     config: Config,
+    multiplied: Multiplied,
+    parameters: f64,
     prompt: usize,
     answer: usize,
     /// Prompts that are answered by the base model.
@@ -92,7 +94,7 @@ impl Workload {
         let example = data.world.example(item, Target::Answer).ok()?;
         let answer = example.answer().len();
         let prompt = example.tokens().len() - answer;
-        Some(Self { config: world_config(data, decoder), prompt, answer, distilled: [0; Side::ALL.len()] })
+        Some(Self::new(world_config(data, decoder), [prompt, answer], [0; Side::ALL.len()]))
     }
 
     fn of_chat(config: Config, spec: &DataSpec) -> Option<Self> {
@@ -104,7 +106,12 @@ impl Workload {
             let items = splits.filter_map(|split| items.items(split, None).ok()).flatten();
             items.filter(|item| side == Side::Probed || item.answer.is_none()).count()
         };
-        Some(Self { config, prompt: origin.prompt_tokens(), answer, distilled: Side::ALL.map(counted) })
+        Some(Self::new(config, [origin.prompt_tokens(), answer], Side::ALL.map(counted)))
+    }
+
+    fn new(config: Config, [prompt, answer]: [usize; 2], distilled: [usize; Side::ALL.len()]) -> Self {
+        let (multiplied, parameters) = (config.multiplied(), config.parameter_count() as f64);
+        Self { config, multiplied, parameters, prompt, answer, distilled }
     }
 
     pub(super) fn of_stage(&self, spec: &StageSpec) -> Load {
@@ -191,9 +198,9 @@ impl Workload {
 
     fn trained(&self, steps: u64, batch: f64, asked: f64, trained: &Trained) -> Load {
         let tokens = self.prompt + self.answer;
-        let (config, parameters) = (&self.config, self.config.parameter_count() as f64);
+        let (config, parameters) = (&self.config, self.parameters);
         let (example, memory) = match trained {
-            Trained::Weights => (config.training_flops(tokens, self.answer), parameters * TRAINED),
+            Trained::Weights => (self.multiplied.training_flops(tokens, self.answer), parameters * TRAINED),
             Trained::Adapters(adapter) => (
                 config.adapter_training_flops(adapter, tokens, self.answer),
                 parameters * NUMBER + config.adapter_parameter_count(adapter) as f64 * TRAINED,
@@ -220,14 +227,14 @@ impl Workload {
     fn victim(&self) -> Victim {
         let tokens = self.prompt + self.answer;
         Victim {
-            parameters: self.config.parameter_count() as f64,
+            parameters: self.parameters,
             example_tokens: tokens as f64,
-            example_flops: self.config.training_flops(tokens, self.answer),
+            example_flops: self.multiplied.training_flops(tokens, self.answer),
         }
     }
 
     fn weights(&self) -> f64 {
-        self.config.parameter_count() as f64 * NUMBER
+        self.parameters * NUMBER
     }
 
     /// What a training step over `batch` examples keeps for its backward pass.
@@ -258,10 +265,12 @@ impl Workload {
     fn asked(&self, probes: &[ProbeSpec]) -> f64 {
         let of_probe = |probe: &ProbeSpec| match probe.probe {
             Probe::Choice | Probe::Task(_) => {
-                4.0 * probe.items as f64 * self.config.training_flops(READ_TOKENS, 4) / 3.0
+                4.0 * probe.items as f64 * self.multiplied.training_flops(READ_TOKENS, 4) / 3.0
             }
-            Probe::Routing => probe.items as f64 * self.config.training_flops(self.prompt, 0) / 3.0,
-            Probe::Text => probe.items as f64 * self.config.training_flops(READ_TOKENS, READ_TOKENS) / 3.0,
+            Probe::Routing => probe.items as f64 * self.multiplied.training_flops(self.prompt, 0) / 3.0,
+            Probe::Text => {
+                probe.items as f64 * self.multiplied.training_flops(READ_TOKENS, READ_TOKENS) / 3.0
+            }
             _ => self.answered(probe.items),
         };
         probes.iter().map(of_probe).sum()
@@ -269,7 +278,7 @@ impl Workload {
 
     /// Reading prompts and writing answers: the forward third of a training step.
     fn answered(&self, prompts: usize) -> f64 {
-        prompts as f64 * self.config.training_flops(self.prompt + self.answer, self.answer) / 3.0
+        prompts as f64 * self.multiplied.training_flops(self.prompt + self.answer, self.answer) / 3.0
     }
 }
 
