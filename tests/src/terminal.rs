@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -63,8 +64,10 @@ impl Terminal {
         let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&master, size).expect("terminals have sizes");
         let open = || {
-            let slave = File::options().read(true).write(true).open(&path).expect("the program's side");
-            Stdio::from(OwnedFd::from(slave))
+            // Not ours: it would be, where this process leads a session without a terminal.
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let slave = rustix::fs::open(&path, flags, Mode::empty()).expect("the program's side");
+            Stdio::from(slave)
         };
         command.stdin(open()).stdout(open()).stderr(open());
         // SAFETY: both are single system calls, which may be made between fork and exec.

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use titer_hub::{Hub, Identities, Progress, Reference, Resolved, Settings};
-use titer_plan::{Content, Found, Plan, PlannedSource, canonical, fingerprint};
+use titer_plan::{
+    Content, DataFacts, Found, Plan, PlanVersion, PlannedSource, canonical, fingerprint, parse_plan,
+};
+use titer_store::Store;
 
 use crate::catalogue::current_definition;
 use crate::checkpoints::locate;
@@ -173,13 +176,12 @@ pub fn stale(plan: &Plan) -> Vec<Stale> {
             differences(source, was, now)
         })
         .collect();
-    stale.extend(stale_definition(plan));
+    stale.extend(stale_definition(&plan.data));
     stale
 }
 
 /// Whether the world, policy or data set says something else today.
-fn stale_definition(plan: &Plan) -> Option<Stale> {
-    let data = &plan.data;
+fn stale_definition(data: &DataFacts) -> Option<Stale> {
     let stale = |how| {
         let reference = data.name.clone();
         let file = data.file.clone().unwrap_or_else(|| reference.clone());
@@ -198,17 +200,30 @@ fn stale_definition(plan: &Plan) -> Option<Stale> {
     }
 }
 
-/// How what the sources of a plan are differs from what they were in an earlier plan of the same experiment.
-pub fn changes(before: &Plan, now: &Plan) -> Vec<Stale> {
+/// What a plan takes in from outside: its stages, of which there may be a hundred thousand, are passed over.
+#[derive(Deserialize)]
+struct TakenIn {
+    #[serde(rename = "version")]
+    _version: PlanVersion,
+    data: DataFacts,
+    sources: Vec<PlannedSource>,
+}
+
+/// How what the sources of a plan are differs from what they were when an experiment of its name was planned last; nothing
+/// where there is none, or its plan cannot be read: that is said by whoever needs it.
+pub fn changes(store: &Store, now: &Plan) -> Vec<Stale> {
+    let stored = store.experiment(&now.experiment.name).and_then(|before| before.plan_json());
+    let Some(before) = stored.ok().and_then(|json| parse_plan::<TakenIn>(&json).ok()) else {
+        return Vec::new();
+    };
     let pairs = before.sources.iter().filter_map(|was| {
         let now = now.sources.iter().find(|now| now.role == was.role && now.reference == was.reference)?;
         Some((was, was.found.as_ref()?, now.found.clone()?))
     });
     let mut changes: Vec<Stale> =
         pairs.flat_map(|(source, was, now)| differences(source, was, Ok(now))).collect();
-    let same = |plan: &Plan| (plan.data.kind.clone(), plan.data.name.clone());
-    if same(before) == same(now) {
-        changes.extend(stale_definition(before));
+    if (&before.data.kind, &before.data.name) == (&now.data.kind, &now.data.name) {
+        changes.extend(stale_definition(&before.data));
     }
     changes
 }

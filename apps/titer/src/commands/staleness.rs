@@ -22,9 +22,7 @@ pub(super) fn say(plan: &Plan) -> Vec<Stale> {
 /// Says what has changed since an experiment of this name was planned last.
 pub(super) fn say_changes(store: &Store, plan: &Plan) {
     let name = &plan.experiment.name;
-    // Whatever else is wrong with what is stored is said by whoever needs it.
-    let Ok(before) = titer_lab::stored_plan(store, name) else { return };
-    let changes = titer_lab::changes(&before, plan);
+    let changes = titer_lab::changes(store, plan);
     if !changes.is_empty() {
         output::message(&format!(
             "since {name} was run, {}; what rests on it is computed anew, and the old results stay in the store",
