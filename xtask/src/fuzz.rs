@@ -153,7 +153,8 @@ fn build() -> Result<PathBuf> {
     // With a target, so that build scripts and macros are built without counters.
     let mut command =
         cargo(&["build", "--release", "--bins", "--manifest-path", "fuzz/Cargo.toml", "--target", host]);
-    run(command.arg("--target-dir").arg(&folder).env("RUSTFLAGS", FLAGS))?;
+    command.env("RUSTFLAGS", FLAGS).env("RUSTC_WRAPPER", root().join("fuzz/rustc.sh"));
+    run(command.arg("--target-dir").arg(&folder))?;
     Ok(folder.join(host).join("release"))
 }
 
