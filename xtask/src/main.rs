@@ -7,6 +7,7 @@ mod command;
 mod controls;
 mod docs;
 mod faults;
+mod fuzz;
 mod gpu;
 mod model;
 mod ranks;
@@ -50,6 +51,8 @@ enum Verb {
     Bench(bench::Arguments),
     /// Kill runs, damage their store, fill their disk, many times over, and see what comes of it
     Faults(faults::Arguments),
+    /// Change what strangers may hand to titer at random, and see that nothing panics, hangs or grows without bound
+    Fuzz(fuzz::Arguments),
     /// Build the program for GPUs
     #[command(subcommand)]
     Gpu(gpu::Verb),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Controls => controls::controls(),
         Verb::Bench(arguments) => bench::bench(&arguments),
         Verb::Faults(arguments) => faults::faults(&arguments),
+        Verb::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Verb::Gpu(verb) => gpu::gpu(&verb),
         Verb::Scale => scale::scale(),
         Verb::SlurmTest(arguments) => slurm::slurm_test(&arguments),

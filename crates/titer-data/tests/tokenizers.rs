@@ -117,6 +117,28 @@ fn truncation_and_padding_of_the_file_are_not_done_and_dropout_is_refused() {
     assert!(error.to_string().contains("dropout"), "{error}");
 }
 
+/// Found by `cargo xtask fuzz`: the library looks such a token up when it encodes, and panics.
+#[test]
+fn a_file_on_which_the_library_panics_only_when_it_is_used_is_an_error() {
+    let mut json = FIXTURE.byte_level.tokenizer_json.clone();
+    json["post_processor"] = serde_json::json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {},
+    });
+    let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+    for encoded in
+        [tokenizer.encode_whole("a lathe"), tokenizer.encode("a lathe"), tokenizer.encode_plain("a")]
+    {
+        assert!(
+            !matches!(encoded, Err(ref error) if !matches!(error, TextError::Coding { .. })),
+            "{encoded:?}"
+        );
+    }
+    assert!(matches!(tokenizer.encode_whole("a lathe"), Err(TextError::Coding { .. })));
+}
+
 #[test]
 fn plain_encoding_never_reaches_the_special_tokens() {
     let tokenizer = byte_level("smollm");

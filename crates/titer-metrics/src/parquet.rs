@@ -1,7 +1,9 @@
 //! Frames as Parquet: what the store keeps. The file says which schema it was written for.
 
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use polars::error::PolarsError;
 use polars::io::mmap::MmapBytesReader;
 use polars::prelude::{
     Column, DataFrame, KeyValueMetadata, ParquetCompression, ParquetReader, ParquetWriter, SerReader,
@@ -34,6 +36,14 @@ pub fn write_parquet(frame: &DataFrame, schema: &Schema, writer: impl Write) -> 
 /// Where the bytes are no Parquet file, the file was written for another schema or version, or a
 /// column does not match.
 pub fn read_parquet(reader: impl MmapBytesReader, schema: &Schema) -> Result<DataFrame, Error> {
+    // The library panics on some files whose parts contradict each other.
+    catch_unwind(AssertUnwindSafe(|| read(reader, schema))).unwrap_or_else(|_| {
+        let problem = "the file is damaged: the library panicked on it";
+        Err(Error::polars(schema.name)(PolarsError::ComputeError(problem.into())))
+    })
+}
+
+fn read(reader: impl MmapBytesReader, schema: &Schema) -> Result<DataFrame, Error> {
     let fail = Error::polars(schema.name);
     let mut reader = ParquetReader::new(reader);
     let metadata = reader.get_metadata().map_err(&fail)?;

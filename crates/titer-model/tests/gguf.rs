@@ -288,6 +288,13 @@ fn damaged_headers_are_errors_that_name_the_file() {
         }),
         "a tensor is there twice",
     );
+    // Found by `cargo xtask fuzz`.
+    check(
+        &changed(&|f| {
+            f.info("y", &[0, 4], 0, 0);
+        }),
+        "holds no numbers",
+    );
     check(
         &changed(&|f| {
             f.info("y", &[1 << 40, 1 << 40], 0, 0);

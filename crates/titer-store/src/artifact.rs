@@ -10,7 +10,7 @@ use crate::events::{self, EventReader, Record};
 use crate::holder::Holder;
 use crate::lease::{self, LeaseTerms};
 use crate::links;
-use crate::manifest::{FileRecord, Manifest};
+use crate::manifest::{FileRecord, LOG, Manifest};
 use crate::name;
 use crate::sums::Remembered;
 
@@ -86,6 +86,9 @@ impl Artifact {
             serde_json::from_slice(&bytes).map_err(|error| self.damaged(&path, error.to_string()))?;
         if manifest.hash != self.hash {
             return Err(self.damaged(&path, format!("it belongs to artifact {}", manifest.hash)));
+        }
+        if let Some(name) = manifest.foreign_name() {
+            return Err(self.damaged(&path, format!("it names {name:?}, which no artifact has")));
         }
         Ok(manifest)
     }
@@ -214,7 +217,7 @@ impl Artifact {
 
     /// Where its event log is.
     pub fn log_path(&self) -> PathBuf {
-        self.folder.join("events.jsonl")
+        self.folder.join(LOG)
     }
 
     pub(crate) fn lease_path(&self) -> PathBuf {

@@ -11,7 +11,6 @@ use crate::experiment::Experiment;
 use crate::lease;
 use crate::links;
 use crate::manifest::{FileRecord, Manifest};
-use crate::name;
 use crate::store::Store;
 use crate::sums;
 
@@ -82,21 +81,13 @@ impl Artifact {
             Err(error) => tell(self.seal_path(), error.to_string()),
         }
         let log = self.log_path();
-        if self.folder().join(&manifest.log.name) != log {
-            tell(self.manifest_path(), format!("its log is called {:?}", manifest.log.name));
-        }
         let mut named = BTreeSet::new();
         for file in &manifest.files {
-            if let Err(error) = name::check_payload(&file.name) {
-                tell(self.manifest_path(), error.to_string());
-                continue;
-            }
             if !named.insert(self.folder().join(&file.name)) {
                 tell(self.manifest_path(), format!("it names {} twice", file.name));
             }
         }
-        let payload = manifest.files.iter().filter(|file| named.contains(&self.folder().join(&file.name)));
-        for file in payload.chain([&manifest.log]) {
+        for file in manifest.files.iter().chain([&manifest.log]) {
             let path = self.folder().join(&file.name);
             if path.symlink_metadata().is_err() && (may_lack(&file.name) || self.is_dropped(file)) {
                 audited.absent.push(file.name.clone());

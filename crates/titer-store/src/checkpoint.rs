@@ -14,6 +14,7 @@ use crate::atomic;
 use crate::error::Result;
 use crate::links;
 use crate::manifest::FileRecord;
+use crate::name;
 use crate::sums;
 
 /// The file in a checkpoint that says what the others are.
@@ -42,7 +43,8 @@ impl Checkpoint {
         Some(Self {
             step: step.parse().ok()?,
             events: events.parse().ok()?,
-            generation: generation.parse().ok()?,
+            // The next one must be newer still.
+            generation: generation.parse().ok().filter(|generation| *generation < u64::MAX)?,
             folder,
         })
     }
@@ -99,6 +101,9 @@ fn damage(folder: &Path) -> Option<String> {
         },
     };
     recorded.files.iter().find_map(|file| {
+        if let Err(error) = name::check_path(&file.name) {
+            return named(&path, &error.to_string());
+        }
         let path = folder.join(&file.name);
         file.check_bytes(&path).err().and_then(|problem| named(&path, &problem))
     })

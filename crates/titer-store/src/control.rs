@@ -61,8 +61,9 @@ impl Control {
         self.hold > number
     }
 
-    fn with(mut self, request: Request) -> Self {
-        self.number += 1;
+    /// None where no number is left.
+    fn with(mut self, request: Request) -> Option<Self> {
+        self.number = self.number.checked_add(1)?;
         match request {
             Request::Stop => self.stop = self.number,
             Request::StopNow => (self.stop, self.now) = (self.number, self.number),
@@ -70,7 +71,7 @@ impl Control {
             Request::Resume => self.hold = 0,
             Request::First(words) => self.first = words,
         }
-        self
+        Some(self)
     }
 }
 
@@ -91,7 +92,12 @@ pub(crate) fn read(path: &Path) -> Result<Control> {
 /// Adds a request; two who ask at once both get through.
 pub(crate) fn ask(path: &Path, gate: &Path, request: Request) -> Result<Control> {
     let _gate = Gate::pass(gate)?;
-    let control = read(path)?.with(request);
+    let before = read(path)?;
+    let number = before.number;
+    let control = before.with(request).ok_or_else(|| {
+        let problem = format!("number = {number}, after which no request can come: remove the file");
+        Error::Unreadable { path: path.to_owned(), problem }
+    })?;
     let bytes = serde_json::to_vec(&control).map_err(|error| Error::writing(path)(error.into()))?;
     atomic::write_bytes(path, &bytes)?;
     Ok(control)
@@ -103,16 +109,16 @@ mod tests {
 
     #[test]
     fn a_request_is_for_the_runs_that_were_there() {
-        let stopped = Control::default().with(Request::Stop);
+        let stopped = Control::default().with(Request::Stop).unwrap();
         assert!(stopped.stops(0) && !stopped.holds(0));
         assert!(!stopped.stops(stopped.number), "a run that began later goes on");
-        let ended = stopped.clone().with(Request::StopNow);
+        let ended = stopped.clone().with(Request::StopNow).unwrap();
         assert!(
             !stopped.stops_now(0) && ended.stops_now(0) && ended.stops(0) && !ended.stops_now(ended.number)
         );
-        let held = stopped.with(Request::Hold);
+        let held = stopped.with(Request::Hold).unwrap();
         assert!(held.holds(1) && !held.stops(1) && !held.holds(held.number));
-        let resumed = held.with(Request::Resume);
+        let resumed = held.with(Request::Resume).unwrap();
         assert!(!resumed.holds(1));
     }
 

@@ -13,11 +13,11 @@ use rustix::fs::OFlags;
 use crate::error::{Error, Result};
 
 /// Options by which a file of a store is opened: a link in its place is an error, which
-/// [`Error::reading`] and [`Error::writing`] name.
+/// [`Error::reading`] and [`Error::writing`] name. A pipe in its place is empty, and not waited for.
 pub(crate) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    // The flag's bits fit: they are those of the system's `open`.
-    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    // The flags' bits fit: they are those of the system's `open`.
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     options
 }
 

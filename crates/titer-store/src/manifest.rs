@@ -9,6 +9,10 @@ use titer_plan::StageHash;
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::links;
+use crate::name;
+
+/// What every artifact calls its event log.
+pub(crate) const LOG: &str = "events.jsonl";
 
 /// What is known of an artifact before it is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +104,16 @@ pub struct Manifest {
     pub files: Vec<FileRecord>,
     /// Its event log.
     pub log: FileRecord,
+}
+
+impl Manifest {
+    /// A name among its files that no artifact has. It might lead out of the artifact, whose files are read, packed and
+    /// removed by what the manifest calls them.
+    pub(crate) fn foreign_name(&self) -> Option<&str> {
+        let foreign = |file: &&FileRecord| name::check_payload(&file.name).is_err();
+        let log = Some(&self.log).filter(|log| log.name != LOG);
+        self.files.iter().find(foreign).or(log).map(|file| file.name.as_str())
+    }
 }
 
 /// A file as it was when sealed.

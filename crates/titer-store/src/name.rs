@@ -23,13 +23,17 @@ pub(crate) fn check(name: &str) -> Result<()> {
 pub(crate) const OWN: [&str; 6] =
     ["manifest.json", "events.jsonl", "checkpoint", "lease.json", "SEALED", "dropped.json"];
 
-/// Refuses a payload name that is no plain file name or `/`-separated path of such, or one that the
-/// store uses itself.
-pub(crate) fn check_payload(name: &str) -> Result<()> {
+/// Refuses a name that is no plain file name or `/`-separated path of such.
+pub(crate) fn check_path(name: &str) -> Result<()> {
     name.split('/').try_for_each(check).map_err(|error| match error {
         Error::BadName { problem, .. } => Error::BadName { name: name.to_owned(), problem },
         other => other,
-    })?;
+    })
+}
+
+/// The same of a payload's, and one that the store uses itself.
+pub(crate) fn check_payload(name: &str) -> Result<()> {
+    check_path(name)?;
     let first = name.split('/').next().unwrap_or(name);
     if OWN.iter().any(|own| own.eq_ignore_ascii_case(first)) {
         return Err(Error::BadName { name: name.to_owned(), problem: "the store uses it itself" });

@@ -8,12 +8,15 @@ use bytes::Bytes;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::Value;
 
+use super::footer;
 use super::rows::{self, Row};
 use super::unpack::{Bounded, guarded};
 use super::{ConversationError, Place};
 
-/// The rows of a Parquet file.
-pub(super) fn parquet(bytes: Bytes) -> Result<Vec<Row>, ConversationError> {
+const PARQUET: &str = "Parquet";
+
+/// The rows of a Parquet file. In memory they may come to `most` bytes.
+pub(super) fn parquet(bytes: Bytes, most: usize) -> Result<Vec<Row>, ConversationError> {
     let wrong = |said: String| {
         let problem = match said.split_once("Disabled feature at compile time: ") {
             Some((_, packing)) => {
@@ -23,18 +26,47 @@ pub(super) fn parquet(bytes: Bytes) -> Result<Vec<Row>, ConversationError> {
             }
             None => said,
         };
-        ConversationError::Format { format: "Parquet", problem }
+        ConversationError::Format { format: PARQUET, problem }
     };
-    guarded("Parquet", || {
+    if let Some(problem) = footer::problem(&bytes) {
+        return Err(wrong(problem.to_owned()));
+    }
+    guarded(PARQUET, || {
         let file = SerializedFileReader::new(bytes).map_err(|error| wrong(error.to_string()))?;
-        let mut rows = Vec::new();
+        let groups = file.metadata().row_groups().iter();
+        let values = groups.flat_map(|group| group.columns()).map(|column| column.num_values());
+        let values =
+            values.fold(0usize, |sum, count| sum.saturating_add(usize::try_from(count).unwrap_or(0)));
+        if values.saturating_mul(size_of::<Value>()) > most {
+            return Err(ConversationError::TooLarge { format: PARQUET, most });
+        }
+        let (mut rows, mut room) = (Vec::new(), 0usize);
         for (number, row) in (1..).zip(file.get_row_iter(None).map_err(|error| wrong(error.to_string()))?) {
             let place = Place::Row(number);
-            let read = row.map_err(|error| wrong(error.to_string()))?;
-            rows.push(rows::row(place, read.to_json_value())?);
+            let read = row.map_err(|error| wrong(error.to_string()))?.to_json_value();
+            // One value that is repeated takes no room in the file.
+            room = room.saturating_add(room_of(&read));
+            if room > most {
+                return Err(ConversationError::TooLarge { format: PARQUET, most });
+            }
+            rows.push(rows::row(place, read)?);
         }
         Ok(rows)
     })
+}
+
+/// Bytes that a value takes in memory, about.
+fn room_of(value: &Value) -> usize {
+    let within = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(room_of).sum(),
+        // A node of a map has room for several.
+        Value::Object(values) => {
+            500 + values.iter().map(|(key, value)| key.len() + room_of(value)).sum::<usize>()
+        }
+        _ => 0,
+    };
+    within + size_of::<Value>()
 }
 
 const ARROW: &str = "Arrow";
@@ -49,8 +81,8 @@ pub(super) fn is_arrow(bytes: &[u8]) -> bool {
 }
 
 /// The rows of an Arrow file or stream, `datasets.save_to_disk` writes the latter
-/// (<https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format>). Written out as JSON they may come to
-/// `most` bytes.
+/// (<https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format>). Written out as JSON and in memory they may
+/// come to `most` bytes.
 pub(super) fn arrow(bytes: &[u8], most: usize) -> Result<Vec<Row>, ConversationError> {
     let wrong = |problem: String| ConversationError::Format { format: ARROW, problem };
     let stream = match bytes.starts_with(MARK) {
@@ -59,27 +91,41 @@ pub(super) fn arrow(bytes: &[u8], most: usize) -> Result<Vec<Row>, ConversationE
         false => bytes,
     };
     check(stream, most)?;
-    let mut out = Bounded::new(most);
-    let read = guarded(ARROW, || {
+    guarded(ARROW, || {
         let reader = StreamReader::try_new(stream, None).map_err(|error| wrong(error.to_string()))?;
-        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut out);
+        let (mut rows, mut said, mut room) = (Vec::new(), 0, 0usize);
         for batch in reader {
-            let written = batch.and_then(|batch| writer.write(&batch));
-            written.map_err(|error| wrong(error.to_string()))?;
+            let batch = batch.map_err(|error| wrong(error.to_string()))?;
+            for first in (0..batch.num_rows()).step_by(AT_ONCE) {
+                let mut out = Bounded::new(most - said);
+                let part = batch.slice(first, AT_ONCE.min(batch.num_rows() - first));
+                let written = WriterBuilder::new()
+                    .with_explicit_nulls(true)
+                    .build::<_, LineDelimited>(&mut out)
+                    .write(&part)
+                    .map_err(|error| wrong(error.to_string()));
+                let lines = out.finish(ARROW)?;
+                written?;
+                said += lines.len();
+                for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    let place = Place::Row(rows.len() + 1);
+                    let value: Value = serde_json::from_slice(line)
+                        .map_err(|error| ConversationError::Row { place, problem: error.to_string() })?;
+                    // A row of nothing takes no room in the file.
+                    room = room.saturating_add(room_of(&value));
+                    if room > most {
+                        return Err(ConversationError::TooLarge { format: ARROW, most });
+                    }
+                    rows.push(rows::row(place, value)?);
+                }
+            }
         }
-        Ok(())
-    });
-    let lines = out.finish(ARROW)?;
-    read?;
-    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let row = |(number, line)| {
-        let place = Place::Row(number);
-        let value: Value = serde_json::from_slice(line)
-            .map_err(|error| ConversationError::Row { place, problem: error.to_string() })?;
-        rows::row(place, value)
-    };
-    (1..).zip(lines).map(row).collect()
+        Ok(rows)
+    })
 }
+
+/// Rows that are written out at once.
+const AT_ONCE: usize = 1024;
 
 const CUT: &str = "the file ends too soon: it was cut, or whoever wrote it did not close it";
 
@@ -129,4 +175,41 @@ fn decompressed(batch: &RecordBatch<'_>, body: &[u8]) -> usize {
         usize::try_from(i64::from_le_bytes(*size)).ok()
     });
     said.fold(0, usize::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parquet::data_type::ByteArrayType;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    /// A file of so many rows that all say the same.
+    fn repeated(rows: usize) -> Bytes {
+        let schema = parse_message_type("message rows { required binary prompt (UTF8); }").unwrap();
+        let mut bytes = Vec::new();
+        let mut file = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::default()).unwrap();
+        let mut group = file.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&vec!["Hi".into(); rows], None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        file.close().unwrap();
+        bytes.into()
+    }
+
+    #[test]
+    fn rows_that_take_no_room_in_the_file_take_no_more_in_memory_than_may_be() {
+        let bytes = repeated(100_000);
+        assert!(bytes.len() < 2000, "{}", bytes.len());
+        assert_eq!(parquet(bytes.clone(), 1 << 30).unwrap().len(), 100_000);
+        // By what the rows come to, and by what the columns say before any is read.
+        for most in [10 << 20, 1 << 20] {
+            let refused = parquet(bytes.clone(), most);
+            assert!(matches!(refused, Err(ConversationError::TooLarge { .. })), "{refused:?}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 mod columnar;
 mod error;
+mod footer;
 mod options;
 mod rows;
 mod shape;
@@ -52,8 +53,22 @@ pub struct Conversations {
     pub duplicates: Vec<(usize, usize)>,
 }
 
+impl Conversation {
+    /// Bytes that it takes in memory, about.
+    fn room(&self) -> usize {
+        let words = |message: &Message| message.content.len() + size_of::<Message>();
+        self.messages.iter().map(words).sum::<usize>() + self.id.len() + size_of::<Self>()
+    }
+}
+
+/// Bytes that the conversations of a file may come to in memory: beside the file when it is decompressed.
+const MOST_ROOM: usize = unpack::MOST / 4 * 3;
+
 /// Of so many rows one may be unusable.
 pub const ONE_IN: usize = 10;
+
+/// And so many of them all.
+const MOST_UNUSABLE: usize = 1_000_000;
 
 /// First bytes of formats that are known and not read, and what to do with them.
 const FOREIGN: [(&[u8], &str); 2] = [
@@ -143,7 +158,7 @@ impl Conversations {
     /// # Errors
     /// When it is none or damaged, or a row has not the shape; when no row is left.
     pub fn from_parquet(bytes: impl Into<Bytes>, options: &Options) -> Result<Self, ConversationError> {
-        Self::from_rows(columnar::parquet(bytes.into())?.into_iter().map(Ok), options)
+        Self::from_rows(columnar::parquet(bytes.into(), unpack::MOST)?.into_iter().map(Ok), options)
     }
 
     /// Reads an Arrow file or stream.
@@ -158,18 +173,36 @@ impl Conversations {
         rows: impl IntoIterator<Item = Result<Row, ConversationError>>,
         options: &Options,
     ) -> Result<Self, ConversationError> {
+        Self::within(MOST_ROOM, rows, options)
+    }
+
+    fn within(
+        most: usize,
+        rows: impl IntoIterator<Item = Result<Row, ConversationError>>,
+        options: &Options,
+    ) -> Result<Self, ConversationError> {
         let mut read = Self::default();
         let mut shape: Option<Shape> = None;
         let mut domains = BTreeSet::new();
+        let mut room = 0;
         for row in rows {
             read.rows += 1;
+            let before = read.conversations.len();
             match row.and_then(|row| read.take(&row, &mut shape, &mut domains, options)) {
                 Ok(()) => {}
                 Err(error @ ConversationError::Columns { .. }) => return Err(error),
                 Err(error) => read.unusable.push(error),
             }
+            // A small file may come to very many rows, and a short row to more in memory than in the file.
+            room += read.conversations[before..].iter().map(Conversation::room).sum::<usize>();
+            if room > most {
+                return Err(ConversationError::TooLarge { format: "its rows in memory", most });
+            }
+            if read.unusable.len() > MOST_UNUSABLE {
+                break;
+            }
         }
-        if read.unusable.len() > read.rows / ONE_IN {
+        if read.unusable.len() > MOST_UNUSABLE.min(read.rows / ONE_IN) {
             let (count, rows) = (read.unusable.len(), read.rows);
             let kinds = error::by_kind(&read.unusable);
             let first = Box::new(read.unusable.swap_remove(0));
@@ -271,4 +304,17 @@ fn duplicates(conversations: &[Conversation]) -> Vec<(usize, usize)> {
         (at, earlier)
     });
     seen.filter(|(at, earlier)| at != earlier).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_rows_are_bounded_by_what_they_take_in_memory() {
+        let text = "{\"prompt\":\"a\"}\n".repeat(10_000);
+        let read = |most| Conversations::within(most, rows::Lines::new(text.as_bytes()), &Options::default());
+        assert_eq!(read(10 << 20).unwrap().rows, 10_000);
+        assert!(matches!(read(1 << 20), Err(ConversationError::TooLarge { .. })));
+    }
 }

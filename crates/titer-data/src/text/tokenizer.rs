@@ -1,5 +1,6 @@
 //! Text as tokens of a model's vocabulary.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use tokenizers::AddedToken;
@@ -27,14 +28,7 @@ impl Tokenizer {
         // The library panics on some malformed files: on bad syntax, which is found here first, and on
         // bad values, of which the panic says what is wrong.
         serde_json::from_slice::<serde_json::Value>(json).map_err(|error| wrong(error.to_string()))?;
-        let read = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(json));
-        let mut inner = match read {
-            Ok(read) => read.map_err(|error| wrong(error.to_string()))?,
-            Err(panic) => {
-                let said = panic.downcast_ref::<String>().map(String::as_str);
-                return Err(wrong(said.unwrap_or("the tokenizers library panicked on it").to_owned()));
-            }
-        };
+        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(json)).map_err(wrong)?;
         if let ModelWrapper::BPE(bpe) = inner.get_model()
             && let Some(dropout) = bpe.dropout
             && dropout > 0.0
@@ -64,9 +58,12 @@ impl Tokenizer {
     /// Adds tokens that are recognised whole, as Transformers does: those that the vocabulary has keep their ids, the
     /// others get the next ones. `special` come last and are special whatever else is said.
     pub(super) fn add(&mut self, tokens: Vec<AddedToken>, special: Vec<AddedToken>) -> Result<(), TextError> {
-        self.inner.add_tokens(tokens).map_err(coding)?;
-        self.inner.add_special_tokens(special).map_err(coding)?;
-        Ok(())
+        let inner = &mut self.inner;
+        coded(|| {
+            inner.add_tokens(tokens)?;
+            inner.add_special_tokens(special)?;
+            Ok(())
+        })
     }
 
     /// Divides special tokens like any other text.
@@ -87,7 +84,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer fails, as one without byte fallback or unknown token may.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        Ok(self.inner.encode_fast(text, false).map_err(coding)?.get_ids().to_vec())
+        Ok(coded(|| self.inner.encode_fast(text, false))?.get_ids().to_vec())
     }
 
     /// The tokens of a whole text, with what the tokenizer adds at its ends: a beginning, for many models.
@@ -95,7 +92,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_whole(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        Ok(self.inner.encode_fast(text, true).map_err(coding)?.get_ids().to_vec())
+        Ok(coded(|| self.inner.encode_fast(text, true))?.get_ids().to_vec())
     }
 
     /// Sets what is added at the ends of a whole text: these tokens before and after it, where there are any.
@@ -131,12 +128,12 @@ impl Tokenizer {
             plain.set_encode_special_tokens(true);
             plain
         });
-        Ok(plain.encode_fast(text, false).map_err(coding)?.get_ids().to_vec())
+        Ok(coded(|| plain.encode_fast(text, false))?.get_ids().to_vec())
     }
 
     /// The tokens of `text` and the byte of `text` at which each ends.
     pub(super) fn encode_with_ends(&self, text: &str) -> Result<(Vec<u32>, Vec<usize>), TextError> {
-        let encoding = self.inner.encode(text, false).map_err(coding)?;
+        let encoding = coded(|| self.inner.encode(text, false))?;
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().iter().map(|(_, end)| *end).collect()))
     }
 
@@ -145,7 +142,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer's decoder fails.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, TextError> {
-        self.inner.decode(tokens, true).map_err(coding)
+        coded(|| self.inner.decode(tokens, true))
     }
 
     /// The text of tokens with the special ones spelt out.
@@ -153,7 +150,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer's decoder fails.
     pub fn decode_all(&self, tokens: &[u32]) -> Result<String, TextError> {
-        self.inner.decode(tokens, false).map_err(coding)
+        coded(|| self.inner.decode(tokens, false))
     }
 
     /// Number of tokens, the added ones included.
@@ -181,7 +178,7 @@ impl Tokenizer {
     /// # Errors
     /// When the library cannot serialise it.
     pub fn to_json(&self) -> Result<Vec<u8>, TextError> {
-        Ok(self.inner.to_string(false).map_err(coding)?.into_bytes())
+        Ok(coded(|| self.inner.to_string(false))?.into_bytes())
     }
 
     /// Checks that a model with `embedding_rows` rows embeds every ordinary token, which any text may come to.
@@ -201,6 +198,19 @@ impl Tokenizer {
     }
 }
 
-fn coding(error: tokenizers::Error) -> TextError {
-    TextError::Coding { problem: error.to_string() }
+fn coded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, TextError> {
+    guarded(work).map_err(|problem| TextError::Coding { problem })
+}
+
+/// What the library does with a stranger's file, or why it does not: some malformed ones make it panic, when they are
+/// read or not before they are used.
+fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    let panicked = |panic: Box<dyn std::any::Any + Send>| {
+        let said = panic.downcast_ref::<String>().cloned();
+        said.unwrap_or_else(|| "the tokenizers library panicked on it".to_owned())
+    };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(panic) => Err(panicked(panic)),
+    }
 }

@@ -270,6 +270,10 @@ fn info(of: TensorInfo, left: u64, alignment: u64) -> Result<Info, String> {
     if !row.is_multiple_of(block) {
         return Err(format!("rows of {row} numbers are no whole blocks of {kind}"));
     }
+    // Candle makes a slice of blocks from the address of no bytes, which need not be one of a block.
+    if shape.contains(&0) {
+        return Err(format!("it has shape {shape:?}, which holds no numbers"));
+    }
     let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     let bytes = count.and_then(|count| (count / block).checked_mul(of.ggml_dtype.type_size()));
     let bytes = bytes.ok_or_else(|| format!("shape {shape:?} overflows"))?;
