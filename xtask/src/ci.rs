@@ -35,7 +35,7 @@ pub(crate) fn ci() -> Result<()> {
         ("tests", || test::test(&test::Arguments::default())),
         ("smoke run, twice", smoke),
         ("faults, a few of each", || {
-            faults::faults(&faults::Arguments { short: true, seed: 0, kills: None })
+            faults::faults(&faults::Arguments { short: true, seed: 0, kills: None, only: None })
         }),
     ];
     let started = Instant::now();

@@ -49,7 +49,9 @@ fn of_cause(cause: &(dyn Cause + 'static)) -> Again {
 
 fn of_store(error: &titer_store::Error) -> Again {
     match error {
-        titer_store::Error::Io { source, .. } => of_system(source),
+        titer_store::Error::Io { source, .. } | titer_store::Error::Unread { source, .. } => {
+            of_system(source)
+        }
         titer_store::Error::LeaseLost { .. } => Again::Soon,
         titer_store::Error::DiskFull { .. } | titer_store::Error::ReadOnly { .. } => Again::Later,
         titer_store::Error::Fill { source, .. } => of_cause(source.as_ref()),

@@ -1,7 +1,7 @@
 //! A run's channel to others through the store: what it tells them, and what they ask of it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
@@ -44,8 +44,8 @@ pub(crate) struct RunChannel<'a> {
     journal: Option<Journal>,
     presence: Mutex<Option<Presence>>,
     jobs: usize,
-    /// The last request before this run began.
-    since: u64,
+    /// The last request before this run began, once that could be read.
+    since: OnceLock<u64>,
     /// Processor time of this process when it began, in seconds.
     spent_before: Option<f64>,
     /// Stages that it has sealed so far.
@@ -57,7 +57,9 @@ pub(crate) struct RunChannel<'a> {
 impl<'a> RunChannel<'a> {
     /// Says that a run begins; what happens in it is shown to `shown` too.
     pub(crate) fn new(experiment: &'a Experiment, jobs: usize, shown: &'a dyn Progress) -> Self {
-        let control = experiment.control().unwrap_or_default();
+        let control = experiment.control();
+        let since = control.as_ref().map_or_else(|_| OnceLock::new(), |control| control.number.into());
+        let control = control.unwrap_or_default();
         let presence = Mutex::new(experiment.present().ok());
         Self {
             experiment,
@@ -66,7 +68,7 @@ impl<'a> RunChannel<'a> {
             spent_before: processor_seconds(),
             computed: AtomicUsize::new(0),
             jobs,
-            since: control.number,
+            since,
             heard: Mutex::new(Control { first: Vec::new(), ..control }),
             shown,
         }
@@ -80,7 +82,8 @@ impl<'a> RunChannel<'a> {
         if control == *heard {
             return;
         }
-        let since = self.since;
+        // What was asked before it could be read may be old: better one request too few than one of another run's.
+        let since = *self.since.get_or_init(|| control.number);
         if control.stops_now(since) && !heard.stops_now(since) {
             self.say("stop at once: what was done since the last checkpoints is lost");
             self.end(self.computed.load(Ordering::Relaxed), 0, true);
@@ -137,7 +140,8 @@ impl Progress for RunChannel<'_> {
     fn event(&self, event: RunEvent<'_>) {
         let note = match event {
             RunEvent::Planned { stages, cached } => {
-                Some(Note::Began { stages, cached, jobs: self.jobs, since: self.since })
+                let since = self.since.get().copied().unwrap_or_default();
+                Some(Note::Began { stages, cached, jobs: self.jobs, since })
             }
             RunEvent::Started { hash, .. } => Some(Note::Started { stage: hash.clone() }),
             RunEvent::Finished { hash, seconds, .. } => {
@@ -169,5 +173,34 @@ impl Progress for RunChannel<'_> {
             self.write(note);
         }
         self.shown.event(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use titer_store::{Request, Store};
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_could_not_be_read_at_first_is_none_of_a_runs_business() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(folder.path().join("store")).unwrap();
+        let experiment = store.experiment("x").unwrap();
+        experiment.save("", "{}").unwrap();
+        experiment.ask(Request::Stop).unwrap();
+        let path = experiment.folder().join("control.json");
+        let asked = fs::read(&path).unwrap();
+        fs::write(&path, "{").unwrap();
+        let channel = RunChannel::new(&experiment, 1, &());
+        fs::write(&path, asked).unwrap();
+        let (requests, interrupt) = (Requests::default(), Interrupt::default());
+        channel.listen(&requests, &interrupt);
+        assert!(!interrupt.raised(), "it was stopped by an old request");
+        experiment.ask(Request::Stop).unwrap();
+        channel.listen(&requests, &interrupt);
+        assert!(interrupt.raised());
     }
 }

@@ -10,7 +10,7 @@ use crate::events::{self, EventReader, Record};
 use crate::holder::Holder;
 use crate::lease::{self, LeaseTerms};
 use crate::links;
-use crate::manifest::{FileRecord, LOG, Manifest};
+use crate::manifest::{Doubt, FileRecord, LOG, Manifest};
 use crate::name;
 use crate::sums::Remembered;
 
@@ -75,10 +75,8 @@ impl Artifact {
             }
             other => other.map_err(Error::reading(&seal))?,
         };
-        let bytes = links::read(&path).map_err(|error| match Error::reading(&path)(error) {
-            link @ Error::Link { .. } => link,
-            error => self.damaged(&path, error.to_string()),
-        })?;
+        links::refuse(&path)?;
+        let bytes = links::read(&path).map_err(|error| self.doubted(&path, error.into()))?;
         if blake3::hash(&bytes).to_hex().as_bytes() != sealed.trim_ascii() {
             return Err(self.damaged(&path, "it is not the manifest that was sealed".to_owned()));
         }
@@ -187,10 +185,19 @@ impl Artifact {
         Ok(Progress { state, step, last: tail.into_iter().next_back() })
     }
 
-    fn check(&self, file: &FileRecord, how: impl Fn(&FileRecord, &Path) -> Result<(), String>) -> Result<()> {
+    fn check(&self, file: &FileRecord, how: impl Fn(&FileRecord, &Path) -> Result<(), Doubt>) -> Result<()> {
         let path = self.folder.join(&file.name);
         links::refuse_below(&self.folder, &path)?;
-        how(file, &path).map_err(|problem| self.damaged(&path, problem))
+        how(file, &path).map_err(|doubt| self.doubted(&path, doubt))
+    }
+
+    fn doubted(&self, path: &Path, doubt: Doubt) -> Error {
+        match doubt {
+            Doubt::Differs(problem) => self.damaged(path, problem),
+            Doubt::Unread(source) => {
+                Error::Unread { path: path.to_owned(), source, artifact: self.folder.clone() }
+            }
+        }
     }
 
     fn damaged(&self, path: &Path, problem: String) -> Error {

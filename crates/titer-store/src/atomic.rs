@@ -15,21 +15,30 @@ use crate::links;
 #[cfg(not(test))]
 pub(crate) fn moment() {}
 
+/// Names in a folder are durable.
+#[cfg(not(test))]
+fn synced(_folder: &Path) {}
+
 #[cfg(test)]
 pub(crate) use crate::tests::crash::moment;
+#[cfg(test)]
+use crate::tests::crash::synced;
 
-/// Creates a folder with those above it.
+/// Creates a folder with those above it, durably.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
     links::refuse(path)?;
     if path.is_dir() {
         return Ok(());
     }
+    let is_new = |above: &&Path| !above.as_os_str().is_empty() && !above.is_dir();
+    let new: Vec<&Path> = path.ancestors().take_while(is_new).collect();
     moment();
     fs::create_dir_all(path).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => Error::NotAFolder { path: path.to_owned() },
         _ => Error::writing(path)(source),
     })?;
-    sync_parent(path)
+    // Each new name is another folder's to keep.
+    new.into_iter().rev().try_for_each(sync_parent)
 }
 
 /// Lets `fill` write a temporary sibling of `path`, makes it durable, and renames it to `path`.
@@ -119,13 +128,21 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Removes what killed writers left in a folder.
 pub(crate) fn sweep(folder: &Path) -> Result<()> {
-    entries(folder)?.iter().filter(|path| is_temporary(path)).try_for_each(|path| remove(path))
+    let left: Vec<PathBuf> = entries(folder)?.into_iter().filter(|path| is_temporary(path)).collect();
+    left.iter().try_for_each(|path| remove(path))?;
+    // What is sealed afterwards must not have them again once the power failed.
+    if left.is_empty() { Ok(()) } else { sync_folder(folder) }
 }
 
-/// Whether a path is a temporary sibling of a killed or living writer: [`sibling`] names them.
+/// Whether a path is a temporary sibling of a killed or living writer: [`sibling`] names them, and so does the library
+/// that writes weights (`.tmp` and six letters or digits).
 pub(crate) fn is_temporary(path: &Path) -> bool {
     let name = file_name(path);
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let of_library = |rest: &str| rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if name.strip_prefix(".tmp").is_some_and(of_library) {
+        return true;
+    }
     name.strip_prefix('.')
         .and_then(|rest| rest.split_once('.'))
         .and_then(|(writer, _)| writer.split_once('-'))
@@ -189,8 +206,14 @@ fn mask() -> u32 {
 }
 
 fn sync_parent(path: &Path) -> Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent).and_then(|folder| folder.sync_all()).map_err(Error::writing(parent))
+    sync_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in a folder durable.
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|opened| opened.sync_all()).map_err(Error::writing(folder))?;
+    synced(folder);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -226,5 +249,6 @@ mod tests {
         assert_eq!(first.extension(), path.extension());
         assert_eq!(first.parent(), path.parent());
         assert!(is_temporary(&first) && !is_temporary(path));
+        assert!(is_temporary(Path::new("x/.tmpejNTGP")) && !is_temporary(Path::new("x/.tmp")));
     }
 }

@@ -39,7 +39,9 @@ impl Flaw {
             }
             Error::Distrusted { path, problem } => Self::new(path.clone(), *problem),
             Error::Link { path } => Self::new(path.clone(), LINK),
-            Error::Io { path, source, .. } => Self::new(path.clone(), source.to_string()),
+            Error::Io { path, source, .. } | Error::Unread { path, source, .. } => {
+                Self::new(path.clone(), source.to_string())
+            }
             other => Self::new(path.to_owned(), other.to_string()),
         }
     }
@@ -111,7 +113,7 @@ impl Artifact {
 
     fn look(&self, file: &FileRecord, path: &Path) -> Result<(), String> {
         links::refuse_below(self.folder(), path).map_err(|_| LINK.to_owned())?;
-        file.check_bytes(path)
+        file.check_bytes(path).map_err(|doubt| doubt.to_string())
     }
 }
 

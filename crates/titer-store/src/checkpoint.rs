@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::atomic;
-use crate::error::Result;
+use crate::error::{Error, Result, is_damage};
 use crate::links;
-use crate::manifest::FileRecord;
+use crate::manifest::{Doubt, FileRecord};
 use crate::name;
 use crate::sums;
 
@@ -86,27 +86,35 @@ fn record(folder: &Path) -> Result<()> {
 }
 
 /// What of a checkpoint is not as it was written, if anything is.
-fn damage(folder: &Path) -> Option<String> {
+fn damage(folder: &Path) -> Result<Option<String>> {
     #[derive(Deserialize)]
     struct Sums {
         files: Vec<FileRecord>,
     }
     let path = folder.join(SUMS);
-    let named = |path: &Path, problem: &str| Some(format!("{}: {problem}", path.display()));
-    let recorded: Sums = match sums::read_json(&path) {
-        Err(error) => return Some(error.to_string()),
-        Ok(text) => match serde_json::from_str(&text) {
-            Err(error) => return named(&path, &error.to_string()),
-            Ok(recorded) => recorded,
-        },
+    let recorded = match sums::read_json(&path) {
+        Err(Error::Io { source, .. }) if !is_damage(&source) => return Err(Error::reading(&path)(source)),
+        Err(error) => return Ok(Some(error.to_string())),
+        Ok(text) => serde_json::from_str::<Sums>(&text),
     };
-    recorded.files.iter().find_map(|file| {
+    let named = |path: &Path, problem: &str| format!("{}: {problem}", path.display());
+    let recorded = match recorded {
+        Err(error) => return Ok(Some(named(&path, &error.to_string()))),
+        Ok(recorded) => recorded,
+    };
+    for file in &recorded.files {
         if let Err(error) = name::check_path(&file.name) {
-            return named(&path, &error.to_string());
+            return Ok(Some(named(&path, &error.to_string())));
         }
         let path = folder.join(&file.name);
-        file.check_bytes(&path).err().and_then(|problem| named(&path, &problem))
-    })
+        match file.check_bytes(&path) {
+            Ok(()) => {}
+            Err(Doubt::Differs(problem)) => return Ok(Some(named(&path, &problem))),
+            // What was computed so far is not thrown away for that.
+            Err(Doubt::Unread(error)) => return Err(Error::reading(&path)(error)),
+        }
+    }
+    Ok(None)
 }
 
 /// What [`settle`] leaves.
@@ -124,10 +132,10 @@ pub(crate) fn settle(folder: &Path, logged: u64) -> Result<Settled> {
     for checkpoint in list(folder)?.into_iter().rev() {
         // A log shorter than the checkpoint says lost data with the power: what it told cannot be remade.
         let usable = settled.newest.is_none() && checkpoint.events <= logged;
-        match damage(&checkpoint.folder).filter(|_| usable) {
-            None if usable => settled.newest = Some(checkpoint),
+        match usable.then(|| damage(&checkpoint.folder)).transpose()? {
+            Some(None) => settled.newest = Some(checkpoint),
             problem => {
-                settled.damage.extend(problem);
+                settled.damage.extend(problem.flatten());
                 discard(&checkpoint.folder)?;
             }
         }

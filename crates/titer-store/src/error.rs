@@ -73,7 +73,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried: `read`, `write`.
+        /// What was tried: `read`, `write`, `lock`.
         action: &'static str,
         /// The system's word.
         source: io::Error,
@@ -173,6 +173,19 @@ pub enum Error {
         /// The artifact's folder.
         artifact: PathBuf,
     },
+    /// A file of a sealed artifact cannot be read, so that nobody knows whether it is what was sealed.
+    #[error(
+        "{}: cannot read: {source}; nothing was changed: run again when it can be read, or move {} away to have it made anew",
+        path.display(), artifact.display()
+    )]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+        /// The artifact's folder.
+        artifact: PathBuf,
+    },
     /// A file that carries its own BLAKE3 is not what was written.
     #[error("{}: damaged: {problem}; run the experiment again, which writes it anew", path.display())]
     Distrusted {
@@ -241,6 +254,11 @@ impl Error {
         }
     }
 
+    /// For `map_err` after an attempt to lock `path`.
+    pub(crate) fn locking(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { path: path.to_owned(), action: "lock", source }
+    }
+
     /// For `map_err` after a caller's closure: a full disk is recognised beneath the caller's own error.
     pub(crate) fn filling<E>(path: &Path) -> impl FnOnce(E) -> Self
     where
@@ -260,6 +278,16 @@ impl Error {
 /// Whether the system refused to open `path` because it is a link.
 fn is_link(path: &Path, source: &io::Error) -> bool {
     source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) && path.is_symlink()
+}
+
+/// Whether an attempt to read a file says that it is not there as it was written. Anything else says nothing of the file:
+/// a disk or a server that fails, a permission that was taken away, too many open files.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let replaced = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    let kinds =
+        [Kind::NotFound, Kind::NotADirectory, Kind::IsADirectory, Kind::InvalidData, Kind::UnexpectedEof];
+    replaced || kinds.contains(&error.kind())
 }
 
 /// The nearest ancestor that exists and is no folder, else the path itself.

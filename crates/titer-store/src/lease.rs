@@ -9,8 +9,8 @@
 //!
 //! A writer that was only suspended finds out by the file's identity, before its next write.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,9 +23,10 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_damage};
 use crate::holder::Holder;
 use crate::links;
+use crate::lock::{self, Lock};
 
 /// The times by which a lease is kept and judged. The same for all who share a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,19 +89,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn pass(path: &Path) -> Result<Self> {
-        let enter = || {
-            let file = links::options().create(true).truncate(false).write(true).open(path)?;
-            match file.lock() {
-                // Without file locks, exclusive creation still lets one writer in; only two that
-                // steal the same stale lease in the same instant could meet.
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-                other => other?,
-            }
-            touch(&file)?;
-            let now = file.metadata()?.modified()?;
-            Ok(Self { _file: file, now })
-        };
-        enter().map_err(Error::writing(path))
+        let options = links::options().create(true).truncate(false).write(true).clone();
+        let file = options.open(path).map_err(Error::writing(path))?;
+        // Without file locks, exclusive creation still lets one writer in; only two that
+        // steal the same stale lease in the same instant could meet.
+        lock::wait(&file, path)?;
+        let now = touch(&file).and_then(|()| file.metadata()?.modified()).map_err(Error::writing(path))?;
+        Ok(Self { _file: file, now })
     }
 
     /// The file system's time when the gate was passed.
@@ -129,13 +124,6 @@ struct Sighting {
     lock: Lock,
 }
 
-#[derive(PartialEq)]
-enum Lock {
-    Held,
-    Free,
-    Unknown,
-}
-
 impl Sighting {
     fn at(path: &Path) -> Result<Option<Self>> {
         let file = match links::open(path) {
@@ -144,12 +132,11 @@ impl Sighting {
         };
         let metadata = file.metadata().map_err(Error::reading(path))?;
         let beaten = metadata.modified().map_err(Error::reading(path))?;
-        let lock = match file.try_lock() {
-            Ok(()) => Lock::Free,
-            Err(TryLockError::WouldBlock) => Lock::Held,
-            Err(TryLockError::Error(_)) => Lock::Unknown,
-        };
-        let process = io::read_to_string(&file).ok().and_then(|text| serde_json::from_str(&text).ok());
+        let lock = lock::look(&file);
+        let mut bytes = Vec::new();
+        // Who cannot be read may live.
+        (&file).read_to_end(&mut bytes).map_err(Error::reading(path))?;
+        let process = serde_json::from_slice(&bytes).ok();
         Ok(Some(Self { process, identity: identity(&metadata), beaten, lock }))
     }
 
@@ -180,8 +167,12 @@ impl Sighting {
 
 /// Who holds the lease at `path`, as far as a reader can tell without writing anything.
 pub(crate) fn living_holder(path: &Path, terms: LeaseTerms) -> Option<Holder> {
-    let text = links::read_text(path).ok()?;
-    let process: Process = serde_json::from_str(&text).ok()?;
+    let process: Process = match links::read(path) {
+        Ok(text) => serde_json::from_slice(&text).ok()?,
+        Err(error) if is_damage(&error) => return None,
+        // Who cannot be read may live.
+        Err(_) => Process { host: "an unknown host".to_owned(), boot: String::new(), pid: 0 },
+    };
     let beaten = path.metadata().and_then(|metadata| metadata.modified()).ok()?;
     let this = Process::this();
     let gone = process.host == this.host && process.boot == this.boot && !process.is_alive_here();
@@ -241,16 +232,13 @@ impl Lease {
         };
         let claim = || {
             atomic::moment();
-            (&*file).write_all(&serde_json::to_vec(&Process::this())?)?;
-            match file.lock() {
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-                other => other?,
-            }
-            file.metadata()
+            let process = serde_json::to_vec(&Process::this()).map_err(io::Error::from);
+            process.and_then(|process| (&*file).write_all(&process)).map_err(Error::writing(path))?;
+            lock::wait(&file, path)?;
+            file.metadata().map_err(Error::writing(path))
         };
-        let metadata = claim().map_err(|error| {
+        let metadata = claim().inspect_err(|_| {
             let _ = fs::remove_file(path);
-            Error::writing(path)(error)
         })?;
         let beating = Some(start_beating(Arc::clone(&file), terms.beat).map_err(Error::writing(path))?);
         Ok(Self {

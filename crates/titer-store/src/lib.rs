@@ -57,6 +57,7 @@ mod holder;
 mod journal;
 mod lease;
 mod links;
+mod lock;
 mod manifest;
 mod name;
 mod named;

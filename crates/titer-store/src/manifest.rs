@@ -1,5 +1,6 @@
 //! What a sealed artifact says of itself.
 
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde_json::Value;
 use titer_plan::StageHash;
 
 use crate::atomic;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_damage};
 use crate::links;
 use crate::name;
 
@@ -127,13 +128,40 @@ pub struct FileRecord {
     pub blake3: String,
 }
 
+/// Why a file is not known to be what was written.
+#[derive(Debug)]
+pub(crate) enum Doubt {
+    /// It is another, or not there.
+    Differs(String),
+    /// It cannot be read now.
+    Unread(io::Error),
+}
+
+impl From<io::Error> for Doubt {
+    fn from(error: io::Error) -> Self {
+        if is_damage(&error) { Self::Differs(error.to_string()) } else { Self::Unread(error) }
+    }
+}
+
+impl std::fmt::Display for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Differs(problem) => f.write_str(problem),
+            Self::Unread(error) => write!(f, "cannot read: {error}"),
+        }
+    }
+}
+
 impl FileRecord {
     /// Reads the file at `path` through.
     pub(crate) fn of(path: &Path, name: String) -> Result<Self> {
+        Self::read(path, name).map_err(Error::reading(path))
+    }
+
+    /// The same, with the system's own word where it cannot be read.
+    pub(crate) fn read(path: &Path, name: String) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
-        links::open(path)
-            .and_then(|file| hasher.update_reader(file).map(|_| ()))
-            .map_err(Error::reading(path))?;
+        hasher.update_reader(links::open(path)?)?;
         Ok(Self { name, size: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
     }
 
@@ -157,28 +185,25 @@ impl FileRecord {
     }
 
     /// How the file at `path` differs in size, by its metadata alone.
-    pub(crate) fn check_size(&self, path: &Path) -> Result<(), String> {
-        match path.symlink_metadata() {
-            Err(error) => Err(error.to_string()),
-            Ok(found) if found.len() != self.size => {
-                Err(format!("it has {} bytes, not {} as when it was written", found.len(), self.size))
-            }
-            Ok(_) => Ok(()),
+    pub(crate) fn check_size(&self, path: &Path) -> Result<(), Doubt> {
+        let found = path.symlink_metadata()?.len();
+        if found == self.size {
+            return Ok(());
         }
+        Err(Doubt::Differs(format!("it has {found} bytes, not {} as when it was written", self.size)))
     }
 
     /// How the file at `path` differs, by all of its bytes.
-    pub(crate) fn check_bytes(&self, path: &Path) -> Result<(), String> {
+    pub(crate) fn check_bytes(&self, path: &Path) -> Result<(), Doubt> {
         self.check_size(path)?;
-        let found = Self::of(path, self.name.clone()).map_err(|error| error.to_string())?;
-        self.check_sum(&found.blake3)
+        self.check_sum(&Self::read(path, self.name.clone())?.blake3)
     }
 
     /// How a file with this BLAKE3 differs.
-    pub(crate) fn check_sum(&self, found: &str) -> Result<(), String> {
+    pub(crate) fn check_sum(&self, found: &str) -> Result<(), Doubt> {
         if found == self.blake3 {
             return Ok(());
         }
-        Err(format!("its BLAKE3 is {found}, not {} as when it was written", self.blake3))
+        Err(Doubt::Differs(format!("its BLAKE3 is {found}, not {} as when it was written", self.blake3)))
     }
 }

@@ -181,14 +181,19 @@ impl Store {
     /// returned.
     ///
     /// # Errors
-    /// When a damaged artifact cannot be moved.
+    /// When it cannot be read, or a damaged artifact cannot be moved.
     pub fn trusted(&self, hash: &StageHash) -> Result<Trust> {
         let artifact = self.artifact(hash);
         if !artifact.is_sealed() {
             return Ok(Trust::Absent);
         }
         self.tidy(&artifact);
-        let Err(problem) = artifact.check_payload() else { return Ok(Trust::Whole) };
+        let problem = match artifact.check_payload() {
+            Ok(()) => return Ok(Trust::Whole),
+            // Nobody knows: what was sealed is not moved for that.
+            Err(error @ (Error::Io { .. } | Error::Unread { .. })) => return Err(error),
+            Err(problem) => problem,
+        };
         atomic::create_folder(&self.damaged_path())?;
         let _gate = Gate::pass(&self.gate_path())?;
         // Another run may have moved it, and even made it anew, meanwhile.

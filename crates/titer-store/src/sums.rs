@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::links;
-use crate::manifest::FileRecord;
+use crate::manifest::{Doubt, FileRecord};
 
 /// A file may be written twice within one tick of its clock, so that a younger one is read again.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -52,15 +52,15 @@ pub(crate) struct Remembered(Arc<Mutex<BTreeMap<Stamp, String>>>);
 
 impl Remembered {
     /// How the file at `path` differs from `record`, by its bytes: read now, or when it was last stamped so.
-    pub(crate) fn check(&self, record: &FileRecord, path: &Path) -> Result<(), String> {
+    pub(crate) fn check(&self, record: &FileRecord, path: &Path) -> Result<(), Doubt> {
         record.check_size(path)?;
         let stamp = |metadata: Metadata| Stamp::of(&metadata);
-        let before = fs::symlink_metadata(path).map(stamp).map_err(|error| error.to_string())?;
+        let before = fs::symlink_metadata(path).map(stamp)?;
         let known = self.map(|known| known.get(&before).cloned());
         let sum = match known {
             Some(sum) => sum,
             None => {
-                let found = FileRecord::of(path, String::new()).map_err(|error| error.to_string())?;
+                let found = FileRecord::read(path, String::new())?;
                 if before.is_settled()
                     && fs::symlink_metadata(path).map(stamp).is_ok_and(|after| after == before)
                 {
@@ -173,7 +173,7 @@ mod tests {
         settled();
         fs::write(&path, b"0.35").unwrap();
         settled();
-        let problem = remembered.check(&record, &path).unwrap_err();
+        let problem = remembered.check(&record, &path).unwrap_err().to_string();
         assert!(problem.contains("BLAKE3"), "{problem}");
     }
 

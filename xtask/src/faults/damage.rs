@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use titer_tests::{Place, TINY};
 
-use super::Tally;
 use super::chance::Chance;
 use super::store::{Left, copy, ended_well, files};
+use super::{Tally, on_threads};
 
 /// A bit of any file flips.
 ///
@@ -74,7 +74,17 @@ pub(super) fn swaps(whole: &Place, count: usize, chance: Chance, expected: &Left
 fn damaged(
     whole: &Place,
     count: usize,
-    mut chance: Chance,
+    chance: Chance,
+    expected: &Left,
+    what: &str,
+    damage: impl Fn(&Path, &mut Chance) -> Result<bool> + Sync,
+) -> Result<Tally> {
+    on_threads(count, chance, |count, chance| some(whole, (count, chance), expected, what, &damage))
+}
+
+fn some(
+    whole: &Place,
+    (count, mut chance): (usize, Chance),
     expected: &Left,
     what: &str,
     damage: impl Fn(&Path, &mut Chance) -> Result<bool>,

@@ -2,21 +2,19 @@
 
 use std::fs::{self, File};
 use std::process::{Child, Stdio};
-use std::thread::{scope, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use titer_tests::{Place, Ran, TINY};
 
-use super::Tally;
 use super::chance::Chance;
-use super::store::{Left, Seals, ended_well, files, kept, seals};
+use super::store::{Left, Seals, audited, ended_well, files, kept, seals};
+use super::{Tally, on_threads};
 
 /// A run is killed after so long at most, which is a third of what it takes: it is met in every kind of stage.
 const LATEST: usize = 1000;
-/// Threads that try at once.
-const THREADS: usize = 2;
 
 fn start(place: &Place, jobs: usize) -> Result<Child> {
     let jobs = format!("--jobs={jobs}");
@@ -65,23 +63,8 @@ fn met(place: &Place, pid: u32) -> Vec<String> {
 ///
 /// # Errors
 /// When one does not survive it.
-pub(super) fn at_random(kills: usize, mut chance: Chance, expected: &Left) -> Result<Tally> {
-    let mut tally = Tally::default();
-    let shares: Vec<(usize, Chance)> = (0..THREADS)
-        .map(|thread| (kills / THREADS + usize::from(thread < kills % THREADS), chance.split()))
-        .collect();
-    let told = scope(|scope| {
-        let threads: Vec<_> = shares
-            .into_iter()
-            .map(|(kills, chance)| scope.spawn(move || some_at_random(kills, chance, expected)))
-            .collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Tally>>| {
-            thread.join().map_err(|_| anyhow!("a thread of the trials panicked"))?
-        };
-        threads.into_iter().map(join).collect::<Result<Vec<_>>>()
-    })?;
-    told.into_iter().for_each(|other| tally.merge(other));
-    Ok(tally)
+pub(super) fn at_random(kills: usize, chance: Chance, expected: &Left) -> Result<Tally> {
+    on_threads(kills, chance, |kills, chance| some_at_random(kills, chance, expected))
 }
 
 fn some_at_random(kills: usize, mut chance: Chance, expected: &Left) -> Result<Tally> {
@@ -106,6 +89,7 @@ fn some_at_random(kills: usize, mut chance: Chance, expected: &Left) -> Result<T
         }
         kept(&sealed, &seals(&place)?, FAULT)?;
         expected.check(&place, FAULT)?;
+        audited(&place, FAULT)?;
     }
     Ok(tally)
 }

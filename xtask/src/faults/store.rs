@@ -8,6 +8,8 @@ use anyhow::{Context, Result, ensure};
 use titer_store::Store;
 use titer_tests::{Place, Ran};
 
+use super::chance::Chance;
+
 /// Everything that readers get: verdicts, titers, and the frames that they rest on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Left(Vec<(&'static str, String)>);
@@ -56,6 +58,16 @@ impl Left {
         }
         Ok(())
     }
+}
+
+/// Whether an auditor finds nothing in a place whose experiment came to its end.
+///
+/// # Errors
+/// When one does.
+pub(super) fn audited(place: &Place, fault: &str) -> Result<()> {
+    let ran = place.run(&["verify", "tiny"]);
+    ensure!(ran.code() == Some(0), "after {fault}: {ran}");
+    Ok(())
 }
 
 /// The manifest, which names the BLAKE3 of all else, and the log of each sealed artifact.
@@ -112,6 +124,21 @@ pub(super) fn copy(of: &Place) -> Result<Place> {
         fs::copy(&file, &to)?;
     }
     Ok(place)
+}
+
+/// A place whose store is a copy of another's without some of its stages, and without the experiment now and then: a run
+/// has less to do in it. How much of a whole run that is, about.
+pub(super) fn lacking(of: &Place, chance: &mut Chance) -> Result<(Place, f64)> {
+    let place = copy(of)?;
+    let hashes = Store::open(place.path("store"))?.artifacts()?;
+    for _ in 0..=chance.below(2) {
+        let hash = &hashes[chance.below(hashes.len())];
+        let _ = fs::remove_dir_all(place.artifact(&hash.0));
+    }
+    if chance.below(4) == 0 {
+        fs::remove_dir_all(place.path("store/experiments"))?;
+    }
+    Ok((place, 0.15))
 }
 
 /// Whether a run ended well, or said what stood in its way.

@@ -27,6 +27,15 @@ pub(crate) fn moment() {
     }
 }
 
+thread_local! {
+    static SYNCED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Names in a folder are durable.
+pub(crate) fn synced(folder: &Path) {
+    SYNCED.with_borrow_mut(|synced| synced.push(folder.to_owned()));
+}
+
 const STEPS: u64 = 6;
 
 fn hash() -> StageHash {
@@ -76,7 +85,14 @@ fn run(root: &Path) -> Artifact {
         }
     }
     writer.write_bytes("model/config.json", b"{}").unwrap();
-    writer.write("model/weights", |path| fs::write(path, state.to_string())).unwrap();
+    // As the library that writes weights does it: by a temporary file of its own.
+    let save = |path: &Path| {
+        let own = path.with_file_name(".tmpejNTGP");
+        fs::write(&own, state.to_string())?;
+        moment();
+        fs::rename(own, path)
+    };
+    writer.write("model/weights", save).unwrap();
     writer.seal(json!({ "state": state })).unwrap()
 }
 
@@ -110,6 +126,8 @@ fn assert_tidy(artifact: &Artifact) {
     let names: Vec<_> =
         atomic::entries(artifact.folder()).unwrap().iter().map(|p| atomic::file_name(p)).collect();
     assert_eq!(names, ["SEALED", "events.jsonl", "manifest.json", "model"]);
+    let flaws = artifact.audit(&|_| false).flaws;
+    assert!(flaws.is_empty(), "{flaws:?}");
 }
 
 /// Does work on the store at `root`; returns copies of it as they were at every moment.
@@ -201,4 +219,34 @@ fn weights_that_go_and_come_back_survive_a_kill_between_any_two_operations() {
         artifact.verify().unwrap();
     }
     assert!(without > 10, "only {without} without weights");
+}
+
+/// What is sealed lies in folders whose names would all outlive a loss of power.
+#[test]
+fn every_folder_that_is_made_is_kept_by_the_one_above() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("of/a/user/store");
+    SYNCED.take();
+    let artifact = run(&root);
+    let synced = SYNCED.take();
+    let made = artifact.folder().ancestors().take_while(|folder| *folder != place.path());
+    for folder in made {
+        let above = folder.parent().unwrap();
+        assert!(synced.iter().any(|synced| synced == above), "{} was not synced", above.display());
+    }
+}
+
+/// A power failure brings nothing back that was swept before the seal.
+#[test]
+fn what_is_swept_before_a_seal_stays_away() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open_or_create(place.path()).unwrap();
+    let Begin::Writer(writer) = store.begin(&hash(), &description()).unwrap() else { panic!("sealed") };
+    writer.write_bytes("model/config.json", b"{}").unwrap();
+    let model = writer.artifact().folder().join("model");
+    fs::write(model.join(".17-3.config.json"), b"half").unwrap();
+    SYNCED.take();
+    let artifact = writer.seal(json!({})).unwrap();
+    assert!(SYNCED.take().contains(&model));
+    assert!(artifact.audit(&|_| false).flaws.is_empty());
 }
