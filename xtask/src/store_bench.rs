@@ -57,11 +57,13 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     figure("`titer plan`", timed(&titer, &["plan", &spec], &store)?);
     figure("`titer status`", timed(&titer, &["status", "large"], &store)?);
     figure("`titer watch`, to the whole list", watch(&titer, &store, &arguments.folder)?);
-    figure("`titer resume`, with what is missing", timed(&titer, &["resume", "large"], &store)?);
-    figure("`titer resume`, of what is done", timed(&titer, &["resume", "large"], &store)?);
-    figure("`titer stat`", timed(&titer, &["stat"], &store)?);
-    figure("`titer gc --dry-run`", timed(&titer, &["gc", "--dry-run"], &store)?);
-    figure("`titer gc`", timed(&titer, &["gc"], &store)?);
+    figure("`titer stat`", timed(&titer, &["stat", "large"], &store)?);
+    figure("`titer gc --dry-run`", timed(&titer, &["gc", "--dry-run", "--grace", "0s"], &store)?);
+    figure("`titer gc`", timed(&titer, &["gc", "--grace", "0s"], &store)?);
+    figure(
+        "`titer resume`, with what is missing and the table",
+        timed(&titer, &["resume", "large"], &store)?,
+    );
     std::fs::remove_dir_all(&arguments.folder)?;
 
     print("| | seconds |\n|---|---:|")?;
