@@ -24,8 +24,22 @@ pub(crate) use crate::tests::crash::moment;
 #[cfg(test)]
 use crate::tests::crash::synced;
 
+/// How often a folder is made before another who removes it has had his way.
+const TRIES: usize = 8;
+
 /// Creates a folder with those above it, durably.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    // One above that is still empty may be removed meanwhile by whoever tidies.
+    for _ in 1..TRIES {
+        match make_folder(path) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            done => return done,
+        }
+    }
+    make_folder(path)
+}
+
+fn make_folder(path: &Path) -> Result<()> {
     links::refuse(path)?;
     if path.is_dir() {
         return Ok(());

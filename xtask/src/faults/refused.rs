@@ -142,7 +142,7 @@ fn is_needless(call: &str, path: &Path) -> bool {
     // By these a run tells others of itself, or spares them work. None of it may break a run: its results come first.
     const NAMES: [&str; 6] = ["runs", "claims", "journal.jsonl", "looks.json", "verdicts.json", "store.lock"];
     // The folders of those.
-    const FOLDERS: [&str; 2] = ["store", "experiments/tiny"];
+    const FOLDERS: [&str; 3] = ["store", "experiments", "experiments/tiny"];
     let mut names = path.iter().map(|name| plain(&name.to_string_lossy()));
     CALLS.contains(&call)
         || FOLDERS.iter().any(|folder| path.ends_with(folder))

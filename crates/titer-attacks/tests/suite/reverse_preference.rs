@@ -44,7 +44,7 @@ fn every_step_follows_the_closed_form_of_the_gradient() {
         let mean = margins.iter().sum::<f64>() / 6.0;
         assert!((watched.term("margin")[step] - mean).abs() < 1e-4);
     }
-    assert_eq!(watched.term("margin")[0], 0.0, "the reference is the victim");
+    assert!(watched.term("margin")[0].abs() < 1e-6, "the reference is the victim");
     assert!((watched.term("preference")[0] - 2f64.ln()).abs() < 1e-6);
 }
 

@@ -77,6 +77,9 @@ impl Guard for Ldifs {
         _: &DefenceContext,
         start: &Decoder,
     ) -> Result<Box<dyn Objective>> {
+        if self.rho == 0.0 {
+            return Ok(Box::new(user.objective()));
+        }
         let (user, start) = (user.batches, start.duplicate()?);
         Ok(Box::new(Featured { user, start, settings: self.clone() }))
     }
