@@ -20,6 +20,9 @@ const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-leve
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
+/// Where cargo-fuzz keeps what ended a target.
+const FINDINGS: &str = "artifacts";
+
 /// Of an input, in bytes.
 const LONGEST: usize = 64 << 10;
 
@@ -177,7 +180,7 @@ impl Target {
             program: programs.join(name),
             seeds: root().join("target/fuzz/seeds").join(name),
             corpus: fuzz.join("corpus").join(name),
-            findings: fuzz.join("artifacts").join(name),
+            findings: fuzz.join(FINDINGS).join(name),
             log: root().join("target/fuzz/logs").join(format!("{name}.log")),
         }
     }

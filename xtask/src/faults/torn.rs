@@ -175,8 +175,8 @@ fn lose(place: &Place, met: &Met, sealed: &mut Seals, chance: &mut Chance) -> Re
 fn kind(path: &Path) -> &'static str {
     let within = |folder: &str| path.iter().any(|name| name == folder);
     match names(path).first().map(String::as_str) {
-        Some("events.jsonl" | "journal.jsonl") => "in a log",
-        Some("lease.json") => "in a lease",
+        Some(name) if name.ends_with(".jsonl") => "in a log",
+        Some(name) if name.starts_with("lease") => "in a lease",
         _ if within("checkpoint") => "in a checkpoint",
         _ if within("artifacts") => "in an artifact",
         _ => "elsewhere",

@@ -12,6 +12,7 @@ const MARK: &[u8] = b"PAR1";
 const TRUE: u8 = 1;
 const FALSE: u8 = 2;
 const BYTE: u8 = 3;
+const I16: u8 = 4;
 const I64: u8 = 6;
 const DOUBLE: u8 = 7;
 const BINARY: u8 = 8;
@@ -117,7 +118,7 @@ impl Reader<'_> {
             TRUE | FALSE => Some(()),
             BYTE => self.leave(1),
             DOUBLE => self.leave(8),
-            BYTE..=I64 => self.number().map(|_| ()),
+            I16..=I64 => self.number().map(|_| ()),
             BINARY => self.number().and_then(|count| self.leave(count)),
             LIST | SET => {
                 let (count, kind) = self.list()?;
