@@ -49,6 +49,11 @@ impl Place {
         self.path("store/artifacts").join(hash)
     }
 
+    /// The seal of an artifact.
+    pub fn seal(&self, hash: &str) -> PathBuf {
+        self.artifact(hash).join("SEALED")
+    }
+
     /// The program, about to run in the folder, away from the settings of whoever runs the tests.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(titer());

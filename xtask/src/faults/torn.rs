@@ -159,7 +159,7 @@ fn deadly(on: &Ground, deaths: usize, mut chance: Chance, death: Death, checkpoi
 fn lose(place: &Place, met: &Met, sealed: &mut Seals, chance: &mut Chance) -> Result<&'static str> {
     let unsynced = Unsynced::of(&met.log)?;
     for (hash, seal) in seals(place)? {
-        if unsynced.is_safe(&place.artifact(&hash).join("SEALED"))? {
+        if unsynced.is_safe(&place.seal(&hash))? {
             sealed.insert(hash, seal);
         }
     }
