@@ -58,8 +58,8 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     figure("`titer status`", timed(&titer, &["status", "large"], &store)?);
     figure("`titer watch`, to the whole list", watch(&titer, &store, &arguments.folder)?);
     figure("`titer stat`", timed(&titer, &["stat", "large"], &store)?);
-    figure("`titer gc --dry-run`", timed(&titer, &["gc", "--dry-run", "--grace", "0s"], &store)?);
-    figure("`titer gc`", timed(&titer, &["gc", "--grace", "0s"], &store)?);
+    figure("`titer gc --dry-run`", timed(&titer, &["gc", "--dry-run", "--grace", "1s"], &store)?);
+    figure("`titer gc`", timed(&titer, &["gc", "--grace", "1s"], &store)?);
     figure(
         "`titer resume`, with what is missing and the table",
         timed(&titer, &["resume", "large"], &store)?,
