@@ -22,6 +22,20 @@ pub struct Hidden {
     pub states: Tensor,
 }
 
+/// Which tokens have queries in which layer.
+#[derive(Clone)]
+pub(crate) struct Asking {
+    all: Sequences,
+    /// The last layer's number and its own.
+    last: Option<(usize, Sequences)>,
+}
+
+impl Asking {
+    pub(crate) fn of(&self, layer: usize) -> &Sequences {
+        self.last.as_ref().filter(|(last, _)| *last == layer).map_or(&self.all, |(_, own)| own)
+    }
+}
+
 impl Decoder {
     /// Runs the decoder over a packed batch, tracking gradients.
     ///
@@ -65,11 +79,9 @@ impl Decoder {
     ) -> Result<Tensor> {
         let heads = self.config.heads();
         let angles = self.rotary.rows(sequences);
-        let last = self.config.num_hidden_layers - 1;
-        let asking = read.map(|rows| sequences.asking(rows)).transpose()?;
-        let asking = [sequences.clone(), asking.unwrap_or_else(|| sequences.clone())];
+        let asking = self.asking(sequences.clone(), read.map(|rows| sequences.asking(rows)).transpose()?);
         let attend = move |layer, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
-            attention(q, k, v, heads, scoring, sinks, &asking[usize::from(layer == last)])
+            attention(q, k, v, heads, scoring, sinks, asking.of(layer))
         };
         if !self.recompute || view == View::Detached {
             return self.run(self.weights(view), tokens, angles, read, &mut { attend });
@@ -153,6 +165,11 @@ impl Decoder {
     pub fn normed(&self, hidden: &Hidden) -> Result<Hidden> {
         let states = self.tracked.norm.apply(&hidden.states, RowNorm::new(&self.config))?;
         Ok(Hidden { states })
+    }
+
+    /// Sequences for all layers, and others for the last one, where that has fewer queries.
+    pub(crate) fn asking(&self, all: Sequences, last: Option<Sequences>) -> Asking {
+        Asking { last: last.map(|last| (self.config.num_hidden_layers - 1, last)), all }
     }
 
     /// The angles by position.

@@ -160,11 +160,10 @@ impl Decoder {
         let heads = self.config().heads();
         let rows = self.rotary().rows(&sequences);
         let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
-        let (asking, last_layer) = (sequences.asking(&last)?, caches.len() - 1);
+        let asking = self.asking(sequences.clone(), Some(sequences.asking(&last)?));
         let attend = &mut |layer: usize, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
             caches[layer].keep(k, v, &places)?;
-            let sequences = if layer == last_layer { &asking } else { &sequences };
-            attention(q, k, v, heads, scoring, sinks, sequences)
+            attention(q, k, v, heads, scoring, sinks, asking.of(layer))
         };
         self.detached_head(&self.run_detached(&prompts.concat(), rows, Some(&last), attend)?)
     }

@@ -129,15 +129,14 @@ impl Decoder {
             }
         };
         let last: Vec<u32> = own[1..].iter().map(|end| (end - 1) as u32).collect();
-        let last_layer = self.config().num_hidden_layers - 1;
         // The beginning asks nothing again, and in the last layer only the ends are read.
         let places: Vec<u32> =
             whole.ranges().flat_map(|range| (range.start + skipped..range.end).map(|at| at as u32)).collect();
         let ends: Vec<u32> = last.iter().map(|row| places[*row as usize]).collect();
-        let asking = [whole.asking(&places)?, whole.asking(&ends)?];
+        let asking = self.asking(whole.asking(&places)?, Some(whole.asking(&ends)?));
         let heads = self.config().heads();
         let attend = &mut |layer: usize, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
-            let asking = &asking[usize::from(layer == last_layer)];
+            let asking = asking.of(layer);
             let Some(beginning) = beginning else { return attention(q, k, v, heads, scoring, sinks, asking) };
             let (keys, values) = &beginning.layers[layer];
             let (k, v) = (behind(keys, k, &own)?, behind(values, v, &own)?);
