@@ -5,6 +5,7 @@ mod captures;
 mod ci;
 mod command;
 mod controls;
+mod copied;
 mod docs;
 mod faults;
 mod fuzz;

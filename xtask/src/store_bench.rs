@@ -1,14 +1,24 @@
 //! `cargo xtask store-bench`: what people wait for over a store of 100,000 artifacts.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
+use titer_plan::{Plan, PlannedStage, parse_plan};
+use titer_store::{Description, Provenance, Store};
 use titer_tests::Terminal;
 
 use crate::command::{build_titer, cargo, print, root, run, say};
+use crate::copied::Copied;
+
+/// Writers at once: most of the time goes into waiting for the disk.
+const WRITERS: usize = 24;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -35,7 +45,7 @@ pub(crate) struct Arguments {
 /// When something takes longer than the limit, or fails.
 pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     let titer = build_titer()?;
-    run(&mut cargo(&["build", "--release", "--workspace", "--example", "large_store"]))?;
+    run(&mut cargo(&["build", "--release", "--workspace", "--example", "large_plans"]))?;
     let (store, spec) = (arguments.folder.join("store"), arguments.folder.join("large.toml"));
     ensure!(!store.exists(), "{} is there already: remove it, or name another --folder", store.display());
     std::fs::create_dir_all(&arguments.folder)?;
@@ -43,9 +53,9 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     run(Command::new(&titer).arg("run").arg(&tiny).arg("--store").arg(&store))?;
     say("writing the artifacts; this takes minutes");
     let began = Instant::now();
-    let counts = [arguments.artifacts, arguments.missing, arguments.orphans].map(|count| count.to_string());
-    let mut large = Command::new(titer.with_file_name("examples").join("large_store"));
-    run(large.arg(&store).arg(&tiny).arg(&spec).args(counts))?;
+    let mut large = Command::new(titer.with_file_name("examples").join("large_plans"));
+    run(large.arg(&store).arg(&tiny).arg(&spec).arg(arguments.artifacts.to_string()))?;
+    fill(&store, arguments)?;
     say(&format!("written in {:.0} s", began.elapsed().as_secs_f64()));
 
     let spec = spec.to_string_lossy();
@@ -74,6 +84,48 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
         figures.iter().filter(|(_, took)| *took > arguments.limit).map(|(what, _)| *what).collect();
     ensure!(over.is_empty(), "over {} s: {}", arguments.limit, over.join(", "));
     Ok(())
+}
+
+/// Makes artifacts of the planned stages, each of what the small experiment left of its kind. Of those of `orphans` no
+/// experiment is left.
+fn fill(store: &Path, arguments: &Arguments) -> Result<()> {
+    let store = Store::open(store)?;
+    let plan = |name: &str| -> Result<Plan> { Ok(parse_plan(&store.experiment(name)?.plan_json()?)?) };
+    let mut kinds = BTreeMap::new();
+    for stage in &plan("tiny")?.stages {
+        if let Entry::Vacant(entry) = kinds.entry(stage.spec.kind()) {
+            entry.insert(Copied::of(&store.artifact(&stage.hash))?);
+        }
+    }
+    let (large, orphans) = (plan("large")?.stages, plan("orphans")?.stages);
+    ensure!(arguments.missing <= large.len() && arguments.orphans <= orphans.len(), "there are fewer stages");
+    seal(&store, &large[..large.len() - arguments.missing], &kinds)?;
+    seal(&store, &orphans[..arguments.orphans], &kinds)?;
+    store.remove_experiment("orphans", false, false)?;
+    Ok(())
+}
+
+fn seal(store: &Store, stages: &[PlannedStage], kinds: &BTreeMap<&str, Copied>) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let write = || {
+        while let Some(stage) = stages.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let kind = stage.spec.kind();
+            let copied = kinds.get(kind).with_context(|| format!("the small run has no {kind}"))?;
+            let description = Description {
+                kind: kind.to_owned(),
+                label: stage.label.clone(),
+                spec: serde_json::to_value(&stage.spec)?,
+                inputs: stage.inputs.clone(),
+                provenance: Provenance::default(),
+            };
+            copied.seal(store, &stage.hash, &description)?;
+        }
+        anyhow::Ok(())
+    };
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(write)).collect();
+        writers.into_iter().try_for_each(|writer| writer.join().map_err(|_| anyhow!("a writer panicked"))?)
+    })
 }
 
 fn timed(titer: &Path, arguments: &[&str], store: &Path) -> Result<Duration> {

@@ -7,9 +7,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use titer_plan::StageHash;
-use titer_store::{Artifact, Begin, Description, Event, Note, Provenance, Store};
+use titer_store::{Description, Note, Provenance, Store};
 
 use crate::command::{root, run, say};
+use crate::copied::Copied;
 
 /// Experiments of the store.
 const EXPERIMENTS: usize = 20;
@@ -35,7 +36,7 @@ pub(crate) fn make(titer: &Path, path: &Path) -> Result<()> {
     let (spec, plan) = (tiny.spec()?, tiny.plan_json()?);
     let plan: Value = serde_json::from_str(&plan)?;
     let template = attack(&plan).context("the small experiment has no attack")?;
-    let source = Source::read(&store.artifact(&hash(&template["hash"])?))?;
+    let source = Copied::of(&store.artifact(&hash(&template["hash"])?))?;
     say(&format!("making {EXPERIMENTS} experiments of {STAGES} stages each; this takes minutes"));
     for number in 0..EXPERIMENTS {
         let copy = experiment(&plan, template, number)?;
@@ -101,25 +102,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// What the copies are copied from.
-struct Source {
-    files: Vec<(String, Vec<u8>)>,
-    events: Vec<Event>,
-    summary: Value,
-}
-
-impl Source {
-    fn read(artifact: &Artifact) -> Result<Self> {
-        let manifest = artifact.manifest()?;
-        let file = |name: &str| Ok((name.to_owned(), fs::read(artifact.payload(name)?)?));
-        let files = manifest.files.iter().map(|record| file(&record.name)).collect::<Result<_>>()?;
-        let events = artifact.events()?.into_iter().map(|record| record.event).collect();
-        Ok(Self { files, events, summary: manifest.summary })
-    }
-}
-
-/// Makes an artifact with the files and the events of another one.
-fn seal(store: &Store, stage: &Value, source: &Source) -> Result<()> {
+/// Makes an artifact of a stage of such a plan.
+fn seal(store: &Store, stage: &Value, source: &Copied) -> Result<()> {
     let description = Description {
         kind: "attack".into(),
         label: text(&stage["label"]).into(),
@@ -127,15 +111,7 @@ fn seal(store: &Store, stage: &Value, source: &Source) -> Result<()> {
         inputs: Vec::new(),
         provenance: Provenance::default(),
     };
-    let Begin::Writer(writer) = store.begin(&hash(&stage["hash"])?, &description)? else { return Ok(()) };
-    for (name, bytes) in &source.files {
-        writer.write_bytes(name, bytes)?;
-    }
-    for event in &source.events {
-        writer.log(event)?;
-    }
-    writer.seal(source.summary.clone())?;
-    Ok(())
+    source.seal(store, &hash(&stage["hash"])?, &description)
 }
 
 /// Artifacts and probe rows of the store.
