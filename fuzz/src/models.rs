@@ -10,7 +10,7 @@ use titer_model::{Config, Decoder};
 use crate::{Seeds, repository};
 
 // The writer of GGUF files that the crate's own tests use.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../crates/titer-model/tests/common/mod.rs"]
 mod common;
 

@@ -1,5 +1,6 @@
 //! All tests of texts, tokens, splits and worlds, as one program: each of its own would link everything again.
 
+mod bounds;
 mod chat;
 mod chat_templates;
 mod conversations;

@@ -16,7 +16,7 @@ use crate::atomic;
 use crate::dropped::is_weights;
 use crate::error::{Error, Result};
 use crate::links;
-use crate::manifest::FileRecord;
+use crate::manifest::{FileRecord, LOG};
 use crate::name;
 use crate::store::Store;
 use crate::sums;
@@ -29,7 +29,7 @@ pub(crate) const ENVIRONMENT: &str = "environment.json";
 pub(crate) const OF_EXPERIMENT: [&str; 5] =
     ["spec.toml", "plan.json", "verdicts.json", "looks.json", "search.json"];
 /// The files of an artifact beside its payload.
-pub(crate) const OF_ARTIFACT: [&str; 3] = ["manifest.json", "events.jsonl", "SEALED"];
+pub(crate) const OF_ARTIFACT: [&str; 3] = ["manifest.json", LOG, "SEALED"];
 
 /// How hard zstd tries: at most a second for a world's experiment.
 const LEVEL: i32 = 12;

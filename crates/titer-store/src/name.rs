@@ -1,6 +1,7 @@
 //! Names given by people or by data, made safe to be file names.
 
 use crate::error::{Error, Result};
+use crate::manifest::LOG;
 
 /// Refuses a name that is no plain, visible file name.
 pub(crate) fn check(name: &str) -> Result<()> {
@@ -21,7 +22,7 @@ pub(crate) fn check(name: &str) -> Result<()> {
 
 /// What the store itself puts into an artifact, beside its payload.
 pub(crate) const OWN: [&str; 6] =
-    ["manifest.json", "events.jsonl", "checkpoint", "lease.json", "SEALED", "dropped.json"];
+    ["manifest.json", LOG, "checkpoint", "lease.json", "SEALED", "dropped.json"];
 
 /// Refuses a name that is no plain file name or `/`-separated path of such.
 pub(crate) fn check_path(name: &str) -> Result<()> {

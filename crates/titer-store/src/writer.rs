@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::events::{Event, EventLog};
 use crate::lease::{self, Lease};
 use crate::links;
-use crate::manifest::{Description, FileRecord, Manifest};
+use crate::manifest::{Description, FileRecord, LOG, Manifest};
 use crate::name;
 
 /// The right to write one artifact. Dropping it gives the right back and leaves the artifact to be
@@ -191,7 +191,7 @@ impl Writer {
             instructions: instructions(),
             summary,
             files,
-            log: FileRecord::of(&self.artifact.log_path(), "events.jsonl".to_owned())?,
+            log: FileRecord::of(&self.artifact.log_path(), LOG.to_owned())?,
         };
         let path = self.artifact.manifest_path();
         let mut bytes = serde_json::to_vec_pretty(&manifest).map_err(|e| Error::writing(&path)(e.into()))?;
