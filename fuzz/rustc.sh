@@ -4,10 +4,7 @@
 compiler=$1
 shift
 case " $* " in
-*" --crate-name polars_core "* | *" --crate-name polars_ops "* | *" --crate-name polars_expr "* | \
-  *" --crate-name polars_plan "* | *" --crate-name polars_lazy "* | *" --crate-name polars_stream "* | \
-  *" --crate-name polars_sql "* | *" --crate-name polars_time "* | *" --crate-name polars_mem_engine "* | \
-  *" --crate-name polars_ooc "* | *" --crate-name polars_async "* | *" --crate-name polars "* | *" --crate-name xet_"*)
+*" --crate-name polars_core "* | *" --crate-name xet_"*)
     for argument; do
         shift
         case $argument in

@@ -124,7 +124,7 @@ pub fn agreements(probes: &DataFrame, thresholds: &BTreeMap<String, f64>) -> Res
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::df;
+    use polars::df;
 
     use super::*;
 

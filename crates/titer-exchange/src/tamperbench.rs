@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{ChunkAgg, DataType, ParquetReader, SerReader};
+use polars::prelude::{ChunkAgg, DataType};
+use polars_io::prelude::{ParquetReader, SerReader};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -299,7 +300,8 @@ fn mean_score(path: &Path) -> Result<f64, Foreign> {
 mod tests {
     use std::fs;
 
-    use polars::prelude::{ParquetWriter, df};
+    use polars::df;
+    use polars_io::prelude::ParquetWriter;
     use serde_json::json;
     use tempfile::TempDir;
 

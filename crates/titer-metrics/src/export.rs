@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::Write;
 use std::str::FromStr;
 
-use polars::prelude::{CsvWriter, DataFrame, JsonFormat, JsonWriter, SerWriter};
+use polars::prelude::DataFrame;
+use polars_io::prelude::{CsvWriter, JsonFormat, JsonWriter, SerWriter};
 
 use crate::error::Error;
 use crate::parquet::write_parquet;

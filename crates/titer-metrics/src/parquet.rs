@@ -4,10 +4,9 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use polars::error::PolarsError;
-use polars::io::mmap::MmapBytesReader;
-use polars::prelude::{
-    Column, DataFrame, KeyValueMetadata, ParquetCompression, ParquetReader, ParquetWriter, SerReader,
-};
+use polars::prelude::{Column, DataFrame};
+use polars_io::mmap::MmapBytesReader;
+use polars_io::prelude::{KeyValueMetadata, ParquetCompression, ParquetReader, ParquetWriter, SerReader};
 
 use crate::error::Error;
 use crate::schema::{Kind, Schema, sorted};
