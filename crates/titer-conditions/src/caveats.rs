@@ -64,8 +64,13 @@ pub(crate) fn of(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Ve
     let mut caveats = Vec::new();
     let counts = |count: fn(&crate::curve::AttackCurve) -> usize| curves.0.iter().map(count).min();
     let attack_seeds = counts(|curve| curve.seeds.attack.len());
-    let defence_seeds = counts(|curve| curve.seeds.defence.len()).filter(|_| !facts.baseline());
-    for (count, what) in [(defence_seeds, "defence"), (attack_seeds, "attack")] {
+    let trainings = counts(|curve| curve.seeds.defence.len());
+    let (trainings, trained) = match facts.baseline() {
+        // One alignment is the model that was given.
+        true => (trainings.filter(|&count| count > 1), "alignment"),
+        false => (trainings, "defence"),
+    };
+    for (count, what) in [(trainings, trained), (attack_seeds, "attack")] {
         match count {
             Some(1) => caveats.push(format!(
                 "{label}: one {what} seed, so its intervals say nothing of other {what} seeds"

@@ -6,9 +6,11 @@
 //! that items that all score alike never claim certainty. How the errors of many intervals share α comes from the
 //! bootstrap.
 
+use titer_plan::DefenceRole;
+
 use crate::evidence::asked;
+use crate::factor::{Borrowed, Factor, satterthwaite};
 use crate::quantile::{binomial_lower, binomial_upper, normal_tail, t_upper};
-use crate::sample::{Borrowed, Factor, satterthwaite};
 use crate::{bootstrap::Crossing, verdict::Bounds};
 
 /// A mean over runs and items, and how it varies under resampling.
@@ -45,22 +47,19 @@ impl Statistic {
             .filter(|mean| !mean.is_nan())
             .collect();
         let items = by_item.len();
-        let by_seed = |levels: &[u64], of: fn(&(u64, u64)) -> u64| -> Vec<f64> {
+        let by_seed = |levels: &[u64], of: fn(&(u64, u64)) -> u64| -> Factor {
             let mean = |level: &u64| {
                 let of_level = seeds.iter().zip(&runs).filter(|(seed, _)| of(seed) == *level);
                 let values: Vec<f64> = of_level.map(|(_, &value)| value).collect();
-                values.iter().sum::<f64>() / values.len() as f64
+                (*level, values.iter().sum::<f64>() / values.len() as f64)
             };
-            levels.iter().map(mean).collect()
+            Factor::by_seed(levels.iter().map(mean))
         };
         let crossing = Crossing::of(seeds);
-        let one = Factor { levels: 1, variance: None };
+        let one = Factor::planned(1, None);
         // Where some runs are missing, each stands for a seed of its own.
         let (by_defence, by_attack) = match crossing.complete {
-            true => (
-                Factor::of(&by_seed(&crossing.defence, |seed| seed.0)),
-                Factor::of(&by_seed(&crossing.attack, |seed| seed.1)),
-            ),
+            true => (by_seed(&crossing.defence, |seed| seed.0), by_seed(&crossing.attack, |seed| seed.1)),
             false => (Factor::of(&runs), one),
         };
         let mean = runs.iter().sum::<f64>() / runs.len() as f64;
@@ -79,15 +78,10 @@ impl Statistic {
     /// Half of the interval that leaves `tail` on each side, if the true mean lies at `end`.
     fn half(&self, end: f64, tail: f64, lent: &Lent) -> f64 {
         let scale = self.scale(self.mean).max(self.scale(end));
-        let scaled = |borrowed: Borrowed| Borrowed { variance: borrowed.variance * scale, ..borrowed };
-        let components: Vec<(f64, f64)> = [
-            self.by_item,
-            self.by_defence.of_mean(&scaled(lent.defence)),
-            self.by_attack.of_mean(&scaled(lent.attack)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let scaled = |borrowed: &Borrowed| borrowed.scaled(scale.sqrt());
+        let mut components: Vec<(f64, f64)> = self.by_item.into_iter().collect();
+        components.extend(self.by_defence.components(&scaled(&lent.defence)));
+        components.extend(self.by_attack.components(&scaled(&lent.attack)));
         let variance: f64 = components.iter().map(|(variance, _)| variance).sum();
         variance.sqrt() * t_upper(tail, satterthwaite(&components))
     }
@@ -110,23 +104,23 @@ impl Statistic {
 const ROUNDS: usize = 6;
 
 /// The spread between seeds that other defences lend to a mean, as a share of what a mean of their size can vary.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Lent {
     defence: Borrowed,
     attack: Borrowed,
 }
 
 impl Lent {
-    /// Of the same mean on other defences.
-    pub(crate) fn of<'a>(others: impl Iterator<Item = &'a Statistic> + Clone) -> Self {
-        let scaled = |statistic: &Statistic, factor: Factor| Factor {
-            variance: factor.variance.map(|variance| variance / statistic.scale(statistic.mean)),
-            ..factor
+    /// Of the same mean on other defences. How far the undefended model's alignments lie apart says too little of how far
+    /// trainings do that begin from them.
+    pub(crate) fn of<'a>(others: impl Iterator<Item = (DefenceRole, &'a Statistic)> + Clone) -> Self {
+        let scaled = |statistic: &Statistic, factor: &Factor| {
+            factor.scaled(statistic.scale(statistic.mean).sqrt().recip())
         };
-        Self {
-            defence: Borrowed::of(others.clone().map(|other| scaled(other, other.by_defence))),
-            attack: Borrowed::of(others.map(|other| scaled(other, other.by_attack))),
-        }
+        let trained = others.clone().filter(|(role, _)| role.lends());
+        let trained: Vec<Factor> = trained.map(|(_, other)| scaled(other, &other.by_defence)).collect();
+        let attacked: Vec<Factor> = others.map(|(_, other)| scaled(other, &other.by_attack)).collect();
+        Self { defence: Borrowed::of(trained.iter()), attack: Borrowed::of(attacked.iter()) }
     }
 
     /// What is lent of the spread between defence seeds, and of that between attack seeds.

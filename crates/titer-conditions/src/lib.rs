@@ -19,6 +19,7 @@ mod decide;
 mod equivalence;
 mod error;
 mod evidence;
+mod factor;
 mod frame;
 mod generalization;
 mod interval;

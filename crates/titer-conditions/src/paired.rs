@@ -3,8 +3,9 @@
 use titer_plan::DefenceRole;
 
 use crate::evidence::Run;
+use crate::factor::Factor;
 use crate::quantile::binomial_upper;
-use crate::sample::{Cell, Factor, Items, Sample, closest};
+use crate::sample::{Cell, Items, Sample, closest};
 use crate::verdict::Bounds;
 
 /// The differences of several runs: `[run][item]`.

@@ -32,8 +32,8 @@ impl<'a> Panel<'a> {
         self.members.iter().filter(lends).map(|(facts, curves)| (*facts, curves))
     }
 
-    /// The curves of those that lend to this one.
-    pub(crate) fn lenders(&self, label: &str) -> impl Iterator<Item = &Curves> {
-        self.lending().filter(move |(facts, _)| facts.label != label).map(|(_, curves)| curves)
+    /// Those that lend to this one.
+    pub(crate) fn lenders(&self, label: &str) -> impl Iterator<Item = (&DefenceFacts, &Curves)> {
+        self.lending().filter(move |(facts, _)| facts.label != label)
     }
 }

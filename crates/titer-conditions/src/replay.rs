@@ -133,7 +133,10 @@ impl Replay<'_> {
             1 => format!("1 {what} seed"),
             _ => format!("{number} {what} seeds"),
         };
-        let defence = (role != DefenceRole::Baseline).then(|| count(trainings, "defence"));
+        let defence = match role {
+            DefenceRole::Baseline => (trainings > 1).then(|| count(trainings, "alignment")),
+            _ => Some(count(trainings, "defence")),
+        };
         let other = match condition {
             Condition::Stability => None,
             Condition::Trainability => Some(count(most.tuning, "tuning")),

@@ -13,12 +13,12 @@
 use std::cmp::Ordering;
 
 use titer_plan::spec::ConditionSettings;
-use titer_plan::{Arm, Component, Decision, Probe};
+use titer_plan::{Arm, Component, Decision, DefenceRole, Probe};
 
 use crate::bootstrap::Crossing;
 use crate::curve::AttackCurve;
 use crate::evidence::DefenceFacts;
-use crate::interval::{Lent, simultaneous};
+use crate::interval::{Lent, Statistic, simultaneous};
 use crate::panel::Panel;
 use crate::power::{Sizes, Spread, resists};
 use crate::study::{Curves, IN_DOMAIN, Study};
@@ -88,10 +88,14 @@ fn places<'a>(
     let curves: Vec<&AttackCurve> = probes.iter().flat_map(|&probe| curves.of(probe)).collect();
     let means: Vec<_> = curves.iter().flat_map(|curve| &curve.means).collect();
     let lent = |curve: &AttackCurve, place: usize| {
-        let others = panel.lenders(&facts.label).filter_map(|other| other.get(&curve.attack, curve.probe));
-        let lent =
-            Lent::of(others.filter_map(|other| other.means.get(place)).collect::<Vec<_>>().into_iter());
-        if facts.baseline() { lent.given() } else { lent }
+        let others: Vec<(DefenceRole, &Statistic)> = panel
+            .lenders(&facts.label)
+            .filter_map(|(other, curves)| {
+                Some((other.role, curves.get(&curve.attack, curve.probe)?.means.get(place)?))
+            })
+            .collect();
+        let lent = Lent::of(others.into_iter());
+        if facts.baseline() && curve.seeds.defence.len() == 1 { lent.given() } else { lent }
     };
     let lent: Vec<Lent> =
         curves.iter().flat_map(|curve| (0..curve.means.len()).map(|place| lent(curve, place))).collect();

@@ -2,18 +2,15 @@
 //! apart, which the defences of an experiment tell each other.
 //!
 //! A mean over crossed seeds varies by its items, its defence seeds and its attack seeds. Two or three seeds know
-//! little of their own spread, so that each variance between seeds is drawn towards the mean of the same variance over
-//! the other defences, weighted by degrees of freedom (a moderated t; Smyth, 2004). The interval is Student's with
+//! little of their own spread, which the other defences lend (see [`crate::factor`]). The interval is Student's with
 //! Satterthwaite's degrees of freedom; values known between two ends only widen it by what is not known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use titer_plan::DefenceRole;
 
+use crate::factor::{Borrowed, Factor, satterthwaite};
 use crate::quantile::{t_below, t_upper};
-
-/// The other defences may count for as many degrees of freedom, however many they are: their spreads need not be equal.
-const MOST_BORROWED: f64 = 30.0;
 
 /// One value, between two ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,60 +30,6 @@ impl Cell {
             (false, true) => self.high,
             (false, false) => 0.0,
         }
-    }
-}
-
-/// Satterthwaite's degrees of freedom of a sum of independent variances.
-pub(crate) fn satterthwaite(components: &[(f64, f64)]) -> f64 {
-    let total: f64 = components.iter().map(|(variance, _)| variance).sum();
-    let weighted: f64 = components.iter().map(|(variance, df)| variance * variance / df).sum();
-    if weighted > 0.0 { total * total / weighted } else { f64::INFINITY }
-}
-
-/// The spread of one factor's levels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Factor {
-    /// How many levels were measured.
-    pub(crate) levels: usize,
-    /// The variance between levels; none of fewer than two.
-    pub(crate) variance: Option<f64>,
-}
-
-impl Factor {
-    pub(crate) fn of(values: &[f64]) -> Self {
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        Self { levels: values.len(), variance: (values.len() > 1).then(|| squares / (n - 1.0)) }
-    }
-
-    fn df(&self) -> f64 {
-        self.variance.map_or(0.0, |_| (self.levels - 1) as f64)
-    }
-
-    /// The variance of the mean over the levels and its degrees of freedom, with what others know of it.
-    pub(crate) fn of_mean(&self, others: &Borrowed) -> Option<(f64, f64)> {
-        let borrowed = others.df.min(MOST_BORROWED);
-        let df = borrowed + self.df();
-        let variance = (borrowed * others.variance + self.df() * self.variance.unwrap_or(0.0)) / df;
-        (df > 0.0).then(|| (variance / self.levels.max(1) as f64, df))
-    }
-}
-
-/// A variance between levels as the other defences have it; without any where `df` is 0.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Borrowed {
-    pub(crate) variance: f64,
-    pub(crate) df: f64,
-}
-
-impl Borrowed {
-    /// The mean of what the others found, weighted by what each knows.
-    pub(crate) fn of(others: impl Iterator<Item = Factor>) -> Self {
-        let (sum, df) = others.fold((0.0, 0.0), |(sum, df), factor| {
-            (sum + factor.df() * factor.variance.unwrap_or(0.0), df + factor.df())
-        });
-        Self { variance: if df > 0.0 { sum / df } else { 0.0 }, df }
     }
 }
 
@@ -154,7 +97,7 @@ impl Sample {
                 let level = levels.entry(of(cell)).or_default();
                 *level = (level.0 + cell.middle(), level.1 + 1.0);
             }
-            Factor::of(&levels.values().map(|(sum, count)| sum / count).collect::<Vec<_>>())
+            Factor::by_seed(levels.into_iter().map(|(seed, (sum, count))| (seed, sum / count)))
         };
         let (defence, attack) = (by(|cell| cell.defence_seed), by(|cell| cell.attack_seed));
         (!cells.is_empty()).then_some(Self { cells, items, defence, attack, role })
@@ -171,8 +114,8 @@ impl Sample {
     }
 
     /// The spread between defence seeds, and that between attack seeds.
-    pub(crate) fn factors(&self) -> [Factor; 2] {
-        [self.defence, self.attack]
+    pub(crate) fn factors(&self) -> [&Factor; 2] {
+        [&self.defence, &self.attack]
     }
 
     /// The variance between items of the mean over all runs.
@@ -198,17 +141,18 @@ impl Sample {
 
     /// The mean and its interval that leaves `tail` on each side, with the spreads of `others`.
     pub(crate) fn estimate(&self, others: &[&Self], tail: f64) -> Estimate {
-        let borrowed = |of: fn(&Self) -> Factor| {
+        let borrowed = |of: fn(&Self) -> &Factor| {
             Borrowed::of(others.iter().filter(|other| other.lends()).map(|other| of(other)))
         };
         let mut components: Vec<(f64, f64)> =
             self.items.into_iter().map(|items| (items.of_mean, items.df)).collect();
-        if self.role != DefenceRole::Baseline {
-            components.extend(self.defence.of_mean(&borrowed(|sample| sample.defence)));
+        // A model that was given has no other seeds.
+        if self.role != DefenceRole::Baseline || self.defence.levels > 1 {
+            components.extend(self.defence.components(&borrowed(|sample| &sample.defence)));
         }
         // All defences meet the same attack seeds and the same runs of the reference, so that together they know little
         // more of these than one does: the variance is theirs, but it counts no more than one's own.
-        let shared = self.attack.of_mean(&borrowed(|sample| sample.attack));
+        let shared = self.attack.of_mean(&borrowed(|sample| &sample.attack));
         let blind = shared.is_none();
         components.extend(shared.map(|(variance, df)| (variance, df.min(self.attack.df()).max(1.0))));
         let variance: f64 = components.iter().map(|(variance, _)| variance).sum();
@@ -309,13 +253,6 @@ mod tests {
     }
 
     #[test]
-    fn degrees_of_freedom_follow_the_larger_variance() {
-        assert!((satterthwaite(&[(1.0, 2.0), (0.0, 100.0)]) - 2.0).abs() < 1e-12);
-        assert!((satterthwaite(&[(1.0, 1.0), (1.0, 1.0)]) - 2.0).abs() < 1e-12);
-        assert_eq!(satterthwaite(&[(0.0, 1.0)]), f64::INFINITY);
-    }
-
-    #[test]
     fn alone_it_is_students_interval_over_both_factors() {
         // Defence means 2 and 4: variance of the mean 1, df 1. Attack means 2, 3, 4: variance 1/3, df 2.
         let estimate = sample([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]).estimate(&[], 0.025);
@@ -329,7 +266,8 @@ mod tests {
     fn others_lend_their_spread() {
         let (still, moving) = (sample([[1.0; 3]; 2]), sample([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]]));
         assert_eq!(still.estimate(&[], 0.025).upper, 1.0);
-        // The defence's variance: own 0 with df 1, the other's 2 with df 1, so 1 with df 2, halved for two seeds.
+        // The defence's variance: own 0 with df 1, the other's 2 with df 1, so 1 with df 2, halved for two seeds. Half
+        // of the squares are what both have in common, with df 1, half what each has alone, with df 1 too.
         let lent = still.estimate(&[&moving], 0.025);
         assert!((lent.upper - 1.0 - 0.5f64.sqrt() * t_upper(0.025, 2.0)).abs() < 1e-9, "{lent:?}");
     }

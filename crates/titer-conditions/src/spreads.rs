@@ -1,11 +1,12 @@
 //! How far values lay apart in what was measured: what plans of further measurements go by.
 
-use titer_plan::Probe;
+use titer_plan::{DefenceRole, Probe};
 
+use crate::factor::Borrowed;
 use crate::interval::{Lent, Statistic};
 use crate::panel::Panel;
 use crate::power::Spread;
-use crate::sample::{Borrowed, Sample};
+use crate::sample::Sample;
 use crate::study::IN_DOMAIN;
 
 /// Standard deviations of one quantity, pooled over the defences; none where one seed or one item told nothing.
@@ -21,7 +22,7 @@ pub struct Measured {
     pub gap: Option<f64>,
 }
 
-fn deviation(pooled: Borrowed) -> Option<f64> {
+fn deviation(pooled: &Borrowed) -> Option<f64> {
     (pooled.df > 0.0).then(|| pooled.variance.sqrt())
 }
 
@@ -35,7 +36,7 @@ impl Measured {
     pub(crate) fn of<'a>(samples: impl Iterator<Item = &'a Sample>) -> Self {
         let samples: Vec<&Sample> = samples.filter(|sample| sample.lends()).collect();
         let factor =
-            |index: usize| deviation(Borrowed::of(samples.iter().map(|sample| sample.factors()[index])));
+            |index: usize| deviation(&Borrowed::of(samples.iter().map(|sample| sample.factors()[index])));
         Self {
             defence: factor(0),
             attack: factor(1),
@@ -71,13 +72,14 @@ impl Measured {
 pub(crate) fn harm(panel: &Panel<'_>) -> Measured {
     let (phi, probes) = (panel.study.settings.phi, IN_DOMAIN);
     let near = |statistic: &&Statistic| statistic.mean >= 0.25 * phi && statistic.mean <= 1.0 - 0.25 * phi;
-    let curves = panel.lending().flat_map(|(_, curves)| {
-        probes.into_iter().flat_map(|probe: Probe| curves.of(probe)).flat_map(|curve| &curve.means)
+    let means = panel.lending().flat_map(|(facts, curves)| {
+        let means =
+            probes.into_iter().flat_map(|probe: Probe| curves.of(probe)).flat_map(|curve| &curve.means);
+        means.filter(near).map(|mean| (facts.role, mean))
     });
-    let means: Vec<&Statistic> = curves.filter(near).collect();
+    let means: Vec<(DefenceRole, &Statistic)> = means.collect();
     let lent = Lent::of(means.into_iter());
     let at = 0.5 * phi * (1.0 - 0.5 * phi);
-    let [defence, attack] =
-        lent.factors().map(|share| deviation(Borrowed { variance: share.variance * at, ..share }));
+    let [defence, attack] = lent.factors().map(|share| deviation(&share.scaled(at.sqrt())));
     Measured { defence, attack, item: Some(at.sqrt()), gap: None }
 }

@@ -135,7 +135,9 @@ impl Results {
             (&other.defence, other.arm, &other.before, other.attack_seed)
                 == (&entry.label, cell.arm, &cell.before, cell.attack_seed)
         };
-        self.plan.cells.iter().find(same).map(|cell| cell.stage.clone())
+        let all = || self.plan.cells.iter().filter(same);
+        let beside = all().find(|other| other.defence_seed == cell.defence_seed);
+        beside.or_else(|| all().next()).map(|cell| cell.stage.clone())
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::before::text;
 use crate::method::{Method, MethodKind};
+use crate::seeds::Seeds;
 use crate::spec::{DefenceEntry, LaterDefence};
 use crate::vocabulary::{BASELINE, DefenceRole};
 
@@ -207,6 +208,16 @@ pub(crate) fn with_shams(
         };
     }
     entries
+}
+
+/// The undefended model is made as often as any of `entries` is trained: each training begins from an alignment of its own, and
+/// is compared with it. One alignment may be lucky, and every row would be divided by it.
+pub(crate) fn align_for_each_training(entries: &mut [DefenceEntry]) {
+    let most = entries.iter().map(|entry| entry.seeds).reduce(Seeds::or_more);
+    let undefended = entries.iter_mut().find(|entry| entry.is_baseline());
+    if let (Some(undefended), Some(most)) = (undefended, most) {
+        undefended.seeds = most;
+    }
 }
 
 /// `tar-sham`, or the first of `tar-sham-2`, … that no defence is called.

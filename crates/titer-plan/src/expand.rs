@@ -42,12 +42,14 @@ pub(crate) fn expand(
     let aligned = expansion.aligned();
     for defence in &experiment.defence {
         for seed in 0..defence.seeds.most {
-            let victim = expansion.victim(&aligned, defence, seed, Arm::Main, &data.forbidden);
+            // Plans of before have one alignment for all.
+            let aligned = &aligned[seed as usize % aligned.len()];
+            let victim = expansion.victim(aligned, defence, seed, Arm::Main, &data.forbidden);
             expansion.measure(&victim);
             expansion.attack_everywhere(&victim);
             expansion.tune(&victim);
             if let Some(cross) = &experiment.cross_domain {
-                let victim = expansion.victim(&aligned, defence, seed, Arm::CrossDomain, &cross.defence);
+                let victim = expansion.victim(aligned, defence, seed, Arm::CrossDomain, &cross.defence);
                 expansion.attack_across(&victim, cross);
             }
         }
@@ -141,10 +143,10 @@ struct Victim<'a> {
 impl Victim<'_> {
     /// `none`, `tar#0`, `tar#0 cross-domain`.
     fn label(&self) -> String {
-        let mut label = self.defence.label.clone();
-        if !self.defence.is_baseline() {
-            label.push_str(&format!("#{}", self.seed));
-        }
+        let mut label = match self.defence.is_baseline() {
+            true => of_several(&self.defence.label, self.seed, self.defence.seeds.most),
+            false => format!("{}#{}", self.defence.label, self.seed),
+        };
         if self.arm == Arm::CrossDomain {
             label.push_str(&format!(" {}", self.arm));
         }
@@ -152,7 +154,18 @@ impl Victim<'_> {
     }
 }
 
+/// `none`; `none#0` where there are more of it.
+fn of_several(label: &str, seed: u64, several: u64) -> String {
+    if several > 1 { format!("{label}#{seed}") } else { label.to_owned() }
+}
+
 impl<'a> Expansion<'a> {
+    /// How often the undefended model is aligned.
+    fn alignments(&self) -> u64 {
+        let undefended = self.experiment.defence.iter().find(|entry| entry.is_baseline());
+        undefended.map_or(1, |entry| entry.seeds.most.max(1))
+    }
+
     /// The seed of a role. What is compared with each other has the same role, so that it is paired.
     fn seed(&self, role: &str) -> u64 {
         derive_seed(self.experiment.seed, role)
@@ -285,7 +298,10 @@ impl<'a> Expansion<'a> {
         let measure = StageSpec::Measure(MeasureStage { data: self.data.clone(), probes });
         let before_release = [DefenceStage::Pretraining, DefenceStage::Alignment];
         let label = match before_release.iter().all(|stage| victim.defence.methods(*stage).is_empty()) {
-            true => format!("measure {}", self.facts.name),
+            true => {
+                let alignments = self.alignments();
+                format!("measure {}", of_several(&self.facts.name, victim.seed % alignments, alignments))
+            }
             false => format!("measure {}", victim.label()),
         };
         let stage = self.plan_answered(label, measure, &[&victim.stage]);

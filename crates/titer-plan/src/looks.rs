@@ -203,8 +203,8 @@ impl Ladder {
                 Condition::Resistance | Condition::Generalization => {
                     (sham || baseline) && (open.condition == condition || condition == Condition::Stability)
                 }
-                Condition::Trainability => baseline && condition == Condition::Trainability,
-                Condition::Stability | Condition::StrongResistance => false,
+                Condition::Trainability | Condition::Stability => baseline && open.condition == condition,
+                Condition::StrongResistance => false,
             }
         })
     }

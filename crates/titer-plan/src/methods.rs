@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use crate::arms::with_shams;
+use crate::arms::{align_for_each_training, with_shams};
 use crate::before::AttackPoint;
 use crate::catalogue::UnderTest;
 use crate::declared::{ATTACK, DEFENCE, Key, LATER_DEFENCE, Role};
@@ -40,7 +40,11 @@ pub(crate) fn defences(
         let remedy = format!("add [[defence]] with method = \"{BASELINE}\"");
         return root.reject("defence", "there is no undefended model to compare with", remedy);
     }
-    Some(with_shams(entries, &wanted, &limits.catalogue.defences))
+    let mut entries = with_shams(entries, &wanted, &limits.catalogue.defences);
+    if limits.data.is_some_and(|data| data.model != UnderTest::Ready) {
+        align_for_each_training(&mut entries);
+    }
+    Some(entries)
 }
 
 /// One defence, and whether its sham is wanted.
@@ -49,12 +53,12 @@ fn defence(
     limits: &Limits<'_>,
     threat_model: Option<ThreatModel>,
 ) -> Option<(DefenceEntry, bool)> {
-    // Whatever else is wrong, a defence that is never trained is not asked how often it is.
+    // Whatever else is wrong, what is not trained for its own sake is not asked how often it is.
     let untrained = table.peek("method").flatten() == Some(BASELINE);
     let keys = DEFENCE.keys.iter().filter(|key| !(untrained && key.name == "seeds"));
     let mut values = table.read(keys.copied(), limits);
     if untrained {
-        let problem = "`none` is the aligned model itself and is never trained";
+        let problem = "`none` is the aligned model itself, aligned once for each training of the others";
         let there = table.peek("seeds").is_some();
         values.insert(
             "seeds",

@@ -159,7 +159,7 @@ pub struct DefenceEntry {
     /// What it must show, where it is a control of which that is known beforehand, and nothing acts after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<Control>,
-    /// How often it is trained; 1 for `none`, which is the aligned model itself.
+    /// How often it is trained; for `none`, how often the model is aligned.
     pub seeds: Seeds,
     /// The methods of the attacks that its settings were chosen against; empty where nothing is said of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

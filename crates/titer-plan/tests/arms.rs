@@ -233,7 +233,7 @@ fn a_model_without_the_forbidden_domains_is_made_as_the_plain_one_is() {
         assert_eq!(&other, pretrained(&plan, plain));
         assert_ne!(naive.seed, other.seed);
         let align = labelled(&plan, &format!("align {own}"));
-        assert_eq!(aligned(&plan, &align.label), aligned(&plan, "align apothecary"));
+        assert_eq!(aligned(&plan, &align.label), aligned(&plan, &format!("align apothecary#{seed}")));
         assert_eq!(align.inputs, [labelled(&plan, &label).hash.clone()]);
         // It is this model that is measured, attacked and tuned.
         let cells =
@@ -293,4 +293,37 @@ fn a_repair_toward_the_base_has_the_base_of_its_own_model() {
     });
     let bases: Vec<_> = repairs.map(|stage| &stage.inputs[2]).collect();
     assert!(!bases.is_empty() && bases.iter().all(|found| *found == base));
+}
+
+#[test]
+fn each_training_begins_from_an_alignment_of_its_own() {
+    let trained = |seeds: u64| read(&format!("[[defence]]\nmethod = \"tar\"\nseeds = {seeds}\n"), &[]);
+    let (once, thrice) = (trained(1), trained(3));
+    let alignments = |plan: &Plan| -> Vec<PlannedStage> {
+        plan.stages.iter().filter(|stage| matches!(stage.spec, StageSpec::Align(_))).cloned().collect()
+    };
+    let (one, three) = (alignments(&once), alignments(&thrice));
+    assert_eq!((one.len(), three.len()), (1, 3));
+    assert_eq!(one[0].hash, three[0].hash, "what was measured from the first stays");
+    assert_eq!(one[0].label, "align apothecary");
+    assert_eq!(three[2].label, "align apothecary#2");
+    assert_eq!(entry(&thrice, "none").seeds.most, 3);
+    assert!(once.cells.iter().all(|cell| thrice.cells.contains(cell)));
+
+    // The aligned model that a cell's goes back to.
+    let aligned = |label: &str, seed: u64| {
+        let cell = |cell: &&titer_plan::Cell| cell.defence == label && cell.defence_seed == seed;
+        let mut stage =
+            thrice.stage(&thrice.cells.iter().find(cell).expect("a cell").stage).expect("a stage");
+        while !matches!(stage.spec, StageSpec::Align(_)) {
+            stage = thrice.stage(&stage.inputs[0]).expect("its model");
+        }
+        &stage.hash
+    };
+    for (seed, alignment) in (0..).zip(&three) {
+        for label in ["none", "tar", "tar-sham"] {
+            assert_eq!(*aligned(label, seed), alignment.hash, "{label}#{seed}");
+        }
+    }
+    assert!(once.is_of_its_experiment(&[]) && thrice.is_of_its_experiment(&[]));
 }

@@ -20,6 +20,7 @@ fn growing() -> Plan {
     read(&[
         ("until", "decided"),
         ("defence.1.seeds", "{ first = 2, most = 5 }"),
+        ("defence.2.seeds", "2"),
         ("attack.0.seeds", "{ first = 3, most = 12 }"),
         ("trainability.seeds", "3"),
     ])
@@ -60,7 +61,12 @@ fn a_range_is_read_where_seeds_are_added() {
 
 #[test]
 fn ranges_name_the_stages_that_numbers_name() {
-    let most = read(&[("defence.1.seeds", "5"), ("attack.0.seeds", "12"), ("trainability.seeds", "3")]);
+    let most = read(&[
+        ("defence.1.seeds", "5"),
+        ("defence.2.seeds", "2"),
+        ("attack.0.seeds", "12"),
+        ("trainability.seeds", "3"),
+    ]);
     let (most, growing) = (most.expect("a good spec"), growing());
     assert_eq!(growing.stages, most.stages);
     assert_eq!(growing.cells, most.cells);
@@ -103,10 +109,10 @@ fn a_look_asks_for_what_is_open_and_what_it_is_compared_with() {
     assert_eq!(plan.asked(&[vec![]]).cells, plan.asked(&[]).cells, "nothing is open");
     let points = plan.experiment.attack[0].size();
     let resistance = asked(&[vec![open(&defence, Condition::Resistance)]]);
-    // Of 3 × 5 runs 2 × 3 are there; the undefended model has one training.
+    // Of 3 × 5 runs 2 × 3 are there; the undefended model has an alignment for each training.
     assert_eq!(of(&resistance, &defence, attack), (3 * 5 - 2 * 3) * points);
-    assert_eq!(of(&resistance, "none", attack), 2 * points);
-    assert_eq!((of(&resistance, &defence, nothing), of(&resistance, "none", nothing)), (1, 0));
+    assert_eq!(of(&resistance, "none", attack), (3 * 5 - 2 * 3) * points);
+    assert_eq!((of(&resistance, &defence, nothing), of(&resistance, "none", nothing)), (1, 1));
     assert!(of(&resistance, &sham, attack) > 0);
     assert_eq!((of(&resistance, &defence, tuning), of(&resistance, &defence, across)), (0, 0));
     assert!(of(&asked(&[vec![open(&defence, Condition::Generalization)]]), &defence, across) > 0);
@@ -114,8 +120,11 @@ fn a_look_asks_for_what_is_open_and_what_it_is_compared_with() {
     let trainability = asked(&[vec![open(&defence, Condition::Trainability)]]);
     let rates = plan.experiment.trainability.rates.len();
     assert_eq!(of(&trainability, &defence, tuning), 3 * rates);
-    assert_eq!((of(&trainability, "none", tuning), of(&trainability, &defence, attack)), (0, 0));
+    assert_eq!((of(&trainability, "none", tuning), of(&trainability, &defence, attack)), (3 * rates, 0));
     assert_eq!(of(&trainability, &sham, tuning), 0);
+
+    let stability = asked(&[vec![open(&defence, Condition::Stability)]]);
+    assert_eq!((of(&stability, &defence, nothing), of(&stability, "none", nothing)), (1, 1));
 
     // What closes gets no more, whatever others get; the last look brings all there is.
     let all: Vec<Open> = plan

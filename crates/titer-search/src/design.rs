@@ -185,8 +185,12 @@ impl<'a> Design<'a> {
             more.push(("until".to_owned(), Until::Measured.name().to_owned()));
         }
         let plan = self.changed(setting, more)?;
+        // A model that came aligned has no other seeds.
+        let given = |entry: &DefenceEntry| entry.is_baseline() && entry.seeds.most == 1;
+        let given = plan.experiment.defence.iter().any(given);
         Ok(self.part(&plan, |cell| {
-            let defence = cell.defence == self.baseline() || cell.defence_seed >= self.entry().seeds.most;
+            let undefended = given && cell.defence == self.baseline();
+            let defence = undefended || cell.defence_seed >= self.entry().seeds.most;
             let attack = cell.before == Before::Nothing
                 || self.seeds.get(&cell.before).is_none_or(|seeds| cell.attack_seed >= *seeds);
             defence && attack

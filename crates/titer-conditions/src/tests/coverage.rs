@@ -122,8 +122,9 @@ impl World {
                 let others = || defences.iter().enumerate().filter(move |(other, _)| *other != own);
                 let lent: Vec<Lent> = (0..self.means.len())
                     .map(|index| {
-                        let others: Vec<&Statistic> =
-                            others().map(|(_, (_, statistics))| &statistics[index]).collect();
+                        let others: Vec<_> = others()
+                            .map(|(_, (_, statistics))| (DefenceRole::Defence, &statistics[index]))
+                            .collect();
                         Lent::of(others.into_iter())
                     })
                     .collect();

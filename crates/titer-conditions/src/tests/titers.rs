@@ -5,6 +5,7 @@
 //! run. Checkpoints are those of the presets, so that a break is known between two of them only. The truth is the
 //! difference of the expected logarithms of the first whole step above φ, each model under its cheapest attack.
 
+mod alignments;
 mod wider;
 
 use rand::SeedableRng;
@@ -42,9 +43,14 @@ impl Model {
     /// Every attack on it, `attack[rate][seed]` being what the attack's seed adds.
     fn courses(&self, rng: &mut ChaCha8Rng, attack: &[Vec<f64>]) -> Vec<Course> {
         let drawn: Vec<f64> = (0..self.defence_seeds).map(|_| self.spread[0] * normal(rng)).collect();
+        self.courses_from(rng, attack, &drawn)
+    }
+
+    /// The same where each training adds as much.
+    fn courses_from(&self, rng: &mut ChaCha8Rng, attack: &[Vec<f64>], drawn: &[f64]) -> Vec<Course> {
         let course = |(rate, of_seeds): (usize, &Vec<f64>)| {
             let mut runs = Vec::new();
-            for (defence_seed, own) in (0..).zip(&drawn) {
+            for (defence_seed, own) in (0..).zip(drawn) {
                 for (attack_seed, effect) in (0..).zip(of_seeds) {
                     let log = self.breaks[rate].ln() + own + effect + self.spread[2] * normal(rng);
                     runs.push(run(rng, (defence_seed, attack_seed), log));

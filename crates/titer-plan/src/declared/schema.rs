@@ -73,7 +73,7 @@ impl Writer<'_> {
     fn table(&mut self, section: &'static Section, method: Option<&Method>) -> Map<String, Json> {
         let (mut properties, mut required) = (Map::new(), Vec::new());
         for key in section.keys {
-            // What is never trained has no number of trainings.
+            // What follows the others has no number of its own.
             if key.name == "seeds" && method.is_some_and(|method| method.name == BASELINE) {
                 continue;
             }

@@ -99,7 +99,7 @@ pub(crate) static DEFENCE: Section = Section {
             .or(Absent::Means("the names of its methods: `booster-lisa-antidote`")),
         Key::new("seeds", SEEDS, "how often it is trained", "2")
             .unit("trainings")
-            .more("Not of `none`, which is the aligned model itself and is never trained. A range, with `until = \"decided\"`, is added to where a comparison is open."),
+            .more("Each training begins from an alignment of its own, so that `none`, the aligned model itself, has as many seeds as the most of them and states none. A range, with `until = \"decided\"`, is added to where a comparison is open."),
         one("sham", Scalar::Flag, "whether its sham is run beside it", "false")
             .or(Absent::Means("it is, where its method declares one"))
             .more(

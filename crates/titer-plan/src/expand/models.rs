@@ -1,6 +1,6 @@
 //! The models that are measured: base, aligned, and as their defence leaves them before release.
 
-use super::{Expansion, Victim};
+use super::{Expansion, Victim, of_several};
 use crate::catalogue::UnderTest;
 use crate::sources::{ADAPTER_SOURCE, JUDGE_SOURCE, MODEL_SOURCE, judges};
 use crate::spec::{CheckpointModel, DefenceEntry, Model, WorldModel};
@@ -21,8 +21,8 @@ pub(super) struct Aligned {
 }
 
 impl<'a> Expansion<'a> {
-    /// The undefended model.
-    pub(super) fn aligned(&mut self) -> Aligned {
+    /// The undefended model, in each of its alignments.
+    pub(super) fn aligned(&mut self) -> Vec<Aligned> {
         let base = match &self.experiment.model {
             Model::World(model) => {
                 let seed = self.seed("pretrain");
@@ -30,7 +30,10 @@ impl<'a> Expansion<'a> {
             }
             Model::Checkpoint(model) => self.checkpoint(model),
         };
-        self.align(format!("align {}", self.facts.name), base)
+        let alignments = self.alignments();
+        let label = |seed| format!("align {}", of_several(&self.facts.name, seed, alignments));
+        let labels: Vec<String> = (0..alignments).map(label).collect();
+        (0..).zip(labels).map(|(seed, label)| self.align(label, base.clone(), seed)).collect()
     }
 
     /// A base model of our own making.
@@ -91,8 +94,8 @@ impl<'a> Expansion<'a> {
         self.plan(format!("distil {}", side.name()), distil, &[base])
     }
 
-    /// That model after alignment; the model itself where it came aligned.
-    fn align(&mut self, label: String, base: StageHash) -> Aligned {
+    /// That model after one of its alignments; the model itself where it came aligned.
+    fn align(&mut self, label: String, base: StageHash, seed: u64) -> Aligned {
         let Some(settings) = self.experiment.model.align() else {
             return Aligned { model: base, base: None };
         };
@@ -102,7 +105,10 @@ impl<'a> Expansion<'a> {
             refusals: settings.refusals,
             permitted: settings.permitted,
             only: settings.only.clone(),
-            seed: self.seed("align"),
+            seed: match seed % self.alignments() {
+                0 => self.seed("align"),
+                more => self.seed(&format!("align/{more}")),
+            },
         });
         Aligned { model: self.plan_answered(label, align, &[&base]), base: Some(base) }
     }
@@ -142,7 +148,7 @@ impl<'a> Expansion<'a> {
         let seed = self.seed(&format!("pretrain/{}/{}", method.name, victim.seed));
         let curation = CurationSpec { defence: method, domains: victim.domains.clone() };
         let base = self.pretrained(format!("pretrain {}", victim.label()), model, seed, Some(curation));
-        let Aligned { model, base } = self.align(format!("align {}", victim.label()), base);
+        let Aligned { model, base } = self.align(format!("align {}", victim.label()), base, victim.seed);
         (victim.stage, victim.base) = (model, base);
     }
 }
