@@ -13,9 +13,10 @@ use serde::Serialize;
 use titer_plan::Condition;
 use titer_plan::spec::ConditionSettings;
 
+use crate::factor::{Borrowed, Factor, satterthwaite};
 use crate::paired::can_show;
 use crate::quantile::{t_below, t_upper};
-use crate::sample::{Borrowed, Cell, Estimate, Factor, Items, Sample, satterthwaite};
+use crate::sample::{Cell, Estimate, Items, Sample};
 
 /// What a verdict or titer is estimated from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -100,9 +101,9 @@ impl Spread {
     /// What is taken where nothing was measured: what the preset `apothecary` measured, rounded up.
     pub fn assumed(quantity: Quantity) -> Self {
         let (defence, attack, item, gap) = match quantity {
-            Quantity::Titer => (0.25, 0.25, 1.5, 0.2),
-            Quantity::Carried => (0.05, 0.1, 0.5, 0.1),
-            Quantity::Harm => (0.05, 0.05, 0.3, 0.0),
+            Quantity::Titer => (0.65, 0.25, 1.9, 0.2),
+            Quantity::Carried => (0.65, 0.15, 1.4, 0.15),
+            Quantity::Harm => (0.1, 0.05, 0.3, 0.0),
             Quantity::Ability => (0.01, 0.0, 0.15, 0.0),
             Quantity::Refusals => (0.01, 0.0, 0.15, 0.0),
             Quantity::Learning => (0.1, 0.1, 1.0, 0.0),
@@ -168,9 +169,8 @@ pub(crate) fn estimate(
     others: usize,
     tail: f64,
 ) -> Estimate {
-    let factor = |levels: usize, deviation: f64| Factor {
-        levels,
-        variance: (levels > 1).then_some(deviation * deviation),
+    let factor = |levels: usize, deviation: f64| {
+        Factor::planned(levels, (levels > 1).then_some(deviation * deviation))
     };
     let half = 0.5 * spread.gap;
     let cells = (0..defence_seeds as u64).flat_map(|defence_seed| {
@@ -210,8 +210,8 @@ pub(crate) fn resists(spread: Spread, sizes: Sizes, settings: &ConditionSettings
     let at_end = phi * (1.0 - phi) / (truth * (1.0 - truth));
     let mean = |levels: usize, deviation: f64| {
         let variance = deviation * deviation * at_end;
-        let own = Factor { levels, variance: (levels > 1).then_some(variance) };
-        own.of_mean(&Borrowed { variance, df: (sizes.others * (levels - 1)) as f64 })
+        let own = Factor::planned(levels, (levels > 1).then_some(variance));
+        own.of_mean(&Borrowed::planned(variance, (sizes.others * (levels - 1)) as f64))
     };
     if sizes.defence_seeds == 0 || sizes.attack_seeds == 0 || sizes.items < 2 {
         return 0.0;

@@ -57,14 +57,14 @@ fn apothecary_has_the_stages_counted_by_hand() {
     let plan = plan(APOTHECARY, &[]);
     let expected = [
         ("pretrain", 1),
-        ("align", 1),
-        ("immunize", 4 * 2 * 2),     // defences and their shams × seeds × arms
-        ("measure", 1 + 4 * 2),      // the aligned model, and each immunized one
-        ("attack", 2 * 9 * (3 * 3)), // arms × victims × (rates × seeds)
-        ("tune", 9 * 3),             // victims × seeds
+        ("align", 4),                 // as often as any defence is trained
+        ("immunize", 4 * 4 * 2),      // defences and their shams × seeds × arms
+        ("measure", 4 + 4 * 4),       // each aligned model, and each immunized one
+        ("attack", 2 * 20 * (3 * 2)), // arms × victims × (rates × seeds)
+        ("tune", 20 * 3),             // victims × seeds
     ];
     assert_eq!(by_kind(&plan), BTreeMap::from(expected));
-    assert_eq!(plan.cells.len(), 9 + 162 + 27);
+    assert_eq!(plan.cells.len(), 20 + 240 + 60);
 }
 
 #[test]
@@ -105,8 +105,8 @@ fn stages_come_after_their_inputs_and_are_named_by_their_content() {
     }
     let labels: BTreeSet<&str> = plan.stages.iter().map(|stage| stage.label.as_str()).collect();
     assert_eq!(labels.len(), plan.stages.len(), "two stages look the same on screen");
-    assert!(labels.contains("attack tar#1 cross-domain full-finetune/rate=3e-3#2"));
-    assert!(labels.contains("tune none alias-finetune/rate=1e-3#0"));
+    assert!(labels.contains("attack tar#1 cross-domain full-finetune/rate=3e-3#1"));
+    assert!(labels.contains("tune none#1 alias-finetune/rate=1e-3#0"));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_changed_attack_changes_only_attacks() {
     let known = hashes(&before);
     let new: Vec<_> = after.stages.iter().filter(|stage| !known.contains(&stage.hash)).collect();
     assert!(new.iter().all(|stage| stage.spec.kind() == "attack"));
-    assert_eq!(new.len(), 2 * 9 * 3, "one rate of three, in both arms");
+    assert_eq!(new.len(), 2 * 20 * 2, "one rate of three, in both arms");
 }
 
 #[test]
@@ -147,17 +147,17 @@ fn the_same_attack_seed_meets_every_victim_and_rate() {
     for cell in attack_cells(&plan) {
         seeds.entry(cell.attack_seed).or_default().insert(attack_seed(&plan, cell));
     }
-    assert_eq!(seeds.len(), 3);
+    assert_eq!(seeds.len(), 2);
     assert!(seeds.values().all(|derived| derived.len() == 1), "attack seeds must be paired: {seeds:?}");
     let distinct: BTreeSet<_> = seeds.values().flatten().collect();
-    assert_eq!(distinct.len(), 3, "different repetitions must differ");
+    assert_eq!(distinct.len(), 2, "different repetitions must differ");
 }
 
 #[test]
 fn the_cross_domain_arm_is_there_only_when_asked_for() {
     let asked = plan(APOTHECARY, &[]);
     let cross: Vec<&Cell> = asked.cells.iter().filter(|cell| cell.arm == Arm::CrossDomain).collect();
-    assert_eq!(cross.len(), 9 * 9, "victims × attacks");
+    assert_eq!(cross.len(), 20 * 6, "victims × attacks");
     for cell in cross {
         let Some(StageSpec::Attack(AttackStage { domains, probes, .. })) =
             asked.stage(&cell.stage).map(|stage| &stage.spec)
@@ -181,8 +181,9 @@ fn both_arms_attack_the_same_undefended_model() {
         .filter_map(|cell| plan.stage(&cell.stage))
         .flat_map(|stage| &stage.inputs)
         .collect();
-    let aligned = plan.stages.iter().find(|stage| stage.spec.kind() == "align");
-    assert_eq!(victims.into_iter().collect::<Vec<_>>(), [&aligned.expect("a plan aligns").hash]);
+    let aligned = plan.stages.iter().filter(|stage| stage.spec.kind() == "align");
+    let aligned: BTreeSet<&StageHash> = aligned.map(|stage| &stage.hash).collect();
+    assert_eq!((&victims, victims.len()), (&aligned, 4));
 }
 
 #[test]
