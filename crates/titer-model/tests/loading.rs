@@ -132,3 +132,15 @@ fn names_from_within_a_wrapper_are_refused_with_what_they_should_be() {
     let error = load(folder.path()).unwrap_err();
     assert!(error.contains("rename it to model.layers.0.self_attn.q_proj.weight"), "{error}");
 }
+
+#[test]
+fn an_index_that_names_nothing_is_no_model() {
+    let fixture = fixture();
+    let model = model(&fixture.cases[0]);
+    let folder = tempfile::tempdir().unwrap();
+    model.save_config(&folder.path().join("config.json")).unwrap();
+    let index = json!({"metadata": {"total_size": 30008}, "weight_map": {}}).to_string();
+    fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
+    let error = load(folder.path()).unwrap_err();
+    assert!(error.contains("model.safetensors.index.json: it names no tensor"), "{error}");
+}

@@ -103,6 +103,9 @@ impl Checkpoint {
         })?;
         let Index { weight_map } =
             serde_json::from_slice(&text).map_err(|source| Error::Json { path: index.clone(), source })?;
+        if weight_map.is_empty() {
+            return Err(Error::Format { path: index, problem: "it names no tensor".to_owned() });
+        }
         let mut checkpoint = Self { files: Vec::new(), tensors: BTreeMap::new() };
         let mut shards: Vec<&String> = weight_map.values().collect();
         shards.sort();
