@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 const MOST_BORROWED: f64 = 30.0;
 
 /// A variance of a mean, and its degrees of freedom.
-pub(crate) type Component = (f64, f64);
+pub(crate) type Variance = (f64, f64);
 
 /// Satterthwaite's degrees of freedom of a sum of independent variances.
-pub(crate) fn satterthwaite(components: &[Component]) -> f64 {
+pub(crate) fn satterthwaite(components: &[Variance]) -> f64 {
     let total: f64 = components.iter().map(|(variance, _)| variance).sum();
     let weighted: f64 = components.iter().map(|(variance, df)| variance * variance / df).sum();
     if weighted > 0.0 { total * total / weighted } else { f64::INFINITY }
@@ -71,7 +71,7 @@ impl Factor {
     }
 
     /// The variance of the mean over the levels and its degrees of freedom, with what others know of it.
-    pub(crate) fn of_mean(&self, others: &Borrowed) -> Option<Component> {
+    pub(crate) fn of_mean(&self, others: &Borrowed) -> Option<Variance> {
         let borrowed = others.df.min(MOST_BORROWED);
         let df = borrowed + self.df();
         let variance = (borrowed * others.variance + self.df() * self.variance.unwrap_or(0.0)) / df;
@@ -79,7 +79,7 @@ impl Factor {
     }
 
     /// The same in its parts: what seeds have in common over the defences, and the rest.
-    pub(crate) fn components(&self, others: &Borrowed) -> Vec<Component> {
+    pub(crate) fn components(&self, others: &Borrowed) -> Vec<Variance> {
         let Some((variance, df)) = self.of_mean(others) else { return Vec::new() };
         let mut together = others.together.clone();
         together.add(self);
@@ -148,7 +148,7 @@ impl Together {
     }
 
     /// The share of the squares that lies between the seeds' means over all defences, and its degrees of freedom.
-    fn common(&self) -> Option<Component> {
+    fn common(&self) -> Option<Variance> {
         let between: f64 = self.sums.values().map(|(sum, count)| sum * sum / count).sum();
         (self.squares > 0.0).then(|| ((between / self.squares).min(1.0), self.sums.len() as f64 - 1.0))
     }

@@ -9,7 +9,7 @@
 use titer_plan::DefenceRole;
 
 use crate::evidence::asked;
-use crate::factor::{Borrowed, Factor, satterthwaite};
+use crate::factor::{Borrowed, Factor, Variance, satterthwaite};
 use crate::quantile::{binomial_lower, binomial_upper, normal_tail, t_upper};
 use crate::{bootstrap::Crossing, verdict::Bounds};
 
@@ -79,7 +79,7 @@ impl Statistic {
     fn half(&self, end: f64, tail: f64, lent: &Lent) -> f64 {
         let scale = self.scale(self.mean).max(self.scale(end));
         let scaled = |borrowed: &Borrowed| borrowed.scaled(scale.sqrt());
-        let mut components: Vec<(f64, f64)> = self.by_item.into_iter().collect();
+        let mut components: Vec<Variance> = self.by_item.into_iter().collect();
         components.extend(self.by_defence.components(&scaled(&lent.defence)));
         components.extend(self.by_attack.components(&scaled(&lent.attack)));
         let variance: f64 = components.iter().map(|(variance, _)| variance).sum();
@@ -197,6 +197,21 @@ mod tests {
         let statistics: Vec<_> = (0..20).map(|_| constant(0.0, 50)).collect();
         let of_twenty = simultaneous(&statistics.iter().collect::<Vec<_>>(), &[], 0.05)[0].upper;
         assert!(of_twenty > 1.5 * one, "{one} {of_twenty}");
+    }
+
+    #[test]
+    fn alignments_lend_nothing_of_how_far_trainings_lie_apart() {
+        let runs = [vec![0.2f32; 40], vec![0.6f32; 40]];
+        let runs: Vec<&[f32]> = runs.iter().map(Vec::as_slice).collect();
+        let of = |seeds: [(u64, u64); 2]| Statistic::new(&runs, &seeds, vec![0.4; 100]);
+        let (trainings, attackers) = (of([(0, 0), (1, 0)]), of([(0, 0), (0, 1)]));
+        let lent = |role, statistic| {
+            let [defence, attack] = Lent::of([(role, statistic)].into_iter()).factors();
+            (defence.df, attack.df)
+        };
+        assert_eq!(lent(DefenceRole::Defence, &trainings), (1.0, 0.0));
+        assert_eq!(lent(DefenceRole::Baseline, &trainings), (0.0, 0.0));
+        assert_eq!(lent(DefenceRole::Baseline, &attackers), (0.0, 1.0));
     }
 
     #[test]

@@ -42,8 +42,7 @@ pub(crate) fn expand(
     let aligned = expansion.aligned();
     for defence in &experiment.defence {
         for seed in 0..defence.seeds.most {
-            // Plans of before have one alignment for all.
-            let aligned = &aligned[seed as usize % aligned.len()];
+            let aligned = &aligned[expansion.alignment(seed) as usize];
             let victim = expansion.victim(aligned, defence, seed, Arm::Main, &data.forbidden);
             expansion.measure(&victim);
             expansion.attack_everywhere(&victim);
@@ -164,6 +163,16 @@ impl<'a> Expansion<'a> {
     fn alignments(&self) -> u64 {
         let undefended = self.experiment.defence.iter().find(|entry| entry.is_baseline());
         undefended.map_or(1, |entry| entry.seeds.most.max(1))
+    }
+
+    /// The alignment from which a training begins: its own; in plans of before there is one for all.
+    fn alignment(&self, training: u64) -> u64 {
+        training % self.alignments()
+    }
+
+    /// What the model is called after one of its alignments.
+    fn aligned_name(&self, alignment: u64) -> String {
+        of_several(&self.facts.name, alignment, self.alignments())
     }
 
     /// The seed of a role. What is compared with each other has the same role, so that it is paired.
@@ -298,10 +307,7 @@ impl<'a> Expansion<'a> {
         let measure = StageSpec::Measure(MeasureStage { data: self.data.clone(), probes });
         let before_release = [DefenceStage::Pretraining, DefenceStage::Alignment];
         let label = match before_release.iter().all(|stage| victim.defence.methods(*stage).is_empty()) {
-            true => {
-                let alignments = self.alignments();
-                format!("measure {}", of_several(&self.facts.name, victim.seed % alignments, alignments))
-            }
+            true => format!("measure {}", self.aligned_name(self.alignment(victim.seed))),
             false => format!("measure {}", victim.label()),
         };
         let stage = self.plan_answered(label, measure, &[&victim.stage]);

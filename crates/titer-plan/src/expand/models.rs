@@ -1,6 +1,6 @@
 //! The models that are measured: base, aligned, and as their defence leaves them before release.
 
-use super::{Expansion, Victim, of_several};
+use super::{Expansion, Victim};
 use crate::catalogue::UnderTest;
 use crate::sources::{ADAPTER_SOURCE, JUDGE_SOURCE, MODEL_SOURCE, judges};
 use crate::spec::{CheckpointModel, DefenceEntry, Model, WorldModel};
@@ -30,10 +30,12 @@ impl<'a> Expansion<'a> {
             }
             Model::Checkpoint(model) => self.checkpoint(model),
         };
-        let alignments = self.alignments();
-        let label = |seed| format!("align {}", of_several(&self.facts.name, seed, alignments));
-        let labels: Vec<String> = (0..alignments).map(label).collect();
-        (0..).zip(labels).map(|(seed, label)| self.align(label, base.clone(), seed)).collect()
+        let all = 0..self.alignments();
+        all.map(|alignment| {
+            let label = format!("align {}", self.aligned_name(alignment));
+            self.align(label, base.clone(), alignment)
+        })
+        .collect()
     }
 
     /// A base model of our own making.
@@ -95,7 +97,7 @@ impl<'a> Expansion<'a> {
     }
 
     /// That model after one of its alignments; the model itself where it came aligned.
-    fn align(&mut self, label: String, base: StageHash, seed: u64) -> Aligned {
+    fn align(&mut self, label: String, base: StageHash, alignment: u64) -> Aligned {
         let Some(settings) = self.experiment.model.align() else {
             return Aligned { model: base, base: None };
         };
@@ -105,7 +107,7 @@ impl<'a> Expansion<'a> {
             refusals: settings.refusals,
             permitted: settings.permitted,
             only: settings.only.clone(),
-            seed: match seed % self.alignments() {
+            seed: match alignment {
                 0 => self.seed("align"),
                 more => self.seed(&format!("align/{more}")),
             },
@@ -148,7 +150,8 @@ impl<'a> Expansion<'a> {
         let seed = self.seed(&format!("pretrain/{}/{}", method.name, victim.seed));
         let curation = CurationSpec { defence: method, domains: victim.domains.clone() };
         let base = self.pretrained(format!("pretrain {}", victim.label()), model, seed, Some(curation));
-        let Aligned { model, base } = self.align(format!("align {}", victim.label()), base, victim.seed);
+        let label = format!("align {}", victim.label());
+        let Aligned { model, base } = self.align(label, base, self.alignment(victim.seed));
         (victim.stage, victim.base) = (model, base);
     }
 }
