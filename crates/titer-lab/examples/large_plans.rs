@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The spec with as many seeds and rates as come to about `count` attacks on all defences together.
 fn enlarged(spec: &str, name: &str, seed: u64, count: usize) -> String {
-    let rates = (count / ((2 * DEFENCE_SEEDS + 1) * ATTACK_SEEDS)).max(1);
+    // On two defences and, aligned as often, the undefended model.
+    let rates = (count / (3 * DEFENCE_SEEDS * ATTACK_SEEDS)).max(1);
     let rates: Vec<String> =
         (0..rates).map(|rate| format!("{:e}", 1e-4 * 1.05f64.powi(rate as i32))).collect();
     let attacks = format!("seeds = {ATTACK_SEEDS}\nrate = [{}]", rates.join(", "));

@@ -54,7 +54,7 @@ const CASES: [Case; 7] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let set = |key: &str, value: &str| Override { key: key.to_owned(), value: value.to_owned() };
-    let rates: Vec<String> = (0..20).map(|step| format!("{:e}", 1e-4 * 1.2f64.powi(step))).collect();
+    let rates: Vec<String> = (0..16).map(|step| format!("{:e}", 1e-4 * 1.2f64.powi(step))).collect();
     let overrides = [
         set("defence.1.seeds", "20"),
         set("defence.2.seeds", "20"),
