@@ -3,12 +3,14 @@
 //!
 //! Bytes come in, conversations go out, and every complaint names the row and the column.
 
-mod columnar;
+mod arrow;
 mod error;
-mod footer;
+mod layout;
 mod options;
+mod parquet;
 mod rows;
 mod shape;
+mod thrift;
 mod unpack;
 
 use std::collections::{BTreeSet, HashMap};
@@ -103,7 +105,7 @@ impl Conversations {
         if bytes.starts_with(b"PAR1") {
             return Self::from_parquet(bytes, options);
         }
-        if columnar::is_arrow(&bytes) {
+        if arrow::is_arrow(&bytes) {
             return Self::from_arrow(&bytes, options);
         }
         if bytes.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
@@ -158,7 +160,7 @@ impl Conversations {
     /// # Errors
     /// When it is none or damaged, or a row has not the shape; when no row is left.
     pub fn from_parquet(bytes: impl Into<Bytes>, options: &Options) -> Result<Self, ConversationError> {
-        Self::from_rows(columnar::parquet(bytes.into(), unpack::MOST)?.into_iter().map(Ok), options)
+        Self::from_rows(parquet::rows(bytes.into(), unpack::MOST)?.into_iter().map(Ok), options)
     }
 
     /// Reads an Arrow file or stream.
@@ -166,7 +168,7 @@ impl Conversations {
     /// # Errors
     /// When it is none, damaged or cut, or a row has not the shape; when no row is left.
     pub fn from_arrow(bytes: &[u8], options: &Options) -> Result<Self, ConversationError> {
-        Self::from_rows(columnar::arrow(bytes, unpack::MOST)?.into_iter().map(Ok), options)
+        Self::from_rows(arrow::rows(bytes, unpack::MOST)?.into_iter().map(Ok), options)
     }
 
     fn from_rows(

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::ConversationError;
 
@@ -123,6 +124,20 @@ pub(super) fn guarded<T>(
         problem: "the file is damaged: the library panicked on it".to_owned(),
     };
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(panicked()))
+}
+
+/// Bytes that a value takes in memory, about.
+pub(super) fn room_of(value: &Value) -> usize {
+    let within = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(room_of).sum(),
+        // A node of a map has room for several.
+        Value::Object(values) => {
+            500 + values.iter().map(|(key, value)| key.len() + room_of(value)).sum::<usize>()
+        }
+        _ => 0,
+    };
+    within + size_of::<Value>()
 }
 
 #[cfg(test)]

@@ -1,73 +1,14 @@
-//! Rows of Parquet and Arrow files, as JSON objects.
+//! Rows of Arrow files and streams, as JSON objects.
 
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::{RecordBatch, root_as_message};
 use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
-use bytes::Bytes;
-use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::Value;
 
-use super::footer;
-use super::rows::{self, Row};
-use super::unpack::{Bounded, guarded};
+use super::rows::{Row, row};
+use super::unpack::{Bounded, guarded, room_of};
 use super::{ConversationError, Place};
-
-const PARQUET: &str = "Parquet";
-
-/// The rows of a Parquet file. In memory they may come to `most` bytes.
-pub(super) fn parquet(bytes: Bytes, most: usize) -> Result<Vec<Row>, ConversationError> {
-    let wrong = |said: String| {
-        let problem = match said.split_once("Disabled feature at compile time: ") {
-            Some((_, packing)) => {
-                format!(
-                    "its pages are compressed by {packing}, which is not read: save it with compression=\"zstd\""
-                )
-            }
-            None => said,
-        };
-        ConversationError::Format { format: PARQUET, problem }
-    };
-    if let Some(problem) = footer::problem(&bytes) {
-        return Err(wrong(problem.to_owned()));
-    }
-    guarded(PARQUET, || {
-        let file = SerializedFileReader::new(bytes).map_err(|error| wrong(error.to_string()))?;
-        let groups = file.metadata().row_groups().iter();
-        let values = groups.flat_map(|group| group.columns()).map(|column| column.num_values());
-        let values =
-            values.fold(0usize, |sum, count| sum.saturating_add(usize::try_from(count).unwrap_or(0)));
-        if values.saturating_mul(size_of::<Value>()) > most {
-            return Err(ConversationError::TooLarge { format: PARQUET, most });
-        }
-        let (mut rows, mut room) = (Vec::new(), 0usize);
-        for (number, row) in (1..).zip(file.get_row_iter(None).map_err(|error| wrong(error.to_string()))?) {
-            let place = Place::Row(number);
-            let read = row.map_err(|error| wrong(error.to_string()))?.to_json_value();
-            // One value that is repeated takes no room in the file.
-            room = room.saturating_add(room_of(&read));
-            if room > most {
-                return Err(ConversationError::TooLarge { format: PARQUET, most });
-            }
-            rows.push(rows::row(place, read)?);
-        }
-        Ok(rows)
-    })
-}
-
-/// Bytes that a value takes in memory, about.
-fn room_of(value: &Value) -> usize {
-    let within = match value {
-        Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(room_of).sum(),
-        // A node of a map has room for several.
-        Value::Object(values) => {
-            500 + values.iter().map(|(key, value)| key.len() + room_of(value)).sum::<usize>()
-        }
-        _ => 0,
-    };
-    within + size_of::<Value>()
-}
 
 const ARROW: &str = "Arrow";
 /// Begins and ends an Arrow file; between them, after two bytes, lies an Arrow stream.
@@ -83,7 +24,7 @@ pub(super) fn is_arrow(bytes: &[u8]) -> bool {
 /// The rows of an Arrow file or stream, `datasets.save_to_disk` writes the latter
 /// (<https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format>). Written out as JSON and in memory they may
 /// come to `most` bytes.
-pub(super) fn arrow(bytes: &[u8], most: usize) -> Result<Vec<Row>, ConversationError> {
+pub(super) fn rows(bytes: &[u8], most: usize) -> Result<Vec<Row>, ConversationError> {
     let wrong = |problem: String| ConversationError::Format { format: ARROW, problem };
     let stream = match bytes.starts_with(MARK) {
         true if bytes.len() < 2 * MARK.len() || !bytes.ends_with(MARK) => return Err(wrong(CUT.to_owned())),
@@ -116,7 +57,7 @@ pub(super) fn arrow(bytes: &[u8], most: usize) -> Result<Vec<Row>, ConversationE
                     if room > most {
                         return Err(ConversationError::TooLarge { format: ARROW, most });
                     }
-                    rows.push(rows::row(place, value)?);
+                    rows.push(row(place, value)?);
                 }
             }
         }
@@ -175,41 +116,4 @@ fn decompressed(batch: &RecordBatch<'_>, body: &[u8]) -> usize {
         usize::try_from(i64::from_le_bytes(*size)).ok()
     });
     said.fold(0, usize::saturating_add)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use parquet::data_type::ByteArrayType;
-    use parquet::file::writer::SerializedFileWriter;
-    use parquet::schema::parser::parse_message_type;
-
-    use super::*;
-
-    /// A file of so many rows that all say the same.
-    fn repeated(rows: usize) -> Bytes {
-        let schema = parse_message_type("message rows { required binary prompt (UTF8); }").unwrap();
-        let mut bytes = Vec::new();
-        let mut file = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::default()).unwrap();
-        let mut group = file.next_row_group().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
-        column.typed::<ByteArrayType>().write_batch(&vec!["Hi".into(); rows], None, None).unwrap();
-        column.close().unwrap();
-        group.close().unwrap();
-        file.close().unwrap();
-        bytes.into()
-    }
-
-    #[test]
-    fn rows_that_take_no_room_in_the_file_take_no_more_in_memory_than_may_be() {
-        let bytes = repeated(100_000);
-        assert!(bytes.len() < 2000, "{}", bytes.len());
-        assert_eq!(parquet(bytes.clone(), 1 << 30).unwrap().len(), 100_000);
-        // By what the rows come to, and by what the columns say before any is read.
-        for most in [10 << 20, 1 << 20] {
-            let refused = parquet(bytes.clone(), most);
-            assert!(matches!(refused, Err(ConversationError::TooLarge { .. })), "{refused:?}");
-        }
-    }
 }
