@@ -1,10 +1,13 @@
 //! What a reader must know before quoting a number.
 
-use titer_plan::Probe;
+use std::collections::BTreeSet;
+
+use titer_plan::{Before, Probe};
 
 use crate::course::{Course, unbounded};
+use crate::curve::AttackCurve;
 use crate::evidence::DefenceFacts;
-use crate::study::{Curves, HARMFUL, Study};
+use crate::study::{Curves, HARMFUL, Study, arm_of};
 
 /// Resamples below which the ends of an interval are themselves a matter of chance.
 const ENOUGH_RESAMPLES: usize = 1000;
@@ -81,6 +84,7 @@ pub(crate) fn of(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Ve
             _ => {}
         }
     }
+    caveats.extend(unpaired(study, facts, curves));
     let stopped: usize = curves.0.iter().map(|curve| curve.stopped).max().unwrap_or(0);
     if stopped > 0 {
         caveats.push(format!(
@@ -102,6 +106,29 @@ pub(crate) fn of(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Ve
         ));
     }
     caveats
+}
+
+/// Attacked models whose own alignment has no attacked undefended model, so that the mean of other alignments stands for it.
+fn unpaired(study: &Study<'_>, facts: &DefenceFacts, curves: &Curves) -> Option<String> {
+    let baseline = study.baseline.filter(|_| !facts.baseline())?;
+    let alone = |curve: &AttackCurve| {
+        let before = Before::Attack(curve.attack.clone());
+        let arm = arm_of(curve.probe);
+        let seeds = |of: &DefenceFacts| -> BTreeSet<(u64, u64)> {
+            let runs = study.table.runs(&of.label, arm, &before, curve.probe);
+            runs.iter().map(|run| (run.defence_seed, run.attack_seed)).collect()
+        };
+        let reference = seeds(baseline);
+        // A model that was given is everyone's.
+        let several = reference.iter().any(|(alignment, _)| *alignment > 0);
+        if several { seeds(facts).difference(&reference).count() } else { 0 }
+    };
+    let most = curves.0.iter().map(alone).max().filter(|&count| count > 0)?;
+    Some(format!(
+        "{}: {most} of the runs of an attack are compared with the undefended model of other alignments, for that of their \
+         own was not measured",
+        facts.label
+    ))
 }
 
 /// Attacks that never broke the defence.

@@ -81,10 +81,11 @@ impl At {
     }
 }
 
-/// What is measured: `none` once, `shield` with `defence_seeds`.
+/// What is measured: `none` with as many seeds as there are `alignments`, `shield` with `defence_seeds`.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) items: usize,
+    pub(crate) alignments: u64,
     pub(crate) defence_seeds: u64,
     pub(crate) attack_seeds: u64,
     pub(crate) cadence: Vec<u64>,
@@ -109,6 +110,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             items: 120,
+            alignments: 1,
             defence_seeds: 2,
             attack_seeds: 3,
             cadence: vec![0, 1, 2, 4, 8, 16, 32, 64],
@@ -176,7 +178,7 @@ impl Setup {
         let mut frames = Vec::new();
         let others = self.others.iter().map(|&other| (other, self.defence_seeds));
         let defences: Vec<(&'static str, u64)> =
-            [("none", 1), ("shield", self.defence_seeds)].into_iter().chain(others).collect();
+            [("none", self.alignments), ("shield", self.defence_seeds)].into_iter().chain(others).collect();
         for &(defence, defence_seeds) in &defences {
             for defence_seed in 0..defence_seeds {
                 let mut measure = |arm, attack: Done, seed, cadence: &[u64], probes: &[Probe]| {

@@ -101,6 +101,23 @@ fn few_resamples_are_a_caveat() {
 }
 
 #[test]
+fn runs_whose_own_alignment_is_missing_are_a_caveat() {
+    let said =
+        "shield: 1 of the runs of an attack are compared with the undefended model of other alignments";
+    let evidence = |alignments, missing: bool| {
+        Setup { alignments, ..Setup::default() }.harm(move |at| {
+            let gone = missing && at.defence == "none" && (at.defence_seed, at.attack_seed) == (1, 2);
+            (!gone).then_some(if at.steps >= 8 { 0.9 } else { 0.0 })
+        })
+    };
+    caveat(&evidence(2, true), said);
+    for whole in [evidence(2, false), evidence(1, false)] {
+        let caveats = verdicts(&whole).caveats;
+        assert!(!caveats.iter().any(|caveat| caveat.contains("other alignments")), "{caveats:#?}");
+    }
+}
+
+#[test]
 fn answers_that_the_limit_of_tokens_ended_are_a_caveat() {
     let said = "the limit of tokens ended";
     let mut evidence = evidence();
