@@ -5,14 +5,14 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::command::{cargo, run};
+use crate::command::run;
+use crate::test::Selected;
 
-/// The tests that hold pages against the code. Of the whole workspace, as all else is built: one package alone has
-/// dependencies with other features, which takes ten minutes.
-const PAGES: [&[&str]; 3] = [
-    &["--test", "pages"],
-    &["--test", "declared", "the_page_of_the_book_is_fresh"],
-    &["--lib", "the_book_says_what_the_keys_do"],
+/// The tests that hold pages against the code.
+pub(crate) const PAGES: [Selected; 3] = [
+    Selected { program: Some("program"), name: "pages" },
+    Selected { program: Some("plan"), name: "the_page_of_the_book_is_fresh" },
+    Selected { program: None, name: "the_book_says_what_the_keys_do" },
 ];
 
 #[derive(Debug, Args)]
@@ -28,8 +28,7 @@ pub(crate) struct Arguments {
 /// When a page has no place for what the code says, or is stale.
 pub(crate) fn docs(arguments: &Arguments) -> Result<()> {
     for tests in PAGES {
-        let mut command = cargo(&["test", "--release", "--workspace"]);
-        command.args(tests);
+        let mut command = tests.command();
         if !arguments.check {
             command.env("UPDATE_EXPECT", "1");
         }
