@@ -123,7 +123,7 @@ impl InplaceOp3 for Step {
     }
 }
 
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn step(settings: &Step, m: &[f32], v: &[f32], w: &mut [f32]) {
     for ((w, m), v) in w.iter_mut().zip(m).zip(v) {
         let root = v.sqrt() / settings.root_bias2 + settings.epsilon;

@@ -6,10 +6,14 @@
 //! The backward pass computes the probabilities again instead of keeping them, so that memory grows with
 //! the number of tokens and not with its square.
 
+mod kernel;
+
 use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use multiversion::multiversion;
+
+use kernel::{Asking, Gradients, Head, Scratch};
+pub(crate) use kernel::{Strided, weighted};
 
 use crate::scoring::Scoring;
 use crate::{Sequences, composed, cpu};
@@ -135,21 +139,34 @@ impl Attention {
         sinks: Option<&[f32]>,
     ) -> Vec<f32> {
         let mut out = vec![0.0; q.len()];
-        let mut scratch = Scratch::new(self.heads.dim, self.sequences.longest());
+        let mut scratch = Scratch::default();
         let q_width = self.heads.queries * self.heads.dim;
         for (rows, asking) in self.asking() {
             for head in 0..self.heads.queries {
-                let q = Strided::new(&q[asking.first * q_width..], head * self.heads.dim, q_width);
-                let key_column = self.heads.key_of(head) * self.heads.dim;
-                let k = Strided::new(&k[rows.start * k_width..], key_column, k_width);
-                let v = Strided::new(&v[rows.start * k_width..], key_column, k_width);
-                let out = &mut out[asking.first * q_width + head * self.heads.dim..];
+                let of = |values, start| Strided::new(values, start, k_width);
+                let start = rows.start * k_width + self.heads.key_of(head) * self.heads.dim;
+                let q_start = asking.first * q_width + head * self.heads.dim;
+                let (q, k, v) = (Strided::new(q, q_start, q_width), of(k, start), of(v, start));
                 let sink = sinks.map(|sinks| sinks[head]);
-                let shape = (rows.len(), self.heads.dim);
-                forward(q, k, v, asking, shape, (self.scoring, sink), &mut scratch, out, q_width);
+                kernel::forward(
+                    self.head((q, k, v), asking, rows.len(), sink),
+                    &mut scratch,
+                    &mut out[q_start..],
+                    q_width,
+                );
             }
         }
         out
+    }
+
+    fn head<'a>(
+        &self,
+        (q, k, v): (Strided<'a>, Strided<'a>, Strided<'a>),
+        asking: Asking<'a>,
+        length: usize,
+        sink: Option<f32>,
+    ) -> Head<'a> {
+        Head { q, k, v, asking, length, dim: self.heads.dim, scoring: self.scoring, sink }
     }
 
     /// The rows of each sequence, and its queries.
@@ -181,17 +198,14 @@ impl Attention {
         let keys = self.sequences.tokens() * k_width;
         let (mut dq, mut dk, mut dv) = (vec![0.0; qs.len()], vec![0.0; keys], vec![0.0; keys]);
         let mut d_sinks = vec![0.0; sinks.map_or(0, <[f32]>::len)];
-        let mut scratch = Scratch::new(dim, self.sequences.longest());
+        let mut scratch = Scratch::default();
         for (rows, asking) in self.asking() {
             for head in 0..self.heads.queries {
                 let q_start = asking.first * q_width + head * dim;
                 let k_column = self.heads.key_of(head) * dim;
-                let operands = Operands {
-                    q: Strided::new(qs, q_start, q_width),
-                    k: Strided::new(ks, rows.start * width + k_column, width),
-                    v: Strided::new(vs, rows.start * width + k_column, width),
-                    g: Strided::new(gs, q_start, q_width),
-                };
+                let start = rows.start * width + k_column;
+                let (k, v) = (Strided::new(ks, start, width), Strided::new(vs, start, width));
+                let (q, g) = (Strided::new(qs, q_start, q_width), Strided::new(gs, q_start, q_width));
                 let gradients = Gradients {
                     q: &mut dq[q_start..],
                     k: &mut dk[rows.start * k_width + k_column..],
@@ -200,8 +214,8 @@ impl Attention {
                     k_width,
                 };
                 let sink = sinks.map(|sinks| sinks[head]);
-                let scoring = (self.scoring, sink);
-                let d_sink = backward(operands, asking, (rows.len(), dim), scoring, &mut scratch, gradients);
+                let head_of = self.head((q, k, v), asking, rows.len(), sink);
+                let d_sink = kernel::backward(head_of, g, &mut scratch, gradients);
                 d_sinks.iter_mut().skip(head).take(1).for_each(|sum| *sum += d_sink);
             }
         }
@@ -254,170 +268,4 @@ impl CustomOp3 for Sunk {
             Ok((Some(tensor(dq, q)?), Some(tensor(d_kv, kv)?), d_sinks))
         })
     }
-}
-
-/// The queries of one sequence.
-#[derive(Clone, Copy)]
-struct Asking<'a> {
-    /// Of all queries, its first.
-    first: usize,
-    /// Where the sequence begins in the batch.
-    start: usize,
-    /// Their tokens in the batch, where not all ask.
-    rows: Option<&'a [u32]>,
-    count: usize,
-}
-
-impl Asking<'_> {
-    /// The position of a query in its sequence.
-    #[inline(always)]
-    fn position(&self, query: usize) -> usize {
-        self.rows.map_or(query, |rows| rows[query] as usize - self.start)
-    }
-}
-
-/// The rows of one head inside a wider matrix.
-#[derive(Clone, Copy)]
-pub(crate) struct Strided<'a> {
-    values: &'a [f32],
-    width: usize,
-}
-
-impl<'a> Strided<'a> {
-    pub(crate) fn new(values: &'a [f32], start: usize, width: usize) -> Self {
-        Self { values: &values[start..], width }
-    }
-
-    #[inline(always)]
-    pub(crate) fn row(&self, index: usize, dim: usize) -> &'a [f32] {
-        &self.values[index * self.width..][..dim]
-    }
-}
-
-struct Operands<'a> {
-    q: Strided<'a>,
-    k: Strided<'a>,
-    v: Strided<'a>,
-    g: Strided<'a>,
-}
-
-struct Gradients<'a> {
-    q: &'a mut [f32],
-    k: &'a mut [f32],
-    v: &'a mut [f32],
-    q_width: usize,
-    k_width: usize,
-}
-
-/// Memory for one head of one sequence, used again for each.
-pub(crate) struct Scratch {
-    k_transposed: Vec<f32>,
-    v_transposed: Vec<f32>,
-    row: Vec<f32>,
-    d_row: Vec<f32>,
-    /// What a capped score changes by where the score does.
-    slopes: Vec<f32>,
-}
-
-impl Scratch {
-    pub(crate) fn new(dim: usize, longest: usize) -> Self {
-        Self {
-            k_transposed: vec![0.0; dim * longest],
-            v_transposed: vec![0.0; dim * longest],
-            row: vec![0.0; longest],
-            d_row: vec![0.0; longest],
-            slopes: vec![0.0; longest],
-        }
-    }
-}
-
-#[inline(always)]
-fn transpose(from: Strided<'_>, length: usize, dim: usize, to: &mut [f32]) {
-    for j in 0..length {
-        for (d, value) in from.row(j, dim).iter().enumerate() {
-            to[d * length + j] = *value;
-        }
-    }
-}
-
-/// row[j] = Σ_d x[d] · transposed[d][j] for as many j as the row has.
-#[inline(always)]
-fn scores(x: &[f32], transposed: &[f32], length: usize, row: &mut [f32]) {
-    row.fill(0.0);
-    let n = row.len();
-    for (d, x) in x.iter().enumerate() {
-        cpu::add_scaled(row, *x, &transposed[d * length..][..n]);
-    }
-}
-
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
-#[allow(clippy::too_many_arguments)] // a kernel: operands, shape, memory, result
-fn forward(
-    q: Strided<'_>,
-    k: Strided<'_>,
-    v: Strided<'_>,
-    asking: Asking<'_>,
-    (length, dim): (usize, usize),
-    (scoring, sink): (Scoring, Option<f32>),
-    scratch: &mut Scratch,
-    out: &mut [f32],
-    width: usize,
-) {
-    let scale = 1.0 / (dim as f32).sqrt();
-    transpose(k, length, dim, &mut scratch.k_transposed);
-    for query in 0..asking.count {
-        let i = asking.position(query);
-        let first = scoring.first(i);
-        let row = &mut scratch.row[..=i - first];
-        scores(q.row(query, dim), &scratch.k_transposed[first..], length, row);
-        scoring.probabilities(row, scale, sink);
-        let out = &mut out[query * width..][..dim];
-        for (j, p) in row.iter().enumerate() {
-            cpu::add_scaled(out, *p, v.row(first + j, dim));
-        }
-    }
-}
-
-/// Adds to the gradients of q, k and v, and says that of the sink.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
-fn backward(
-    x: Operands<'_>,
-    asking: Asking<'_>,
-    (length, dim): (usize, usize),
-    (scoring, sink): (Scoring, Option<f32>),
-    scratch: &mut Scratch,
-    d: Gradients<'_>,
-) -> f32 {
-    let mut d_sink = 0.0;
-    let scale = 1.0 / (dim as f32).sqrt();
-    transpose(x.k, length, dim, &mut scratch.k_transposed);
-    transpose(x.v, length, dim, &mut scratch.v_transposed);
-    for query in 0..asking.count {
-        let i = asking.position(query);
-        let first = scoring.first(i);
-        let (p, dp) = (&mut scratch.row[..=i - first], &mut scratch.d_row[..=i - first]);
-        scores(x.q.row(query, dim), &scratch.k_transposed[first..], length, p);
-        if let Some(cap) = scoring.cap {
-            for (slope, score) in scratch.slopes.iter_mut().zip(p.iter()) {
-                let tanh = cpu::tanh(score * scale / cap as f32);
-                *slope = 1.0 - tanh * tanh;
-            }
-        }
-        let of_sink = scoring.probabilities(p, scale, sink);
-        scores(x.g.row(query, dim), &scratch.v_transposed[first..], length, dp);
-        let mean: f32 = p.iter().zip(dp.iter()).map(|(p, dp)| p * dp).sum();
-        d_sink -= of_sink * mean;
-        let dq = &mut d.q[query * d.q_width..][..dim];
-        for at in 0..p.len() {
-            let j = first + at;
-            let mut ds = p[at] * (dp[at] - mean) * scale;
-            if scoring.cap.is_some() {
-                ds *= scratch.slopes[at];
-            }
-            cpu::add_scaled(dq, ds, x.k.row(j, dim));
-            cpu::add_scaled(&mut d.k[j * d.k_width..][..dim], ds, x.q.row(query, dim));
-            cpu::add_scaled(&mut d.v[j * d.k_width..][..dim], p[at], x.g.row(query, dim));
-        }
-    }
-    d_sink
 }

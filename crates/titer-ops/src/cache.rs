@@ -1,10 +1,10 @@
 //! Attention of new tokens over keys and values kept from earlier ones: what makes generation fast.
 //! No gradient.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, InplaceOp2, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
-use crate::attention::{Heads, Strided};
+use crate::attention::{Heads, Strided, weighted};
 use crate::scoring::Scoring;
 use crate::{composed, cpu};
 
@@ -44,6 +44,11 @@ impl LayerCache {
         }
         let slots: Vec<u32> =
             places.iter().map(|(row, position)| (row * self.capacity + position) as u32).collect();
+        if cpu::applies(&[k, v, &self.keys]) {
+            let keep = Keep { slots, width };
+            self.keys.inplace_op2(&k.detach().contiguous()?, &keep)?;
+            return self.values.inplace_op2(&v.detach().contiguous()?, &keep);
+        }
         let index = Tensor::from_vec(slots, (places.len(), 1), k.device())?
             .broadcast_as((places.len(), width))?
             .contiguous()?;
@@ -120,6 +125,31 @@ impl LayerCache {
     }
 }
 
+/// Rows to their slots.
+struct Keep {
+    slots: Vec<u32>,
+    width: usize,
+}
+
+impl InplaceOp2 for Keep {
+    fn name(&self) -> &'static str {
+        "keep"
+    }
+
+    fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
+        let (kept, new) = (cpu::numbers_mut(s1, l1)?, cpu::numbers(s2, l2)?);
+        if new.len() != self.slots.len() * self.width {
+            bail!("cache: {} numbers for {} rows of {}", new.len(), self.slots.len(), self.width);
+        }
+        let mut kept: Vec<&mut [f32]> = kept.chunks_exact_mut(self.width).collect();
+        for (slot, row) in self.slots.iter().zip(new.chunks_exact(self.width)) {
+            let Some(kept) = kept.get_mut(*slot as usize) else { bail!("cache: there is no slot {slot}") };
+            kept.copy_from_slice(row);
+        }
+        Ok(())
+    }
+}
+
 struct Attend {
     heads: Heads,
     scoring: Scoring,
@@ -162,7 +192,7 @@ impl CustomOp3 for Attend {
     }
 }
 
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn attend(
     q: &[f32],
     k: Strided<'_>,
@@ -176,7 +206,5 @@ fn attend(
         *score = cpu::dot(q, k.row(j, dim));
     }
     scoring.probabilities(scores, 1.0 / (dim as f32).sqrt(), sink);
-    for (j, p) in scores.iter().enumerate() {
-        cpu::add_scaled(out, *p, v.row(j, dim));
-    }
+    weighted(scores, v, out);
 }

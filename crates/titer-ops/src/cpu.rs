@@ -1,10 +1,31 @@
 //! Access to the memory of CPU tensors, and arithmetic that compilers can vectorise.
 
+use std::cell::Cell;
+
 use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
+
+thread_local! {
+    /// Whether the kernels stay out of it.
+    static ASIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `f`; meanwhile no kernel applies on this thread.
+pub(crate) fn aside<T>(f: impl FnOnce() -> T) -> T {
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            ASIDE.set(self.0);
+        }
+    }
+    let _back = Back(ASIDE.replace(true));
+    f()
+}
 
 /// Whether the CPU kernels apply to all of `tensors`.
 pub(crate) fn applies(tensors: &[&Tensor]) -> bool {
-    tensors.iter().all(|tensor| matches!(tensor.device(), Device::Cpu) && tensor.dtype() == DType::F32)
+    let kernels = !ASIDE.get();
+    kernels
+        && tensors.iter().all(|tensor| matches!(tensor.device(), Device::Cpu) && tensor.dtype() == DType::F32)
 }
 
 /// The numbers of a contiguous storage.
@@ -83,14 +104,18 @@ pub(crate) fn tanh(x: f32) -> f32 {
     if x.abs() < 0.625 { near } else { far }
 }
 
-/// Σ aᵢ·bᵢ in a fixed order of eight lanes, so that the result does not depend on how it was compiled.
+/// Numbers that are computed beside each other, whatever the compiler makes of longer loops: of a short row nothing is
+/// left to do one by one.
+const LANES: usize = 8;
+
+/// Σ aᵢ·bᵢ in a fixed order of lanes, so that the result does not depend on how it was compiled.
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (whole_a, rest_a) = a.as_chunks::<8>();
-    let (whole_b, rest_b) = b.as_chunks::<8>();
+    let mut lanes = [0.0f32; LANES];
+    let (whole_a, rest_a) = a.as_chunks::<LANES>();
+    let (whole_b, rest_b) = b.as_chunks::<LANES>();
     for (a, b) in whole_a.iter().zip(whole_b) {
-        for lane in 0..8 {
+        for lane in 0..LANES {
             lanes[lane] += a[lane] * b[lane];
         }
     }
@@ -98,15 +123,82 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     for (a, b) in rest_a.iter().zip(rest_b) {
         sum += a * b;
     }
-    lanes.iter().sum::<f32>() + sum
+    together(lanes) + sum
+}
+
+/// The sum of the lanes, by halves: a sum one after the other would wait for each.
+#[inline(always)]
+fn together(lanes: [f32; LANES]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// Σ xᵢ in the same order.
+#[inline(always)]
+pub(crate) fn sum(x: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for x in whole {
+        for lane in 0..LANES {
+            lanes[lane] += x[lane];
+        }
+    }
+    together(lanes) + rest.iter().sum::<f32>()
+}
+
+/// The highest of all.
+#[inline(always)]
+pub(crate) fn highest(x: &[f32]) -> f32 {
+    let higher = |a: f32, b: f32| if a > b { a } else { b };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for x in whole {
+        for lane in 0..LANES {
+            lanes[lane] = higher(x[lane], lanes[lane]);
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |highest, x| higher(*x, highest))
+}
+
+/// A copy; of short rows quicker than a call.
+#[inline(always)]
+pub(crate) fn copy(from: &[f32], to: &mut [f32]) {
+    update(to, from, |_, x| x);
+}
+
+/// Each x := f(x).
+#[inline(always)]
+pub(crate) fn each(x: &mut [f32], f: impl Fn(f32) -> f32) {
+    let (whole, rest) = x.as_chunks_mut::<LANES>();
+    for x in whole {
+        for x in x {
+            *x = f(*x);
+        }
+    }
+    for x in rest {
+        *x = f(*x);
+    }
+}
+
+/// Each y := f(y, x).
+#[inline(always)]
+pub(crate) fn update(y: &mut [f32], x: &[f32], f: impl Fn(f32, f32) -> f32) {
+    let (whole_y, rest_y) = y.as_chunks_mut::<LANES>();
+    let (whole_x, rest_x) = x.as_chunks::<LANES>();
+    for (y, x) in whole_y.iter_mut().zip(whole_x) {
+        for lane in 0..LANES {
+            y[lane] = f(y[lane], x[lane]);
+        }
+    }
+    for (y, x) in rest_y.iter_mut().zip(rest_x) {
+        *y = f(*y, *x);
+    }
 }
 
 /// y += a·x.
 #[inline(always)]
 pub(crate) fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += a * x;
-    }
+    update(y, x, |y, x| y + a * x);
 }
 
 #[cfg(test)]
@@ -136,6 +228,19 @@ mod tests {
         }
         assert!(worst < 3e-7, "worst relative error {worst}");
         assert_eq!((tanh(0.0), tanh(500.0), tanh(f32::NEG_INFINITY)), (0.0, 1.0, -1.0));
+    }
+
+    #[test]
+    fn lanes_leave_nothing_out() {
+        for n in 0..40 {
+            let mut x: Vec<f32> = (0..n).map(|i| i as f32 - 20.0).collect();
+            let y = x.clone();
+            assert_eq!(sum(&x), (0..n).map(|i| i as f32 - 20.0).sum::<f32>(), "{n}");
+            assert_eq!(highest(&x), x.iter().copied().fold(f32::NEG_INFINITY, f32::max), "{n}");
+            each(&mut x, |x| 2.0 * x);
+            update(&mut x, &y, |x, y| x - y);
+            assert_eq!(x, y, "{n}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl CustomOp1 for CrossEntropy {
     }
 }
 
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn log_sum_exp(row: &[f32]) -> f32 {
     let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut lanes = [0.0f32; 8];
@@ -79,7 +79,7 @@ fn log_sum_exp(row: &[f32]) -> f32 {
     highest + sum.ln()
 }
 
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn scaled_softmax(row: &[f32], log_sum: f32, scale: f32, out: &mut [f32]) {
     for (out, value) in out.iter_mut().zip(row) {
         *out = scale * cpu::exp(value - log_sum);

@@ -78,7 +78,7 @@ fn moments(x: &[f32], epsilon: f32, centred: &mut [f32]) -> f32 {
     1.0 / (cpu::dot(centred, centred) / n + epsilon).sqrt()
 }
 
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn forward(x: &[f32], w: &[f32], b: &[f32], epsilon: f32, y: &mut [f32]) {
     let n = w.len();
     for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
@@ -91,7 +91,7 @@ fn forward(x: &[f32], w: &[f32], b: &[f32], epsilon: f32, y: &mut [f32]) {
 
 /// With s = 1/√(var(x) + ε) and x̂ = s·(x − mean(x)): dx = s·(g·w − mean(g·w) − x̂·mean(g·w·x̂)), dw = Σ over rows
 /// of g·x̂, db = Σ over rows of g.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn backward(x: &[f32], w: &[f32], g: &[f32], epsilon: f32, dx: &mut [f32], dw: &mut [f32], db: &mut [f32]) {
     let n = w.len();
     let (mut normed, mut gw) = (vec![0.0f32; n], vec![0.0f32; n]);

@@ -14,6 +14,7 @@ pub mod cache;
 pub mod composed;
 mod cpu;
 mod cross_entropy;
+mod few_rows;
 mod gated;
 mod layer_norm;
 mod linear;

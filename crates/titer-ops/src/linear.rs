@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
-use crate::{composed, cpu};
+use crate::{composed, cpu, few_rows};
 
 /// y = x·Wᵀ for x of shape `(rows, in)` and W of shape `(out, in)`; y has shape `(rows, out)`.
 ///
@@ -66,7 +66,7 @@ impl CustomOp3 for Lora {
         let a = Matrix::row_major(cpu::numbers(s2, l2)?, rank, inputs);
         let b = Matrix::row_major(cpu::numbers(s3, l3)?, outputs, rank);
         cpu::read([&self.weight], |[ws]| {
-            let mut y = product(x, Matrix::row_major(ws, outputs, inputs).transposed());
+            let mut y = projected(x, Matrix::row_major(ws, outputs, inputs));
             let z = product(x, a.transposed());
             add_product(&mut y, self.scale, Matrix::row_major(&z, rows, rank), b.transposed());
             Ok((CpuStorage::F32(y), Shape::from((rows, outputs))))
@@ -128,7 +128,7 @@ impl CustomOp2 for Linear {
         }
         let x = Matrix::row_major(cpu::numbers(s1, l1)?, rows, inputs);
         let w = Matrix::row_major(cpu::numbers(s2, l2)?, outputs, inputs);
-        Ok((CpuStorage::F32(product(x, w.transposed())), Shape::from((rows, outputs))))
+        Ok((CpuStorage::F32(projected(x, w)), Shape::from((rows, outputs))))
     }
 
     fn bwd(
@@ -178,6 +178,12 @@ impl<'a> Matrix<'a> {
             ..self
         }
     }
+}
+
+/// x·Wᵀ of two row-major matrices.
+fn projected(x: Matrix<'_>, w: Matrix<'_>) -> Vec<f32> {
+    let few = few_rows::product(x.values, w.values, (x.rows, x.columns, w.rows));
+    few.unwrap_or_else(|| product(x, w.transposed()))
 }
 
 /// The product of two matrices, row-major.

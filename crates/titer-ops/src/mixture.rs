@@ -252,7 +252,7 @@ impl CustomOp2 for Combine {
 }
 
 /// y_t = Σ w·outputs.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn combine(rows: &[u32], outputs: &[f32], weights: &[f32], width: usize, y: &mut [f32]) {
     let per_token = rows.len() * width / y.len().max(1);
     for (choice, (row, weight)) in rows.iter().zip(weights).enumerate() {
@@ -262,7 +262,7 @@ fn combine(rows: &[u32], outputs: &[f32], weights: &[f32], width: usize, y: &mut
 }
 
 /// d outputs = w·g_t.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn spread(rows: &[u32], weights: &[f32], g: &[f32], width: usize, d: &mut [f32]) {
     let per_token = rows.len() * width / g.len().max(1);
     for (choice, (row, weight)) in rows.iter().zip(weights).enumerate() {
@@ -272,7 +272,7 @@ fn spread(rows: &[u32], weights: &[f32], g: &[f32], width: usize, d: &mut [f32])
 }
 
 /// dw = outputs·g_t.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn products(rows: &[u32], outputs: &[f32], g: &[f32], width: usize, d: &mut [f32]) {
     let per_token = rows.len() * width / g.len().max(1);
     for (choice, (row, d)) in rows.iter().zip(d).enumerate() {

@@ -89,7 +89,7 @@ impl CustomOp2 for RmsNorm {
     }
 }
 
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn forward(x: &[f32], w: &[f32], epsilon: f32, y: &mut [f32]) {
     let n = w.len();
     for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
@@ -101,7 +101,7 @@ fn forward(x: &[f32], w: &[f32], epsilon: f32, y: &mut [f32]) {
 }
 
 /// With s = 1/√(mean(x²) + ε): dx = s·(g·w) − x·s³·mean(g·w·x), dw = Σ over rows of g·x·s.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn backward(x: &[f32], w: &[f32], g: &[f32], epsilon: f32, dx: &mut [f32], dw: &mut [f32]) {
     let n = w.len();
     let mut gw = vec![0.0f32; n];

@@ -324,7 +324,7 @@ impl CustomOp1 for Rotate {
     }
 }
 
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn rotate_token(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, dim: usize, y: &mut [f32]) {
     let half = cos.len();
     for (x, y) in x.chunks_exact(dim).zip(y.chunks_exact_mut(dim)) {

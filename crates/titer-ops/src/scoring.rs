@@ -28,9 +28,7 @@ impl Scoring {
             None => softmax_beside(row, scale, sink),
             Some(cap) => {
                 let cap = cap as f32;
-                for value in row.iter_mut() {
-                    *value = cap * cpu::tanh(*value * scale / cap);
-                }
+                cpu::each(row, |score| cap * cpu::tanh(score * scale / cap));
                 softmax_beside(row, 1.0, sink)
             }
         }
@@ -52,14 +50,10 @@ impl Scoring {
 /// In place: row := softmax(scale · row).
 #[inline(always)]
 fn softmax(row: &mut [f32], scale: f32) {
-    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for value in row.iter_mut() {
-        *value = cpu::exp((*value - highest) * scale);
-    }
-    let inverse = 1.0 / row.iter().sum::<f32>();
-    for value in row.iter_mut() {
-        *value *= inverse;
-    }
+    let highest = cpu::highest(row);
+    cpu::each(row, |score| cpu::exp((score - highest) * scale));
+    let inverse = 1.0 / cpu::sum(row);
+    cpu::each(row, |value| value * inverse);
 }
 
 /// In place: row := softmax(scale · row), in which `sink`, not scaled, is one more score; the probability of that.
@@ -69,14 +63,10 @@ fn softmax_beside(row: &mut [f32], scale: f32, sink: Option<f32>) -> f32 {
         softmax(row, scale);
         return 0.0;
     };
-    let highest = row.iter().fold(sink, |highest, value| highest.max(value * scale));
-    for value in row.iter_mut() {
-        *value = cpu::exp(*value * scale - highest);
-    }
+    let highest = sink.max(cpu::highest(row) * scale);
+    cpu::each(row, |score| cpu::exp(score * scale - highest));
     let of_sink = cpu::exp(sink - highest);
-    let inverse = 1.0 / (row.iter().sum::<f32>() + of_sink);
-    for value in row.iter_mut() {
-        *value *= inverse;
-    }
+    let inverse = 1.0 / (cpu::sum(row) + of_sink);
+    cpu::each(row, |value| value * inverse);
     of_sink * inverse
 }

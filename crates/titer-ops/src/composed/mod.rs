@@ -1,9 +1,19 @@
 //! The same operators composed of candle's differentiable primitives: slower, for every device and
 //! floating type, and the oracle of the fused kernels' tests.
 
+mod attention;
+
 use candle_core::{D, DType, Result, Tensor, bail};
 
-use crate::{Activation, Heads, Rotary, Scoring, Sequences};
+pub use attention::attention;
+
+use crate::{Activation, Heads, Rotary, cpu};
+
+/// Calls `f`; meanwhile all operators that this thread computes are composed, on the processor too: what a GPU would be
+/// given, where there is none.
+pub fn only<T>(f: impl FnOnce() -> T) -> T {
+    cpu::aside(f)
+}
 
 /// See [`crate::linear`].
 ///
@@ -112,63 +122,6 @@ pub fn rotary(x: &Tensor, table: &Rotary, positions: &[u32]) -> Result<Tensor> {
         rest => Tensor::cat(&[y1, y2, x.narrow(2, 2 * half, rest)?], 2)?,
     };
     y.reshape((tokens, features))
-}
-
-/// See [`crate::attention`]: the packed rows are spread to a padded batch, attended, and gathered again.
-///
-/// # Errors
-/// When the shapes do not match.
-pub fn attention(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    heads: Heads,
-    scoring: Scoring,
-    sinks: Option<&Tensor>,
-    sequences: &Sequences,
-) -> Result<Tensor> {
-    let (batch, longest, device) = (sequences.len(), sequences.longest(), q.device());
-    let asked = sequences.asked().map(|rows| Tensor::from_slice(rows, rows.len(), device)).transpose()?;
-    // Tokens without a query ask with zeros, and what they get is left out.
-    let q = match &asked {
-        Some(rows) => {
-            &Tensor::zeros((sequences.tokens(), q.dim(1)?), q.dtype(), device)?.index_add(rows, q, 0)?
-        }
-        None => q,
-    };
-    // Padding repeats the sequence's last token; causality hides it from all real queries.
-    let spread: Vec<u32> = sequences
-        .ranges()
-        .flat_map(|rows| (0..longest).map(move |i| (rows.start + i.min(rows.len() - 1)) as u32))
-        .collect();
-    let spread = Tensor::from_vec(spread, batch * longest, device)?;
-    let split = |x: &Tensor, heads_of: usize| {
-        x.index_select(&spread, 0)?
-            .reshape((batch, longest, heads_of, heads.dim))?
-            .transpose(1, 2)?
-            .contiguous()
-    };
-    let q_heads = split(q, heads.queries)?;
-    let k = repeat_heads(&split(k, heads.keys)?, heads)?;
-    let v = repeat_heads(&split(v, heads.keys)?, heads)?;
-    let hidden: Vec<f32> = (0..longest)
-        .flat_map(|i| {
-            let seen = scoring.first(i)..=i;
-            (0..longest).map(move |j| if seen.contains(&j) { 0.0 } else { f32::NEG_INFINITY })
-        })
-        .collect();
-    let hidden = Tensor::from_vec(hidden, (longest, longest), device)?.to_dtype(q.dtype())?;
-    let scores = (q_heads.matmul(&k.transpose(2, 3)?.contiguous()?)? / (heads.dim as f64).sqrt())?;
-    let p = softmax_beside(&capped(&scores, scoring.cap)?.broadcast_add(&hidden)?, sinks)?;
-    let out =
-        p.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((batch * longest, heads.queries * heads.dim))?;
-    let gather: Vec<u32> = sequences
-        .ranges()
-        .enumerate()
-        .flat_map(|(row, rows)| (0..rows.len()).map(move |i| (row * longest + i) as u32))
-        .collect();
-    let out = out.index_select(&Tensor::from_vec(gather, sequences.tokens(), device)?, 0)?;
-    asked.map_or(Ok(out.clone()), |rows| out.index_select(&rows, 0))
 }
 
 /// cap·tanh(x/cap), where there is a cap.
