@@ -4,7 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, TensorId, Var, bail};
+use candle_core::backend::BackendStorage;
+use candle_core::op::BackpropOp;
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Result, Shape, Storage, Tensor, TensorId, Var,
+    bail,
+};
 
 /// Gradients of parameters inside such layers, which candle's own store does not see.
 pub(crate) type Aside = Arc<Mutex<HashMap<TensorId, Tensor>>>;
@@ -27,7 +32,25 @@ pub(crate) fn recomputed(
 ) -> Result<Tensor> {
     // A frozen embedding tracks nothing; without a variable below it the layer would have no backward.
     let x = if x.track_op() { x.clone() } else { Var::from_tensor(x)?.as_tensor().clone() };
-    x.contiguous()?.apply_op1(Layer { rerun, parameters, aside: aside.clone() })
+    plain(&x)?.apply_op1(Layer { rerun, parameters, aside: aside.clone() })
+}
+
+/// The same numbers one after the other from the beginning of their memory, which can be handed on without a layout.
+fn plain(x: &Tensor) -> Result<Tensor> {
+    match x.is_contiguous() && x.layout().start_offset() == 0 {
+        true => Ok(x.clone()),
+        false => x.force_contiguous(),
+    }
+}
+
+impl Layer {
+    /// Without gradients.
+    fn forward(&self, x: Storage, layout: &Layout) -> Result<(Storage, Shape)> {
+        let x = Tensor::from_storage(x, layout.shape().clone(), BackpropOp::none(), false);
+        let y = plain(&(self.rerun)(&x, false)?)?;
+        let (storage, layout) = y.storage_and_layout();
+        Ok((storage.try_clone(layout)?, layout.shape().clone()))
+    }
 }
 
 impl CustomOp1 for Layer {
@@ -36,22 +59,23 @@ impl CustomOp1 for Layer {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let shape = layout.shape().clone();
-        let Some((start, end)) = layout.contiguous_offsets() else {
-            bail!("expected a contiguous tensor, got strides {:?}", layout.stride());
-        };
-        let device = candle_core::Device::Cpu;
-        let x = match storage {
-            CpuStorage::F32(values) => Tensor::from_slice(&values[start..end], shape, &device)?,
-            CpuStorage::F16(values) => Tensor::from_slice(&values[start..end], shape, &device)?,
-            CpuStorage::BF16(values) => Tensor::from_slice(&values[start..end], shape, &device)?,
-            _ => bail!("expected hidden states in f32, f16 or bf16"),
-        };
-        let y = (self.rerun)(&x, false)?;
-        let (storage, layout) = y.storage_and_layout();
-        match &*storage {
-            Storage::Cpu(values) => Ok((values.clone(), layout.shape().clone())),
+        match self.forward(Storage::Cpu(storage.try_clone(layout)?), layout)? {
+            (Storage::Cpu(y), shape) => Ok((y, shape)),
             _ => bail!("expected a tensor on the cpu"),
+        }
+    }
+
+    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        match self.forward(Storage::Cuda(storage.try_clone(layout)?), layout)? {
+            (Storage::Cuda(y), shape) => Ok((y, shape)),
+            _ => bail!("expected a tensor on the GPU"),
+        }
+    }
+
+    fn metal_fwd(&self, storage: &MetalStorage, layout: &Layout) -> Result<(MetalStorage, Shape)> {
+        match self.forward(Storage::Metal(storage.try_clone(layout)?), layout)? {
+            (Storage::Metal(y), shape) => Ok((y, shape)),
+            _ => bail!("expected a tensor on the GPU"),
         }
     }
 

@@ -3,12 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 
 use candle_core::{D, DType, Tensor};
-use titer_ops::{Sequences, cross_entropy};
+use titer_ops::{Sequences, attention, cross_entropy};
 
-use crate::{Decoder, Error, Result, View};
+use crate::weights::Scored;
+use crate::{Decoder, Error, Result};
 
 /// Tokens that are run at once, so that memory stays bounded.
 const TOKENS_AT_ONCE: usize = 1 << 12;
+/// Keys that their queries see, those of a context once for each of its branches.
+const KEYS_AT_ONCE: usize = 1 << 14;
 /// Logits that are computed at once.
 const LOGITS_AT_ONCE: usize = 1 << 24;
 
@@ -24,18 +27,91 @@ pub struct LogLikelihood {
     pub tokens: usize,
 }
 
-/// Tokens that are run once for all pairs that need them.
+/// A text without its last token, and the pairs that need it: of each the continuation.
 struct Input<'a> {
     tokens: &'a [u32],
-    /// Which pairs, and how many tokens of each are scored: the last ones.
     pairs: Vec<(usize, &'a [u32])>,
+}
+
+/// A context that is run once, and what follows it.
+struct Tree<'a> {
+    context: &'a [u32],
+    branches: Vec<Branch<'a>>,
+}
+
+/// What follows a context, perhaps nothing, and the pairs whose texts end there.
+struct Branch<'a> {
+    tokens: &'a [u32],
+    pairs: Vec<(usize, &'a [u32])>,
+}
+
+impl Tree<'_> {
+    /// Tokens that are run, and keys that are seen.
+    fn size(&self) -> (usize, usize) {
+        let branches = self.branches.iter().map(|branch| branch.tokens.len()).filter(|tokens| *tokens > 0);
+        branches.fold((self.context.len(), self.context.len()), |(run, seen), tokens| {
+            (run + tokens, seen + self.context.len() + tokens)
+        })
+    }
+}
+
+/// Trees as one packed batch.
+#[derive(Default)]
+struct Batch {
+    tokens: Vec<u32>,
+    /// Of each token that is a key, its row: those of a context for itself and once more before each branch.
+    keys: Vec<u32>,
+    /// Where the sequences of keys begin.
+    offsets: Vec<usize>,
+    /// Of each token the place of its own key.
+    own: Vec<u32>,
+    /// Row of hidden states, its target, and the pair that it is for.
+    scored: Vec<(u32, u32, usize)>,
+}
+
+impl Batch {
+    fn new(trees: &[Tree<'_>]) -> Self {
+        let mut batch = Self { offsets: vec![0], ..Self::default() };
+        for Tree { context, branches } in trees {
+            let context_rows = batch.run(context);
+            for Branch { tokens, pairs } in branches {
+                let branch_rows = match tokens.is_empty() {
+                    true => 0..0,
+                    false => {
+                        batch.keys.extend(context_rows.clone());
+                        batch.run(tokens)
+                    }
+                };
+                let rows: Vec<u32> = context_rows.clone().chain(branch_rows).collect();
+                for (pair, targets) in pairs {
+                    let last = &rows[rows.len() - targets.len()..];
+                    batch
+                        .scored
+                        .extend(last.iter().zip(*targets).map(|(row, target)| (*row, *target, *pair)));
+                }
+            }
+        }
+        batch
+    }
+
+    /// Adds tokens that see the keys since the last sequence's end, and ends a sequence.
+    fn run(&mut self, tokens: &[u32]) -> std::ops::Range<u32> {
+        let rows = self.tokens.len() as u32..(self.tokens.len() + tokens.len()) as u32;
+        self.tokens.extend(tokens);
+        let first = self.keys.len() as u32;
+        self.own.extend(first..first + tokens.len() as u32);
+        self.keys.extend(rows.clone());
+        self.offsets.push(self.keys.len());
+        rows
+    }
 }
 
 impl Decoder {
     /// Log-likelihoods of the continuations in pairs of (context, continuation), in order. Nothing is
     /// padded and no gradient is tracked. What does not fit into the model's positions is cut from the left
     /// of the context, as in lm-evaluation-harness; the last token is predicted only and takes no position.
-    /// Pairs that differ in their last token alone (answers A to D of one question) are run once.
+    /// A context that several pairs begin with is run once for all of them, as are pairs that differ in their last token
+    /// alone (answers A to D of one question).
     ///
     /// # Errors
     /// When a context or continuation is empty, a continuation is longer than the model's positions, or a
@@ -62,44 +138,73 @@ impl Decoder {
             text.drain(..text.len().saturating_sub(positions + 1));
             texts.push((text, continuation));
         }
-        let inputs = inputs(&texts);
+        let trees = self.trees(inputs(&texts));
         let mut results = vec![LogLikelihood { sum: 0.0, greedy: true, tokens: 0 }; pairs.len()];
-        let mut batch = &inputs[..];
-        while !batch.is_empty() {
-            let mut tokens = 0;
-            let fitting = batch.iter().take_while(|input| {
-                tokens += input.tokens.len();
-                tokens <= TOKENS_AT_ONCE
+        let mut left = &trees[..];
+        while !left.is_empty() {
+            let (mut tokens, mut keys) = (0, 0);
+            let fitting = left.iter().map(Tree::size).take_while(|(run, seen)| {
+                (tokens, keys) = (tokens + run, keys + seen);
+                tokens <= TOKENS_AT_ONCE && keys <= KEYS_AT_ONCE
             });
-            let (now, later) = batch.split_at(fitting.count().max(1));
-            self.score(now, &mut results)?;
-            batch = later;
+            let (now, later) = left.split_at(fitting.count().max(1));
+            self.score(&Batch::new(now), &mut results)?;
+            left = later;
         }
         Ok(results)
     }
 
-    /// Runs the inputs as one packed batch and adds what it says of each pair.
-    fn score(&self, inputs: &[Input<'_>], results: &mut [LogLikelihood]) -> Result<()> {
-        let mut offsets = vec![0];
-        offsets.extend(inputs.iter().scan(0, |end, input| {
-            *end += input.tokens.len();
-            Some(*end)
-        }));
-        let sequences = Sequences::new(&offsets)?;
-        let tokens: Vec<u32> = inputs.iter().flat_map(|input| input.tokens).copied().collect();
-        // Row of hidden states, its target, and the pair that it is for.
-        let rows: Vec<(u32, u32, usize)> = inputs
-            .iter()
-            .zip(&offsets[1..])
-            .flat_map(|(input, end)| input.pairs.iter().map(move |(pair, targets)| (*pair, *targets, *end)))
-            .flat_map(|(pair, targets, end)| {
-                let first = end - targets.len();
-                targets.iter().enumerate().map(move |(i, target)| ((first + i) as u32, *target, pair))
-            })
-            .collect();
+    /// The inputs by their contexts. Where a text becomes so long that all its angles are others, it shares nothing.
+    fn trees<'a>(&self, inputs: Vec<Input<'a>>) -> Vec<Tree<'a>> {
+        let mut groups: Vec<(&[u32], Vec<Input<'_>>)> = Vec::new();
+        let mut known = HashMap::new();
+        for input in inputs {
+            let scored = input.pairs.iter().map(|(_, continuation)| continuation.len()).max().unwrap_or(1);
+            let context = &input.tokens[..(input.tokens.len() + 1).saturating_sub(scored).max(1)];
+            let turns = (context.len()..input.tokens.len()).any(|length| self.rotary().turns_at(length));
+            let context = if turns { input.tokens } else { context };
+            let place = *known.entry(context).or_insert_with(|| {
+                groups.push((context, Vec::new()));
+                groups.len() - 1
+            });
+            groups[place].1.push(input);
+        }
+        let mut trees = Vec::new();
+        for (context, inputs) in groups {
+            let context = if let [only] = &inputs[..] { only.tokens } else { context };
+            let mut tree = Tree { context, branches: Vec::new() };
+            for Input { tokens, pairs } in inputs {
+                let (run, seen) = tree.size();
+                let more = tokens.len() - context.len();
+                let full = run + more > TOKENS_AT_ONCE || seen + tokens.len() > KEYS_AT_ONCE;
+                if full && !tree.branches.is_empty() {
+                    trees.push(std::mem::replace(&mut tree, Tree { context, branches: Vec::new() }));
+                }
+                tree.branches.push(Branch { tokens: &tokens[context.len()..], pairs });
+            }
+            trees.push(tree);
+        }
+        trees
+    }
+
+    /// Runs a batch and adds what it says of each pair.
+    fn score(&self, batch: &Batch, results: &mut [LogLikelihood]) -> Result<()> {
+        let rows = &batch.scored;
         let scored: BTreeSet<u32> = rows.iter().map(|(place, _, _)| *place).collect();
         let scored: Vec<u32> = scored.into_iter().collect();
-        let states = self.states(View::Detached, &tokens, &sequences, Some(&scored))?;
+        let sequences = Sequences::new(&batch.offsets)?;
+        let angles = self.rotary().rows(&sequences);
+        let angles = batch.own.iter().map(|key| angles[*key as usize]).collect();
+        let last: Vec<u32> = scored.iter().map(|row| batch.own[*row as usize]).collect();
+        let asking = self.asking(sequences.asking(&batch.own)?, Some(sequences.asking(&last)?));
+        let shared = batch.keys.len() > batch.tokens.len();
+        let keys = Tensor::new(batch.keys.as_slice(), self.device())?;
+        let heads = self.config().heads();
+        let attend = &mut |layer: usize, (scoring, sinks): Scored<'_>, q: &Tensor, k: &Tensor, v: &Tensor| {
+            let seen = |x: &Tensor| if shared { x.index_select(&keys, 0) } else { Ok(x.clone()) };
+            attention(q, &seen(k)?, &seen(v)?, heads, scoring, sinks, asking.of(layer))
+        };
+        let states = self.run_detached(&batch.tokens, angles, Some(&scored), attend)?;
         for rows in rows.chunks((LOGITS_AT_ONCE / self.config().vocab_size).max(1)) {
             let places =
                 rows.iter().map(|(place, _, _)| scored.partition_point(|scored| scored < place) as u32);
@@ -119,7 +224,7 @@ impl Decoder {
     }
 }
 
-/// What must be run for each text and its scored end: the text without its last token. Each is there once.
+/// What must be run for each text: all but its last token. Each is there once.
 fn inputs<'a>(texts: &'a [(Vec<u32>, &'a [u32])]) -> Vec<Input<'a>> {
     let mut inputs: Vec<Input<'_>> = Vec::new();
     let mut known = HashMap::new();

@@ -55,6 +55,33 @@ fn logits_at_some_tokens_are_those_of_all() {
 }
 
 #[test]
+fn likelihoods_after_a_shared_context_are_those_of_each_text_alone() {
+    let (architectures, blocks) = (fixture(), blocks::fixture());
+    let cases = architectures.cases.iter().map(|case| (&case.name, model(case), &architectures.tokens));
+    let cases = cases.chain(blocks.cases.iter().map(|case| (&case.name, case.load(), &blocks.tokens)));
+    for (name, model, tokens) in cases {
+        // Of one context ends of one to five tokens, two that differ in the last alone, and one that begins as another;
+        // beside them a context of its own, and the same text divided otherwise.
+        let (one, other) = (&tokens[..9], &tokens[3..7]);
+        let pairs: Vec<(&[u32], &[u32])> = vec![
+            (one, &tokens[20..25]),
+            (one, &tokens[20..22]),
+            (other, &tokens[..3]),
+            (one, &tokens[11..12]),
+            (one, &tokens[12..13]),
+            (one, &tokens[14..18]),
+            (&tokens[..7], &tokens[7..9]),
+        ];
+        let together = model.log_likelihoods(&pairs).unwrap();
+        for (pair, got) in pairs.iter().zip(&together) {
+            let alone = model.log_likelihoods(std::slice::from_ref(pair)).unwrap()[0];
+            assert!((got.sum - alone.sum).abs() < 1e-4 * alone.sum.abs(), "{name}: {got:?} for {alone:?}");
+            assert_eq!((got.greedy, got.tokens), (alone.greedy, alone.tokens), "{name}");
+        }
+    }
+}
+
+#[test]
 fn rows_that_are_not_there_are_refused() -> Result<()> {
     let model = model(&fixture().cases[0]);
     let sequences = Sequences::new(&[0, 3])?;
