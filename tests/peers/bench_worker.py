@@ -3,10 +3,12 @@ stdin, with a line of JSON each time. The peer of titer-train's example `bench_w
 
     python tests/peers/bench_worker.py CASE [MODEL] [THREADS]
 
-MODEL is a folder or a .gguf file, and `-` for the cases of the embedded world.
+MODEL is a folder or a .gguf file, `-` for the cases of the embedded world, and a size for those of random weights, which
+run on BENCH_DEVICE.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -102,7 +104,7 @@ def opened(path):
     return AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
 
 
-def training(model, lora):
+def training(model, lora, texts=8, length=64):
     if lora:
         from peft import LoraConfig, get_peft_model
 
@@ -116,27 +118,27 @@ def training(model, lora):
     optimizer = adamw(trained)
 
     def turn():
-        text = torch.randint(0, model.config.vocab_size, (8, 65))
+        text = torch.randint(0, model.config.vocab_size, (texts, length + 1), device=model.device)
         logits = model(input_ids=text[:, :-1]).logits
         loss = F.cross_entropy(logits.flatten(0, 1), text[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1e9)
         optimizer.step()
-        return 8 * 64
+        return texts * length
 
     return turn
 
 
-def generation(model):
+def generation(model, count=32, length=40, new=24):
     model.eval()
-    prompts = torch.randint(0, model.config.vocab_size, (32, 40))
-    settings = dict(max_new_tokens=24, min_new_tokens=24, do_sample=False, attention_mask=torch.ones_like(prompts))
+    prompts = torch.randint(0, model.config.vocab_size, (count, length), device=model.device)
+    settings = dict(max_new_tokens=new, min_new_tokens=new, do_sample=False, attention_mask=torch.ones_like(prompts))
 
     @torch.no_grad()
     def turn():
         model.generate(prompts, **settings)
-        return 32 * 24
+        return count * new
 
     return turn
 
@@ -158,10 +160,48 @@ def scoring(model):
     return turn
 
 
+# As the example has them: vocabulary, width, inner width, layers, heads, heads of keys, tied, texts, tokens of each.
+SIZES = {
+    "tiny": (512, 64, 128, 2, 4, 2, True, 2, 16),
+    "0.1b": (49152, 576, 1536, 30, 9, 3, True, 8, 512),
+    "1b": (128256, 2048, 8192, 16, 32, 8, True, 8, 512),
+    "7b": (32000, 4096, 11008, 32, 32, 32, False, 8, 512),
+}
+DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
+
+
+def drawn(size):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    vocabulary, width, inner, layers, heads, keys, tied, _, length = SIZES[size]
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers,
+        num_attention_heads=heads, num_key_value_heads=keys, tie_word_embeddings=tied, max_position_embeddings=2 * length,
+    )
+    with torch.device(DEVICE):
+        return LlamaForCausalLM(config)
+
+
+def random_lora(size):
+    *_, texts, length = SIZES[size]
+    model = drawn(size)
+    if size == "7b":
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+    return training(model, True, texts, length)
+
+
+def random_generate(size):
+    *_, texts, length = SIZES[size]
+    return generation(drawn(size), 4 * texts, length // 8, length // 8)
+
+
 def main():
     case = sys.argv[1]
     path = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("-")
-    torch.set_num_threads(int(sys.argv[3]) if len(sys.argv) > 3 else 1)
+    threads = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    if threads > 0:
+        torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
     cases = {
@@ -172,6 +212,8 @@ def main():
         "smollm2_lora": lambda: training(opened(path), True),
         "smollm2_generate": lambda: generation(opened(path)),
         "smollm2_score": lambda: scoring(opened(path)),
+        "random_lora": lambda: random_lora(str(path)),
+        "random_generate": lambda: random_generate(str(path)),
     }
     turn = cases[case]()
     turn()
@@ -179,6 +221,8 @@ def main():
     for _ in sys.stdin:
         started = (time.perf_counter(), time.process_time())
         units = turn()
+        if DEVICE.startswith("cuda"):
+            torch.cuda.synchronize()
         report = {
             "seconds": time.perf_counter() - started[0],
             "processor_seconds": time.process_time() - started[1],

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{build_titer, cargo, root, run, say};
 use crate::faults;
+use crate::gpu;
 use crate::model;
 use crate::reproduce::run_and_report;
 use crate::test;
@@ -26,13 +27,14 @@ type Check = (&'static str, fn() -> Result<()>);
 /// # Errors
 /// What the first failing check says.
 pub(crate) fn ci() -> Result<()> {
-    let checks: [Check; 8] = [
+    let checks: [Check; 9] = [
         ("format", format),
         ("lints", lints),
         ("documentation", documentation),
         ("licences and advisories", dependencies),
         ("the tests' chat model", chat_model),
         ("tests", || test::test(&test::Arguments::default())),
+        ("what a GPU is given, on the processor", || gpu::gpu(&gpu::Verb::on_the_processor())),
         ("smoke run, twice", smoke),
         ("faults, a few of each", || {
             faults::faults(&faults::Arguments { short: true, seed: 0, kills: None, only: None })

@@ -18,7 +18,10 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When one fails.
 pub(crate) fn test(arguments: &Arguments) -> Result<()> {
-    run(cargo(&["test", "--release", "--workspace"]).args(&arguments.filter))
+    // Tests of the program wait for it now and then: one more than there are cores keeps these busy.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+    let mut command = cargo(&["test", "--release", "--workspace"]);
+    run(command.args(&arguments.filter).env("RUST_TEST_THREADS", threads.to_string()))
 }
 
 /// Some tests of one crate, for chores that are tests. Of the whole workspace, as all else is built: one package alone has

@@ -44,7 +44,7 @@ impl Compute {
     ///
     /// # Errors
     /// When the binary was not built for them, or the machine has none.
-    pub(crate) fn open(&self) -> Result<Vec<Device>> {
+    pub fn open(&self) -> Result<Vec<Device>> {
         let opened = match self {
             Self::Cpu => Ok(vec![Device::Cpu]),
             Self::Cuda(numbers) => numbers.iter().map(|number| Device::new_cuda(*number)).collect(),

@@ -46,7 +46,12 @@ fn threads() -> Check {
 fn vector_units() -> Check {
     let (avx2, fma) = (is_x86_feature_detected!("avx2"), is_x86_feature_detected!("fma"));
     let avx512 = is_x86_feature_detected!("avx512f");
-    let finding = format!("avx2 {avx2}, fma {fma}, avx512f {avx512}");
+    let by = match (avx512, avx2 && fma) {
+        (true, _) => "AVX-512",
+        (false, true) => "AVX2 and FMA",
+        (false, false) => "neither AVX2 nor FMA",
+    };
+    let finding = format!("computes with {by}");
     let slow = "training will be several times slower than on a processor with AVX2 and FMA";
     check("vector units", avx2 && fma, finding, (!(avx2 && fma)).then_some(slow))
 }

@@ -6,7 +6,8 @@
 //! bench_worker CASE [MODEL]
 //! ```
 //!
-//! Threads by `RAYON_NUM_THREADS`. The peer is `tests/peers/bench_worker.py` (PyTorch, the same work).
+//! MODEL is a checkpoint, the shape of a `step`, or a size for the cases of random weights, which run on BENCH_DEVICE. Threads by
+//! `RAYON_NUM_THREADS`. The peer is `tests/peers/bench_worker.py` (PyTorch, the same work).
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -15,7 +16,7 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use titer_data::{Draw, Example, Sampler, Stream};
@@ -51,10 +52,23 @@ fn main() -> Outcome<()> {
     let mut turn = match case.as_str() {
         "world_step" => world_step()?,
         "world_probe" => world_probe()?,
-        "smollm2_full" => training(open()?, false)?,
-        "smollm2_lora" => training(open()?, true)?,
-        "smollm2_generate" => generation(open()?),
+        "step" => step(model)?,
+        "smollm2_full" => training(open()?, false, (8, 64))?,
+        "smollm2_lora" => training(open()?, true, (8, 64))?,
+        "smollm2_generate" => generation(open()?, 32, 40, 24),
         "smollm2_score" => scoring(open()?),
+        "random_lora" => {
+            let size = Size::named(model)?;
+            let mut decoder = size.decoder(&device()?)?;
+            // A step on a model of 7 billion weights keeps more than the weights take.
+            decoder.checkpointing(size.name == "7b");
+            training(decoder, true, size.texts)?
+        }
+        "random_generate" => {
+            let size = Size::named(model)?;
+            let (texts, length) = size.texts;
+            generation(size.decoder(&device()?)?, 4 * texts, length / 8, length / 8)
+        }
         "gemm" => gemm()?,
         "bandwidth" => bandwidth(),
         other => return Err(format!("no case {other}").into()),
@@ -125,16 +139,28 @@ fn world_step() -> Outcome<Turn> {
     }))
 }
 
+/// A step of three layers of some width on so many texts of some length, all supervised: `WIDTHxLENGTHxTEXTS`.
+fn step(shape: Option<&Path>) -> Outcome<Turn> {
+    let shape = shape.and_then(Path::to_str).unwrap_or_default();
+    let numbers: Vec<usize> = shape.split('x').map(str::parse).collect::<Result<_, _>>()?;
+    let [width, length, count] = numbers[..] else { return Err("this case needs WIDTHxLENGTHxTEXTS".into()) };
+    let config = Config {
+        max_position_embeddings: 2 * length,
+        ..Config::llama(120, width, 8 * width / 3, 3, width / 24, width / 24)
+    };
+    training(Decoder::initialize(config, 0.04, &mut rng(), &Device::Cpu)?, false, (count, length))
+}
+
 /// Greedy answers of 8 tokens to 128 prompts of 14.
 fn world_probe() -> Outcome<Turn> {
     let model = world()?;
     Ok(answers(model, texts(128, 14, 120), 8))
 }
 
-/// Greedy answers of 24 tokens to 32 prompts of 40.
-fn generation(model: Decoder) -> Turn {
-    let prompts = texts(32, 40, model.config().vocab_size);
-    answers(model, prompts, 24)
+/// Greedy answers of `new` tokens to `count` prompts of `length`.
+fn generation(model: Decoder, count: usize, length: usize, new: usize) -> Turn {
+    let prompts = texts(count, length, model.config().vocab_size);
+    answers(model, prompts, new)
 }
 
 fn answers(model: Decoder, prompts: Vec<Vec<u32>>, new: usize) -> Turn {
@@ -163,23 +189,81 @@ fn scoring(model: Decoder) -> Turn {
     })
 }
 
-/// A step on 8 texts of 64 tokens, all supervised, of adapters of rank 8 on all projections or of all weights.
-fn training(mut model: Decoder, lora: bool) -> Outcome<Turn> {
+/// A step on `count` texts of `length` tokens, all supervised, of adapters of rank 8 on all projections or of all
+/// weights.
+fn training(mut model: Decoder, lora: bool, (count, length): (usize, usize)) -> Outcome<Turn> {
     let adapter = LoraSpec::everywhere(8, 16.0);
-    let examples = texts(64, 65, model.config().vocab_size).into_iter().map(|tokens| Example::new(tokens, 1));
+    let vocabulary = model.config().vocab_size;
+    let examples = texts(64, length + 1, vocabulary).into_iter().map(|tokens| Example::new(tokens, 1));
     let examples = examples.collect::<Result<Vec<_>, _>>()?;
     let flops = if lora {
         model.attach(&adapter, &mut ChaCha8Rng::seed_from_u64(1))?;
-        model.config().adapter_training_flops(&adapter, 8 * 64, 8 * 64)
+        model.config().adapter_training_flops(&adapter, count * length, count * length)
     } else {
-        model.config().training_flops(8 * 64, 8 * 64)
+        model.config().training_flops(count * length, count * length)
     };
     let mut objective =
-        Supervised::new(Sampler::new(examples, Stream::new(0, "bench"), 8, Draw::WithReplacement)?);
+        Supervised::new(Sampler::new(examples, Stream::new(0, "bench"), count, Draw::WithReplacement)?);
     Ok(Box::new(move || {
-        Trainer::new(spec(1, 8), &model)?.fit(&model, &mut objective, &mut ())?;
-        Ok(Done { units: 8 * 64, flops })
+        Trainer::new(spec(1, count), &model)?.fit(&model, &mut objective, &mut ())?;
+        Ok(Done { units: count * length, flops })
     }))
+}
+
+/// A Llama of random weights, and the texts that it is trained on.
+struct Size {
+    name: &'static str,
+    vocabulary: usize,
+    /// Width, inner width, layers, heads, heads of keys.
+    shape: [usize; 5],
+    tied: bool,
+    /// How many, and tokens of each.
+    texts: (usize, usize),
+}
+
+/// Those of SmolLM2-135M, Llama-3.2-1B and Llama-2-7B, and one for tests of the case itself.
+const SIZES: [Size; 4] = [
+    Size { name: "tiny", vocabulary: 512, shape: [64, 128, 2, 4, 2], tied: true, texts: (2, 16) },
+    Size { name: "0.1b", vocabulary: 49_152, shape: [576, 1536, 30, 9, 3], tied: true, texts: (8, 512) },
+    Size { name: "1b", vocabulary: 128_256, shape: [2048, 8192, 16, 32, 8], tied: true, texts: (8, 512) },
+    Size { name: "7b", vocabulary: 32_000, shape: [4096, 11_008, 32, 32, 32], tied: false, texts: (8, 512) },
+];
+
+impl Size {
+    fn named(name: Option<&Path>) -> Outcome<&'static Self> {
+        let name = name.ok_or("this case needs a size")?;
+        let size = SIZES.iter().find(|size| Path::new(size.name) == name);
+        size.ok_or_else(|| format!("{} is no size", name.display()).into())
+    }
+
+    fn decoder(&self, device: &Device) -> Outcome<Decoder> {
+        let [width, inner, layers, heads, keys] = self.shape;
+        let config = Config {
+            tie_word_embeddings: self.tied,
+            max_position_embeddings: 2 * self.texts.1,
+            ..Config::llama(self.vocabulary, width, inner, layers, heads, keys)
+        };
+        let weight = |(name, shape): (String, Vec<usize>)| {
+            let weight = match shape.len() {
+                1 => Tensor::ones(shape, DType::F32, device),
+                _ => Tensor::randn(0f32, 0.02, shape, device),
+            };
+            Ok((name, weight?))
+        };
+        let weights = config.shapes().into_iter().map(weight).collect::<candle_core::Result<_>>()?;
+        Ok(Decoder::new(config, &weights)?)
+    }
+}
+
+/// Where random weights are: `cpu`, `cuda`, `cuda:N` or `metal`.
+fn device() -> Outcome<Device> {
+    let text = std::env::var("BENCH_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    match text.split_once(':').unwrap_or((&text, "0")) {
+        ("cpu", _) => Ok(Device::Cpu),
+        ("cuda", number) => Ok(Device::new_cuda(number.parse()?)?),
+        ("metal", number) => Ok(Device::new_metal(number.parse()?)?),
+        _ => Err(format!("{text} is no device").into()),
+    }
 }
 
 /// Products of 512 rows with square weights of 1024: as large as what a step multiplies, and in the cache.

@@ -3,6 +3,7 @@
 //! Timings drift with the machine's load, so that each of ours is followed by one of the peer's, and pairs are
 //! compared. Medians are told.
 
+mod growth;
 mod program;
 mod python;
 mod worker;
@@ -15,7 +16,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::command::{build_titer, cargo, run, say};
-use worker::{Turn, Worker};
+pub(crate) use worker::{Turn, Worker};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -31,6 +32,9 @@ pub(crate) struct Arguments {
     /// Only these cases, by name or beginning of it, with commas between: `world`, `smollm2_lora`, `program`
     #[arg(long, value_name = "CASES", value_delimiter = ',')]
     only: Vec<String>,
+    /// In place of all that: how time grows with attacks, their seeds, the model and the length of texts
+    #[arg(long)]
+    growth: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -94,7 +98,7 @@ impl Outcome {
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
@@ -116,6 +120,10 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     let titer = build_titer()?;
     run(&mut cargo(&["build", "--release", "--workspace", "--example", "bench_worker"]))?;
     let ours = titer.with_file_name("examples").join("bench_worker");
+    if arguments.growth {
+        let growth = growth::measured(&titer, &ours, arguments.pairs)?;
+        return crate::command::print(&format!("{growth:#}"));
+    }
     let python = match python::interpreter(arguments.python.as_deref()) {
         Ok(python) => Some(python),
         Err(error) => {
@@ -128,7 +136,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
         say(&format!("not measured: what needs {MODEL}; get it: cargo xtask model {MODEL}"));
     }
 
-    let start = |case: &str| Worker::ours(&ours, case, None, arguments.threads);
+    let start = |case: &str| Worker::ours(&ours, case, None, arguments.threads, &[]);
     let peak = best(&mut start("gemm")?, arguments.pairs, |turn| turn.flops / turn.seconds)?;
     let bandwidth = best(&mut start("bandwidth")?, arguments.pairs, |turn| turn.units as f64 / turn.seconds)?;
     let mut outcomes = BTreeMap::new();
@@ -158,8 +166,8 @@ fn measured(
     model: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<Outcome> {
-    let mut ours = Worker::ours(ours, case.ours, model, arguments.threads)?;
-    let peer = python.map(|python| Worker::peer(python, case.peer, model, arguments.threads));
+    let mut ours = Worker::ours(ours, case.ours, model, arguments.threads, &[])?;
+    let peer = python.map(|python| Worker::peer(python, case.peer, model, arguments.threads, &[]));
     let mut peer = match peer.transpose() {
         Ok(peer) => peer,
         Err(error) => {

@@ -70,7 +70,7 @@ fn output(command: &mut Command) -> Result<Vec<u8>> {
 }
 
 /// Processor time of the programs that this one started and that have ended.
-fn children_seconds() -> Result<f64> {
+pub(super) fn children_seconds() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").context("this needs Linux's /proc")?;
     let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(13).take(2);
     let ticks = fields.map(str::parse::<f64>).sum::<Result<f64, _>>()?;

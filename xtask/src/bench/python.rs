@@ -23,7 +23,14 @@ pub(super) fn interpreter(named: Option<&Path>) -> Result<PathBuf> {
     if !is_able(&python) {
         let install = || -> Result<()> {
             run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))
+            // The pip that came with Python may be too old to read what the registry says of a package.
+            let pip = || {
+                let mut pip = Command::new(&python);
+                pip.args(["-m", "pip", "install", "--quiet"]);
+                pip
+            };
+            run(pip().args(["--upgrade", "pip"]))?;
+            run(pip().args(PACKAGES))
         };
         install().context("cannot make an environment of Python; name one with --python")?;
         ensure!(is_able(&python), "the environment in {} does not work", folder.display());

@@ -11,36 +11,50 @@ use crate::command::root;
 
 /// What a turn took.
 #[derive(Debug, Deserialize)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     /// By the clock.
-    pub(super) seconds: f64,
+    pub(crate) seconds: f64,
     /// Of all threads.
-    pub(super) processor_seconds: f64,
+    pub(crate) processor_seconds: f64,
     /// Steps, tokens or pairs.
-    pub(super) units: u64,
+    pub(crate) units: u64,
     /// Operations of the products that the answer needs; 0 where nobody counts.
-    pub(super) flops: f64,
+    pub(crate) flops: f64,
     /// The process's resident memory at its highest so far.
-    pub(super) peak_bytes: u64,
+    pub(crate) peak_bytes: u64,
 }
 
-pub(super) struct Worker {
+pub(crate) struct Worker {
     child: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Worker {
-    /// Our own worker, ready.
-    pub(super) fn ours(program: &Path, case: &str, model: Option<&Path>, threads: usize) -> Result<Self> {
+    /// Our own worker, ready. No threads are as many as there are cores.
+    pub(crate) fn ours(
+        program: &Path,
+        case: &str,
+        model: Option<&Path>,
+        threads: usize,
+        more: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut command = Command::new(program);
+        command.envs(more.iter().copied());
         command.arg(case).args(model).env("RAYON_NUM_THREADS", threads.to_string());
         Self::start(command, case)
     }
 
     /// The peer's worker, ready.
-    pub(super) fn peer(python: &Path, case: &str, model: Option<&Path>, threads: usize) -> Result<Self> {
+    pub(crate) fn peer(
+        python: &Path,
+        case: &str,
+        model: Option<&Path>,
+        threads: usize,
+        more: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut command = Command::new(python);
+        command.envs(more.iter().copied());
         command.arg(root().join("tests/peers/bench_worker.py")).arg(case);
         command.arg(model.unwrap_or(Path::new("-"))).arg(threads.to_string());
         Self::start(command, case)
@@ -62,7 +76,7 @@ impl Worker {
     }
 
     /// Does the work once.
-    pub(super) fn turn(&mut self) -> Result<Turn> {
+    pub(crate) fn turn(&mut self) -> Result<Turn> {
         writeln!(self.orders).and_then(|()| self.orders.flush()).context("a worker has ended")?;
         let answer = self.answer()?;
         serde_json::from_str(&answer).with_context(|| format!("a worker said {answer:?}"))
