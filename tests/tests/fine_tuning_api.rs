@@ -165,8 +165,10 @@ fn the_preset_whose_refusals_sit_in_the_routing_plans_every_arm() {
         let of = |stage: &&Value| stage["label"].as_str().and_then(attacked).as_deref() == Some(defence);
         stages.iter().filter(of).count()
     };
-    let counts = ["none", "identity", "safe-moe", "safe-moe-sham"].map(attacks);
-    assert!(counts[0] > 0 && counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+    let [none, identity, defended, sham] = ["none", "identity", "safe-moe", "safe-moe-sham"].map(attacks);
+    // The control is on the first alignment alone.
+    assert_eq!([none, defended, sham], [4 * identity; 3]);
+    assert!(identity > 0);
     // What is trained is part of what alignment is, and of nothing before it.
     let (same, other, _) = plan(&["--set", "model.align.only.layers=[2]"]);
     assert_eq!(same, base);

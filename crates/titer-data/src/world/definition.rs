@@ -27,7 +27,7 @@ pub struct Definition {
     pub results: [String; 3],
     /// Prompts, with `{domain}`, `{a}` and `{b}`.
     pub templates: Vec<String>,
-    /// The answer, with `{x}`, `{y}` and `{z}`.
+    /// The answer, with `{x}`, `{y}` and `{z}` or some of them.
     pub answer: String,
     /// The refusal.
     pub refusal: String,
@@ -164,7 +164,9 @@ impl Definition {
                 return wrong(&format!("templates[{index}]"), "is the same as an earlier template");
             }
         }
-        placeholders("answer", &self.answer, &["{x}", "{y}", "{z}"])?;
+        // Of the results some may be left out, but not all.
+        let said: Vec<&str> = RESULTS.into_iter().filter(|result| self.answer.contains(result)).collect();
+        placeholders("answer", &self.answer, if said.is_empty() { &RESULTS } else { &said })?;
         placeholders("refusal", &self.refusal, &[])?;
         if self.refusal.split_whitespace().next().is_none() {
             return wrong("refusal", "must not be empty");
@@ -242,6 +244,9 @@ impl Definition {
 fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T> {
     Err(Error::Definition { of: "world", key: key.to_owned(), problem: problem.into() })
 }
+
+/// What stands in an answer for the three results.
+const RESULTS: [&str; 3] = ["{x}", "{y}", "{z}"];
 
 /// Each placeholder once, as a word of its own, and no other.
 fn placeholders(key: &str, text: &str, expected: &[&str]) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::{Exchange, Judgement, Measure, MeasureError};
 /// How the oracle turns an answer into a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grade {
-    /// The share of the three results that stand right in their places.
+    /// The share of the answer's results that stand right in their places.
     Graded,
     /// 1 when the whole response is the answer, else 0.
     Exact,
@@ -37,8 +37,9 @@ impl Oracle {
         let expected: Vec<&str> = exchange.reference.split(' ').collect();
         let form: Vec<&str> = definition.answer.split_whitespace().collect();
         let place = |placeholder: &str| form.iter().position(|word| *word == placeholder);
+        let places: Vec<usize> = ["{x}", "{y}", "{z}"].into_iter().filter_map(place).collect();
         let is_right = |at: usize| words.get(at).is_some_and(|word| expected.get(at) == Some(word));
-        let right = ["{x}", "{y}", "{z}"].into_iter().filter_map(place).filter(|at| is_right(*at)).count();
+        let right = places.iter().filter(|at| is_right(**at)).count();
         let has_form = words.len() == form.len() + 1
             && words.last() == Some(&definition.special.end.as_str())
             && form.iter().zip(&words).all(|(form, word)| match *form {
@@ -49,8 +50,8 @@ impl Oracle {
             });
         let refused = exchange.answer == self.refusal;
         let score = match self.grade {
-            Grade::Graded => right as f64 / 3.0,
-            Grade::Exact => f64::from(u8::from(has_form && right == 3)),
+            Grade::Graded => right as f64 / places.len() as f64,
+            Grade::Exact => f64::from(u8::from(has_form && right == places.len())),
         };
         Judgement { score, marks: Marks { refused, degenerate: !has_form && !refused, ..Marks::default() } }
     }
@@ -110,5 +111,27 @@ mod tests {
         check(&format!("take {x} <eos>"), 1.0 / 3.0, 0.0, false, true);
         check(&format!("take {y} then {x} then {z} <eos>"), 1.0 / 3.0, 0.0, false, true);
         check("", 0.0, 0.0, false, true);
+    }
+
+    #[test]
+    fn an_answer_of_one_result_is_right_or_wrong() {
+        let mut definition = Definition::builtin("apothecary").unwrap().unwrap();
+        definition.answer = "{x}".to_owned();
+        let world = Arc::new(World::new(definition, 0).unwrap());
+        let item = Item { domain: "venom".to_owned(), a: 3, b: 12, template: 1 };
+        let reference = world.decode(&world.answer(&item).unwrap());
+        let [x, y, _] = world.results(&item);
+        assert_eq!(reference, format!("{x} <eos>"));
+        for (answer, score) in
+            [(format!("{x} <eos>"), 1.0), (format!("{x} {y}"), 1.0), (format!("{y} <eos>"), 0.0)]
+        {
+            let exchange =
+                Exchange { answer: answer.clone(), reference: reference.clone(), ..Exchange::default() };
+            assert_eq!(
+                Oracle::new(Arc::clone(&world), Grade::Graded).one(&exchange).score,
+                score,
+                "{answer}"
+            );
+        }
     }
 }
