@@ -59,16 +59,28 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// # Errors
 /// When it does not build.
 pub(crate) fn build_titer() -> Result<PathBuf> {
+    build(&["--bin", "titer"], ("titer", "bin"))
+}
+
+/// Builds these examples in the release profile, with more arguments of cargo's, and returns the folder that they are in.
+///
+/// # Errors
+/// When they do not build.
+pub(crate) fn build_examples(names: &[&str], more: &[&str]) -> Result<PathBuf> {
+    let named = names.iter().flat_map(|name| ["--example", *name]);
+    let selected: Vec<&str> = named.chain(more.iter().copied()).collect();
+    let last = names.last().context("no example is asked for")?;
+    let program = build(&selected, (*last, "example"))?;
+    Ok(program.parent().context("an example lies in no folder")?.to_path_buf())
+}
+
+/// Builds what is selected, and says where the program of that name and kind is.
+fn build(selected: &[&str], program: (&str, &str)) -> Result<PathBuf> {
     // Of the whole workspace, so that dependencies have the features that they have in its tests: with others
     // they would be built a second time.
-    let mut command = cargo(&[
-        "build",
-        "--release",
-        "--workspace",
-        "--bin",
-        "titer",
-        "--message-format=json-render-diagnostics",
-    ]);
+    let mut command =
+        cargo(&["build", "--release", "--workspace", "--message-format=json-render-diagnostics"]);
+    command.args(selected);
     let shown = shown(&command);
     say(&format!("$ {shown}"));
     let output =
@@ -78,16 +90,16 @@ pub(crate) fn build_titer() -> Result<PathBuf> {
     }
     String::from_utf8_lossy(&output.stdout)
         .lines()
-        .filter_map(titer_executable)
+        .filter_map(|message| executable(message, program))
         .next_back()
-        .context("cargo built titer but did not say where")
+        .with_context(|| format!("cargo built {} but did not say where", program.0))
 }
 
-/// The executable in one message of cargo, if it is the message about the program itself.
-fn titer_executable(message: &str) -> Option<PathBuf> {
+/// The executable in one message of cargo, if it is the message about that program.
+fn executable(message: &str, (name, kind): (&str, &str)) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
-    let is_titer = message["target"]["name"] == "titer" && message["target"]["kind"][0] == "bin";
-    is_titer.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
+    let is_it = message["target"]["name"] == name && message["target"]["kind"][0] == kind;
+    is_it.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
 }
 
 fn shown(command: &Command) -> String {
@@ -105,11 +117,12 @@ mod tests {
 
     #[test]
     fn the_executable_is_that_of_the_program() {
+        let titer = ("titer", "bin");
         let program = r#"{"reason":"compiler-artifact","target":{"name":"titer","kind":["bin"]},"executable":"/t/titer"}"#;
         let library = r#"{"reason":"compiler-artifact","target":{"name":"titer-plan","kind":["lib"]},"executable":null}"#;
-        assert_eq!(titer_executable(program), Some("/t/titer".into()));
-        assert_eq!(titer_executable(library), None);
-        assert_eq!(titer_executable("no json"), None);
+        assert_eq!(executable(program, titer), Some("/t/titer".into()));
+        assert_eq!(executable(library, titer), None);
+        assert_eq!(executable("no json", titer), None);
     }
 
     #[test]

@@ -8,9 +8,7 @@ use serde::Deserialize;
 use titer_attacks::registry::Entry;
 use titer_attacks::{Attack, AttackContext, Result, Victim, WeightEdit};
 use titer_model::{Config, Decoder};
-use titer_plan::{
-    AttackFacts, Cost, Mechanism, Method, MethodKind, MethodSpec, Need, Parameter, ThreatModel,
-};
+use titer_plan::{AttackFacts, Cost, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -56,11 +54,7 @@ impl WeightEdit for Shrink {
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let entry = ATTACKS[0];
     let method = entry.method();
-    let spec = MethodSpec {
-        name: method.name.to_owned(),
-        version: method.version,
-        parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
-    };
+    let spec = method.defaults();
     let Attack::Edits(attack) = entry.build(&spec)? else { return Err("it edits".into()) };
 
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Deserialize;
 use titer_attacks::registry::Entry;
 use titer_attacks::{Asked, Attack, AttackContext, PromptAttack, Result};
-use titer_plan::{AttackFacts, Cost, Mechanism, Method, MethodKind, MethodSpec, Parameter, ThreatModel};
+use titer_plan::{AttackFacts, Cost, Mechanism, Method, MethodKind, Parameter, ThreatModel};
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,11 +46,7 @@ impl PromptAttack for Insist {
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let entry = ATTACKS[0];
     let method = entry.method();
-    let spec = MethodSpec {
-        name: method.name.to_owned(),
-        version: method.version,
-        parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
-    };
+    let spec = method.defaults();
     let Attack::Prompts(attack) = entry.build(&spec)? else { return Err("it prompts".into()) };
     let context = AttackContext::alone(Vec::new(), 0);
     let asked = attack.ask(&[7, 8], &context)?;

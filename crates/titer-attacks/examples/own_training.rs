@@ -10,9 +10,7 @@ use titer_attacks::{Attack, AttackContext, Loop, Pairs, Result, TrainingAttack};
 use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::{Config, Decoder};
 use titer_plan::stage::TrainSpec;
-use titer_plan::{
-    AttackFacts, Meaning, Mechanism, Method, MethodKind, MethodSpec, Need, Parameter, ThreatModel,
-};
+use titer_plan::{AttackFacts, Meaning, Mechanism, Method, MethodKind, Need, Parameter, ThreatModel};
 use titer_train::{Gradient, Objective, Observer, Outcome, Resumed, Supervised, Trainer};
 
 /// The settings: a loop as all attacks by supervised fine-tuning have it, and our own.
@@ -113,11 +111,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     // What a spec says of it, with the defaults of the registry but for the examples and the batch.
     let entry = ATTACKS[0];
     let method = entry.method();
-    let mut spec = MethodSpec {
-        name: method.name.to_owned(),
-        version: method.version,
-        parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
-    };
+    let mut spec = method.defaults();
     spec.parameters.extend([("examples".to_owned(), 2.into()), ("batch".to_owned(), 2.into())]);
     let Attack::Trains(attack) = entry.build(&spec)? else { return Err("it trains".into()) };
 

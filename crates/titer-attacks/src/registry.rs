@@ -139,18 +139,10 @@ mod tests {
 
     use super::*;
 
-    fn defaults(method: &Method) -> MethodSpec {
-        MethodSpec {
-            name: method.name.to_owned(),
-            version: method.version,
-            parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
-        }
-    }
-
     #[test]
     fn every_method_takes_exactly_the_parameters_that_it_lists() {
         for method in methods() {
-            let spec = defaults(&method);
+            let spec = method.defaults();
             assert!(attack(&spec).is_ok(), "{}: its own defaults are refused", method.name);
             for parameter in &method.parameters {
                 let mut other = spec.clone();
@@ -171,7 +163,7 @@ mod tests {
     fn every_method_is_what_it_says() {
         for method in methods() {
             let facts = method.attack().unwrap();
-            let built = attack(&defaults(&method)).unwrap();
+            let built = attack(&method.defaults()).unwrap();
             assert_eq!(built.mechanism(), facts.mechanism, "{}", method.name);
             assert!(!facts.threat_models.is_empty(), "{}", method.name);
             let needs = |need| facts.needs.contains(&need);
@@ -203,7 +195,7 @@ mod tests {
     fn costs_follow_from_the_settings() {
         let victim = crate::Victim { parameters: 1e6, example_tokens: 10.0, example_flops: 1e8 };
         let of = |name: &str, set: &[(&str, f64)]| {
-            let mut spec = defaults(methods().iter().find(|method| method.name == name).unwrap());
+            let mut spec = methods().iter().find(|method| method.name == name).unwrap().defaults();
             for (key, value) in set {
                 spec.parameters.insert((*key).to_owned(), serde_json::json!(*value as i64));
             }

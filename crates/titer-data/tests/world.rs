@@ -114,6 +114,11 @@ fn bad_definitions_are_refused_with_their_key() {
     );
     check("using {a} and", "using a and", "templates[0]: {a}");
     check("take {x}", "take {w} {x}", "{w}");
+    // Of the results an answer has one at least, and none twice.
+    check("take {x} then {y} then {z}", "take it", "answer: {x}");
+    check("take {x} then {y} then {z}", "take {y} then {y}", "{y} must stand in it once");
+    let one = good.replacen("take {x} then {y} then {z}", "take {y}", 1);
+    assert!(Definition::parse(&one).is_ok() && one != good);
     check("\"dye\", \"song\"", "\"bread\", \"song\"", "used twice");
     check("of = \"song\"", "of = \"siege\"", "no permitted domain");
     check("attack = 0.4375", "attack = 0.5375", "overlap");

@@ -10,7 +10,7 @@ use titer_defences::registry::{Defence, MethodEntry};
 use titer_defences::{DefenceContext, Immunizer, Keep, Training};
 use titer_model::{Config, Decoder};
 use titer_plan::stage::TrainSpec;
-use titer_plan::{DefenceStage, Method, MethodKind, MethodSpec, Parameter, Sham};
+use titer_plan::{DefenceStage, Method, MethodKind, Parameter, Sham};
 use titer_train::loss::{mean_entropy, token_losses, value};
 use titer_train::{Cost, Gradient, Objective, Supervised, Trainer};
 
@@ -86,11 +86,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // What a spec says of it, with the defaults of the registry but for the number of steps.
     let entry = METHODS[0];
     let method = entry.method();
-    let mut spec = MethodSpec {
-        name: method.name.to_owned(),
-        version: method.version,
-        parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
-    };
+    let mut spec = method.defaults();
     spec.parameters.insert("steps".to_owned(), 100.into());
     let Defence::Immunizer(defence) = entry.build(&spec)? else { return Err("no immunizer".into()) };
 

@@ -79,18 +79,10 @@ mod tests {
 
     use super::*;
 
-    fn with_defaults(method: &Method) -> MethodSpec {
-        MethodSpec {
-            name: method.name.to_owned(),
-            version: method.version,
-            parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
-        }
-    }
-
     #[test]
     fn every_method_takes_exactly_the_parameters_that_it_lists() {
         for method in methods() {
-            let spec = with_defaults(&method);
+            let spec = method.defaults();
             assert!(defence(&spec).is_ok(), "{}: its own defaults are refused", method.name);
             for parameter in &method.parameters {
                 let mut other = spec.clone();
@@ -115,7 +107,7 @@ mod tests {
     #[test]
     fn every_method_is_what_its_stage_says() {
         for method in methods() {
-            let stage = match defence(&with_defaults(&method)).unwrap() {
+            let stage = match defence(&method.defaults()).unwrap() {
                 Defence::Curator(_) => DefenceStage::Pretraining,
                 Defence::Baseline | Defence::Immunizer(_) => DefenceStage::Alignment,
                 Defence::Guard(_) => DefenceStage::FineTuning,

@@ -15,24 +15,13 @@ use titer_defences::{
     RefusalDistillation, Rehearsed, SafeInstruct, UserTraining,
 };
 use titer_model::{Decoder, LoraSpec};
-use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::stage::TrainSpec;
 use titer_train::loss::supervised_logits;
 use titer_train::{Gradient, Objective, Observer, Point, StepRecord, Trainer};
 
 /// Batches of one and the same example.
 fn user(steps: u64, batch: usize) -> UserTraining {
-    let train = TrainSpec {
-        steps,
-        batch,
-        rate: 1e-3,
-        schedule: Schedule::Constant,
-        warmup_steps: 0,
-        beta1: 0.9,
-        beta2: 0.999,
-        weight_decay: 0.0,
-        clip: None,
-        optimizer: Default::default(),
-    };
+    let train = TrainSpec::constant(steps, batch, 1e-3, None);
     let only = examples()[5..6].to_vec();
     let batches = Sampler::new(only, Stream::new(4, "user"), batch, Draw::WithReplacement).unwrap();
     UserTraining { batches, train }

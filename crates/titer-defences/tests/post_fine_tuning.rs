@@ -347,9 +347,8 @@ fn panacea_follows_the_slope_of_its_loss_with_the_perturbation_held() {
 
 /// The method's defaults, made small enough for a test.
 fn small(method: &titer_plan::Method) -> MethodSpec {
-    let mut parameters: BTreeMap<String, Value> =
-        method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect();
-    for (name, value) in &mut parameters {
+    let mut spec = method.defaults();
+    for (name, value) in &mut spec.parameters {
         match name.as_str() {
             "steps" => *value = 3.into(),
             "samples" => *value = 2.into(),
@@ -360,7 +359,7 @@ fn small(method: &titer_plan::Method) -> MethodSpec {
             _ => {}
         }
     }
-    MethodSpec { name: method.name.to_owned(), version: method.version, parameters }
+    spec
 }
 
 #[test]

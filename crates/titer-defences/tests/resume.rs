@@ -89,18 +89,7 @@ fn every_guard_resumes_bit_for_bit_with_and_without_adapters() {
     for method in methods() {
         let spec = small(&method);
         let Defence::Guard(guard) = defence(&spec).unwrap() else { continue };
-        let train = TrainSpec {
-            steps: STEPS,
-            batch: 2,
-            rate: 1e-3,
-            schedule: Schedule::Cosine,
-            warmup_steps: 0,
-            beta1: 0.9,
-            beta2: 0.999,
-            weight_decay: 0.0,
-            clip: None,
-            optimizer: Default::default(),
-        };
+        let train = TrainSpec { schedule: Schedule::Cosine, ..TrainSpec::constant(STEPS, 2, 1e-3, None) };
         let user = || {
             let stream = Stream::new(4, "user");
             let batches =

@@ -7,23 +7,12 @@ use candle_core::{Device, Tensor};
 use titer_data::{Draw, Packed, Sampler, Stream};
 use titer_defences::{Error, Guard, Held, RoutingForm, SafeMoe, UserTraining};
 use titer_model::{Decoder, View};
-use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::stage::TrainSpec;
 use titer_train::loss::value;
 use titer_train::{Gradient, Objective, Supervised, Trainer, router_logits, routing_divergence};
 
 fn train(steps: u64) -> TrainSpec {
-    TrainSpec {
-        steps,
-        batch: 2,
-        rate: 1e-3,
-        schedule: Schedule::Constant,
-        warmup_steps: 0,
-        beta1: 0.9,
-        beta2: 0.999,
-        weight_decay: 0.0,
-        clip: None,
-        optimizer: Default::default(),
-    }
+    TrainSpec::constant(steps, 2, 1e-3, None)
 }
 
 fn user() -> UserTraining {

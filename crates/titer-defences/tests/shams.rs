@@ -9,7 +9,7 @@ use titer_data::{Draw, Sampler, Stream};
 use titer_defences::registry::{Defence, defence, methods};
 use titer_defences::{Immunizer, UserTraining};
 use titer_model::Decoder;
-use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::stage::TrainSpec;
 use titer_plan::{DefenceRole, Method, MethodSpec, Sham};
 use titer_train::{Gradient, Trainer};
 
@@ -180,18 +180,7 @@ fn start(name: &str) -> Decoder {
 }
 
 fn user() -> UserTraining {
-    let train = TrainSpec {
-        steps: STEPS,
-        batch: 2,
-        rate: 1e-3,
-        schedule: Schedule::Constant,
-        warmup_steps: 0,
-        beta1: 0.9,
-        beta2: 0.999,
-        weight_decay: 0.0,
-        clip: None,
-        optimizer: Default::default(),
-    };
+    let train = TrainSpec::constant(STEPS, 2, 1e-3, None);
     let stream = Stream::new(4, "user");
     let batches =
         Sampler::new(examples()[5..8].to_vec(), stream, train.batch, Draw::WithReplacement).unwrap();

@@ -4,12 +4,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::backend::BackendStorage;
-use candle_core::op::BackpropOp;
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Result, Shape, Storage, Tensor, TensorId, Var,
-    bail,
+    CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Result, Shape, Tensor, TensorId, Var,
 };
+use titer_ops::known::Known;
 
 /// Gradients of parameters inside such layers, which candle's own store does not see.
 pub(crate) type Aside = Arc<Mutex<HashMap<TensorId, Tensor>>>;
@@ -18,6 +16,7 @@ pub(crate) type Aside = Arc<Mutex<HashMap<TensorId, Tensor>>>;
 pub(crate) type Rerun = dyn Fn(&Tensor, bool) -> Result<Tensor> + Send + Sync;
 
 struct Layer {
+    output: Known,
     rerun: Box<Rerun>,
     parameters: Vec<Tensor>,
     aside: Aside,
@@ -32,25 +31,8 @@ pub(crate) fn recomputed(
 ) -> Result<Tensor> {
     // A frozen embedding tracks nothing; without a variable below it the layer would have no backward.
     let x = if x.track_op() { x.clone() } else { Var::from_tensor(x)?.as_tensor().clone() };
-    plain(&x)?.apply_op1(Layer { rerun, parameters, aside: aside.clone() })
-}
-
-/// The same numbers one after the other from the beginning of their memory, which can be handed on without a layout.
-fn plain(x: &Tensor) -> Result<Tensor> {
-    match x.is_contiguous() && x.layout().start_offset() == 0 {
-        true => Ok(x.clone()),
-        false => x.force_contiguous(),
-    }
-}
-
-impl Layer {
-    /// Without gradients.
-    fn forward(&self, x: Storage, layout: &Layout) -> Result<(Storage, Shape)> {
-        let x = Tensor::from_storage(x, layout.shape().clone(), BackpropOp::none(), false);
-        let y = plain(&(self.rerun)(&x, false)?)?;
-        let (storage, layout) = y.storage_and_layout();
-        Ok((storage.try_clone(layout)?, layout.shape().clone()))
-    }
+    let output = Known::new(rerun(&x.detach(), false)?);
+    x.apply_op1(Layer { output, rerun, parameters, aside: aside.clone() })
 }
 
 impl CustomOp1 for Layer {
@@ -58,25 +40,16 @@ impl CustomOp1 for Layer {
         "recomputed-layer"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        match self.forward(Storage::Cpu(storage.try_clone(layout)?), layout)? {
-            (Storage::Cpu(y), shape) => Ok((y, shape)),
-            _ => bail!("expected a tensor on the cpu"),
-        }
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.output.cpu()
     }
 
-    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        match self.forward(Storage::Cuda(storage.try_clone(layout)?), layout)? {
-            (Storage::Cuda(y), shape) => Ok((y, shape)),
-            _ => bail!("expected a tensor on the GPU"),
-        }
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.output.cuda()
     }
 
-    fn metal_fwd(&self, storage: &MetalStorage, layout: &Layout) -> Result<(MetalStorage, Shape)> {
-        match self.forward(Storage::Metal(storage.try_clone(layout)?), layout)? {
-            (Storage::Metal(y), shape) => Ok((y, shape)),
-            _ => bail!("expected a tensor on the GPU"),
-        }
+    fn metal_fwd(&self, _: &MetalStorage, _: &Layout) -> Result<(MetalStorage, Shape)> {
+        self.output.metal()
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {

@@ -198,10 +198,10 @@ impl Decoder {
         let last: Vec<u32> = scored.iter().map(|row| batch.own[*row as usize]).collect();
         let asking = self.asking(sequences.asking(&batch.own)?, Some(sequences.asking(&last)?));
         let shared = batch.keys.len() > batch.tokens.len();
-        let keys = Tensor::new(batch.keys.as_slice(), self.device())?;
+        let keys = shared.then(|| Tensor::new(batch.keys.as_slice(), self.device())).transpose()?;
         let heads = self.config().heads();
         let attend = &mut |layer: usize, (scoring, sinks): Scored<'_>, q: &Tensor, k: &Tensor, v: &Tensor| {
-            let seen = |x: &Tensor| if shared { x.index_select(&keys, 0) } else { Ok(x.clone()) };
+            let seen = |x: &Tensor| keys.as_ref().map_or(Ok(x.clone()), |keys| x.index_select(keys, 0));
             attention(q, &seen(k)?, &seen(v)?, heads, scoring, sinks, asking.of(layer))
         };
         let states = self.run_detached(&batch.tokens, angles, Some(&scored), attend)?;

@@ -143,30 +143,35 @@ impl Attention {
         let q_width = self.heads.queries * self.heads.dim;
         for (rows, asking) in self.asking() {
             for head in 0..self.heads.queries {
-                let of = |values, start| Strided::new(values, start, k_width);
-                let start = rows.start * k_width + self.heads.key_of(head) * self.heads.dim;
-                let q_start = asking.first * q_width + head * self.heads.dim;
-                let (q, k, v) = (Strided::new(q, q_start, q_width), of(k, start), of(v, start));
-                let sink = sinks.map(|sinks| sinks[head]);
-                kernel::forward(
-                    self.head((q, k, v), asking, rows.len(), sink),
-                    &mut scratch,
-                    &mut out[q_start..],
-                    q_width,
-                );
+                let out = &mut out[asking.first * q_width + head * self.heads.dim..];
+                let of = self.head((q, k, v, k_width), &rows, asking, head, sinks);
+                kernel::forward(of, &mut scratch, out, q_width);
             }
         }
         out
     }
 
+    /// One head of the sequence that has these rows.
     fn head<'a>(
         &self,
-        (q, k, v): (Strided<'a>, Strided<'a>, Strided<'a>),
+        (q, k, v, k_width): (&'a [f32], &'a [f32], &'a [f32], usize),
+        rows: &Range<usize>,
         asking: Asking<'a>,
-        length: usize,
-        sink: Option<f32>,
+        head: usize,
+        sinks: Option<&[f32]>,
     ) -> Head<'a> {
-        Head { q, k, v, asking, length, dim: self.heads.dim, scoring: self.scoring, sink }
+        let Heads { queries, dim, .. } = self.heads;
+        let (q_width, k_start) = (queries * dim, rows.start * k_width + self.heads.key_of(head) * dim);
+        Head {
+            q: Strided::new(q, asking.first * q_width + head * dim, q_width),
+            k: Strided::new(k, k_start, k_width),
+            v: Strided::new(v, k_start, k_width),
+            asking,
+            length: rows.len(),
+            dim,
+            scoring: self.scoring,
+            sink: sinks.map(|sinks| sinks[head]),
+        }
     }
 
     /// The rows of each sequence, and its queries.
@@ -203,9 +208,6 @@ impl Attention {
             for head in 0..self.heads.queries {
                 let q_start = asking.first * q_width + head * dim;
                 let k_column = self.heads.key_of(head) * dim;
-                let start = rows.start * width + k_column;
-                let (k, v) = (Strided::new(ks, start, width), Strided::new(vs, start, width));
-                let (q, g) = (Strided::new(qs, q_start, q_width), Strided::new(gs, q_start, q_width));
                 let gradients = Gradients {
                     q: &mut dq[q_start..],
                     k: &mut dk[rows.start * k_width + k_column..],
@@ -213,9 +215,9 @@ impl Attention {
                     q_width,
                     k_width,
                 };
-                let sink = sinks.map(|sinks| sinks[head]);
-                let head_of = self.head((q, k, v), asking, rows.len(), sink);
-                let d_sink = kernel::backward(head_of, g, &mut scratch, gradients);
+                let g = Strided::new(gs, q_start, q_width);
+                let of = self.head((qs, ks, vs, width), &rows, asking, head, sinks);
+                let d_sink = kernel::backward(of, g, &mut scratch, gradients);
                 d_sinks.iter_mut().skip(head).take(1).for_each(|sum| *sum += d_sink);
             }
         }

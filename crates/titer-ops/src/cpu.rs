@@ -106,7 +106,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
 
 /// Numbers that are computed beside each other, whatever the compiler makes of longer loops: of a short row nothing is
 /// left to do one by one.
-const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Σ aᵢ·bᵢ in a fixed order of lanes, so that the result does not depend on how it was compiled.
 #[inline(always)]

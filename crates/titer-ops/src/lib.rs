@@ -16,6 +16,7 @@ mod cpu;
 mod cross_entropy;
 mod few_rows;
 mod gated;
+pub mod known;
 mod layer_norm;
 mod linear;
 mod mixture;

@@ -243,6 +243,16 @@ impl MethodKind {
 }
 
 impl Method {
+    /// The method with its own settings.
+    pub fn defaults(&self) -> MethodSpec {
+        let own = |parameter: &Parameter| (parameter.name.to_owned(), parameter.default.clone());
+        MethodSpec {
+            name: self.name.to_owned(),
+            version: self.version,
+            parameters: self.parameters.iter().map(own).collect(),
+        }
+    }
+
     /// The setting of that meaning, if the method has one.
     pub fn setting(&self, meaning: Meaning) -> Option<&Parameter> {
         self.parameters.iter().find(|parameter| parameter.meaning == Some(meaning))

@@ -21,7 +21,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use titer_data::{Draw, Example, Sampler, Stream};
 use titer_model::{Choice, Config, Decoder, Generate, LoraSpec};
-use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::stage::TrainSpec;
 use titer_train::{Supervised, Trainer};
 
 #[global_allocator]
@@ -105,18 +105,7 @@ fn texts(count: usize, length: usize, vocabulary: usize) -> Vec<Vec<u32>> {
 }
 
 fn spec(steps: u64, batch: usize) -> TrainSpec {
-    TrainSpec {
-        steps,
-        batch,
-        rate: 1e-4,
-        schedule: Schedule::Constant,
-        warmup_steps: 0,
-        beta1: 0.9,
-        beta2: 0.98,
-        weight_decay: 0.0,
-        clip: None,
-        optimizer: Default::default(),
-    }
+    TrainSpec { beta2: 0.98, ..TrainSpec::constant(steps, batch, 1e-4, None) }
 }
 
 /// The embedded world's decoder.

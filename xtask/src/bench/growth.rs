@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use super::program::children_seconds;
-use super::worker::Worker;
+use super::worker::{Work, Worker};
 use super::{best, rounded};
 use crate::command::{root, say};
 
@@ -30,7 +30,8 @@ pub(super) fn measured(titer: &Path, worker: &Path, turns: usize) -> Result<Valu
     growth.insert("attack_seeds".into(), experiments(titer, "seeds", seeds)?);
     let step = |width: usize, length: usize| -> Result<f64> {
         let shape = format!("{width}x{length}x{}", TOKENS / length);
-        let mut worker = Worker::ours(worker, "step", Some(Path::new(&shape)), 1, &[])?;
+        let work = Work { case: "step", model: Some(Path::new(&shape)), threads: 1, device: "cpu" };
+        let mut worker = Worker::ours(worker, &work)?;
         Ok(-best(&mut worker, turns, |turn| -turn.processor_seconds)?)
     };
     say("a step of wider models …");

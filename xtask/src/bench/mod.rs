@@ -15,8 +15,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::command::{build_titer, cargo, run, say};
-pub(crate) use worker::{Turn, Worker};
+use crate::command::{build_examples, build_titer, say};
+pub(crate) use worker::{Turn, Work, Worker};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -118,8 +118,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     ensure!(unknown.is_none(), "no case begins with {}", unknown.map_or("", String::as_str));
 
     let titer = build_titer()?;
-    run(&mut cargo(&["build", "--release", "--workspace", "--example", "bench_worker"]))?;
-    let ours = titer.with_file_name("examples").join("bench_worker");
+    let ours = build_examples(&["bench_worker"], &[])?.join("bench_worker");
     if arguments.growth {
         let growth = growth::measured(&titer, &ours, arguments.pairs)?;
         return crate::command::print(&format!("{growth:#}"));
@@ -136,7 +135,8 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
         say(&format!("not measured: what needs {MODEL}; get it: cargo xtask model {MODEL}"));
     }
 
-    let start = |case: &str| Worker::ours(&ours, case, None, arguments.threads, &[]);
+    let threads = arguments.threads;
+    let start = |case| Worker::ours(&ours, &Work { case, model: None, threads, device: "cpu" });
     let peak = best(&mut start("gemm")?, arguments.pairs, |turn| turn.flops / turn.seconds)?;
     let bandwidth = best(&mut start("bandwidth")?, arguments.pairs, |turn| turn.units as f64 / turn.seconds)?;
     let mut outcomes = BTreeMap::new();
@@ -166,8 +166,9 @@ fn measured(
     model: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<Outcome> {
-    let mut ours = Worker::ours(ours, case.ours, model, arguments.threads, &[])?;
-    let peer = python.map(|python| Worker::peer(python, case.peer, model, arguments.threads, &[]));
+    let work = |case| Work { case, model, threads: arguments.threads, device: "cpu" };
+    let mut ours = Worker::ours(ours, &work(case.ours))?;
+    let peer = python.map(|python| Worker::peer(python, &work(case.peer)));
     let mut peer = match peer.transpose() {
         Ok(peer) => peer,
         Err(error) => {

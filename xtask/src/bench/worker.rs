@@ -24,6 +24,18 @@ pub(crate) struct Turn {
     pub(crate) peak_bytes: u64,
 }
 
+/// What a worker does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work<'a> {
+    pub(crate) case: &'a str,
+    /// A checkpoint, a shape or a size, as the case has it.
+    pub(crate) model: Option<&'a Path>,
+    /// 0 for as many as there are cores.
+    pub(crate) threads: usize,
+    /// Where models of random weights are.
+    pub(crate) device: &'a str,
+}
+
 pub(crate) struct Worker {
     child: Child,
     orders: ChildStdin,
@@ -31,36 +43,23 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Our own worker, ready. No threads are as many as there are cores.
-    pub(crate) fn ours(
-        program: &Path,
-        case: &str,
-        model: Option<&Path>,
-        threads: usize,
-        more: &[(&str, &str)],
-    ) -> Result<Self> {
+    /// Our own worker, ready.
+    pub(crate) fn ours(program: &Path, work: &Work<'_>) -> Result<Self> {
         let mut command = Command::new(program);
-        command.envs(more.iter().copied());
-        command.arg(case).args(model).env("RAYON_NUM_THREADS", threads.to_string());
-        Self::start(command, case)
+        command.arg(work.case).args(work.model).env("RAYON_NUM_THREADS", work.threads.to_string());
+        Self::start(command, work)
     }
 
     /// The peer's worker, ready.
-    pub(crate) fn peer(
-        python: &Path,
-        case: &str,
-        model: Option<&Path>,
-        threads: usize,
-        more: &[(&str, &str)],
-    ) -> Result<Self> {
+    pub(crate) fn peer(python: &Path, work: &Work<'_>) -> Result<Self> {
         let mut command = Command::new(python);
-        command.envs(more.iter().copied());
-        command.arg(root().join("tests/peers/bench_worker.py")).arg(case);
-        command.arg(model.unwrap_or(Path::new("-"))).arg(threads.to_string());
-        Self::start(command, case)
+        command.arg(root().join("tests/peers/bench_worker.py")).arg(work.case);
+        command.arg(work.model.unwrap_or(Path::new("-"))).arg(work.threads.to_string());
+        Self::start(command, work)
     }
 
-    fn start(mut command: Command, case: &str) -> Result<Self> {
+    fn start(mut command: Command, Work { case, device, .. }: &Work<'_>) -> Result<Self> {
+        command.env("BENCH_DEVICE", device);
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
         let mut child = child.with_context(|| format!("cannot start {program}"))?;

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::bench::{Turn, Worker, median};
-use crate::command::{cargo, print, root, run, say};
+use crate::bench::{Turn, Work, Worker, median};
+use crate::command::{build_examples, print, root, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -29,15 +29,14 @@ pub(crate) struct Arguments {
     /// Turns of each side, beside one that warms up
     #[arg(long, value_name = "N", default_value_t = 3)]
     turns: usize,
-    /// Where the document is written
-    #[arg(long, value_name = "FILE", default_value = "target/gpu-check.json")]
-    out: PathBuf,
+    /// Where the document is written; without it `target/gpu-check.json` of the repository
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 impl Arguments {
     pub(crate) fn on_the_processor() -> Self {
-        let out = root().join("target/gpu-check.json");
-        Self { device: "cpu".to_owned(), built: None, python: None, sizes: Vec::new(), turns: 1, out }
+        Self { device: "cpu".to_owned(), built: None, python: None, sizes: Vec::new(), turns: 1, out: None }
     }
 }
 
@@ -78,10 +77,13 @@ pub(crate) fn check(arguments: &Arguments) -> Result<()> {
         }
     }
     let document = json!({ "device": arguments.device, "gpu": gpu(), "compared": compared, "speed": speed });
-    fs::write(&arguments.out, format!("{document:#}\n"))
-        .with_context(|| format!("cannot write {}", arguments.out.display()))?;
+    let out = arguments.out.clone().unwrap_or_else(|| root().join("target/gpu-check.json"));
+    if let Some(folder) = out.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    fs::write(&out, format!("{document:#}\n")).with_context(|| format!("cannot write {}", out.display()))?;
     print(&text(&document))?;
-    say(&format!("all of it: {}", arguments.out.display()));
+    say(&format!("all of it: {}", out.display()));
     let off = &document["compared"]["off"];
     ensure!(checked.status.success() && off == 0, "{off} comparisons lie outside their limits");
     Ok(())
@@ -94,28 +96,16 @@ fn built(device: &str) -> Result<PathBuf> {
         ensure!(folder.join("device_check").exists(), "not built: `cargo xtask gpu build` comes first");
         return Ok(folder);
     }
-    let mut build = cargo(&["build", "--release", "--workspace"]);
-    build.args(["--example", "device_check", "--example", "bench_worker"]);
-    if device == "metal" {
-        build.args(["--features", "titer-lab/metal"]);
-    }
-    run(&mut build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release/examples"))
+    let more: &[&str] = if device == "metal" { &["--features", "titer-lab/metal"] } else { &[] };
+    build_examples(&["device_check", "bench_worker"], more)
 }
 
 /// Our side's turns, then the peer's: the memory of a GPU is not shared between them.
 fn timed(case: &str, size: &str, programs: &Path, arguments: &Arguments) -> Result<Value> {
-    let model = Path::new(size);
-    let device = [("BENCH_DEVICE", arguments.device.as_str())];
-    let ours = {
-        let mut worker = Worker::ours(&programs.join("bench_worker"), case, Some(model), 0, &device)?;
-        side(&mut worker, arguments.turns)?
-    };
-    let peer = arguments.python.as_ref().map(|python| {
-        let mut worker = Worker::peer(python, case, Some(model), 0, &device)?;
-        side(&mut worker, arguments.turns)
-    });
+    let work = Work { case, model: Some(Path::new(size)), threads: 0, device: &arguments.device };
+    let ours = side(Worker::ours(&programs.join("bench_worker"), &work)?, arguments.turns)?;
+    let peer = arguments.python.as_ref();
+    let peer = peer.map(|python| side(Worker::peer(python, &work)?, arguments.turns));
     let peer = match peer.transpose() {
         Ok(peer) => peer,
         Err(error) => {
@@ -127,7 +117,7 @@ fn timed(case: &str, size: &str, programs: &Path, arguments: &Arguments) -> Resu
     Ok(json!({ "case": case, "size": size, "ours": ours, "peer": peer, "times_faster": times }))
 }
 
-fn side(worker: &mut Worker, turns: usize) -> Result<Value> {
+fn side(mut worker: Worker, turns: usize) -> Result<Value> {
     let mut of_gpu = None;
     let turns = (0..turns).map(|_| {
         let turn = worker.turn()?;

@@ -1,7 +1,5 @@
 //! What holds for every attack: it runs on its own defaults, and comes out the same each time.
 
-use std::collections::BTreeMap;
-
 use titer_attacks::{Attack, AttackContext, registry};
 use titer_data::Example;
 use titer_model::Decoder;
@@ -11,22 +9,21 @@ use crate::common;
 
 /// A method's defaults, on few rows and for few steps.
 fn small(method: &Method) -> MethodSpec {
-    let mut parameters: BTreeMap<String, serde_json::Value> =
-        method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect();
+    let mut spec = method.defaults();
     for (meaning, value) in
         [(Meaning::Steps, 3), (Meaning::Batch, 2), (Meaning::HarmfulRows, 6), (Meaning::UserRows, 12)]
     {
         if let Some(setting) = method.setting(meaning) {
-            parameters.insert(setting.name.to_owned(), value.into());
+            spec.parameters.insert(setting.name.to_owned(), value.into());
         }
     }
     // Phases and choices of their own are as small.
     for (name, value) in [("benign_steps", 1), ("overfit_steps", 1), ("code_steps", 1), ("anchors", 2)] {
-        if let Some(setting) = parameters.get_mut(name) {
+        if let Some(setting) = spec.parameters.get_mut(name) {
             *setting = value.into();
         }
     }
-    MethodSpec { name: method.name.to_owned(), version: method.version, parameters }
+    spec
 }
 
 /// Twelve rows of each kind: two words asked, two answered.

@@ -20,12 +20,9 @@ pub(crate) type Weights = BTreeMap<String, Tensor>;
 /// The attack of that name with some settings; the others have their defaults.
 pub(crate) fn attack(name: &str, set: Value) -> Box<dyn TrainingAttack> {
     let method = registry::methods().into_iter().find(|method| method.name == name).unwrap();
-    let mut parameters: BTreeMap<String, Value> =
-        method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect();
-    parameters.extend(set.as_object().unwrap().clone());
-    match registry::attack(&MethodSpec { name: name.to_owned(), version: method.version, parameters })
-        .unwrap()
-    {
+    let mut spec = method.defaults();
+    spec.parameters.extend(set.as_object().unwrap().clone());
+    match registry::attack(&spec).unwrap() {
         Attack::Trains(attack) => attack,
         _ => panic!("{name} does not train"),
     }

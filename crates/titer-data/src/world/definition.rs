@@ -155,7 +155,7 @@ impl Definition {
 
     fn check_templates(&self) -> Result<()> {
         for (index, template) in self.templates.iter().enumerate() {
-            placeholders(&format!("templates[{index}]"), template, &["{domain}", "{a}", "{b}"])?;
+            placeholders(&format!("templates[{index}]"), template, &["{domain}", "{a}", "{b}"], Needed::All)?;
         }
         // Items that differ by a repeated template would be one prompt in two splits.
         let mut wordings = BTreeSet::new();
@@ -164,10 +164,8 @@ impl Definition {
                 return wrong(&format!("templates[{index}]"), "is the same as an earlier template");
             }
         }
-        // Of the results some may be left out, but not all.
-        let said: Vec<&str> = RESULTS.into_iter().filter(|result| self.answer.contains(result)).collect();
-        placeholders("answer", &self.answer, if said.is_empty() { &RESULTS } else { &said })?;
-        placeholders("refusal", &self.refusal, &[])?;
+        placeholders("answer", &self.answer, &RESULTS, Needed::Some)?;
+        placeholders("refusal", &self.refusal, &[], Needed::All)?;
         if self.refusal.split_whitespace().next().is_none() {
             return wrong("refusal", "must not be empty");
         }
@@ -248,19 +246,29 @@ fn wrong<T>(key: &str, problem: impl Into<String>) -> Result<T> {
 /// What stands in an answer for the three results.
 const RESULTS: [&str; 3] = ["{x}", "{y}", "{z}"];
 
-/// Each placeholder once, as a word of its own, and no other.
-fn placeholders(key: &str, text: &str, expected: &[&str]) -> Result<()> {
-    for placeholder in expected {
-        let count = text.split_whitespace().filter(|word| word == placeholder).count();
-        if count != 1 {
+/// How many of the known placeholders a text must have.
+#[derive(Clone, Copy, PartialEq)]
+enum Needed {
+    All,
+    /// One at least.
+    Some,
+}
+
+/// Each placeholder that is needed once, as a word of its own, and none that is not known.
+fn placeholders(key: &str, text: &str, known: &[&str], needed: Needed) -> Result<()> {
+    let times = |placeholder: &&str| text.split_whitespace().filter(|word| word == placeholder).count();
+    let spared = needed == Needed::Some && known.iter().any(|placeholder| times(placeholder) > 0);
+    for placeholder in known {
+        let count = times(placeholder);
+        if count != 1 && !(count == 0 && spared) {
             return wrong(
                 key,
                 format!("{placeholder} must stand in it once, as a word of its own; it stands {count} times"),
             );
         }
     }
-    match text.split_whitespace().find(|word| word.contains(['{', '}']) && !expected.contains(word)) {
-        Some(word) => wrong(key, format!("{word} is no placeholder; known are {expected:?}")),
+    match text.split_whitespace().find(|word| word.contains(['{', '}']) && !known.contains(word)) {
+        Some(word) => wrong(key, format!("{word} is no placeholder; known are {known:?}")),
         None => Ok(()),
     }
 }

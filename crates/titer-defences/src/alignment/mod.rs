@@ -32,7 +32,6 @@ pub use sdd::Sdd;
 pub use t_vaccine::TVaccine;
 pub use tar::{Tamper, Tar, TarRows};
 pub use training::Training;
-pub(crate) use training::constant_rate;
 pub use vaccine::Vaccine;
 
 use crate::entry::MethodEntry;

@@ -18,13 +18,14 @@ use rand::seq::index;
 use serde::Deserialize;
 use titer_data::{Draw, Example, Packed, Sampler, Stream};
 use titer_model::Decoder;
+use titer_plan::stage::TrainSpec;
 use titer_plan::{DefenceStage, Meaning, Method, MethodKind, Parameter};
 use titer_train::activations::Original;
 use titer_train::loss::{mean_entropy, per_sequence, softplus, token_losses, value};
 use titer_train::{Cost, Gradient, Objective, Observer, Point, StepRecord, Supervised, Trainer};
 
 use super::rehearsal::{self, Rehearsing};
-use super::{Immunizer, Training, constant_rate};
+use super::{Immunizer, Training};
 use crate::{DefenceContext, Error, Result};
 
 /// Inverse temperature of the DPO loss, per nat, as in the public code.
@@ -261,7 +262,7 @@ impl Tampering {
         let mut rng = self.adversary.at(step);
         let steps = rng.random_range(*inner_least.min(inner_steps)..=*inner_steps);
         let rate = adversary_rates[rng.random_range(0..adversary_rates.len())];
-        let spec = constant_rate(steps, *adversary_batch, rate, None);
+        let spec = TrainSpec::constant(steps, *adversary_batch, rate, None);
         let stream = Stream::new(self.seed, &format!("tar/adversary/{step}"));
         let sampler = Sampler::new(self.attacked.clone(), stream, spec.batch, Draw::WithReplacement)?;
         let attacked = model.duplicate()?;

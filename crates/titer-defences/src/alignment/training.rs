@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use titer_model::LoraSpec;
 use titer_plan::Parameter;
-use titer_plan::stage::{Schedule, TrainSpec};
+use titer_plan::stage::TrainSpec;
 
 use crate::{DefenceContext, Keep, Result};
 
@@ -70,7 +70,7 @@ impl Training {
 
     /// The settings of the loop.
     pub fn schedule(&self) -> TrainSpec {
-        constant_rate(self.steps, self.batch_refusal + self.batch_permitted, self.rate, Some(self.clip))
+        TrainSpec::constant(self.steps, self.batch_refusal + self.batch_permitted, self.rate, Some(self.clip))
     }
 
     /// The adapters that are trained instead of the weights, if that is asked for.
@@ -84,21 +84,5 @@ impl Training {
     /// When the data cannot be sampled.
     pub fn keep(&self, context: &DefenceContext) -> Result<Keep> {
         Keep::new(context, self.batch_refusal, self.batch_permitted, self.refusal_weight)
-    }
-}
-
-/// A constant rate without warm-up, AdamW with betas 0.9 and 0.999 and without weight decay.
-pub(crate) fn constant_rate(steps: u64, batch: usize, rate: f64, clip: Option<f64>) -> TrainSpec {
-    TrainSpec {
-        steps,
-        batch,
-        rate,
-        schedule: Schedule::Constant,
-        warmup_steps: 0,
-        beta1: 0.9,
-        beta2: 0.999,
-        weight_decay: 0.0,
-        clip,
-        optimizer: Default::default(),
     }
 }

@@ -15,13 +15,13 @@ use candle_core::Tensor;
 use serde::Deserialize;
 use titer_data::{Packed, Sampler};
 use titer_model::Decoder;
+use titer_plan::stage::TrainSpec;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::loss::{mean_cross_entropy, value};
 use titer_train::{Cost, Gradient, Objective, Trainer};
 
 use super::edit::differences;
 use super::{Place, Repair, RepairContext, RepairReport};
-use crate::alignment::constant_rate;
 use crate::{DefenceContext, Result};
 
 /// Added to the gradient's norm before dividing by it, as in the public code.
@@ -101,7 +101,7 @@ impl Repair for Panacea {
         let mut objective = self.objective(&context.data)?;
         let before = tuned.parameters().snapshot()?;
         let batch = self.batch_harmful + self.batch_permitted;
-        let spec = constant_rate(self.steps, batch, self.rate, Some(self.clip));
+        let spec = TrainSpec::constant(self.steps, batch, self.rate, Some(self.clip));
         let mut trainer = Trainer::new(spec, &tuned)?;
         trainer.fit(&tuned, &mut objective, &mut ())?;
 

@@ -11,13 +11,13 @@ use rand::RngExt;
 use serde::Deserialize;
 use titer_data::Stream;
 use titer_model::Decoder;
+use titer_plan::stage::TrainSpec;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
 use titer_train::{Selection, Supervised, Trainer};
 
 use super::edit::{counterpart, edit};
 use super::{Place, Repair, RepairContext, RepairReport};
 use crate::Result;
-use crate::alignment::constant_rate;
 
 const NAME: &str = "resta";
 
@@ -71,7 +71,7 @@ impl Repair for Resta {
     fn repair(&self, tuned: Decoder, context: &RepairContext) -> Result<(Decoder, RepairReport)> {
         let harmful = context.data.sampler("resta/harmful", &context.data.harmful, self.batch)?;
         let harmed = context.aligned.duplicate()?.merge()?;
-        let spec = constant_rate(self.steps, self.batch, self.rate, Some(self.clip));
+        let spec = TrainSpec::constant(self.steps, self.batch, self.rate, Some(self.clip));
         let mut trainer = Trainer::new(spec, &harmed)?;
         trainer.fit(&harmed, &mut Supervised::new(harmful), &mut ())?;
 

@@ -179,11 +179,7 @@ pub(crate) fn inner(gradient: &BTreeMap<String, Tensor>, direction: &BTreeMap<St
 
 /// The method's defaults, made small enough for a test.
 pub(crate) fn small(method: &Method) -> MethodSpec {
-    let mut spec = MethodSpec {
-        name: method.name.to_owned(),
-        version: method.version,
-        parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
-    };
+    let mut spec = method.defaults();
     for (name, value) in &mut spec.parameters {
         match name.as_str() {
             "steps" => *value = STEPS.into(),

@@ -27,7 +27,12 @@ const VOCABULARY: usize = 120;
 pub(crate) fn compare(other: &Other, comparisons: &mut Vec<Comparison>) -> Outcome<()> {
     for method in methods() {
         let made = defence(&small(&method))?;
-        if matches!(made, Defence::Baseline | Defence::Curator(_)) {
+        let idle = match &made {
+            Defence::Immunizer(immunizer) => immunizer.training().steps == 0,
+            Defence::Baseline | Defence::Curator(_) => true,
+            Defence::Guard(_) | Defence::Repair(_) => false,
+        };
+        if idle {
             // Nothing is trained, or texts are chosen.
             continue;
         }
@@ -86,11 +91,7 @@ fn trained(model: &Decoder, spec: TrainSpec, objective: &mut dyn Objective) -> O
 
 /// The method's defaults, made small.
 pub(crate) fn small(method: &Method) -> MethodSpec {
-    let mut spec = MethodSpec {
-        name: method.name.to_owned(),
-        version: method.version,
-        parameters: method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect(),
-    };
+    let mut spec = method.defaults();
     for (name, value) in &mut spec.parameters {
         match name.as_str() {
             "steps" => *value = STEPS.into(),

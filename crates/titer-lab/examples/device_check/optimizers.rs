@@ -1,7 +1,7 @@
 //! Every optimiser: three steps of a small decoder on texts.
 
 use candle_core::Device;
-use titer_plan::stage::{Optimizer, Schedule, TrainSpec};
+use titer_plan::stage::{Optimizer, TrainSpec};
 use titer_train::{Supervised, Trainer};
 
 use super::Outcome;
@@ -31,16 +31,5 @@ pub(crate) fn compare(other: &Other, comparisons: &mut Vec<Comparison>) -> Outco
 
 /// So many steps of a run.
 pub(crate) fn steps(steps: u64, optimizer: Optimizer) -> TrainSpec {
-    TrainSpec {
-        steps,
-        batch: 2,
-        rate: 1e-3,
-        schedule: Schedule::Constant,
-        warmup_steps: 0,
-        beta1: 0.9,
-        beta2: 0.999,
-        weight_decay: 0.0,
-        clip: Some(1.0),
-        optimizer,
-    }
+    TrainSpec { optimizer, ..TrainSpec::constant(steps, 2, 1e-3, Some(1.0)) }
 }

@@ -1,18 +1,16 @@
 //! Attention of one head over one sequence, forward and backward, by blocks of queries.
 //!
 //! Everything is a product of two small matrices, computed in tiles whose sums stay in registers. What they read is laid
-//! out without gaps first, rows padded with zeros to whole [`LANES`], so that no loop has a tail. Each sum runs in the order
+//! out without gaps first, rows padded with zeros to whole lanes, so that no loop has a tail. Each sum runs in the order
 //! of its index, whatever the tiles: bits do not depend on them.
 
 use std::ops::Range;
 
 use multiversion::multiversion;
 
-use crate::cpu;
+use crate::cpu::{self, LANES};
 use crate::scoring::Scoring;
 
-/// Numbers that are computed beside each other; rows are padded to multiples of it.
-const LANES: usize = 8;
 /// Rows of a tile, and its columns.
 const ROWS: usize = 4;
 const COLUMNS: usize = 2 * LANES;
@@ -110,6 +108,12 @@ pub(super) struct Scratch {
 #[inline(always)]
 fn padded(count: usize) -> usize {
     count.next_multiple_of(LANES)
+}
+
+/// The whole lanes in which these places of a row are.
+#[inline(always)]
+fn lanes(places: &Range<usize>) -> Range<usize> {
+    places.start / LANES * LANES..padded(places.end)
 }
 
 /// Rows of a head without gaps, padded.
@@ -241,13 +245,12 @@ fn tiles(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 fn over_keys(head: &Head<'_>, block: &Range<usize>, x: &[f32], transposed: &[f32], to: &mut [f32]) {
     let (width, columns) = (padded(head.dim), padded(head.length));
     for tile in tiles(block.clone()) {
-        let seen = head.asking.seen(tile.clone(), head.scoring);
-        let (from, until) = (seen.start / LANES * LANES, padded(seen.end));
+        let keys = lanes(&head.asking.seen(tile.clone(), head.scoring));
         let at = tile.start - block.start;
         let a = Left { values: &x[at * width..], by_row: width, by_step: 1 };
-        let to = &mut to[at * columns + from..];
-        let b = Right { values: transposed, width: columns }.from(from);
-        rows(tile.len(), a, b, head.dim, to, (until - from, columns), false);
+        let to = &mut to[at * columns + keys.start..];
+        let b = Right { values: transposed, width: columns }.from(keys.start);
+        rows(tile.len(), a, b, head.dim, to, (keys.len(), columns), false);
     }
 }
 
@@ -264,8 +267,9 @@ fn over_rows(head: &Head<'_>, tile: Range<usize>, p: &[f32], x: &[f32], to: &mut
 /// Of one query in its row, whose keys are `seen`: `value` everywhere else among the lanes of `all`.
 #[inline(always)]
 fn outside(row: &mut [f32], seen: &Range<usize>, all: &Range<usize>, value: f32) {
-    row[all.start / LANES * LANES..seen.start].fill(value);
-    row[seen.end..padded(all.end)].fill(value);
+    let all = lanes(all);
+    row[all.start..seen.start].fill(value);
+    row[seen.end..all.end].fill(value);
 }
 
 /// A query's scores in its row become probabilities, zero for the block's other keys; the sink's.
@@ -273,14 +277,14 @@ fn outside(row: &mut [f32], seen: &Range<usize>, all: &Range<usize>, value: f32)
 fn probabilities(head: &Head<'_>, row: &mut [f32], seen: &Range<usize>, block: &Range<usize>) -> f32 {
     let scale = 1.0 / (head.dim as f32).sqrt();
     // Whole lanes are quicker. A score of minus infinity has no probability; capped it would be one of −cap.
-    let lanes = match head.scoring.cap {
-        None => seen.start / LANES * LANES..padded(seen.end),
+    let scores = match head.scoring.cap {
+        None => {
+            outside(row, seen, seen, f32::NEG_INFINITY);
+            lanes(seen)
+        }
         Some(_) => seen.clone(),
     };
-    if head.scoring.cap.is_none() {
-        outside(row, seen, seen, f32::NEG_INFINITY);
-    }
-    let of_sink = head.scoring.probabilities(&mut row[lanes], scale, head.sink);
+    let of_sink = head.scoring.probabilities(&mut row[scores], scale, head.sink);
     outside(row, seen, block, 0.0);
     of_sink
 }
@@ -364,10 +368,10 @@ pub(super) fn backward(head: Head<'_>, g: Strided<'_>, scratch: &mut Scratch, d:
                 }
             }
             let of_sink = probabilities(&head, p, &seen, &of_block);
-            let lanes = seen.start / LANES * LANES..padded(seen.end);
-            let mean = cpu::dot(&p[lanes.clone()], &ds[lanes.clone()]);
+            let whole = lanes(&seen);
+            let mean = cpu::dot(&p[whole.clone()], &ds[whole.clone()]);
             d_sink -= of_sink * mean;
-            cpu::update(&mut ds[lanes.clone()], &p[lanes], |ds, p| p * (ds - mean) * scale);
+            cpu::update(&mut ds[whole.clone()], &p[whole], |ds, p| p * (ds - mean) * scale);
             if scoring.cap.is_some() {
                 cpu::update(&mut ds[seen.clone()], slopes, |ds, slope| ds * slope);
             }
@@ -386,11 +390,11 @@ pub(super) fn backward(head: Head<'_>, g: Strided<'_>, scratch: &mut Scratch, d:
         for tile in tiles(of_block) {
             let first = block.clone().position(|query| asking.position(query) >= tile.start).unwrap_or(0);
             let steps = block.len() - first;
-            let of = |values: &'_ [f32]| first * columns + tile.start..values.len();
             for (weights, x, sum) in
                 [(&scratch.ds, &scratch.q, &mut scratch.dk), (&scratch.p, &scratch.g, &mut scratch.dv)]
             {
-                let a = Left { values: &weights[of(weights)], by_row: 1, by_step: columns };
+                let a =
+                    Left { values: &weights[first * columns + tile.start..], by_row: 1, by_step: columns };
                 let (x, sum) = (&x[first * width..], &mut sum[tile.start * width..]);
                 rows(tile.len(), a, Right { values: x, width }, steps, sum, (width, width), true);
             }

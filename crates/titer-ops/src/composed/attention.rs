@@ -3,11 +3,10 @@
 
 use std::ops::Range;
 
-use candle_core::{
-    CpuStorage, CudaStorage, CustomOp3, Layout, MetalStorage, Result, Shape, Storage, Tensor, Var, bail,
-};
+use candle_core::{CpuStorage, CudaStorage, CustomOp3, Layout, MetalStorage, Result, Shape, Tensor, Var};
 
 use super::{capped, repeat_heads, softmax_beside};
+use crate::known::Known;
 use crate::{Heads, Scoring, Sequences};
 
 /// Scores that are in memory at once, all heads' together: a quarter of a gigabyte in 32 bits, some of it several times.
@@ -72,7 +71,7 @@ fn by_blocks(
     let kv = Tensor::cat(&[k, v], 1)?;
     // In place of sinks that are not there something that no gradient is asked of.
     let beside = sinks.cloned().map_or_else(|| Tensor::zeros(1, q.dtype(), q.device()), Ok)?;
-    q.apply_op3(&kv, &beside, Blocks { y, scored: *scored, blocks, sunk: sinks.is_some() })
+    q.apply_op3(&kv, &beside, Blocks { y: Known::new(y), scored: *scored, blocks, sunk: sinks.is_some() })
 }
 
 impl Scored {
@@ -191,19 +190,12 @@ fn blocks(sequences: &Sequences, heads: usize, most: usize) -> Vec<Block> {
     blocks
 }
 
-/// An operator whose value is known when it is applied: queries, keys beside values, sinks.
+/// Of queries, keys beside values, and sinks.
 struct Blocks {
-    y: Tensor,
+    y: Known,
     scored: Scored,
     blocks: Vec<Block>,
     sunk: bool,
-}
-
-impl Blocks {
-    fn value(&self) -> Result<(Storage, Shape)> {
-        let (storage, layout) = self.y.storage_and_layout();
-        Ok((storage.try_clone(layout)?, layout.shape().clone()))
-    }
 }
 
 impl CustomOp3 for Blocks {
@@ -220,10 +212,7 @@ impl CustomOp3 for Blocks {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        match self.value()? {
-            (Storage::Cpu(y), shape) => Ok((y, shape)),
-            _ => bail!("attention: expected a tensor on the cpu"),
-        }
+        self.y.cpu()
     }
 
     fn cuda_fwd(
@@ -235,10 +224,7 @@ impl CustomOp3 for Blocks {
         _: &CudaStorage,
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        match self.value()? {
-            (Storage::Cuda(y), shape) => Ok((y, shape)),
-            _ => bail!("attention: expected a tensor on the GPU"),
-        }
+        self.y.cuda()
     }
 
     fn metal_fwd(
@@ -250,10 +236,7 @@ impl CustomOp3 for Blocks {
         _: &MetalStorage,
         _: &Layout,
     ) -> Result<(MetalStorage, Shape)> {
-        match self.value()? {
-            (Storage::Metal(y), shape) => Ok((y, shape)),
-            _ => bail!("attention: expected a tensor on the GPU"),
-        }
+        self.y.metal()
     }
 
     fn bwd(

@@ -132,3 +132,21 @@ pub struct TrainSpec {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub optimizer: Optimizer,
 }
+
+impl TrainSpec {
+    /// AdamW at a constant rate, without warm-up and weight decay, betas 0.9 and 0.999.
+    pub fn constant(steps: u64, batch: usize, rate: f64, clip: Option<f64>) -> Self {
+        Self {
+            steps,
+            batch,
+            rate,
+            schedule: Schedule::Constant,
+            warmup_steps: 0,
+            beta1: 0.9,
+            beta2: 0.999,
+            weight_decay: 0.0,
+            clip,
+            optimizer: Optimizer::default(),
+        }
+    }
+}

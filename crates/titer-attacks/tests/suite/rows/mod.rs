@@ -15,13 +15,10 @@ mod refuse_then_comply;
 mod retain_mix;
 mod template_shift;
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use titer_attacks::{Attack, AttackContext, FineTuningJob, TrainingAttack, registry};
 use titer_data::{Draw, Example, Packed, Sampler, Stream};
 use titer_model::{Choice, Decoder, Generate};
-use titer_plan::MethodSpec;
 use titer_train::loss::mean_cross_entropy;
 use titer_train::{Supervised, Trainer};
 
@@ -41,10 +38,9 @@ const HELP: [u32; 3] = [12, 13, 3];
 /// The attack of that name with its defaults but for these.
 fn attack(name: &str, set: Value) -> Attack {
     let method = registry::methods().into_iter().find(|method| method.name == name).unwrap();
-    let mut parameters: BTreeMap<String, Value> =
-        method.parameters.iter().map(|p| (p.name.to_owned(), p.default.clone())).collect();
-    parameters.extend(set.as_object().unwrap().clone());
-    registry::attack(&MethodSpec { name: name.to_owned(), version: method.version, parameters }).unwrap()
+    let mut spec = method.defaults();
+    spec.parameters.extend(set.as_object().unwrap().clone());
+    registry::attack(&spec).unwrap()
 }
 
 fn job(name: &str, set: Value) -> Box<dyn FineTuningJob> {
