@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use titer_ops::{Rotary, Sequences, attention, composed, linear};
+use titer_ops::{Rotary, Sequences, attention, composed, cross_entropy, linear, linear_cross_entropy};
 
 use crate::norm::RowNorm;
 use crate::recompute::recomputed;
@@ -58,15 +58,40 @@ impl Decoder {
         sequences: &Sequences,
         rows: &[u32],
     ) -> Result<Tensor> {
+        self.head(self.weights(view), &self.states_at(view, tokens, sequences, rows)?)
+    }
+
+    /// The cross-entropy in nats of those logits against a target for each row, shape `(rows)`: what
+    /// [`titer_ops::cross_entropy`] says of them, with less in memory.
+    ///
+    /// # Errors
+    /// As [`Decoder::logits_at`], and when there is not one target in the vocabulary for each row.
+    pub fn losses_at(
+        &self,
+        view: View,
+        tokens: &[u32],
+        sequences: &Sequences,
+        rows: &[u32],
+        targets: &[u32],
+    ) -> Result<Tensor> {
+        let states = self.states_at(view, tokens, sequences, rows)?;
         let weights = self.weights(view);
+        if self.config.scales.is_some() || self.config.final_logit_softcapping.is_some() {
+            return Ok(cross_entropy(&self.head(weights, &states)?, targets)?);
+        }
+        let normed = weights.norm.apply(&states, RowNorm::new(&self.config))?;
+        Ok(linear_cross_entropy(&normed, &weights.head, targets)?)
+    }
+
+    /// Hidden states of the tokens `rows`, in whatever order, before the last norm.
+    fn states_at(&self, view: View, tokens: &[u32], sequences: &Sequences, rows: &[u32]) -> Result<Tensor> {
         if rows.windows(2).all(|pair| pair[0] < pair[1]) {
-            return self.head(weights, &self.states(view, tokens, sequences, Some(rows))?);
+            return self.states(view, tokens, sequences, Some(rows));
         }
         let read: Vec<u32> = rows.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let places = rows.iter().map(|row| read.partition_point(|read| read < row) as u32);
         let places = Tensor::from_iter(places, &self.device)?;
-        let states = self.states(view, tokens, sequences, Some(&read))?;
-        self.head(weights, &states.index_select(&places, 0)?)
+        Ok(self.states(view, tokens, sequences, Some(&read))?.index_select(&places, 0)?)
     }
 
     /// Hidden states of all tokens before the last norm, or of the tokens `read`, which ascend.

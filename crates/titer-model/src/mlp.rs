@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use titer_ops::{Activation, gated, linear, mixture};
+use titer_ops::{Activation, Adapted, gated, linear, mixture};
 
 use crate::experts::{Clamp, route, sigmoid};
 use crate::family::SWIGLU;
@@ -106,6 +106,14 @@ impl Mlp {
             normalized: experts.normalized,
         };
         Ok(Self::Mixture(Box::new(mixture)))
+    }
+
+    /// The weights of gate, up and down and what the gate passes through, if that is all there is.
+    pub(crate) fn plain(&self) -> Option<([Adapted<'_>; 3], Activation)> {
+        let Self::Dense(Block { between: Between::Gate(gate, activation), up, down }) = self else {
+            return None;
+        };
+        Some(([gate.plain()?, up.plain()?, down.plain()?], *activation))
     }
 
     pub(crate) fn pass(&self, x: &Tensor) -> candle_core::Result<Passed> {

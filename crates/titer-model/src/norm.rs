@@ -8,8 +8,8 @@ use crate::Config;
 /// How the norms of a decoder make y of a row x: x / √(mean(x²) + ε) times w or 1 + w.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowNorm {
-    epsilon: f64,
-    about_one: bool,
+    pub(crate) epsilon: f64,
+    pub(crate) about_one: bool,
 }
 
 impl RowNorm {

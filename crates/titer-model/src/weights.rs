@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use titer_ops::{Rotary, Scoring, linear, lora, rotary};
+use titer_ops::{
+    Adapted, Mlp as MlpWeights, Rotary, Scoring, linear, linear_added, linear_rotated, lora, mlp, rotary,
+};
 
 use crate::config::{EMBEDDING, FINAL_NORM, HEAD, sinks};
 use crate::family::Norm;
@@ -65,6 +67,17 @@ pub(crate) struct Read {
 /// Which keys a layer's queries reach and what their scores become, and the sinks beside these, if it has some.
 pub(crate) type Scored<'a> = (Scoring, Option<&'a Tensor>);
 
+/// An attention block on its way.
+struct Attended {
+    /// The stream before it, of the rows that the layer gives.
+    input: Tensor,
+    normed: Tensor,
+    attended: Tensor,
+}
+
+/// Gives each token its row.
+type Spread<'a> = &'a dyn Fn(Tensor) -> candle_core::Result<Tensor>;
+
 /// Computes a layer's attention from its rotated queries and keys and its values.
 pub(crate) type Attend<'a> =
     dyn FnMut(usize, Scored<'_>, &Tensor, &Tensor, &Tensor) -> candle_core::Result<Tensor> + 'a;
@@ -115,6 +128,13 @@ impl Projection {
         }
     }
 
+    /// The weight and its adapter, if that is all there is.
+    pub(crate) fn plain(&self) -> Option<Adapted<'_>> {
+        let Self { weight, bias: None, norm: None, adapter } = self else { return None };
+        let adapter = adapter.as_ref().map(|Adapter { a, b, scale }| (a, b, *scale));
+        Some(Adapted { weight, adapter })
+    }
+
     /// The projection as attention takes it, normed and cut off where the family does so; shape
     /// `(tokens, heads · head_dim)`.
     fn heads(&self, x: &Tensor, pass: &Pass) -> candle_core::Result<Tensor> {
@@ -157,7 +177,21 @@ impl Layer {
         rows: &Rows,
         attend: &mut Attend<'_>,
     ) -> candle_core::Result<Tensor> {
-        Ok(self.trace(index, x, pass, rows, attend, None)?.output)
+        let Attended { input, attended, .. } = self.attended(index, x, pass, rows, attend)?;
+        let middle = match self.o.plain() {
+            Some(Adapted { weight, adapter: None }) if self.after[0].is_none() && pass.residual.is_none() => {
+                linear_added(&attended, weight, &input)?
+            }
+            _ => (&input + self.attention_output(&attended, pass)?)?,
+        };
+        let output = match self.plain_mlp(pass) {
+            Some(weights) => mlp(&middle, weights)?,
+            None => {
+                let input = self.mlp_input(&input, &middle, pass)?;
+                (&middle + self.mlp_output(self.mlp.pass(&input)?.output, pass)?)?
+            }
+        };
+        self.shifted(output)
     }
 
     /// All that the layer computes on the way. `added` is added to the attention block's output.
@@ -170,42 +204,19 @@ impl Layer {
         attend: &mut Attend<'_>,
         added: Option<&Tensor>,
     ) -> candle_core::Result<LayerTrace> {
-        let [before_attention, before_mlp] = &self.before;
-        let [after_attention, after_mlp] = &self.after;
-        let local = pass.local.as_ref().filter(|_| self.scoring.window.is_some());
-        let rotated = |heads: Tensor, angles: &Arc<[u32]>| match self.rotated {
-            true => rotary(&heads, local.unwrap_or(&pass.rotary), angles),
-            false => Ok(heads),
-        };
-        let spread = |x: Tensor| rows.spread.as_ref().map_or(Ok(x.clone()), |of| x.index_select(of, 0));
-        let attention_input = normed(x, before_attention, pass)?;
-        let k = rotated(spread(self.k.heads(&attention_input, pass)?)?, &pass.rows)?;
-        let v = spread(self.v.heads(&attention_input, pass)?)?;
-        let mut x = spread(x.clone())?;
-        let q = match &rows.read {
-            Some(Read { rows, angles }) => {
-                x = x.index_select(rows, 0)?;
-                rotated(self.q.heads(&attention_input.index_select(rows, 0)?, pass)?, angles)?
-            }
-            None => rotated(spread(self.q.heads(&attention_input, pass)?)?, &pass.rows)?,
-        };
-        let q = scaled(q, pass.queries)?;
-        let attended = attend(index, (self.scoring, self.sinks.as_ref()), &q, &k, &v)?;
-        let mut attention = normed(&self.o.apply(&attended)?, after_attention, pass)?;
-        attention = scaled(attention, pass.residual)?;
+        let Attended { input, normed: attention_input, attended } =
+            self.attended(index, x, pass, rows, attend)?;
+        let mut attention = self.attention_output(&attended, pass)?;
         if let Some(added) = added {
             attention = (attention + added)?;
         }
-        let middle = (&x + &attention)?;
-        let mlp_input = normed(if pass.parallel { &x } else { &middle }, before_mlp, pass)?;
+        let middle = (&input + &attention)?;
+        let mlp_input = self.mlp_input(&input, &middle, pass)?;
         let Passed { inner: mlp_inner, router, experts, output: mlp } = self.mlp.pass(&mlp_input)?;
-        let mlp = scaled(normed(&mlp, after_mlp, pass)?, pass.residual)?;
-        let mut output = (&middle + &mlp)?;
-        if let Some(shift) = &self.shift {
-            output = output.broadcast_add(shift)?;
-        }
+        let mlp = self.mlp_output(mlp, pass)?;
+        let output = self.shifted((&middle + &mlp)?)?;
         Ok(LayerTrace {
-            input: x,
+            input,
             attention_input,
             attended,
             attention,
@@ -216,6 +227,75 @@ impl Layer {
             mlp,
             output,
         })
+    }
+
+    /// The attention block of the layer's input x.
+    fn attended(
+        &self,
+        index: usize,
+        x: &Tensor,
+        pass: &Pass,
+        rows: &Rows,
+        attend: &mut Attend<'_>,
+    ) -> candle_core::Result<Attended> {
+        let local = pass.local.as_ref().filter(|_| self.scoring.window.is_some());
+        let table = self.rotated.then_some(local.unwrap_or(&pass.rotary));
+        let spread = |x: Tensor| rows.spread.as_ref().map_or(Ok(x.clone()), |of| x.index_select(of, 0));
+        let rotated = |of: &Projection, x: &Tensor, angles: &Arc<[u32]>, spread: Spread<'_>| match table {
+            None => spread(of.heads(x, pass)?),
+            Some(table) => match of.plain() {
+                Some(Adapted { weight, adapter: None }) if pass.clip.is_none() && rows.spread.is_none() => {
+                    linear_rotated(x, weight, table, angles)
+                }
+                _ => rotary(&spread(of.heads(x, pass)?)?, table, angles),
+            },
+        };
+        let normed = normed(x, &self.before[0], pass)?;
+        let k = rotated(&self.k, &normed, &pass.rows, &spread)?;
+        let v = spread(self.v.heads(&normed, pass)?)?;
+        let mut input = spread(x.clone())?;
+        let q = match &rows.read {
+            Some(Read { rows, angles }) => {
+                input = input.index_select(rows, 0)?;
+                rotated(&self.q, &normed.index_select(rows, 0)?, angles, &Ok)?
+            }
+            None => rotated(&self.q, &normed, &pass.rows, &spread)?,
+        };
+        let q = scaled(q, pass.queries)?;
+        let attended = attend(index, (self.scoring, self.sinks.as_ref()), &q, &k, &v)?;
+        Ok(Attended { input, normed, attended })
+    }
+
+    /// What attention adds to the stream.
+    fn attention_output(&self, attended: &Tensor, pass: &Pass) -> candle_core::Result<Tensor> {
+        scaled(normed(&self.o.apply(attended)?, &self.after[0], pass)?, pass.residual)
+    }
+
+    /// The half after attention, where it is an RMSNorm, a gated MLP without biases and their sum with what they read.
+    fn plain_mlp(&self, pass: &Pass) -> Option<MlpWeights<'_>> {
+        let ([_, Some(Normed { weight: norm, bias: None })], [_, None]) = (&self.before, &self.after) else {
+            return None;
+        };
+        if pass.parallel || pass.residual.is_some() {
+            return None;
+        }
+        let ([gate, up, down], activation) = self.mlp.plain()?;
+        let RowNorm { epsilon, about_one } = pass.norm;
+        Some(MlpWeights { norm, epsilon, about_one, gate, up, down, activation })
+    }
+
+    /// What the MLP reads: its norm of the stream after attention, or before it.
+    fn mlp_input(&self, input: &Tensor, middle: &Tensor, pass: &Pass) -> candle_core::Result<Tensor> {
+        normed(if pass.parallel { input } else { middle }, &self.before[1], pass)
+    }
+
+    /// What the MLP adds to the stream.
+    fn mlp_output(&self, mlp: Tensor, pass: &Pass) -> candle_core::Result<Tensor> {
+        scaled(normed(&mlp, &self.after[1], pass)?, pass.residual)
+    }
+
+    fn shifted(&self, output: Tensor) -> candle_core::Result<Tensor> {
+        self.shift.as_ref().map_or(Ok(output.clone()), |shift| output.broadcast_add(shift))
     }
 
     /// The tensors that are trained.

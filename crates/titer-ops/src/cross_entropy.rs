@@ -1,11 +1,11 @@
 //! −log softmax(logits)\[target\], row by row.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
-use crate::{composed, cpu};
+use crate::{composed, cpu, linear};
 
 /// Cross-entropy in nats of each row of logits, shape `(rows, vocabulary)`, against its target: shape
 /// `(rows)`. Callers hand in the rows of supervised positions only.
@@ -14,16 +14,105 @@ use crate::{composed, cpu};
 /// When the number of targets differs from that of rows or a target lies outside the vocabulary.
 pub fn cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let (rows, vocabulary) = logits.dims2()?;
+    check(rows, vocabulary, targets)?;
+    if cpu::applies(&[logits]) {
+        logits.contiguous()?.apply_op1(CrossEntropy { targets: targets.into() })
+    } else {
+        composed::cross_entropy(logits, targets)
+    }
+}
+
+/// The same of the logits x·Wᵀ, for x of shape `(rows, features)` and W of shape `(vocabulary, features)`: beside the
+/// losses the logits alone are in memory, and become their own gradient.
+///
+/// # Errors
+/// As [`cross_entropy`], and when x and W do not fit each other.
+pub fn linear_cross_entropy(x: &Tensor, weight: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    check(x.dim(0)?, weight.dim(0)?, targets)?;
+    if cpu::applies(&[x, weight]) {
+        let keeps = x.track_op() || weight.track_op();
+        let op = OfProduct { targets: targets.into(), keeps, kept: Mutex::new(None) };
+        x.contiguous()?.apply_op2(&weight.contiguous()?, op)
+    } else {
+        composed::cross_entropy(&composed::linear(x, weight)?, targets)
+    }
+}
+
+fn check(rows: usize, vocabulary: usize, targets: &[u32]) -> Result<()> {
     if rows != targets.len() {
         bail!("cross-entropy: {rows} rows of logits against {} targets", targets.len());
     }
     if let Some(target) = targets.iter().find(|t| **t as usize >= vocabulary) {
         bail!("cross-entropy: target {target} is outside the vocabulary of {vocabulary}");
     }
-    if cpu::applies(&[logits]) {
-        logits.contiguous()?.apply_op1(CrossEntropy { targets: targets.into() })
-    } else {
-        composed::cross_entropy(logits, targets)
+    Ok(())
+}
+
+/// Numbers of a row.
+fn width(logits: &[f32], targets: &[u32]) -> usize {
+    (logits.len() / targets.len().max(1)).max(1)
+}
+
+/// Each row's loss.
+fn losses(logits: &[f32], targets: &[u32]) -> Vec<f32> {
+    let rows = logits.chunks_exact(width(logits, targets));
+    rows.zip(targets).map(|(row, target)| log_sum_exp(row) - row[*target as usize]).collect()
+}
+
+/// Logits become the gradient of the losses that are weighed by `gs`.
+fn differentiate(logits: &mut [f32], targets: &[u32], gs: &[f32]) {
+    let width = width(logits, targets);
+    let rows = logits.chunks_exact_mut(width);
+    for ((row, g), target) in rows.zip(gs).zip(targets) {
+        let log_sum = log_sum_exp(row);
+        scaled_softmax(row, log_sum, *g);
+        row[*target as usize] -= g;
+    }
+}
+
+struct OfProduct {
+    targets: Arc<[u32]>,
+    /// Whether there will be a backward pass.
+    keeps: bool,
+    /// The logits, for the first backward pass; a second one computes them again.
+    kept: Mutex<Option<Vec<f32>>>,
+}
+
+impl CustomOp2 for OfProduct {
+    fn name(&self) -> &'static str {
+        "linear-cross-entropy"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (logits, _) = linear::projected(s1, l1, s2, l2)?;
+        let losses = losses(&logits, &self.targets);
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = self.keeps.then_some(logits);
+        Ok((CpuStorage::F32(losses), Shape::from(self.targets.len())))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut logits = match kept {
+            Some(logits) => logits,
+            None => linear::linear(&x.detach(), &weight.detach())?.flatten_all()?.to_vec1()?,
+        };
+        cpu::read([&grad], |[gs]| {
+            differentiate(&mut logits, &self.targets, gs);
+            linear::gradients(x, weight, &logits)
+        })
     }
 }
 
@@ -38,25 +127,14 @@ impl CustomOp1 for CrossEntropy {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let logits = cpu::numbers(storage, layout)?;
-        let (rows, vocabulary) = layout.shape().dims2()?;
-        let losses = logits
-            .chunks_exact(vocabulary)
-            .zip(self.targets.iter())
-            .map(|(row, target)| log_sum_exp(row) - row[*target as usize])
-            .collect();
-        Ok((CpuStorage::F32(losses), Shape::from(rows)))
+        Ok((CpuStorage::F32(losses(logits, &self.targets)), Shape::from(self.targets.len())))
     }
 
     fn bwd(&self, logits: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (_, vocabulary) = logits.dims2()?;
         let grad = grad.contiguous()?;
         cpu::read([logits, &grad], |[values, gs]| {
-            let mut d = vec![0.0; values.len()];
-            let rows = values.chunks_exact(vocabulary).zip(d.chunks_exact_mut(vocabulary));
-            for ((row, d), (g, target)) in rows.zip(gs.iter().zip(self.targets.iter())) {
-                scaled_softmax(row, log_sum_exp(row), *g, d);
-                d[*target as usize] -= g;
-            }
+            let mut d = values.to_vec();
+            differentiate(&mut d, &self.targets, gs);
             Ok(Some(Tensor::from_vec(d, logits.shape(), logits.device())?))
         })
     }
@@ -80,8 +158,8 @@ fn log_sum_exp(row: &[f32]) -> f32 {
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn scaled_softmax(row: &[f32], log_sum: f32, scale: f32, out: &mut [f32]) {
-    for (out, value) in out.iter_mut().zip(row) {
-        *out = scale * cpu::exp(value - log_sum);
+fn scaled_softmax(row: &mut [f32], log_sum: f32, scale: f32) {
+    for value in row {
+        *value = scale * cpu::exp(*value - log_sum);
     }
 }

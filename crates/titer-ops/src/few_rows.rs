@@ -9,10 +9,10 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 /// Beyond so many rows the copy pays.
-const MOST_ROWS: usize = 64;
+const MOST_ROWS: usize = 128;
 /// Of short rows it pays sooner: sums across a register weigh more.
 const LONG: usize = 256;
-const MOST_SHORT_ROWS: usize = 8;
+const MOST_SHORT_ROWS: usize = 32;
 /// Outputs that a thread computes at a time.
 const OUTPUTS_AT_ONCE: usize = 256;
 
@@ -26,7 +26,7 @@ pub(crate) fn product(
     (rows, inputs, outputs): (usize, usize, usize),
 ) -> Option<Vec<f32>> {
     let most = if inputs < LONG { MOST_SHORT_ROWS } else { MOST_ROWS };
-    if !(2..=most).contains(&rows) || outputs == 0 {
+    if !(2..=most).contains(&rows) || inputs == 0 || outputs == 0 {
         return None;
     }
     let kernel = kernel()?;
@@ -73,12 +73,14 @@ fn kernel() -> Option<Kernel> {
     }
 }
 
-/// A kernel for one kind of vectors: `$rows` rows of weights by at most five of x at a time.
+/// A kernel for one kind of vectors: `$rows` rows of weights by at most four of x at a time.
 #[cfg(target_arch = "x86_64")]
 macro_rules! kernel {
-    ($name:ident, $features:literal, $vector:ty, $lanes:literal, $zero:ident, $load:ident, $fma:ident, $sum:path, $rows:literal) => {
+    ($name:ident, $features:literal, $vector:ty, $lanes:literal, $zero:ident, $load:ident, $fma:ident, $totals:path, $rows:literal) => {
         mod $name {
             use std::arch::x86_64::*;
+
+            use super::COLUMNS;
 
             /// Rows of weights at a time.
             const ROWS: usize = $rows;
@@ -88,65 +90,95 @@ macro_rules! kernel {
             #[target_feature(enable = $features)]
             pub(super) fn outputs(x: &[f32], w: &[f32], inputs: usize, out: &mut [f32]) {
                 let count = x.len() / inputs;
-                let tiles = w.chunks(ROWS * inputs).zip(out.chunks_mut(ROWS * count));
-                for (w, out) in tiles {
-                    for (at, x) in x.chunks(5 * inputs).enumerate() {
-                        let out = &mut out[5 * at..];
-                        if w.len() == ROWS * inputs {
-                            match x.len() / inputs {
-                                5 => tile::<ROWS, 5>(x, w, inputs, out, count),
-                                4 => tile::<ROWS, 4>(x, w, inputs, out, count),
-                                3 => tile::<ROWS, 3>(x, w, inputs, out, count),
-                                2 => tile::<ROWS, 2>(x, w, inputs, out, count),
-                                _ => tile::<ROWS, 1>(x, w, inputs, out, count),
-                            }
-                        } else {
-                            for (w, out) in w.chunks_exact(inputs).zip(out.chunks_mut(count)) {
-                                for (x, out) in x.chunks_exact(inputs).zip(out.chunks_mut(1)) {
-                                    tile::<1, 1>(x, w, inputs, out, count);
-                                }
-                            }
+                let tiles = count.div_ceil(COLUMNS);
+                for (at, out) in out.chunks_mut(ROWS * count).enumerate() {
+                    let (w, coming) = w[at * ROWS * inputs..].split_at(out.len() / count * inputs);
+                    let coming = &coming[..coming.len().min(w.len())];
+                    for (at, x) in x.chunks(COLUMNS * inputs).enumerate() {
+                        fetch(coming, at, tiles);
+                        let out = &mut out[COLUMNS * at..];
+                        match x.len() / inputs {
+                            4 => tile::<4>(x, w, inputs, out, count),
+                            3 => tile::<3>(x, w, inputs, out, count),
+                            2 => tile::<2>(x, w, inputs, out, count),
+                            _ => tile::<1>(x, w, inputs, out, count),
                         }
                     }
                 }
             }
 
+            /// Asks for a part of the weights that come next, as the tile `at` of so many is computed: the memory works
+            /// while the processor does. Few tiles would ask for much at a time and wait for it.
             #[target_feature(enable = $features)]
             #[inline]
-            fn tile<const R: usize, const C: usize>(
-                x: &[f32],
-                w: &[f32],
-                inputs: usize,
-                out: &mut [f32],
-                count: usize,
-            ) {
-                assert!(w.len() >= R * inputs && x.len() >= C * inputs, "a tile's rows must be there");
+            fn fetch(coming: &[f32], at: usize, tiles: usize) {
+                /// Numbers of a cache line.
+                const LINE: usize = 16;
+                if tiles < 4 {
+                    return;
+                }
+                let part = coming.len().div_ceil(tiles).next_multiple_of(LINE).max(LINE);
+                for line in coming.chunks(part).nth(at).unwrap_or_default().chunks(LINE) {
+                    _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+                }
+            }
+
+            /// The outputs of up to [`ROWS`] rows of weights for C of x. By indices: sums that are gone through by iterators
+            /// do not stay in registers.
+            #[allow(clippy::needless_range_loop)]
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn tile<const C: usize>(x: &[f32], w: &[f32], inputs: usize, out: &mut [f32], count: usize) {
+                let rows = w.len() / inputs;
+                assert!(rows > 0 && x.len() >= C * inputs, "a tile's rows must be there");
                 let whole = inputs / LANES * LANES;
-                let mut sums = [[$zero(); C]; R];
+                let mut sums = [[$zero(); COLUMNS]; ROWS];
+                // Where there are fewer rows, the last stands for those that are not there.
+                let mut starts = [0; ROWS];
+                for (r, start) in starts.iter_mut().enumerate() {
+                    *start = r.min(rows - 1) * inputs;
+                }
                 for at in (0..whole).step_by(LANES) {
                     let mut xs = [$zero(); C];
-                    for (c, xs) in xs.iter_mut().enumerate() {
+                    for c in 0..C {
                         // SAFETY: row c of x is there, checked above, and `at + LANES` is at most its length.
-                        *xs = unsafe { $load(x.as_ptr().add(c * inputs + at)) };
+                        xs[c] = unsafe { $load(x.as_ptr().add(c * inputs + at)) };
                     }
-                    for (r, sums) in sums.iter_mut().enumerate() {
+                    for r in 0..ROWS {
                         // SAFETY: as above, of the weights.
-                        let w = unsafe { $load(w.as_ptr().add(r * inputs + at)) };
-                        for (sum, x) in sums.iter_mut().zip(xs) {
-                            *sum = $fma(w, x, *sum);
+                        let w = unsafe { $load(w.as_ptr().add(starts[r] + at)) };
+                        for c in 0..C {
+                            sums[r][c] = $fma(w, xs[c], sums[r][c]);
                         }
                     }
                 }
-                for (r, sums) in sums.into_iter().enumerate() {
-                    for (c, sum) in sums.into_iter().enumerate() {
-                        let rest = w[r * inputs..][whole..inputs].iter().zip(&x[c * inputs + whole..]);
-                        out[r * count + c] = $sum(sum) + rest.map(|(w, x)| w * x).sum::<f32>();
+                let totals = $totals(sums);
+                for r in 0..rows {
+                    let out = &mut out[r * count..][..C];
+                    if C == COLUMNS {
+                        // SAFETY: there is room for four numbers.
+                        unsafe { _mm_storeu_ps(out.as_mut_ptr(), totals[r]) };
+                    } else {
+                        let mut all = [0.0; COLUMNS];
+                        // SAFETY: as above.
+                        unsafe { _mm_storeu_ps(all.as_mut_ptr(), totals[r]) };
+                        out.copy_from_slice(&all[..C]);
+                    }
+                    if whole < inputs {
+                        for (c, out) in out.iter_mut().enumerate() {
+                            let rest = w[r * inputs..][whole..inputs].iter().zip(&x[c * inputs + whole..]);
+                            *out += rest.map(|(w, x)| w * x).sum::<f32>();
+                        }
                     }
                 }
             }
         }
     };
 }
+
+/// Rows of x at a time.
+#[cfg(target_arch = "x86_64")]
+const COLUMNS: usize = 4;
 
 #[cfg(target_arch = "x86_64")]
 kernel!(
@@ -157,21 +189,68 @@ kernel!(
     _mm512_setzero_ps,
     _mm512_loadu_ps,
     _mm512_fmadd_ps,
-    _mm512_reduce_add_ps,
+    super::totals_of_sixteen,
     4
 );
 #[cfg(target_arch = "x86_64")]
-kernel!(avx2, "avx2,fma", __m256, 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_fmadd_ps, super::together, 2);
+kernel!(
+    avx2,
+    "avx2,fma",
+    __m256,
+    8,
+    _mm256_setzero_ps,
+    _mm256_loadu_ps,
+    _mm256_fmadd_ps,
+    super::totals_of_eight,
+    2
+);
 
-/// The sum of a register's numbers.
+/// The sum of each register's numbers, of all at once: halves are added as long as there are some.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(clippy::needless_range_loop)]
+fn totals_of_sixteen(sums: [[std::arch::x86_64::__m512; COLUMNS]; 4]) -> [std::arch::x86_64::__m128; 4] {
+    use std::arch::x86_64::*;
+    let mut eights = [[_mm512_setzero_ps(); COLUMNS]; 2];
+    for r in 0..2 {
+        for c in 0..COLUMNS {
+            let (a, b) = (sums[r][c], sums[r + 2][c]);
+            eights[r][c] =
+                _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
+        }
+    }
+    let mut fours = [_mm512_setzero_ps(); COLUMNS];
+    for c in 0..COLUMNS {
+        let (a, b) = (eights[0][c], eights[1][c]);
+        fours[c] = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+    }
+    let [a, b, c, d] = fours;
+    let a = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let b = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    let ones = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xee>(a, b));
+    // The second and third quarter stand in each other's place.
+    let (a, b) = (_mm512_extractf32x4_ps::<0>(ones), _mm512_extractf32x4_ps::<2>(ones));
+    [a, b, _mm512_extractf32x4_ps::<1>(ones), _mm512_extractf32x4_ps::<3>(ones)]
+}
+
+/// The same of half as many, which are half as wide.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn together(x: std::arch::x86_64::__m256) -> f32 {
+#[allow(clippy::needless_range_loop)]
+fn totals_of_eight(sums: [[std::arch::x86_64::__m256; COLUMNS]; 2]) -> [std::arch::x86_64::__m128; 2] {
     use std::arch::x86_64::*;
-    let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    let mut fours = [_mm256_setzero_ps(); COLUMNS];
+    for c in 0..COLUMNS {
+        let (a, b) = (sums[0][c], sums[1][c]);
+        fours[c] = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b));
+    }
+    let [a, b, c, d] = fours;
+    let a = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    let b = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    let ones = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b));
+    [_mm256_castps256_ps128(ones), _mm256_extractf128_ps::<1>(ones)]
 }
 
 #[cfg(test)]
@@ -228,7 +307,7 @@ mod tests {
         let part = product(&x[2 * inputs..6 * inputs], &w, (4, inputs, outputs)).unwrap();
         assert_eq!(part[..], all[2 * outputs..6 * outputs]);
         // One row, many, and many short ones are left to the general product.
-        for shape in [(1, inputs, outputs), (65, inputs, outputs), (9, 96, outputs)] {
+        for shape in [(1, inputs, outputs), (129, inputs, outputs), (33, 96, outputs)] {
             assert!(product(&vec![0.0; shape.0 * shape.1], &w, shape).is_none());
         }
     }

@@ -50,18 +50,43 @@ pub fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tenso
     if gate.shape() != up.shape() {
         bail!("gated: gate has shape {:?}, up has shape {:?}", gate.shape(), up.shape());
     }
-    match activation {
-        Activation::Silu | Activation::GeluTanh if cpu::applies(&[gate, up]) => {
-            let op = Gated { tanh: activation == Activation::GeluTanh };
-            gate.contiguous()?.apply_op2(&up.contiguous()?, op)
-        }
-        _ => composed::gated(gate, up, activation),
+    match Gated::by(activation).filter(|_| cpu::applies(&[gate, up])) {
+        Some(op) => gate.contiguous()?.apply_op2(&up.contiguous()?, op),
+        None => composed::gated(gate, up, activation),
     }
 }
 
 /// A gate of GELU by a hyperbolic tangent, or of SiLU.
-struct Gated {
+#[derive(Clone, Copy)]
+pub(crate) struct Gated {
     tanh: bool,
+}
+
+impl Gated {
+    /// By that activation, if there is a kernel of it.
+    pub(crate) fn by(activation: Activation) -> Option<Self> {
+        match activation {
+            Activation::Silu => Some(Self { tanh: false }),
+            Activation::GeluTanh => Some(Self { tanh: true }),
+            Activation::Gelu => None,
+        }
+    }
+
+    /// gate := f(gate)·up.
+    pub(crate) fn forward(self, gate: &mut [f32], up: &[f32]) {
+        match self.tanh {
+            false => silu(gate, up),
+            true => gelu_tanh(gate, up),
+        }
+    }
+
+    /// gate and up become their gradients for that of the result, `g`.
+    pub(crate) fn backward(self, gate: &mut [f32], up: &mut [f32], g: &[f32]) {
+        match self.tanh {
+            false => silu_backward(gate, up, g),
+            true => gelu_tanh_backward(gate, up, g),
+        }
+    }
 }
 
 impl CustomOp2 for Gated {
@@ -76,12 +101,8 @@ impl CustomOp2 for Gated {
         s2: &CpuStorage,
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (gate, up) = (cpu::numbers(s1, l1)?, cpu::numbers(s2, l2)?);
-        let mut y = vec![0.0; gate.len()];
-        match self.tanh {
-            false => silu(gate, up, &mut y),
-            true => gelu_tanh(gate, up, &mut y),
-        }
+        let mut y = cpu::numbers(s1, l1)?.to_vec();
+        self.forward(&mut y, cpu::numbers(s2, l2)?);
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
@@ -94,12 +115,8 @@ impl CustomOp2 for Gated {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         cpu::read([gate, up, &grad], |[gates, ups, gs]| {
-            let mut d_gate = vec![0.0; gates.len()];
-            let mut d_up = vec![0.0; gates.len()];
-            match self.tanh {
-                false => silu_backward(gates, ups, gs, &mut d_gate, &mut d_up),
-                true => gelu_tanh_backward(gates, ups, gs, &mut d_gate, &mut d_up),
-            }
+            let (mut d_gate, mut d_up) = (gates.to_vec(), ups.to_vec());
+            self.backward(&mut d_gate, &mut d_up, gs);
             let d_gate = Tensor::from_vec(d_gate, gate.shape(), gate.device())?;
             let d_up = Tensor::from_vec(d_up, gate.shape(), gate.device())?;
             Ok((Some(d_gate), Some(d_up)))
@@ -108,21 +125,19 @@ impl CustomOp2 for Gated {
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn silu(gate: &[f32], up: &[f32], y: &mut [f32]) {
-    for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
-        *y = gate * cpu::sigmoid(*gate) * up;
+fn silu(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate * cpu::sigmoid(*gate) * up;
     }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn silu_backward(gate: &[f32], up: &[f32], g: &[f32], d_gate: &mut [f32], d_up: &mut [f32]) {
-    let n = g.len();
-    let (gate, up, d_gate, d_up) = (&gate[..n], &up[..n], &mut d_gate[..n], &mut d_up[..n]);
-    for i in 0..n {
-        let sigmoid = cpu::sigmoid(gate[i]);
-        let silu = gate[i] * sigmoid;
-        d_gate[i] = g[i] * up[i] * (sigmoid + silu * (1.0 - sigmoid));
-        d_up[i] = g[i] * silu;
+fn silu_backward(gate: &mut [f32], up: &mut [f32], g: &[f32]) {
+    for ((gate, up), g) in gate.iter_mut().zip(up).zip(g) {
+        let sigmoid = cpu::sigmoid(*gate);
+        let silu = *gate * sigmoid;
+        *gate = g * *up * (sigmoid + silu * (1.0 - sigmoid));
+        *up = g * silu;
     }
 }
 
@@ -131,23 +146,21 @@ const TWICE: f32 = 2.0 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
 const CUBIC: f32 = 0.044_715;
 
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn gelu_tanh(gate: &[f32], up: &[f32], y: &mut [f32]) {
-    for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
-        let twice_u = TWICE * (gate + CUBIC * gate * gate * gate);
-        *y = gate * cpu::sigmoid(twice_u) * up;
+fn gelu_tanh(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        let twice_u = TWICE * (*gate + CUBIC * *gate * *gate * *gate);
+        *gate = *gate * cpu::sigmoid(twice_u) * up;
     }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn gelu_tanh_backward(gate: &[f32], up: &[f32], g: &[f32], d_gate: &mut [f32], d_up: &mut [f32]) {
-    let n = g.len();
-    let (gate, up, d_gate, d_up) = (&gate[..n], &up[..n], &mut d_gate[..n], &mut d_up[..n]);
-    for i in 0..n {
-        let square = gate[i] * gate[i];
-        let sigmoid = cpu::sigmoid(TWICE * gate[i] * (1.0 + CUBIC * square));
+fn gelu_tanh_backward(gate: &mut [f32], up: &mut [f32], g: &[f32]) {
+    for ((gate, up), g) in gate.iter_mut().zip(up).zip(g) {
+        let square = *gate * *gate;
+        let sigmoid = cpu::sigmoid(TWICE * *gate * (1.0 + CUBIC * square));
         let slope = TWICE * (1.0 + 3.0 * CUBIC * square);
-        let gelu = gate[i] * sigmoid;
-        d_gate[i] = g[i] * up[i] * (sigmoid + gelu * (1.0 - sigmoid) * slope);
-        d_up[i] = g[i] * gelu;
+        let gelu = *gate * sigmoid;
+        *gate = g * *up * (sigmoid + gelu * (1.0 - sigmoid) * slope);
+        *up = g * gelu;
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod adamw;
 mod attention;
+mod bundle;
 pub mod cache;
 pub mod composed;
 mod cpu;
@@ -20,17 +21,19 @@ pub mod known;
 mod layer_norm;
 mod linear;
 mod mixture;
+mod mlp;
 mod rms_norm;
 mod rotary;
 mod scoring;
 mod sequences;
 
 pub use attention::{Heads, attention};
-pub use cross_entropy::cross_entropy;
+pub use cross_entropy::{cross_entropy, linear_cross_entropy};
 pub use gated::{Activation, gated, swiglu};
 pub use layer_norm::layer_norm;
-pub use linear::{linear, lora};
+pub use linear::{linear, linear_added, linear_rotated, lora};
 pub use mixture::{Routes, mixture};
+pub use mlp::{Adapted, Mlp, mlp};
 pub use rms_norm::{rms_norm, rms_norm_about_one};
 pub use rotary::{Rotary, Scaling, rotary};
 pub use scoring::Scoring;

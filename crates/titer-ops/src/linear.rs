@@ -1,7 +1,10 @@
 //! y = x·Wᵀ, the projection of every layer.
 
+use std::sync::Arc;
+
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
+use crate::rotary::{self, Rotary, Rotate};
 use crate::{composed, cpu, few_rows};
 
 /// y = x·Wᵀ for x of shape `(rows, in)` and W of shape `(out, in)`; y has shape `(rows, out)`.
@@ -12,9 +15,35 @@ use crate::{composed, cpu, few_rows};
 /// When the shapes do not match.
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     if cpu::applies(&[x, weight]) {
-        x.contiguous()?.apply_op2(&weight.contiguous()?, Linear)
+        x.contiguous()?.apply_op2(&weight.contiguous()?, Linear { rotate: None })
     } else {
         composed::linear(x, weight)
+    }
+}
+
+/// The same, and each head of y rotated: see [`crate::rotary()`].
+///
+/// # Errors
+/// When the shapes do not match or a position lies beyond the table.
+pub fn linear_rotated(x: &Tensor, weight: &Tensor, table: &Rotary, positions: &Arc<[u32]>) -> Result<Tensor> {
+    rotary::fits((x.dim(0)?, weight.dim(0)?), table, positions)?;
+    if cpu::applies(&[x, weight]) {
+        let rotate = Some(Rotate::new(table, positions));
+        x.contiguous()?.apply_op2(&weight.contiguous()?, Linear { rotate })
+    } else {
+        composed::rotary(&composed::linear(x, weight)?, table, positions)
+    }
+}
+
+/// y = to + x·Wᵀ. Differentiable in all three.
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn linear_added(x: &Tensor, weight: &Tensor, to: &Tensor) -> Result<Tensor> {
+    if cpu::applies(&[x, weight, to]) {
+        x.contiguous()?.apply_op3(&weight.contiguous()?, &to.contiguous()?, Added)
+    } else {
+        to + composed::linear(x, weight)?
     }
 }
 
@@ -34,6 +63,66 @@ pub fn lora(x: &Tensor, weight: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> 
         x.contiguous()?.apply_op3(&a.contiguous()?, &b.contiguous()?, op)
     } else {
         composed::lora(x, &weight, a, b, scale)
+    }
+}
+
+/// x·Wᵀ, and scale·(x·Aᵀ)·Bᵀ where there is an adapter.
+#[derive(Clone, Copy)]
+pub(crate) struct Projection<'a> {
+    pub(crate) weight: Matrix<'a>,
+    pub(crate) adapter: Option<Adapter<'a>>,
+}
+
+/// A and B.
+#[derive(Clone, Copy)]
+pub(crate) struct Adapter<'a> {
+    pub(crate) a: Matrix<'a>,
+    pub(crate) b: Matrix<'a>,
+    pub(crate) scale: f32,
+}
+
+impl Projection<'_> {
+    pub(crate) fn forward(&self, x: Matrix<'_>) -> Vec<f32> {
+        let few = few_rows::product(x.values, self.weight.values, (x.rows, x.columns, self.weight.rows));
+        let mut y = few.unwrap_or_else(|| product(x, self.weight.transposed()));
+        if let Some(Adapter { a, b, scale }) = self.adapter {
+            let z = product(x, a.transposed());
+            add_product(&mut y, scale, Matrix::row_major(&z, x.rows, a.rows), b.transposed());
+        }
+        y
+    }
+
+    /// The gradients of A and B, if they are there, for the gradient g of the result.
+    pub(crate) fn adapter_gradients(&self, x: Matrix<'_>, g: Matrix<'_>) -> Option<[Vec<f32>; 2]> {
+        let Adapter { a, scale, .. } = self.adapter?;
+        let z = product(x, a.transposed());
+        let dz = self.through_b(g)?;
+        let mut db = product(g.transposed(), Matrix::row_major(&z, x.rows, a.rows));
+        db.iter_mut().for_each(|value| *value *= scale);
+        Some([product(Matrix::row_major(&dz, x.rows, a.rows).transposed(), x), db])
+    }
+
+    /// Adds that of x to `dx`, or makes one.
+    pub(crate) fn input_gradient(&self, g: Matrix<'_>, dx: Option<Vec<f32>>) -> Vec<f32> {
+        let mut dx = match dx {
+            Some(mut dx) => {
+                add_product(&mut dx, 1.0, g, self.weight);
+                dx
+            }
+            None => product(g, self.weight),
+        };
+        if let (Some(Adapter { a, .. }), Some(dz)) = (self.adapter, self.through_b(g)) {
+            add_product(&mut dx, 1.0, Matrix::row_major(&dz, g.rows, a.rows), a);
+        }
+        dx
+    }
+
+    /// The gradient of x·Aᵀ.
+    fn through_b(&self, g: Matrix<'_>) -> Option<Vec<f32>> {
+        let Adapter { b, scale, .. } = self.adapter?;
+        let mut dz = product(g, b);
+        dz.iter_mut().for_each(|value| *value *= scale);
+        Some(dz)
     }
 }
 
@@ -66,9 +155,8 @@ impl CustomOp3 for Lora {
         let a = Matrix::row_major(cpu::numbers(s2, l2)?, rank, inputs);
         let b = Matrix::row_major(cpu::numbers(s3, l3)?, outputs, rank);
         cpu::read([&self.weight], |[ws]| {
-            let mut y = projected(x, Matrix::row_major(ws, outputs, inputs));
-            let z = product(x, a.transposed());
-            add_product(&mut y, self.scale, Matrix::row_major(&z, rows, rank), b.transposed());
+            let weight = Matrix::row_major(ws, outputs, inputs);
+            let y = Projection { weight, adapter: Some(Adapter { a, b, scale: self.scale }) }.forward(x);
             Ok((CpuStorage::F32(y), Shape::from((rows, outputs))))
         })
     }
@@ -84,28 +172,56 @@ impl CustomOp3 for Lora {
         let ((rows, inputs), (outputs, rank)) = (x.dims2()?, b.dims2()?);
         let grad = grad.contiguous()?;
         cpu::read([x, a, b, &grad, &self.weight], |[xs, a_s, bs, gs, ws]| {
-            let (x_, a_) = (Matrix::row_major(xs, rows, inputs), Matrix::row_major(a_s, rank, inputs));
-            let (b_, g) = (Matrix::row_major(bs, outputs, rank), Matrix::row_major(gs, rows, outputs));
-            let z = product(x_, a_.transposed());
-            let mut dz = product(g, b_);
-            dz.iter_mut().for_each(|value| *value *= self.scale);
-            let dz = Matrix::row_major(&dz, rows, rank);
-            let mut db = product(g.transposed(), Matrix::row_major(&z, rows, rank));
-            db.iter_mut().for_each(|value| *value *= self.scale);
-            let da = product(dz.transposed(), x_);
-            let dx = x.track_op().then(|| {
-                let mut dx = product(g, Matrix::row_major(ws, outputs, inputs));
-                add_product(&mut dx, 1.0, dz, a_);
-                dx
-            });
+            let (a_, b_) = (Matrix::row_major(a_s, rank, inputs), Matrix::row_major(bs, outputs, rank));
+            let projection = Projection {
+                weight: Matrix::row_major(ws, outputs, inputs),
+                adapter: Some(Adapter { a: a_, b: b_, scale: self.scale }),
+            };
+            let g = Matrix::row_major(gs, rows, outputs);
             let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-            let dx = dx.map(|dx| tensor(dx, x)).transpose()?;
+            let dx = x.track_op().then(|| tensor(projection.input_gradient(g, None), x)).transpose()?;
+            let ab = projection.adapter_gradients(Matrix::row_major(xs, rows, inputs), g);
+            let Some([da, db]) = ab else { bail!("lora: there is no adapter") };
             Ok((dx, Some(tensor(da, a)?), Some(tensor(db, b)?)))
         })
     }
 }
 
-struct Linear;
+struct Linear {
+    /// Of the result.
+    rotate: Option<Rotate>,
+}
+
+/// x·Wᵀ of two matrices of these shapes.
+pub(crate) fn projected(
+    s1: &CpuStorage,
+    l1: &Layout,
+    s2: &CpuStorage,
+    l2: &Layout,
+) -> Result<(Vec<f32>, Shape)> {
+    let (rows, inputs) = l1.shape().dims2()?;
+    let (outputs, expected) = l2.shape().dims2()?;
+    if inputs != expected {
+        bail!(
+            "linear: input has {inputs} features, the weight of shape ({outputs}, {expected}) takes {expected}"
+        );
+    }
+    let x = Matrix::row_major(cpu::numbers(s1, l1)?, rows, inputs);
+    let weight = Matrix::row_major(cpu::numbers(s2, l2)?, outputs, inputs);
+    Ok((Projection { weight, adapter: None }.forward(x), Shape::from((rows, outputs))))
+}
+
+/// The gradients of x and W for that of x·Wᵀ, those that are wanted.
+pub(crate) fn gradients(x: &Tensor, weight: &Tensor, gs: &[f32]) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let ((rows, inputs), outputs) = (x.dims2()?, weight.dim(0)?);
+    cpu::read([x, weight], |[xs, ws]| {
+        let g = Matrix::row_major(gs, rows, outputs);
+        let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
+        let dx = || tensor(product(g, Matrix::row_major(ws, outputs, inputs)), x);
+        let dw = || tensor(product(g.transposed(), Matrix::row_major(xs, rows, inputs)), weight);
+        Ok((x.track_op().then(dx).transpose()?, weight.track_op().then(dw).transpose()?))
+    })
+}
 
 impl CustomOp2 for Linear {
     fn name(&self) -> &'static str {
@@ -119,16 +235,11 @@ impl CustomOp2 for Linear {
         s2: &CpuStorage,
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (rows, inputs) = l1.shape().dims2()?;
-        let (outputs, expected) = l2.shape().dims2()?;
-        if inputs != expected {
-            bail!(
-                "linear: input has {inputs} features, the weight of shape ({outputs}, {expected}) takes {expected}"
-            );
+        let (mut y, shape) = projected(s1, l1, s2, l2)?;
+        if let Some(rotate) = &self.rotate {
+            rotate.apply(&mut y, shape.dims2()?.1);
         }
-        let x = Matrix::row_major(cpu::numbers(s1, l1)?, rows, inputs);
-        let w = Matrix::row_major(cpu::numbers(s2, l2)?, outputs, inputs);
-        Ok((CpuStorage::F32(projected(x, w)), Shape::from((rows, outputs))))
+        Ok((CpuStorage::F32(y), shape))
     }
 
     fn bwd(
@@ -138,38 +249,72 @@ impl CustomOp2 for Linear {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (rows, inputs) = x.dims2()?;
-        let outputs = weight.dim(0)?;
         let grad = grad.contiguous()?;
-        cpu::read([x, weight, &grad], |[xs, ws, gs]| {
-            let g = Matrix::row_major(gs, rows, outputs);
-            let dx = x.track_op().then(|| product(g, Matrix::row_major(ws, outputs, inputs)));
-            let dw = weight.track_op().then(|| product(g.transposed(), Matrix::row_major(xs, rows, inputs)));
-            let tensor = |values: Option<Vec<f32>>, rows| {
-                values.map(|values| Tensor::from_vec(values, (rows, inputs), x.device())).transpose()
-            };
-            Ok((tensor(dx, rows)?, tensor(dw, outputs)?))
+        cpu::read([&grad], |[gs]| {
+            let Some(rotate) = &self.rotate else { return gradients(x, weight, gs) };
+            let mut gs = gs.to_vec();
+            rotate.back().apply(&mut gs, weight.dim(0)?);
+            gradients(x, weight, &gs)
         })
+    }
+}
+
+/// x, W and what the product is added to.
+struct Added;
+
+impl CustomOp3 for Added {
+    fn name(&self) -> &'static str {
+        "linear-added"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (mut y, shape) = projected(s1, l1, s2, l2)?;
+        if l3.shape() != &shape {
+            bail!("linear-added: the product has shape {shape:?}, what it is added to {:?}", l3.shape());
+        }
+        y.iter_mut().zip(cpu::numbers(s3, l3)?).for_each(|(y, to)| *y += to);
+        Ok((CpuStorage::F32(y), shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        to: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let (dx, dw) = cpu::read([&grad], |[gs]| gradients(x, weight, gs))?;
+        Ok((dx, dw, to.track_op().then_some(grad)))
     }
 }
 
 /// A matrix in memory, by strides.
 #[derive(Clone, Copy)]
-struct Matrix<'a> {
+pub(crate) struct Matrix<'a> {
     values: &'a [f32],
     rows: usize,
-    columns: usize,
+    pub(crate) columns: usize,
     row_stride: usize,
     column_stride: usize,
 }
 
 impl<'a> Matrix<'a> {
-    fn row_major(values: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(crate) fn row_major(values: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(values.len(), rows * columns, "a matrix's memory must match its shape");
         Self { values, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
-    fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -180,14 +325,8 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// x·Wᵀ of two row-major matrices.
-fn projected(x: Matrix<'_>, w: Matrix<'_>) -> Vec<f32> {
-    let few = few_rows::product(x.values, w.values, (x.rows, x.columns, w.rows));
-    few.unwrap_or_else(|| product(x, w.transposed()))
-}
-
 /// The product of two matrices, row-major.
-fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+pub(crate) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     let size = a.rows * b.columns;
     let mut out = Vec::<f32>::with_capacity(size);
     // SAFETY: `out` has room for `size` numbers, all of which are written since gemm is told not to read
@@ -200,7 +339,7 @@ fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
 }
 
 /// out += scale · a · b.
-fn add_product(out: &mut [f32], scale: f32, a: Matrix<'_>, b: Matrix<'_>) {
+pub(crate) fn add_product(out: &mut [f32], scale: f32, a: Matrix<'_>, b: Matrix<'_>) {
     assert_eq!(out.len(), a.rows * b.columns, "the sum must have the product's shape");
     // SAFETY: `out` holds as many numbers as the product, checked above.
     unsafe { multiply(out.as_mut_ptr(), true, scale, a, b) };

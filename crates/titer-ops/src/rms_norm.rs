@@ -13,7 +13,7 @@ use crate::{composed, cpu};
 /// When the shapes do not match.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     if cpu::applies(&[x, weight]) {
-        let op = RmsNorm { epsilon: epsilon as f32, about_one: false };
+        let op = RmsNorm::new(epsilon, false);
         x.contiguous()?.apply_op2(&weight.contiguous()?, op)
     } else {
         composed::rms_norm(x, weight, epsilon)
@@ -26,19 +26,41 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
 /// When the shapes do not match.
 pub fn rms_norm_about_one(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     if cpu::applies(&[x, weight]) {
-        let op = RmsNorm { epsilon: epsilon as f32, about_one: true };
+        let op = RmsNorm::new(epsilon, true);
         x.contiguous()?.apply_op2(&weight.contiguous()?, op)
     } else {
         composed::rms_norm_about_one(x, weight, epsilon)
     }
 }
 
-struct RmsNorm {
+pub(crate) struct RmsNorm {
     epsilon: f32,
     about_one: bool,
 }
 
 impl RmsNorm {
+    /// By 1 + w in place of w, if `about_one`.
+    pub(crate) fn new(epsilon: f64, about_one: bool) -> Self {
+        Self { epsilon: epsilon as f32, about_one }
+    }
+
+    /// All rows of x, normed.
+    pub(crate) fn forward(&self, x: &[f32], weight: &[f32], features: usize) -> Result<Vec<f32>> {
+        if weight.len() != features {
+            bail!("rms-norm: input has {features} features, the weight has {}", weight.len());
+        }
+        let mut y = vec![0.0; x.len()];
+        forward(x, &self.factors(weight), self.epsilon, &mut y);
+        Ok(y)
+    }
+
+    /// The gradients of x and w for that of the result, `g`.
+    pub(crate) fn backward(&self, x: &[f32], weight: &[f32], g: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
+        backward(x, &self.factors(weight), g, self.epsilon, &mut dx, &mut dw);
+        (dx, dw)
+    }
+
     /// What rows are multiplied by.
     fn factors<'a>(&self, weight: &'a [f32]) -> Cow<'a, [f32]> {
         match self.about_one {
@@ -61,12 +83,7 @@ impl CustomOp2 for RmsNorm {
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (_, features) = l1.shape().dims2()?;
-        if l2.shape().dims1()? != features {
-            bail!("rms-norm: input has {features} features, the weight has shape {:?}", l2.shape());
-        }
-        let x = cpu::numbers(s1, l1)?;
-        let mut y = vec![0.0; x.len()];
-        forward(x, &self.factors(cpu::numbers(s2, l2)?), self.epsilon, &mut y);
+        let y = self.forward(cpu::numbers(s1, l1)?, cpu::numbers(s2, l2)?, features)?;
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
@@ -79,9 +96,7 @@ impl CustomOp2 for RmsNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         cpu::read([x, weight, &grad], |[xs, ws, gs]| {
-            let mut dx = vec![0.0; xs.len()];
-            let mut dw = vec![0.0; ws.len()];
-            backward(xs, &self.factors(ws), gs, self.epsilon, &mut dx, &mut dw);
+            let (dx, dw) = self.backward(xs, ws, gs);
             let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
             let dw = Tensor::from_vec(dw, weight.shape(), x.device())?;
             Ok((Some(dx), weight.track_op().then_some(dw)))

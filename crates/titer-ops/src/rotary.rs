@@ -274,7 +274,16 @@ impl Rotary {
 /// # Errors
 /// When the shapes do not match or a position lies beyond the table.
 pub fn rotary(x: &Tensor, table: &Rotary, positions: &Arc<[u32]>) -> Result<Tensor> {
-    let (tokens, features) = x.dims2()?;
+    fits(x.dims2()?, table, positions)?;
+    if cpu::applies(&[x]) {
+        x.contiguous()?.apply_op1(Rotate::new(table, positions))
+    } else {
+        composed::rotary(x, table, positions)
+    }
+}
+
+/// Whether a tensor of that shape has a row for each position, and heads of the table's size.
+pub(crate) fn fits((tokens, features): (usize, usize), table: &Rotary, positions: &Arc<[u32]>) -> Result<()> {
     if tokens != positions.len() || !features.is_multiple_of(table.head_dim()) {
         bail!(
             "rotary: input of shape ({tokens}, {features}) does not fit {} positions and heads of {}",
@@ -286,18 +295,33 @@ pub fn rotary(x: &Tensor, table: &Rotary, positions: &Arc<[u32]>) -> Result<Tens
     if let Some(position) = positions.iter().find(beyond).map(|row| table.position_of(*row)) {
         bail!("rotary: position {position} is beyond the model's {} positions", table.positions());
     }
-    if cpu::applies(&[x]) {
-        x.contiguous()?.apply_op1(Rotate { table: table.clone(), positions: positions.clone(), sign: 1.0 })
-    } else {
-        composed::rotary(x, table, positions)
-    }
+    Ok(())
 }
 
 /// Rotation by `sign` times the table's angles; the backward pass is the rotation back.
-struct Rotate {
+#[derive(Clone)]
+pub(crate) struct Rotate {
     table: Rotary,
     positions: Arc<[u32]>,
     sign: f32,
+}
+
+impl Rotate {
+    pub(crate) fn new(table: &Rotary, positions: &Arc<[u32]>) -> Self {
+        Self { table: table.clone(), positions: positions.clone(), sign: 1.0 }
+    }
+
+    pub(crate) fn back(&self) -> Self {
+        Self { sign: -self.sign, ..self.clone() }
+    }
+
+    /// Rotates all rows, of so many features, in place.
+    pub(crate) fn apply(&self, x: &mut [f32], features: usize) {
+        for (x, position) in x.chunks_exact_mut(features).zip(self.positions.iter()) {
+            let (cos, sin) = self.table.row(*position);
+            rotate_token(x, cos, sin, self.sign, self.table.head_dim);
+        }
+    }
 }
 
 impl CustomOp1 for Rotate {
@@ -306,35 +330,24 @@ impl CustomOp1 for Rotate {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = cpu::numbers(storage, layout)?;
-        let (_, features) = layout.shape().dims2()?;
-        let mut y = vec![0.0; x.len()];
-        for ((x, y), position) in
-            x.chunks_exact(features).zip(y.chunks_exact_mut(features)).zip(self.positions.iter())
-        {
-            let (cos, sin) = self.table.row(*position);
-            rotate_token(x, cos, sin, self.sign, self.table.head_dim, y);
-        }
+        let mut y = cpu::numbers(storage, layout)?.to_vec();
+        self.apply(&mut y, layout.shape().dims2()?.1);
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let back = Self { table: self.table.clone(), positions: self.positions.clone(), sign: -self.sign };
-        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&back)?))
+        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&self.back())?))
     }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn rotate_token(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, dim: usize, y: &mut [f32]) {
+fn rotate_token(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32, dim: usize) {
     let half = cos.len();
-    for (x, y) in x.chunks_exact(dim).zip(y.chunks_exact_mut(dim)) {
-        y[2 * half..].copy_from_slice(&x[2 * half..]);
-        let (x1, x2) = x[..2 * half].split_at(half);
-        let (y1, y2) = y[..2 * half].split_at_mut(half);
+    for x in x.chunks_exact_mut(dim) {
+        let (x1, x2) = x[..2 * half].split_at_mut(half);
         for i in 0..half {
             let s = sign * sin[i];
-            y1[i] = x1[i] * cos[i] - x2[i] * s;
-            y2[i] = x2[i] * cos[i] + x1[i] * s;
+            (x1[i], x2[i]) = (x1[i] * cos[i] - x2[i] * s, x2[i] * cos[i] + x1[i] * s);
         }
     }
 }

@@ -82,7 +82,8 @@ pub fn softplus(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When the batch does not fit the model.
 pub fn token_losses(model: &Decoder, batch: &Packed) -> Result<Tensor> {
-    Ok(cross_entropy(&supervised_logits(model, batch)?, &batch.targets)?)
+    let sequences = Sequences::new(&batch.offsets)?;
+    Ok(model.losses_at(View::Tracked, &batch.tokens, &sequences, &batch.rows, &batch.targets)?)
 }
 
 /// Cross-entropy in nats of each supervised token of `batch` when `hidden`, states of any layer for its

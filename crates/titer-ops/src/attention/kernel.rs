@@ -131,12 +131,21 @@ fn pack(from: Strided<'_>, rows: Range<usize>, dim: usize, to: &mut Vec<f32>) {
 #[inline(always)]
 fn transpose(from: &[f32], dim: usize, length: usize, to: &mut Vec<f32>) {
     let (width, columns) = (padded(dim), padded(length));
-    to.resize(dim * columns, 0.0);
-    for (d, to) in to.chunks_exact_mut(columns).enumerate() {
-        for (to, row) in to.iter_mut().zip(from.chunks_exact(width)) {
-            *to = row[d];
+    to.resize(width * columns, 0.0);
+    for first in (0..length).step_by(LANES) {
+        for d in (0..width).step_by(LANES) {
+            // Eight rows by eight, in registers. Below the last row nothing but zeros.
+            let mut block = [[0f32; LANES]; LANES];
+            for (r, block) in block.iter_mut().enumerate().take(length - first) {
+                block.copy_from_slice(&from[(first + r) * width + d..][..LANES]);
+            }
+            for lane in 0..LANES {
+                let to = &mut to[(d + lane) * columns + first..][..LANES];
+                for r in 0..LANES {
+                    to[r] = block[r][lane];
+                }
+            }
         }
-        to[length..].fill(0.0);
     }
 }
 

@@ -7,7 +7,7 @@ use candle_core::{D, DType, Result, Tensor, bail};
 
 pub use attention::attention;
 
-use crate::{Activation, Heads, Rotary, cpu};
+use crate::{Activation, Adapted, Heads, Mlp, Rotary, cpu};
 
 /// Calls `f`; meanwhile all operators that this thread computes are composed, on the processor too: what a GPU would be
 /// given, where there is none.
@@ -78,6 +78,23 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> R
 /// When the shapes do not match.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     gated(gate, up, Activation::Silu)
+}
+
+/// See [`crate::mlp()`].
+///
+/// # Errors
+/// When the shapes do not match.
+pub fn mlp(x: &Tensor, weights: Mlp<'_>) -> Result<Tensor> {
+    let Mlp { norm, epsilon, about_one, gate, up, down, activation } = weights;
+    let n = match about_one {
+        true => rms_norm_about_one(x, norm, epsilon)?,
+        false => rms_norm(x, norm, epsilon)?,
+    };
+    let projected = |x: &Tensor, Adapted { weight, adapter }: Adapted<'_>| match adapter {
+        Some((a, b, scale)) => lora(x, &weight.detach(), a, b, scale),
+        None => linear(x, weight),
+    };
+    x + projected(&gated(&projected(&n, gate)?, &projected(&n, up)?, activation)?, down)?
 }
 
 /// See [`crate::gated`].
