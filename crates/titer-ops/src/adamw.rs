@@ -3,10 +3,10 @@
 //! m ← β₁·m + (1 − β₁)·g; v ← β₂·v + (1 − β₂)·g²;
 //! w ← w − rate·weight_decay·w − rate·(m/(1 − β₁ᵗ)) / (√(v/(1 − β₂ᵗ)) + ε).
 
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var, bail};
 use multiversion::multiversion;
 
-use crate::cpu;
+use crate::{cpu, parallel};
 
 /// The settings of one update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,17 +36,19 @@ pub fn update(parameter: &Var, gradient: &Tensor, m: &Var, v: &Var, update: &Upd
     let bias1 = 1.0 - update.beta1.powf(update.step as f64);
     let bias2 = 1.0 - update.beta2.powf(update.step as f64);
     if cpu::applies(&[parameter, &gradient]) {
-        let gradient = gradient.contiguous()?;
-        let scale = update.gradient_scale as f32;
-        m.inplace_op2(&gradient, &First { beta: update.beta1 as f32, scale })?;
-        v.inplace_op2(&gradient, &Second { beta: update.beta2 as f32, scale })?;
-        let step = Step {
+        let settings = Settings {
+            beta1: update.beta1 as f32,
+            beta2: update.beta2 as f32,
+            scale: update.gradient_scale as f32,
             keep: (1.0 - update.rate * update.weight_decay) as f32,
             size: (update.rate / bias1) as f32,
             root_bias2: bias2.sqrt() as f32,
             epsilon: update.epsilon as f32,
         };
-        parameter.inplace_op3(m, v, &step)
+        let gradient = gradient.contiguous()?;
+        cpu::change(parameter, |w| {
+            cpu::change(m, |m| cpu::change(v, |v| cpu::read([&gradient], |[g]| sweep(settings, w, m, v, g))))
+        })
     } else {
         let gradient = (gradient.to_dtype(m.dtype())? * update.gradient_scale)?;
         m.set(&((m.as_tensor() * update.beta1)? + (&gradient * (1.0 - update.beta1))?)?.detach())?;
@@ -58,76 +60,40 @@ pub fn update(parameter: &Var, gradient: &Tensor, m: &Var, v: &Var, update: &Upd
     }
 }
 
-struct First {
-    beta: f32,
+#[derive(Clone, Copy)]
+struct Settings {
+    beta1: f32,
+    beta2: f32,
     scale: f32,
-}
-
-impl InplaceOp2 for First {
-    fn name(&self) -> &'static str {
-        "adamw-first-moment"
-    }
-
-    fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
-        let (beta, rest, scale) = (self.beta, 1.0 - self.beta, self.scale);
-        for (m, g) in cpu::numbers_mut(s1, l1)?.iter_mut().zip(cpu::numbers(s2, l2)?) {
-            *m = beta * *m + rest * (g * scale);
-        }
-        Ok(())
-    }
-}
-
-struct Second {
-    beta: f32,
-    scale: f32,
-}
-
-impl InplaceOp2 for Second {
-    fn name(&self) -> &'static str {
-        "adamw-second-moment"
-    }
-
-    fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
-        let (beta, rest, scale) = (self.beta, 1.0 - self.beta, self.scale);
-        for (v, g) in cpu::numbers_mut(s1, l1)?.iter_mut().zip(cpu::numbers(s2, l2)?) {
-            let g = g * scale;
-            *v = beta * *v + rest * (g * g);
-        }
-        Ok(())
-    }
-}
-
-struct Step {
     keep: f32,
     size: f32,
     root_bias2: f32,
     epsilon: f32,
 }
 
-impl InplaceOp3 for Step {
-    fn name(&self) -> &'static str {
-        "adamw-step"
+/// All of a parameter: each number is read and written once.
+fn sweep(settings: Settings, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) -> Result<()> {
+    if [m.len(), v.len(), g.len()] != [w.len(); 3] {
+        bail!(
+            "adamw: {} weights, moments of {} and {}, a gradient of {}",
+            w.len(),
+            m.len(),
+            v.len(),
+            g.len()
+        );
     }
-
-    fn cpu_fwd(
-        &self,
-        s1: &mut CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<()> {
-        step(self, cpu::numbers(s2, l2)?, cpu::numbers(s3, l3)?, cpu::numbers_mut(s1, l1)?);
-        Ok(())
-    }
+    parallel::alike([w, m, v], |first, [w, m, v]| step(settings, w, m, v, &g[first..]));
+    Ok(())
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn step(settings: &Step, m: &[f32], v: &[f32], w: &mut [f32]) {
-    for ((w, m), v) in w.iter_mut().zip(m).zip(v) {
-        let root = v.sqrt() / settings.root_bias2 + settings.epsilon;
-        *w = *w * settings.keep - settings.size * (m / root);
+fn step(settings: Settings, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
+    let Settings { beta1, beta2, scale, keep, size, root_bias2, epsilon } = settings;
+    for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
+        let g = g * scale;
+        *m = beta1 * *m + (1.0 - beta1) * g;
+        *v = beta2 * *v + (1.0 - beta2) * (g * g);
+        *w = *w * keep - size * (*m / (v.sqrt() / root_bias2 + epsilon));
     }
 }
 

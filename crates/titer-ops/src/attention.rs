@@ -16,7 +16,7 @@ use kernel::{Asking, Gradients, Head, Scratch};
 pub(crate) use kernel::{Strided, weighted};
 
 use crate::scoring::Scoring;
-use crate::{Sequences, composed, cpu};
+use crate::{Sequences, composed, cpu, parallel};
 
 /// How the features of queries, keys and values divide into heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,15 +139,20 @@ impl Attention {
         sinks: Option<&[f32]>,
     ) -> Vec<f32> {
         let mut out = vec![0.0; q.len()];
-        let mut scratch = Scratch::default();
         let q_width = self.heads.queries * self.heads.dim;
-        for (rows, asking) in self.asking() {
-            for head in 0..self.heads.queries {
-                let out = &mut out[asking.first * q_width + head * self.heads.dim..];
-                let of = self.head((q, k, v, k_width), &rows, asking, head, sinks);
-                kernel::forward(of, &mut scratch, out, q_width);
+        let groups = self.groups();
+        let outs = parallel::divided(&mut out, groups.iter().map(|group| group.queries.len() * q_width));
+        parallel::each(groups.iter().zip(outs).collect(), |(group, out)| {
+            let mut scratch = Scratch::default();
+            for (rows, asking) in &group.sequences {
+                for head in 0..self.heads.queries {
+                    let first = asking.first - group.queries.start;
+                    let out = &mut out[first * q_width + head * self.heads.dim..];
+                    let of = self.head((q, k, v, k_width), rows, *asking, head, sinks);
+                    kernel::forward(of, &mut scratch, out, q_width);
+                }
             }
-        }
+        });
         out
     }
 
@@ -190,6 +195,29 @@ impl Attention {
         })
     }
 
+    /// The sequences, in as many groups as there are threads to attend beside each other.
+    fn groups(&self) -> Vec<Group<'_>> {
+        let most = self.sequences.queries().div_ceil(parallel::threads(self.sequences.queries()));
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for (rows, asking) in self.asking() {
+            let end = asking.first + asking.count;
+            match groups.last_mut().filter(|group| group.queries.len() < most) {
+                Some(group) => {
+                    group.queries.end = end;
+                    group.keys.end = rows.end;
+                    group.sequences.push((rows, asking));
+                }
+                None => {
+                    // What nobody asks lies between two groups: it is the later one's.
+                    let start = groups.last().map_or(0, |group| group.keys.end);
+                    let (queries, keys) = (asking.first..end, start..rows.end);
+                    groups.push(Group { queries, keys, sequences: vec![(rows, asking)] });
+                }
+            }
+        }
+        groups
+    }
+
     /// The gradients of queries, keys, values and sinks.
     fn backward(
         &self,
@@ -202,27 +230,47 @@ impl Attention {
         let (q_width, k_width) = (self.heads.queries * dim, self.heads.keys * dim);
         let keys = self.sequences.tokens() * k_width;
         let (mut dq, mut dk, mut dv) = (vec![0.0; qs.len()], vec![0.0; keys], vec![0.0; keys]);
-        let mut d_sinks = vec![0.0; sinks.map_or(0, <[f32]>::len)];
-        let mut scratch = Scratch::default();
-        for (rows, asking) in self.asking() {
-            for head in 0..self.heads.queries {
-                let q_start = asking.first * q_width + head * dim;
-                let k_column = self.heads.key_of(head) * dim;
-                let gradients = Gradients {
-                    q: &mut dq[q_start..],
-                    k: &mut dk[rows.start * k_width + k_column..],
-                    v: &mut dv[rows.start * k_width + k_column..],
-                    q_width,
-                    k_width,
-                };
-                let g = Strided::new(gs, q_start, q_width);
-                let of = self.head((qs, ks, vs, width), &rows, asking, head, sinks);
-                let d_sink = kernel::backward(of, g, &mut scratch, gradients);
-                d_sinks.iter_mut().skip(head).take(1).for_each(|sum| *sum += d_sink);
+        let groups = self.groups();
+        let of_queries = || groups.iter().map(|group| group.queries.len());
+        let of_keys = || groups.iter().map(|group| group.keys.len() * k_width);
+        // A sink's gradient is a sum over all sequences, and as such not to depend on the groups.
+        let mut d_sinks: Vec<Vec<f32>> = groups.iter().map(|_| Vec::new()).collect();
+        let parts = parallel::divided(&mut dq, of_queries().map(|queries| queries * q_width)).into_iter();
+        let parts =
+            parts.zip(parallel::divided(&mut dk, of_keys())).zip(parallel::divided(&mut dv, of_keys()));
+        let parts = groups.iter().zip(parts).zip(&mut d_sinks).collect();
+        parallel::each(parts, |((group, ((dq, dk), dv)), d_sinks)| {
+            let mut scratch = Scratch::default();
+            for (rows, asking) in &group.sequences {
+                for head in 0..self.heads.queries {
+                    let q_start = asking.first * q_width + head * dim;
+                    let first_key = (rows.start - group.keys.start) * k_width + self.heads.key_of(head) * dim;
+                    let gradients = Gradients {
+                        q: &mut dq[q_start - group.queries.start * q_width..],
+                        k: &mut dk[first_key..],
+                        v: &mut dv[first_key..],
+                        q_width,
+                        k_width,
+                    };
+                    let g = Strided::new(gs, q_start, q_width);
+                    let of = self.head((qs, ks, vs, width), rows, *asking, head, sinks);
+                    d_sinks.push(kernel::backward(of, g, &mut scratch, gradients));
+                }
             }
+        });
+        let mut of_sinks = vec![0.0; sinks.map_or(0, <[f32]>::len)];
+        for of_sequence in d_sinks.iter().flat_map(|of| of.chunks(self.heads.queries)) {
+            of_sinks.iter_mut().zip(of_sequence).for_each(|(sum, d_sink)| *sum += d_sink);
         }
-        [dq, dk, dv, d_sinks]
+        [dq, dk, dv, of_sinks]
     }
+}
+
+/// Sequences that follow each other, with what is theirs of the queries and of the keys.
+struct Group<'a> {
+    queries: Range<usize>,
+    keys: Range<usize>,
+    sequences: Vec<(Range<usize>, Asking<'a>)>,
 }
 
 /// The same with sinks: queries, keys beside values, sinks.

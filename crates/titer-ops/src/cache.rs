@@ -6,7 +6,7 @@ use multiversion::multiversion;
 
 use crate::attention::{Heads, Strided, weighted};
 use crate::scoring::Scoring;
-use crate::{composed, cpu};
+use crate::{composed, cpu, parallel};
 
 /// The keys and values of one layer for a batch of rows that advance together, each at its own length.
 #[derive(Debug, Clone)]
@@ -176,18 +176,22 @@ impl CustomOp3 for Attend {
         let mut out = vec![0.0; q.len()];
         let dim = self.heads.dim;
         let width = self.heads.keys * dim;
-        let mut scores = vec![0.0; self.capacity];
-        for (row, length) in self.lengths.iter().enumerate() {
-            for head in 0..self.heads.queries {
+        let of_row = self.heads.queries * dim;
+        parallel::rows_of(&mut out, of_row, self.capacity * width, |first_row, out| {
+            let mut scores = vec![0.0; self.capacity];
+            for (at, out) in out.chunks_exact_mut(of_row).enumerate() {
+                let row = first_row + at;
+                let length = self.lengths[row];
                 let first = self.scoring.first(length.saturating_sub(1));
-                let start = (row * self.capacity + first) * width + self.heads.key_of(head) * dim;
-                let at = (row * self.heads.queries + head) * dim;
-                let (k, v) = (Strided::new(k, start, width), Strided::new(v, start, width));
-                let sink = self.sinks.as_ref().and_then(|sinks| sinks.get(head).copied());
-                let (scores, out) = (&mut scores[..length - first], &mut out[at..][..dim]);
-                attend(&q[at..][..dim], k, v, (self.scoring, sink), scores, out);
+                for (head, out) in out.chunks_exact_mut(dim).enumerate() {
+                    let start = (row * self.capacity + first) * width + self.heads.key_of(head) * dim;
+                    let (k, v) = (Strided::new(k, start, width), Strided::new(v, start, width));
+                    let sink = self.sinks.as_ref().and_then(|sinks| sinks.get(head).copied());
+                    let q = &q[row * of_row + head * dim..][..dim];
+                    attend(q, k, v, (self.scoring, sink), &mut scores[..length - first], out);
+                }
             }
-        }
+        });
         Ok((CpuStorage::F32(out), l1.shape().clone()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
 
 thread_local! {
     /// Whether the kernels stay out of it.
@@ -59,6 +59,22 @@ pub(crate) fn read<const N: usize, T>(
         *slice = numbers(storage, layout)?;
     }
     f(slices)
+}
+
+/// Calls `f` with the numbers of a contiguous CPU variable, to change in place.
+pub(crate) fn change(var: &Var, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+    struct Change<F>(Cell<Option<F>>);
+    impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for Change<F> {
+        fn name(&self) -> &'static str {
+            "change"
+        }
+
+        fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+            let Some(f) = self.0.take() else { bail!("the change was made before") };
+            f(numbers_mut(storage, layout)?)
+        }
+    }
+    var.inplace_op1(&Change(Cell::new(Some(f))))
 }
 
 /// e^x to within 2 units in the last place for normal results, without branches or table look-ups, so
@@ -163,7 +179,14 @@ pub(crate) fn highest(x: &[f32]) -> f32 {
 /// A copy; of short rows quicker than a call.
 #[inline(always)]
 pub(crate) fn copy(from: &[f32], to: &mut [f32]) {
-    update(to, from, |_, x| x);
+    let (whole_to, rest_to) = to.as_chunks_mut::<LANES>();
+    let (whole_from, rest_from) = from.as_chunks::<LANES>();
+    for (to, from) in whole_to.iter_mut().zip(whole_from) {
+        *to = *from;
+    }
+    for (to, from) in rest_to.iter_mut().zip(rest_from) {
+        *to = *from;
+    }
 }
 
 /// Each x := f(x).
@@ -180,15 +203,34 @@ pub(crate) fn each(x: &mut [f32], f: impl Fn(f32) -> f32) {
     }
 }
 
+/// Each x := e^((x − a)·scale − b). A loop of its own: as a function that is handed in, so much is not compiled into where
+/// it is called, and not for the vectors of there.
+#[inline(always)]
+pub(crate) fn each_exp(x: &mut [f32], a: f32, scale: f32, b: f32) {
+    let (whole, rest) = x.as_chunks_mut::<LANES>();
+    for x in whole {
+        for x in x {
+            *x = exp((*x - a) * scale - b);
+        }
+    }
+    for x in rest {
+        *x = exp((*x - a) * scale - b);
+    }
+}
+
 /// Each y := f(y, x).
 #[inline(always)]
 pub(crate) fn update(y: &mut [f32], x: &[f32], f: impl Fn(f32, f32) -> f32) {
     let (whole_y, rest_y) = y.as_chunks_mut::<LANES>();
     let (whole_x, rest_x) = x.as_chunks::<LANES>();
     for (y, x) in whole_y.iter_mut().zip(whole_x) {
+        // As values: of memory the compiler would have to know that one is not part of the other.
+        let (old, x) = (*y, *x);
+        let mut new = [0.0; LANES];
         for lane in 0..LANES {
-            y[lane] = f(y[lane], x[lane]);
+            new[lane] = f(old[lane], x[lane]);
         }
+        *y = new;
     }
     for (y, x) in rest_y.iter_mut().zip(rest_x) {
         *y = f(*y, *x);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
-use crate::{composed, cpu, linear};
+use crate::{composed, cpu, linear, parallel};
 
 /// Cross-entropy in nats of each row of logits, shape `(rows, vocabulary)`, against its target: shape
 /// `(rows)`. Callers hand in the rows of supervised positions only.
@@ -55,19 +55,29 @@ fn width(logits: &[f32], targets: &[u32]) -> usize {
 
 /// Each row's loss.
 fn losses(logits: &[f32], targets: &[u32]) -> Vec<f32> {
-    let rows = logits.chunks_exact(width(logits, targets));
-    rows.zip(targets).map(|(row, target)| log_sum_exp(row) - row[*target as usize]).collect()
+    let width = width(logits, targets);
+    let mut losses = vec![0.0; targets.len()];
+    // By the logits that are read for each.
+    parallel::rows_of(&mut losses, 1, width, |first, losses| {
+        let rows = logits[first * width..].chunks_exact(width).zip(&targets[first..]);
+        for (loss, (row, target)) in losses.iter_mut().zip(rows) {
+            *loss = log_sum_exp(row) - row[*target as usize];
+        }
+    });
+    losses
 }
 
 /// Logits become the gradient of the losses that are weighed by `gs`.
 fn differentiate(logits: &mut [f32], targets: &[u32], gs: &[f32]) {
     let width = width(logits, targets);
-    let rows = logits.chunks_exact_mut(width);
-    for ((row, g), target) in rows.zip(gs).zip(targets) {
-        let log_sum = log_sum_exp(row);
-        scaled_softmax(row, log_sum, *g);
-        row[*target as usize] -= g;
-    }
+    parallel::rows(logits, width, |first, logits| {
+        let rows = logits.chunks_exact_mut(width);
+        for ((row, g), target) in rows.zip(&gs[first..]).zip(&targets[first..]) {
+            let log_sum = log_sum_exp(row);
+            scaled_softmax(row, log_sum, *g);
+            row[*target as usize] -= g;
+        }
+    });
 }
 
 struct OfProduct {

@@ -8,6 +8,8 @@
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
+use crate::parallel;
+
 /// Beyond so many rows the copy pays.
 const MOST_ROWS: usize = 128;
 /// Of short rows it pays sooner: sums across a register weigh more.
@@ -46,14 +48,16 @@ pub(crate) fn product(
     let mut y = vec![0.0; rows * outputs];
     // A few cache lines at a time of either side.
     const SIDE: usize = 16;
-    for first in (0..outputs).step_by(SIDE) {
-        for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
-            let columns = transposed[first * rows..].chunks_exact(rows);
-            for (y, column) in y[first..].iter_mut().take(SIDE).zip(columns) {
-                *y = column[row];
+    parallel::rows(&mut y, outputs, |first_row, y| {
+        for first in (0..outputs).step_by(SIDE) {
+            for (at, y) in y.chunks_exact_mut(outputs).enumerate() {
+                let columns = transposed[first * rows..].chunks_exact(rows);
+                for (y, column) in y[first..].iter_mut().take(SIDE).zip(columns) {
+                    *y = column[first_row + at];
+                }
             }
         }
-    }
+    });
     Some(y)
 }
 

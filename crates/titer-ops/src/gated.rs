@@ -5,7 +5,7 @@ use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
-use crate::{composed, cpu};
+use crate::{composed, cpu, parallel};
 
 /// What the gate of an MLP passes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,18 +74,20 @@ impl Gated {
 
     /// gate := f(gate)·up.
     pub(crate) fn forward(self, gate: &mut [f32], up: &[f32]) {
-        match self.tanh {
-            false => silu(gate, up),
-            true => gelu_tanh(gate, up),
-        }
+        let part = match self.tanh {
+            false => silu,
+            true => gelu_tanh,
+        };
+        parallel::rows(gate, 1, |first, gate| part(gate, &up[first..]));
     }
 
     /// gate and up become their gradients for that of the result, `g`.
     pub(crate) fn backward(self, gate: &mut [f32], up: &mut [f32], g: &[f32]) {
-        match self.tanh {
-            false => silu_backward(gate, up, g),
-            true => gelu_tanh_backward(gate, up, g),
-        }
+        let part = match self.tanh {
+            false => silu_backward,
+            true => gelu_tanh_backward,
+        };
+        parallel::alike([gate, up], |first, [gate, up]| part(gate, up, &g[first..]));
     }
 }
 

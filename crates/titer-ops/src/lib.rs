@@ -22,6 +22,7 @@ mod layer_norm;
 mod linear;
 mod mixture;
 mod mlp;
+mod parallel;
 mod rms_norm;
 mod rotary;
 mod scoring;

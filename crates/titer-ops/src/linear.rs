@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use crate::rotary::{self, Rotary, Rotate};
-use crate::{composed, cpu, few_rows};
+use crate::{composed, cpu, few_rows, parallel};
 
 /// y = x·Wᵀ for x of shape `(rows, in)` and W of shape `(out, in)`; y has shape `(rows, out)`.
 ///
@@ -280,7 +280,7 @@ impl CustomOp3 for Added {
         if l3.shape() != &shape {
             bail!("linear-added: the product has shape {shape:?}, what it is added to {:?}", l3.shape());
         }
-        y.iter_mut().zip(cpu::numbers(s3, l3)?).for_each(|(y, to)| *y += to);
+        parallel::add(&mut y, cpu::numbers(s3, l3)?);
         Ok((CpuStorage::F32(y), shape))
     }
 

@@ -12,7 +12,7 @@ use crate::bundle::{Gradients, bundle};
 use crate::gated::Gated;
 use crate::linear::{Adapter, Matrix, Projection, product};
 use crate::rms_norm::RmsNorm;
-use crate::{Activation, composed, cpu};
+use crate::{Activation, composed, cpu, parallel};
 
 /// A weight of shape `(out, in)`, and what adapts it, which holds it fixed: see [`crate::linear()`] and [`crate::lora`].
 #[derive(Debug, Clone, Copy)]
@@ -208,7 +208,7 @@ impl CustomOp3 for Half {
             self.gated.forward(&mut between, &up);
             *self.kept() = kept.map(|gate| [gate, up]);
             let mut y = of_down.forward(Matrix::row_major(&between, rows, of_down.weight.columns));
-            y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+            parallel::add(&mut y, x);
             Ok((CpuStorage::F32(y), l1.shape().clone()))
         })
     }
@@ -246,7 +246,7 @@ impl CustomOp3 for Half {
                 self.gradients.leave(gradients);
                 let dn = of_up.input_gradient(d_up, Some(of_gate.input_gradient(d_gate, None)));
                 let (mut dx, dw) = self.norm.backward(xs, ws, &dn);
-                dx.iter_mut().zip(gs).for_each(|(dx, g)| *dx += g);
+                parallel::add(&mut dx, gs);
                 let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
                 let dw = norm.track_op().then(|| tensor(dw, norm)).transpose()?;
                 let d_bundle = bundle.track_op().then(|| bundle.zeros_like()).transpose()?;

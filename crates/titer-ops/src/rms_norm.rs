@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
-use crate::{composed, cpu};
+use crate::{composed, cpu, parallel};
 
 /// Root-mean-square norm of each row of x, shape `(rows, features)`, scaled by w, shape `(features)`.
 ///
@@ -33,6 +33,9 @@ pub fn rms_norm_about_one(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<T
     }
 }
 
+/// Rows whose gradients of w are added up before they are added to the others'.
+const ROWS: usize = 64;
+
 pub(crate) struct RmsNorm {
     epsilon: f32,
     about_one: bool,
@@ -50,14 +53,26 @@ impl RmsNorm {
             bail!("rms-norm: input has {features} features, the weight has {}", weight.len());
         }
         let mut y = vec![0.0; x.len()];
-        forward(x, &self.factors(weight), self.epsilon, &mut y);
+        let factors = self.factors(weight);
+        parallel::rows(&mut y, features, |first, y| {
+            forward(&x[first * features..][..y.len()], &factors, self.epsilon, y);
+        });
         Ok(y)
     }
 
     /// The gradients of x and w for that of the result, `g`.
     pub(crate) fn backward(&self, x: &[f32], weight: &[f32], g: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
-        backward(x, &self.factors(weight), g, self.epsilon, &mut dx, &mut dw);
+        let n = weight.len();
+        let (factors, size) = (self.factors(weight), ROWS * n);
+        let (mut dx, mut parts) = (vec![0.0; x.len()], vec![0.0; x.len().div_ceil(size.max(1)) * n]);
+        let mut dw = vec![0.0; n];
+        parallel::blocks([(&mut dx, size), (&mut parts, n)], |at, [dx, dw]| {
+            let [x, g] = [x, g].map(|of| &of[at * size..][..dx.len()]);
+            backward(x, &factors, g, self.epsilon, dx, dw);
+        });
+        for part in parts.chunks(n.max(1)) {
+            cpu::update(&mut dw, part, |dw, part| dw + part);
+        }
         (dx, dw)
     }
 

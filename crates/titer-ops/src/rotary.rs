@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
-use crate::{Sequences, composed, cpu};
+use crate::{Sequences, composed, cpu, parallel};
 
 /// Positions whose angles are computed together, when one of them is first asked for.
 const BLOCK: usize = 256;
@@ -317,10 +317,12 @@ impl Rotate {
 
     /// Rotates all rows, of so many features, in place.
     pub(crate) fn apply(&self, x: &mut [f32], features: usize) {
-        for (x, position) in x.chunks_exact_mut(features).zip(self.positions.iter()) {
-            let (cos, sin) = self.table.row(*position);
-            rotate_token(x, cos, sin, self.sign, self.table.head_dim);
-        }
+        parallel::rows(x, features, |first, x| {
+            for (x, position) in x.chunks_exact_mut(features).zip(&self.positions[first..]) {
+                let (cos, sin) = self.table.row(*position);
+                rotate_token(x, cos, sin, self.sign, self.table.head_dim);
+            }
+        });
     }
 }
 

@@ -51,7 +51,7 @@ impl Scoring {
 #[inline(always)]
 fn softmax(row: &mut [f32], scale: f32) {
     let highest = cpu::highest(row);
-    cpu::each(row, |score| cpu::exp((score - highest) * scale));
+    cpu::each_exp(row, highest, scale, 0.0);
     let inverse = 1.0 / cpu::sum(row);
     cpu::each(row, |value| value * inverse);
 }
@@ -64,7 +64,7 @@ fn softmax_beside(row: &mut [f32], scale: f32, sink: Option<f32>) -> f32 {
         return 0.0;
     };
     let highest = sink.max(cpu::highest(row) * scale);
-    cpu::each(row, |score| cpu::exp(score * scale - highest));
+    cpu::each_exp(row, 0.0, scale, highest);
     let of_sink = cpu::exp(sink - highest);
     let inverse = 1.0 / (cpu::sum(row) + of_sink);
     cpu::each(row, |value| value * inverse);

@@ -2,3 +2,4 @@
 
 mod mixture;
 mod operators;
+mod threads;

@@ -47,6 +47,8 @@ impl Worker {
     pub(crate) fn ours(program: &Path, work: &Work<'_>) -> Result<Self> {
         let mut command = Command::new(program);
         command.arg(work.case).args(work.model).env("RAYON_NUM_THREADS", work.threads.to_string());
+        // As the program has it.
+        command.env("CANDLE_NUM_THREADS", "1");
         Self::start(command, work)
     }
 
