@@ -35,7 +35,7 @@ const SEARCH: [&str; 35] = [
     "--set",
     "trainability.examples=256",
     "--set",
-    "trainability.cadence=[0,40]",
+    "trainability.cadence=[0,60]",
     "--set",
     "conditions.stability_epsilon=0.5",
     "--set",

@@ -8,6 +8,7 @@
 //! layer's MLP of tokens that nobody reads, a first layer's projections of tokens that come again) is counted all the same: it
 //! is what an attacker pays anywhere.
 
+use crate::family::Norms;
 use crate::{Config, Decoder, LoraSpec};
 
 /// Weights that a token's numbers are multiplied by: counted once for many estimates.
@@ -50,6 +51,27 @@ impl Config {
     /// each weight.
     pub fn held_training_flops(&self, tokens: usize, supervised: usize) -> f64 {
         self.training_flops(tokens, supervised) * 4.0 / 6.0
+    }
+
+    /// Numbers that a training step keeps of each token and layer for its backward pass, the layer's output among them; with
+    /// adapters the projections of attention keep more. Where the half after attention is one operator
+    /// ([`titer_ops::mlp`]) that is the gate and what it multiplies; elsewhere each part's result.
+    pub fn kept_numbers(&self, adapted: bool) -> usize {
+        let (family, heads) = (self.family, self.heads());
+        let Norms { after_attention, before_mlp, after_mlp, .. } = family.norms;
+        let (stream, inner) = (self.hidden_size, self.intermediate_size);
+        let (queries, keys) = (heads.dim * heads.queries, heads.dim * heads.keys);
+        let plain = self.scales.is_none() && !self.parallel_residual;
+        let norm = before_mlp.is_some() && !family.layer_norm;
+        let one = plain && norm && after_mlp.is_none() && !family.ungated && !self.mlp_bias;
+        let half = match one && self.experts.is_none() {
+            true => stream + 2 * inner,
+            false => 3 * stream + 3 * inner,
+        };
+        let together = plain && after_attention.is_none() && !adapted;
+        let apart = if together { 0 } else { stream + queries + keys };
+        // Two norms' worth of the stream, the rotated queries and keys, the values, what was attended to.
+        2 * stream + 2 * (queries + keys) + apart + half
     }
 
     /// Weights of the adapters themselves, those of all experts included.

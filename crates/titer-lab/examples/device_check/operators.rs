@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use titer_ops::cache::LayerCache;
-use titer_ops::{Activation, Heads, Rotary, Routes, Scoring, Sequences, composed};
+use titer_ops::{Activation, Adapted, Heads, Mlp, Rotary, Routes, Scoring, Sequences, composed};
 
 use super::Outcome;
 use super::compared::{Comparison, Other, Parts, differentiated, numbers, read};
@@ -26,6 +26,28 @@ pub(crate) fn compare(other: &Other, comparisons: &mut Vec<Comparison>) -> Outco
         let weight = numbers(9, &[96, 48], device)?;
         let x = inputs(&[&[70, 48], &[8, 48], &[96, 8]], device)?;
         differentiated(&x, |x| titer_ops::lora(&x[0], &weight, &x[1], &x[2], 2.0))
+    })?;
+    each("linear added", &|device| {
+        let x = inputs(&[&[70, 48], &[96, 48], &[70, 96]], device)?;
+        differentiated(&x, |x| titer_ops::linear_added(&x[0], &x[1], &x[2]))
+    })?;
+    each("linear rotated", &|device| {
+        let x = inputs(&[&[70, 48], &[96, 48]], device)?;
+        let table = Rotary::new(12, 64, 10_000.0)?;
+        let positions: Arc<[u32]> = (0..70).map(|at| at % 23).collect();
+        differentiated(&x, |x| titer_ops::linear_rotated(&x[0], &x[1], &table, &positions))
+    })?;
+    each("mlp", &|device| {
+        let x = inputs(&[&[70, 48], &[48], &[96, 48], &[96, 48], &[48, 96], &[8, 48], &[96, 8]], device)?;
+        // What is adapted is held fixed.
+        let frozen = numbers(9, &[96, 48], device)?;
+        differentiated(&[&x[..3], &x[4..]].concat(), |x| {
+            let plain = |weight| Adapted { weight, adapter: None };
+            let up = Adapted { weight: &frozen, adapter: Some((&x[4], &x[5], 2.0)) };
+            let (gate, down, activation) = (plain(&x[2]), plain(&x[3]), Activation::Silu);
+            let weights = Mlp { norm: &x[1], epsilon: 1e-5, about_one: false, gate, up, down, activation };
+            titer_ops::mlp(&x[0], weights)
+        })
     })?;
     each("rms-norm", &|device| {
         differentiated(&inputs(&[&[70, 48], &[48]], device)?, |x| titer_ops::rms_norm(&x[0], &x[1], 1e-5))
@@ -57,6 +79,11 @@ pub(crate) fn compare(other: &Other, comparisons: &mut Vec<Comparison>) -> Outco
     each("cross-entropy", &|device| {
         let targets: Vec<u32> = (0..70).map(|at| at * 7 % 120).collect();
         differentiated(&inputs(&[&[70, 120]], device)?, |x| titer_ops::cross_entropy(&x[0], &targets))
+    })?;
+    each("linear cross-entropy", &|device| {
+        let targets: Vec<u32> = (0..70).map(|at| at * 7 % 120).collect();
+        let x = inputs(&[&[70, 48], &[120, 48]], device)?;
+        differentiated(&x, |x| titer_ops::linear_cross_entropy(&x[0], &x[1], &targets))
     })?;
     each("entropy", &|device| differentiated(&inputs(&[&[70, 120]], device)?, |x| composed::entropy(&x[0])))
 }

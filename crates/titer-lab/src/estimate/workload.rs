@@ -199,6 +199,7 @@ impl Workload {
     fn trained(&self, steps: u64, batch: f64, asked: f64, trained: &Trained) -> Load {
         let tokens = self.prompt + self.answer;
         let (config, parameters) = (&self.config, self.parameters);
+        let adapted = matches!(trained, Trained::Adapters(_));
         let (example, memory) = match trained {
             Trained::Weights => (self.multiplied.training_flops(tokens, self.answer), parameters * TRAINED),
             Trained::Adapters(adapter) => (
@@ -213,8 +214,8 @@ impl Workload {
         Load {
             steps,
             flops: steps as f64 * batch * example + asked,
-            memory: self.activations(batch) + memory,
-            spared: self.spared(batch),
+            memory: self.activations(batch, adapted) + memory,
+            spared: self.spared(batch, adapted),
             disk: self.weights(),
         }
     }
@@ -238,28 +239,20 @@ impl Workload {
     }
 
     /// What a training step over `batch` examples keeps for its backward pass.
-    fn activations(&self, batch: f64) -> f64 {
+    fn activations(&self, batch: f64, adapted: bool) -> f64 {
         let config = &self.config;
         let tokens = (self.prompt + self.answer) as f64 * batch;
-        // Logits, their softmax and its gradient.
-        let logits = 3.0 * config.vocab_size as f64 * self.answer as f64 * batch;
-        (tokens * (self.layer() * config.num_hidden_layers) as f64 + logits) * NUMBER
+        // The logits, which become their gradient.
+        let logits = config.vocab_size as f64 * self.answer as f64 * batch;
+        (tokens * (config.kept_numbers(adapted) * config.num_hidden_layers) as f64 + logits) * NUMBER
     }
 
     /// Of these, what need not be kept where layers are computed again: all but every layer's input and one
     /// whole layer.
-    fn spared(&self, batch: f64) -> f64 {
+    fn spared(&self, batch: f64, adapted: bool) -> f64 {
         let (layers, hidden) = (self.config.num_hidden_layers, self.config.hidden_size);
-        let each = (self.layer() * (layers - 1)).saturating_sub(hidden * layers);
+        let each = (self.config.kept_numbers(adapted) * (layers - 1)).saturating_sub(hidden * layers);
         (self.prompt + self.answer) as f64 * batch * each as f64 * NUMBER
-    }
-
-    /// Numbers that one layer keeps of a token.
-    fn layer(&self) -> usize {
-        let (config, heads) = (&self.config, self.config.heads());
-        6 * config.hidden_size
-            + heads.dim * (3 * heads.queries + 3 * heads.keys)
-            + 3 * config.intermediate_size
     }
 
     fn asked(&self, probes: &[ProbeSpec]) -> f64 {
