@@ -40,7 +40,14 @@ impl Means for Numbers<'_> {
     }
 
     fn base(&self) -> titer_attacks::Result<Decoder> {
-        decoder(self.0).map_err(|_| titer_attacks::Error::Without { what: "a model before alignment" })
+        let other = || -> Outcome<Decoder> {
+            let base = decoder(self.0)?;
+            for (_, weight) in base.parameters().iter() {
+                weight.set(&(weight.as_tensor().detach() * 0.9)?)?;
+            }
+            Ok(base)
+        };
+        other().map_err(|_| titer_attacks::Error::Without { what: "a model before alignment" })
     }
 
     fn harm(&self, answers: &[(usize, Vec<u32>)]) -> titer_attacks::Result<Vec<f64>> {
