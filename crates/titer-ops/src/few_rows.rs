@@ -80,7 +80,7 @@ fn kernel() -> Option<Kernel> {
 /// A kernel for one kind of vectors: `$rows` rows of weights by at most four of x at a time.
 #[cfg(target_arch = "x86_64")]
 macro_rules! kernel {
-    ($name:ident, $features:literal, $vector:ty, $lanes:literal, $zero:ident, $load:ident, $fma:ident, $totals:path, $rows:literal) => {
+    ($name:ident, $features:literal, $lanes:literal, $zero:ident, $load:ident, $fma:ident, $totals:path, $rows:literal) => {
         mod $name {
             use std::arch::x86_64::*;
 
@@ -188,7 +188,6 @@ const COLUMNS: usize = 4;
 kernel!(
     avx512,
     "avx512f",
-    __m512,
     16,
     _mm512_setzero_ps,
     _mm512_loadu_ps,
@@ -200,7 +199,6 @@ kernel!(
 kernel!(
     avx2,
     "avx2,fma",
-    __m256,
     8,
     _mm256_setzero_ps,
     _mm256_loadu_ps,
