@@ -8,6 +8,8 @@
 //! layer's MLP of tokens that nobody reads, a first layer's projections of tokens that come again) is counted all the same: it
 //! is what an attacker pays anywhere.
 
+use titer_ops::Activation;
+
 use crate::family::Norms;
 use crate::{Config, Decoder, LoraSpec};
 
@@ -57,21 +59,25 @@ impl Config {
     /// adapters the projections of attention keep more. Where the half after attention is one operator
     /// ([`titer_ops::mlp`]) that is the gate and what it multiplies; elsewhere each part's result.
     pub fn kept_numbers(&self, adapted: bool) -> usize {
-        let (family, heads) = (self.family, self.heads());
-        let Norms { after_attention, before_mlp, after_mlp, .. } = family.norms;
+        let heads = self.heads();
         let (stream, inner) = (self.hidden_size, self.intermediate_size);
         let (queries, keys) = (heads.dim * heads.queries, heads.dim * heads.keys);
-        let plain = self.scales.is_none() && !self.parallel_residual;
-        let norm = before_mlp.is_some() && !family.layer_norm;
-        let one = plain && norm && after_mlp.is_none() && !family.ungated && !self.mlp_bias;
-        let half = match one && self.experts.is_none() {
+        let half = match self.half_is_one() && self.experts.is_none() {
             true => stream + 2 * inner,
             false => 3 * stream + 3 * inner,
         };
-        let together = plain && after_attention.is_none() && !adapted;
+        let together = self.scales.is_none() && self.family.norms.after_attention.is_none() && !adapted;
         let apart = if together { 0 } else { stream + queries + keys };
         // Two norms' worth of the stream, the rotated queries and keys, the values, what was attended to.
         2 * stream + 2 * (queries + keys) + apart + half
+    }
+
+    /// Whether the half of a layer after attention is one operator, where its MLP is no mixture.
+    pub(crate) fn half_is_one(&self) -> bool {
+        let Norms { before_mlp, after_mlp, .. } = self.family.norms;
+        let norm = before_mlp.is_some() && after_mlp.is_none() && !self.family.layer_norm;
+        let mlp = !self.family.ungated && !self.has_bias("up_proj") && self.hidden_act != Activation::Gelu;
+        norm && mlp && !self.parallel_residual && self.scales.is_none()
     }
 
     /// Weights of the adapters themselves, those of all experts included.
@@ -89,5 +95,38 @@ impl Decoder {
             None if self.soft().is_some() => self.config().held_training_flops(tokens, supervised),
             None => self.config().training_flops(tokens, supervised),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use rand::SeedableRng;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What is counted for memory is what the layers of all families do.
+    #[test]
+    fn the_half_is_one_operator_where_it_is_counted_as_one() {
+        let mut seen = [0, 0];
+        for file in ["architectures.json", "blocks.json"] {
+            let path = format!("{}/../../tests/fixtures/{file}", env!("CARGO_MANIFEST_DIR"));
+            let fixture: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+            for case in fixture["cases"].as_array().unwrap() {
+                let config = Config::from_json(case["config"].as_object().unwrap().clone()).unwrap();
+                let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+                let decoder = Decoder::initialize(config, 0.1, &mut rng, &Device::Cpu).unwrap();
+                let pass = decoder.pass(&[1], [0].into()).unwrap();
+                for (index, layer) in decoder.tracked.layers.iter().enumerate() {
+                    let is_one = layer.plain_mlp(&pass).is_some();
+                    let config = decoder.config();
+                    let counted = config.half_is_one() && config.mixture_of(index).is_none();
+                    assert_eq!(is_one, counted, "layer {index} of {}", case["name"]);
+                    seen[usize::from(is_one)] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
     }
 }

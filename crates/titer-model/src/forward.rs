@@ -275,7 +275,7 @@ impl Decoder {
     }
 
     /// What all layers of one pass share, if tokens and the rows of their angles are the model's.
-    fn pass(&self, tokens: &[u32], angles: Arc<[u32]>) -> Result<Pass> {
+    pub(crate) fn pass(&self, tokens: &[u32], angles: Arc<[u32]>) -> Result<Pass> {
         let vocabulary = self.config.vocab_size;
         let rows = self.tracked.prompt_rows();
         let known =

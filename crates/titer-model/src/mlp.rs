@@ -113,6 +113,10 @@ impl Mlp {
         let Self::Dense(Block { between: Between::Gate(gate, activation), up, down }) = self else {
             return None;
         };
+        // The whole has no kernel where the gate has none; the parts have.
+        if *activation == Activation::Gelu {
+            return None;
+        }
         Some(([gate.plain()?, up.plain()?, down.plain()?], *activation))
     }
 

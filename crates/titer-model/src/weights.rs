@@ -272,7 +272,7 @@ impl Layer {
     }
 
     /// The half after attention, where it is an RMSNorm, a gated MLP without biases and their sum with what they read.
-    fn plain_mlp(&self, pass: &Pass) -> Option<MlpWeights<'_>> {
+    pub(crate) fn plain_mlp(&self, pass: &Pass) -> Option<MlpWeights<'_>> {
         let ([_, Some(Normed { weight: norm, bias: None })], [_, None]) = (&self.before, &self.after) else {
             return None;
         };
