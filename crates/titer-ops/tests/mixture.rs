@@ -4,21 +4,13 @@
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use titer_ops::{Routes, composed, linear, mixture, swiglu};
 
+use crate::common::{numbers, values, worst};
+
 const TOKENS: usize = 11;
 const WIDTH: usize = 6;
 const INNER: usize = 5;
 const EXPERTS: usize = 5;
 const PER_TOKEN: usize = 2;
-
-fn numbers(shape: &[usize], seed: u64) -> Var {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let step = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    let values: Vec<f32> = std::iter::repeat_with(step).take(shape.iter().product()).collect();
-    Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
-}
 
 /// x, the router, then gate, up and down of each expert. The last expert is never chosen: x is shifted so
 /// that its logits are the lowest.
@@ -72,14 +64,6 @@ fn dense(inputs: &[Tensor]) -> Result<Tensor> {
 
 fn weigh(y: &Tensor) -> Tensor {
     (y * numbers(y.dims(), 99).as_tensor()).unwrap().sum_all().unwrap()
-}
-
-fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor.contiguous().unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
-fn worst(a: &Tensor, b: &Tensor) -> f32 {
-    values(a).iter().zip(values(b)).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f32::max)
 }
 
 #[test]

@@ -9,16 +9,11 @@ use titer_ops::{
     linear_cross_entropy, linear_rotated, mlp, rms_norm,
 };
 
+use crate::common::numbers;
+
 /// Enough that there is something to divide.
 const WIDTH: usize = 192;
 const VOCABULARY: usize = 300;
-
-/// Numbers that differ from each other, none of them large.
-fn numbers(rows: usize, columns: usize, seed: usize) -> Var {
-    let values: Vec<f32> =
-        (0..rows * columns).map(|i| ((i * 7919 + seed * 104_729) % 1013) as f32 / 5070.0 - 0.1).collect();
-    Var::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
-}
 
 /// A layer and a loss, the gradients of all that is in them, and the weights after an update by these.
 fn layer() -> Result<Vec<Vec<f32>>> {
@@ -37,11 +32,9 @@ fn layer() -> Result<Vec<Vec<f32>>> {
     ]
     .into_iter()
     .zip(1..)
-    .map(|((rows, columns), seed)| numbers(rows, columns, seed))
+    .map(|((rows, columns), seed)| numbers(&[rows, columns], seed))
     .collect();
-    let norms: Vec<Var> = (20..24)
-        .map(|seed| Var::from_tensor(&numbers(1, WIDTH, seed).flatten_all()?))
-        .collect::<Result<_>>()?;
+    let norms: Vec<Var> = (20..24).map(|seed| numbers(&[WIDTH], seed)).collect();
     let sinks = Var::from_vec(vec![0.1f32, 0.2, 0.3], 3, &Device::Cpu)?;
     let [x, q, k, v, o, gate, up, down, head] = &weights[..] else { panic!("nine weights") };
     let heads = Heads { queries: 3, keys: 3, dim: WIDTH / 3 };
