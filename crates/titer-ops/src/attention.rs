@@ -124,8 +124,11 @@ impl CustomOp3 for Attention {
         cpu::read([q, k, v, &grad], |[qs, ks, vs, gs]| {
             let width = self.heads.keys * self.heads.dim;
             let [dq, dk, dv, _] = self.backward(qs, (ks, vs, width), gs, None);
-            let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-            Ok((Some(tensor(dq, q)?), Some(tensor(dk, k)?), Some(tensor(dv, v)?)))
+            Ok((
+                Some(cpu::tensor_like(dq, q)?),
+                Some(cpu::tensor_like(dk, k)?),
+                Some(cpu::tensor_like(dv, v)?),
+            ))
         })
     }
 }
@@ -313,9 +316,8 @@ impl CustomOp3 for Sunk {
                 d_kv.extend_from_slice(dk);
                 d_kv.extend_from_slice(dv);
             }
-            let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-            let d_sinks = sinks.track_op().then(|| tensor(d_sinks, sinks)).transpose()?;
-            Ok((Some(tensor(dq, q)?), Some(tensor(d_kv, kv)?), d_sinks))
+            let d_sinks = sinks.track_op().then(|| cpu::tensor_like(d_sinks, sinks)).transpose()?;
+            Ok((Some(cpu::tensor_like(dq, q)?), Some(cpu::tensor_like(d_kv, kv)?), d_sinks))
         })
     }
 }

@@ -61,6 +61,11 @@ pub(crate) fn read<const N: usize, T>(
     f(slices)
 }
 
+/// A tensor of these numbers with the shape of another.
+pub(crate) fn tensor_like(values: Vec<f32>, like: &Tensor) -> Result<Tensor> {
+    Tensor::from_vec(values, like.shape(), like.device())
+}
+
 /// Calls `f` with the numbers of a contiguous CPU variable, to change in place.
 pub(crate) fn change(var: &Var, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
     struct Change<F>(Cell<Option<F>>);

@@ -1,10 +1,11 @@
 //! −log softmax(logits)\[target\], row by row.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use multiversion::multiversion;
 
+use crate::kept::Kept;
 use crate::{composed, cpu, linear, parallel};
 
 /// Cross-entropy in nats of each row of logits, shape `(rows, vocabulary)`, against its target: shape
@@ -31,7 +32,7 @@ pub fn linear_cross_entropy(x: &Tensor, weight: &Tensor, targets: &[u32]) -> Res
     check(x.dim(0)?, weight.dim(0)?, targets)?;
     if cpu::applies(&[x, weight]) {
         let keeps = x.track_op() || weight.track_op();
-        let op = OfProduct { targets: targets.into(), keeps, kept: Mutex::new(None) };
+        let op = OfProduct { targets: targets.into(), keeps, kept: Kept::new(None) };
         x.contiguous()?.apply_op2(&weight.contiguous()?, op)
     } else {
         composed::cross_entropy(&composed::linear(x, weight)?, targets)
@@ -85,7 +86,7 @@ struct OfProduct {
     /// Whether there will be a backward pass.
     keeps: bool,
     /// The logits, for the first backward pass; a second one computes them again.
-    kept: Mutex<Option<Vec<f32>>>,
+    kept: Kept<Vec<f32>>,
 }
 
 impl CustomOp2 for OfProduct {
@@ -102,7 +103,7 @@ impl CustomOp2 for OfProduct {
     ) -> Result<(CpuStorage, Shape)> {
         let (logits, _) = linear::projected(s1, l1, s2, l2)?;
         let losses = losses(&logits, &self.targets);
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = self.keeps.then_some(logits);
+        self.kept.keep(self.keeps.then_some(logits));
         Ok((CpuStorage::F32(losses), Shape::from(self.targets.len())))
     }
 
@@ -114,8 +115,7 @@ impl CustomOp2 for OfProduct {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut logits = match kept {
+        let mut logits = match self.kept.take() {
             Some(logits) => logits,
             None => linear::linear(&x.detach(), &weight.detach())?.flatten_all()?.to_vec1()?,
         };
@@ -145,7 +145,7 @@ impl CustomOp1 for CrossEntropy {
         cpu::read([logits, &grad], |[values, gs]| {
             let mut d = values.to_vec();
             differentiate(&mut d, &self.targets, gs);
-            Ok(Some(Tensor::from_vec(d, logits.shape(), logits.device())?))
+            Ok(Some(cpu::tensor_like(d, logits)?))
         })
     }
 }

@@ -5,9 +5,6 @@
 //! rows that are contiguous, some rows of weights and some of x at a time in registers. The result of a row does not
 //! depend on the others, nor on the number of threads.
 
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
-
 use crate::parallel;
 
 /// Beyond so many rows the copy pays.
@@ -39,12 +36,7 @@ pub(crate) fn product(
         // SAFETY: the processor has what the kernel needs; the slices hold whole rows, whose number it reads off them.
         unsafe { kernel(x, w, inputs, out) }
     };
-    let size = OUTPUTS_AT_ONCE * rows;
-    if rayon::current_num_threads() > 1 {
-        transposed.par_chunks_mut(size).enumerate().for_each(part);
-    } else {
-        transposed.chunks_mut(size).enumerate().for_each(part);
-    }
+    parallel::each(transposed.chunks_mut(OUTPUTS_AT_ONCE * rows).enumerate().collect(), part);
     let mut y = vec![0.0; rows * outputs];
     // A few cache lines at a time of either side.
     const SIDE: usize = 16;
@@ -196,16 +188,7 @@ kernel!(
     4
 );
 #[cfg(target_arch = "x86_64")]
-kernel!(
-    avx2,
-    "avx2,fma",
-    8,
-    _mm256_setzero_ps,
-    _mm256_loadu_ps,
-    _mm256_fmadd_ps,
-    super::totals_of_eight,
-    2
-);
+kernel!(avx2, "avx2,fma", 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_fmadd_ps, super::totals_of_eight, 2);
 
 /// The sum of each register's numbers, of all at once: halves are added as long as there are some.
 #[cfg(target_arch = "x86_64")]

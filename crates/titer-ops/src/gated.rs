@@ -119,9 +119,7 @@ impl CustomOp2 for Gated {
         cpu::read([gate, up, &grad], |[gates, ups, gs]| {
             let (mut d_gate, mut d_up) = (gates.to_vec(), ups.to_vec());
             self.backward(&mut d_gate, &mut d_up, gs);
-            let d_gate = Tensor::from_vec(d_gate, gate.shape(), gate.device())?;
-            let d_up = Tensor::from_vec(d_up, gate.shape(), gate.device())?;
-            Ok((Some(d_gate), Some(d_up)))
+            Ok((Some(cpu::tensor_like(d_gate, gate)?), Some(cpu::tensor_like(d_up, up)?)))
         })
     }
 }

@@ -1,17 +1,17 @@
 //! Operators whose value is known when they are applied: what they add is a backward pass, on any device.
 
-use std::sync::{Mutex, PoisonError};
-
 use candle_core::{CpuStorage, CudaStorage, MetalStorage, Result, Shape, Storage, Tensor, bail};
+
+use crate::kept::Kept;
 
 /// The value of such an operator, which its forward pass hands over.
 #[derive(Debug)]
-pub struct Known(Mutex<Option<Tensor>>);
+pub struct Known(Kept<Tensor>);
 
 impl Known {
     /// Of an operator that is applied once.
     pub fn new(value: Tensor) -> Self {
-        Self(Mutex::new(Some(value)))
+        Self(Kept::new(Some(value)))
     }
 
     /// For `cpu_fwd`.
@@ -49,7 +49,7 @@ impl Known {
 
     /// A copy of its memory; the tensor itself is let go, which would be held as long as the graph is.
     fn take(&self) -> Result<(Storage, Shape)> {
-        let Some(value) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(value) = self.0.take() else {
             bail!("the operator was applied before");
         };
         // Storage is copied whole and without its layout.

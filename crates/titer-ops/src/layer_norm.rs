@@ -59,10 +59,9 @@ impl CustomOp3 for LayerNorm {
         cpu::read([x, weight, &grad], |[xs, ws, gs]| {
             let (mut dx, mut dw, mut db) = (vec![0.0; xs.len()], vec![0.0; ws.len()], vec![0.0; ws.len()]);
             backward(xs, ws, gs, self.epsilon, &mut dx, &mut dw, &mut db);
-            let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-            let dw = weight.track_op().then(|| tensor(dw, weight)).transpose()?;
-            let db = bias.track_op().then(|| tensor(db, bias)).transpose()?;
-            Ok((Some(tensor(dx, x)?), dw, db))
+            let dw = weight.track_op().then(|| cpu::tensor_like(dw, weight)).transpose()?;
+            let db = bias.track_op().then(|| cpu::tensor_like(db, bias)).transpose()?;
+            Ok((Some(cpu::tensor_like(dx, x)?), dw, db))
         })
     }
 }

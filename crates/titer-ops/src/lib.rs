@@ -17,6 +17,7 @@ mod cpu;
 mod cross_entropy;
 mod few_rows;
 mod gated;
+mod kept;
 pub mod known;
 mod layer_norm;
 mod linear;

@@ -92,18 +92,14 @@ impl Projection<'_> {
         y
     }
 
-    /// The gradients of A and B, if they are there, for the gradient g of the result.
-    pub(crate) fn adapter_gradients(&self, x: Matrix<'_>, g: Matrix<'_>) -> Option<[Vec<f32>; 2]> {
-        let Adapter { a, scale, .. } = self.adapter?;
-        let z = product(x, a.transposed());
-        let dz = self.through_b(g)?;
-        let mut db = product(g.transposed(), Matrix::row_major(&z, x.rows, a.rows));
-        db.iter_mut().for_each(|value| *value *= scale);
-        Some([product(Matrix::row_major(&dz, x.rows, a.rows).transposed(), x), db])
-    }
-
-    /// Adds that of x to `dx`, or makes one.
-    pub(crate) fn input_gradient(&self, g: Matrix<'_>, dx: Option<Vec<f32>>) -> Vec<f32> {
+    /// Adds the gradient of x to `dx`, or makes one, for that of the result, `g`, and what of it comes
+    /// [through B](Adapter::through_b).
+    pub(crate) fn input_gradient(
+        &self,
+        g: Matrix<'_>,
+        dz: Option<Matrix<'_>>,
+        dx: Option<Vec<f32>>,
+    ) -> Vec<f32> {
         let mut dx = match dx {
             Some(mut dx) => {
                 add_product(&mut dx, 1.0, g, self.weight);
@@ -111,18 +107,27 @@ impl Projection<'_> {
             }
             None => product(g, self.weight),
         };
-        if let (Some(Adapter { a, .. }), Some(dz)) = (self.adapter, self.through_b(g)) {
-            add_product(&mut dx, 1.0, Matrix::row_major(&dz, g.rows, a.rows), a);
+        if let (Some(Adapter { a, .. }), Some(dz)) = (self.adapter, dz) {
+            add_product(&mut dx, 1.0, dz, a);
         }
         dx
     }
+}
 
-    /// The gradient of x·Aᵀ.
-    fn through_b(&self, g: Matrix<'_>) -> Option<Vec<f32>> {
-        let Adapter { b, scale, .. } = self.adapter?;
-        let mut dz = product(g, b);
-        dz.iter_mut().for_each(|value| *value *= scale);
-        Some(dz)
+impl Adapter<'_> {
+    /// The gradient of x·Aᵀ for that of the result.
+    pub(crate) fn through_b(&self, g: Matrix<'_>) -> Vec<f32> {
+        let mut dz = product(g, self.b);
+        dz.iter_mut().for_each(|value| *value *= self.scale);
+        dz
+    }
+
+    /// The gradients of A and B.
+    pub(crate) fn gradients(&self, x: Matrix<'_>, g: Matrix<'_>, dz: Matrix<'_>) -> [Vec<f32>; 2] {
+        let z = product(x, self.a.transposed());
+        let mut db = product(g.transposed(), Matrix::row_major(&z, x.rows, self.a.rows));
+        db.iter_mut().for_each(|value| *value *= self.scale);
+        [product(dz.transposed(), x), db]
     }
 }
 
@@ -173,16 +178,15 @@ impl CustomOp3 for Lora {
         let grad = grad.contiguous()?;
         cpu::read([x, a, b, &grad, &self.weight], |[xs, a_s, bs, gs, ws]| {
             let (a_, b_) = (Matrix::row_major(a_s, rank, inputs), Matrix::row_major(bs, outputs, rank));
-            let projection = Projection {
-                weight: Matrix::row_major(ws, outputs, inputs),
-                adapter: Some(Adapter { a: a_, b: b_, scale: self.scale }),
-            };
+            let adapter = Adapter { a: a_, b: b_, scale: self.scale };
+            let weight = Matrix::row_major(ws, outputs, inputs);
+            let projection = Projection { weight, adapter: Some(adapter) };
             let g = Matrix::row_major(gs, rows, outputs);
-            let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-            let dx = x.track_op().then(|| tensor(projection.input_gradient(g, None), x)).transpose()?;
-            let ab = projection.adapter_gradients(Matrix::row_major(xs, rows, inputs), g);
-            let Some([da, db]) = ab else { bail!("lora: there is no adapter") };
-            Ok((dx, Some(tensor(da, a)?), Some(tensor(db, b)?)))
+            let dz = adapter.through_b(g);
+            let dz = Matrix::row_major(&dz, rows, rank);
+            let dx = x.track_op().then(|| cpu::tensor_like(projection.input_gradient(g, Some(dz), None), x));
+            let [da, db] = adapter.gradients(Matrix::row_major(xs, rows, inputs), g, dz);
+            Ok((dx.transpose()?, Some(cpu::tensor_like(da, a)?), Some(cpu::tensor_like(db, b)?)))
         })
     }
 }
@@ -216,9 +220,8 @@ pub(crate) fn gradients(x: &Tensor, weight: &Tensor, gs: &[f32]) -> Result<(Opti
     let ((rows, inputs), outputs) = (x.dims2()?, weight.dim(0)?);
     cpu::read([x, weight], |[xs, ws]| {
         let g = Matrix::row_major(gs, rows, outputs);
-        let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-        let dx = || tensor(product(g, Matrix::row_major(ws, outputs, inputs)), x);
-        let dw = || tensor(product(g.transposed(), Matrix::row_major(xs, rows, inputs)), weight);
+        let dx = || cpu::tensor_like(product(g, Matrix::row_major(ws, outputs, inputs)), x);
+        let dw = || cpu::tensor_like(product(g.transposed(), Matrix::row_major(xs, rows, inputs)), weight);
         Ok((x.track_op().then(dx).transpose()?, weight.track_op().then(dw).transpose()?))
     })
 }
@@ -302,7 +305,7 @@ impl CustomOp3 for Added {
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     values: &'a [f32],
-    rows: usize,
+    pub(crate) rows: usize,
     pub(crate) columns: usize,
     row_stride: usize,
     column_stride: usize,

@@ -159,7 +159,7 @@ impl CustomOp1 for Root {
 
     fn bwd(&self, x: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
         let gradient = std::mem::take(&mut *self.gradient.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Some(Tensor::from_vec(gradient, x.shape(), x.device())?))
+        Ok(Some(cpu::tensor_like(gradient, x)?))
     }
 }
 
@@ -235,16 +235,15 @@ impl CustomOp2 for Combine {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (width, grad) = (outputs.dim(1)?, grad.contiguous()?);
         cpu::read([outputs, weights, &grad], |[ys, ws, gs]| {
-            let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
             let d_outputs = outputs.track_op().then(|| {
                 let mut d = vec![0.0; ys.len()];
                 spread(&self.rows, ws, gs, width, &mut d);
-                tensor(d, outputs)
+                cpu::tensor_like(d, outputs)
             });
             let d_weights = weights.track_op().then(|| {
                 let mut d = vec![0.0; ws.len()];
                 products(&self.rows, ys, gs, width, &mut d);
-                tensor(d, weights)
+                cpu::tensor_like(d, weights)
             });
             Ok((d_outputs.transpose()?, d_weights.transpose()?))
         })

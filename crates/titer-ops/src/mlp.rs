@@ -4,12 +4,11 @@
 //! one tensor at a time. Here what the gate and what it multiplies are alone is kept, until the backward pass is through
 //! with them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use crate::bundle::{Gradients, bundle};
 use crate::gated::Gated;
+use crate::kept::Kept;
 use crate::linear::{Adapter, Matrix, Projection, product};
 use crate::rms_norm::RmsNorm;
 use crate::{Activation, composed, cpu, parallel};
@@ -60,6 +59,9 @@ pub fn mlp(x: &Tensor, weights: Mlp<'_>) -> Result<Tensor> {
     gate.check((inner, features))?;
     up.check((inner, features))?;
     down.check((features, inner))?;
+    if norm.dims() != [features] {
+        bail!("mlp: a norm of shape {:?} does not fit {features} features", norm.shape());
+    }
     let held = [gate.held()?, up.held()?, down.held()?];
     let (bundle, gradients) = bundle(&held.iter().flat_map(Held::tensors).collect::<Vec<_>>())?;
     let op = Half {
@@ -68,7 +70,7 @@ pub fn mlp(x: &Tensor, weights: Mlp<'_>) -> Result<Tensor> {
         keeps: [x, norm, &bundle].into_iter().any(Tensor::track_op),
         tracked: held.each_ref().map(|held| held.weight.track_op()),
         projections: held.map(Held::detached),
-        kept: Mutex::new(None),
+        kept: Kept::new(None),
         gradients,
     };
     x.contiguous()?.apply_op3(&norm.contiguous()?, &bundle, op)
@@ -147,7 +149,7 @@ struct Half {
     /// Whether there will be a backward pass.
     keeps: bool,
     /// n·Gᵀ and n·Uᵀ, for the first backward pass; a second one computes them again.
-    kept: Mutex<Option<[Vec<f32>; 2]>>,
+    kept: Kept<[Vec<f32>; 2]>,
     gradients: Gradients,
 }
 
@@ -158,26 +160,30 @@ impl Half {
         gate.read(|gate| up.read(|up| down.read(|down| f([gate, up, down]))))
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<[Vec<f32>; 2]>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The gradients of a projection's tensors, in their order.
-    fn gradients(
+    /// For the gradient of a projection's result, `g`: that of its input x, added to `dx` if there is one, and those of its
+    /// tensors, in their order, which alone need x.
+    fn backward(
         &self,
-        at: usize,
-        projection: Projection<'_>,
-        x: Matrix<'_>,
+        (at, projection): (usize, Projection<'_>),
+        x: Option<Matrix<'_>>,
         g: Matrix<'_>,
-    ) -> Result<Vec<Option<Tensor>>> {
+        dx: Option<Vec<f32>>,
+    ) -> Result<(Vec<f32>, Vec<Option<Tensor>>)> {
         let Held { weight, adapter } = &self.projections[at];
-        let tensor = |values: Vec<f32>, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-        let of_weight = self.tracked[at].then(|| tensor(product(g.transposed(), x), weight)).transpose()?;
-        let mut gradients = vec![of_weight];
-        if let (Some((a, b, _)), Some([da, db])) = (adapter, projection.adapter_gradients(x, g)) {
-            gradients.extend([Some(tensor(da, a)?), Some(tensor(db, b)?)]);
+        let adapted = projection.adapter.map(|adapter| (adapter, adapter.through_b(g)));
+        let adapted =
+            adapted.as_ref().map(|(adapter, dz)| (adapter, Matrix::row_major(dz, g.rows, adapter.a.rows)));
+        let mut gradients = vec![None];
+        if let Some(x) = x {
+            if self.tracked[at] {
+                gradients[0] = Some(cpu::tensor_like(product(g.transposed(), x), weight)?);
+            }
+            if let (Some((a, b, _)), Some((adapter, dz))) = (adapter, adapted) {
+                let [da, db] = adapter.gradients(x, g, dz);
+                gradients.extend([Some(cpu::tensor_like(da, a)?), Some(cpu::tensor_like(db, b)?)]);
+            }
         }
-        Ok(gradients)
+        Ok((projection.input_gradient(g, adapted.map(|(_, dz)| dz), dx), gradients))
     }
 }
 
@@ -197,7 +203,7 @@ impl CustomOp3 for Half {
     ) -> Result<(CpuStorage, Shape)> {
         let (rows, features) = l1.shape().dims2()?;
         let x = cpu::numbers(s1, l1)?;
-        let normed = self.norm.forward(x, cpu::numbers(s2, l2)?, features)?;
+        let normed = self.norm.forward(x, cpu::numbers(s2, l2)?);
         self.read(|[of_gate, of_up, of_down]| {
             let n = Matrix::row_major(&normed, rows, features);
             let (gate, up) = (of_gate.forward(n), of_up.forward(n));
@@ -206,7 +212,7 @@ impl CustomOp3 for Half {
                 false => (gate, None),
             };
             self.gated.forward(&mut between, &up);
-            *self.kept() = kept.map(|gate| [gate, up]);
+            self.kept.keep(kept.map(|gate| [gate, up]));
             let mut y = of_down.forward(Matrix::row_major(&between, rows, of_down.weight.columns));
             parallel::add(&mut y, x);
             Ok((CpuStorage::F32(y), l1.shape().clone()))
@@ -223,34 +229,32 @@ impl CustomOp3 for Half {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         let (rows, features) = x.dims2()?;
-        let kept = self.kept().take();
+        let kept = self.kept.take();
         cpu::read([x, norm, &grad], |[xs, ws, gs]| {
             self.read(|[of_gate, of_up, of_down]| {
-                let normed = self.norm.forward(xs, ws, features)?;
+                let normed = self.norm.forward(xs, ws);
                 let n = Matrix::row_major(&normed, rows, features);
                 let g = Matrix::row_major(gs, rows, features);
                 let inner = of_down.weight.columns;
                 let [mut gate, mut up] = kept.unwrap_or_else(|| [of_gate.forward(n), of_up.forward(n)]);
-                let d_down = if self.tracked[2] || of_down.adapter.is_some() {
+                let between = (self.tracked[2] || of_down.adapter.is_some()).then(|| {
                     let mut between = gate.clone();
                     self.gated.forward(&mut between, &up);
-                    self.gradients(2, of_down, Matrix::row_major(&between, rows, inner), g)?
-                } else {
-                    vec![None]
-                };
-                self.gated.backward(&mut gate, &mut up, &of_down.input_gradient(g, None));
+                    between
+                });
+                let between = between.as_ref().map(|between| Matrix::row_major(between, rows, inner));
+                let (d_between, d_down) = self.backward((2, of_down), between, g, None)?;
+                self.gated.backward(&mut gate, &mut up, &d_between);
                 let [d_gate, d_up] = [&gate, &up].map(|d| Matrix::row_major(d, rows, inner));
-                let mut gradients = self.gradients(0, of_gate, n, d_gate)?;
-                gradients.extend(self.gradients(1, of_up, n, d_up)?);
-                gradients.extend(d_down);
+                let (dn, mut gradients) = self.backward((0, of_gate), Some(n), d_gate, None)?;
+                let (dn, d_up) = self.backward((1, of_up), Some(n), d_up, Some(dn))?;
+                gradients.extend(d_up.into_iter().chain(d_down));
                 self.gradients.leave(gradients);
-                let dn = of_up.input_gradient(d_up, Some(of_gate.input_gradient(d_gate, None)));
                 let (mut dx, dw) = self.norm.backward(xs, ws, &dn);
                 parallel::add(&mut dx, gs);
-                let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-                let dw = norm.track_op().then(|| tensor(dw, norm)).transpose()?;
+                let dw = norm.track_op().then(|| cpu::tensor_like(dw, norm)).transpose()?;
                 let d_bundle = bundle.track_op().then(|| bundle.zeros_like()).transpose()?;
-                Ok((Some(tensor(dx, x)?), dw, d_bundle))
+                Ok((Some(cpu::tensor_like(dx, x)?), dw, d_bundle))
             })
         })
     }

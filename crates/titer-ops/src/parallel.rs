@@ -1,55 +1,38 @@
 //! Work on rows, divided among the threads of rayon's pool. No number depends on how it is divided.
 
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// Fewer numbers than these are quicker on one thread.
 const WORTH: usize = 1 << 15;
 
 /// Calls `f` with parts of `out`, which has rows of so many numbers, and the first row of each part.
-pub(crate) fn rows(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+pub(crate) fn rows(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     rows_of(out, width, width, f);
 }
 
 /// The same where each row is made of so many numbers, which are what says whether it is worth it.
-pub(crate) fn rows_of(out: &mut [f32], width: usize, read: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+pub(crate) fn rows_of(
+    out: &mut [f32],
+    width: usize,
+    read: usize,
+    f: impl Fn(usize, &mut [f32]) + Sync + Send,
+) {
     let width = width.max(1);
     let rows = out.len().div_ceil(width);
-    match share(rows, read) {
-        Some(each) => out.par_chunks_mut(each * width).enumerate().for_each(|(at, out)| f(at * each, out)),
-        None => f(0, out),
-    }
+    let Some(rows) = share(rows, read) else { return f(0, out) };
+    each(out.chunks_mut(rows * width).enumerate().collect(), |(at, out)| f(at * rows, out));
 }
 
 /// The same of several that have the same numbers.
-pub(crate) fn alike<const N: usize>(of: [&mut [f32]; N], f: impl Fn(usize, [&mut [f32]; N]) + Sync) {
+pub(crate) fn alike<const N: usize>(of: [&mut [f32]; N], f: impl Fn(usize, [&mut [f32]; N]) + Sync + Send) {
     let numbers = of.first().map_or(0, |of| of.len());
-    let Some(each) = share(numbers, 1) else { return f(0, of) };
-    let mut parts = of.map(|of| of.chunks_mut(each));
-    let parts: Vec<[&mut [f32]; N]> = std::iter::from_fn(|| {
+    let Some(numbers) = share(numbers, 1) else { return f(0, of) };
+    let mut parts = of.map(|of| of.chunks_mut(numbers));
+    let parts = std::iter::from_fn(|| {
         let part: Vec<_> = parts.iter_mut().map_while(Iterator::next).collect();
-        part.try_into().ok()
-    })
-    .collect();
-    parts.into_par_iter().enumerate().for_each(|(at, part)| f(at * each, part));
-}
-
-/// Calls `f` with block after block of two, which have so many numbers of each, and the number of the block.
-pub(crate) fn blocks(
-    [(a, of_a), (b, of_b)]: [(&mut [f32], usize); 2],
-    f: impl Fn(usize, [&mut [f32]; 2]) + Sync,
-) {
-    let (of_a, of_b) = (of_a.max(1), of_b.max(1));
-    match share(a.len(), 1) {
-        Some(_) => {
-            let blocks = a.par_chunks_mut(of_a).zip(b.par_chunks_mut(of_b)).enumerate();
-            blocks.for_each(|(at, (a, b))| f(at, [a, b]));
-        }
-        None => {
-            let blocks = a.chunks_mut(of_a).zip(b.chunks_mut(of_b)).enumerate();
-            blocks.for_each(|(at, (a, b))| f(at, [a, b]));
-        }
-    }
+        <[&mut [f32]; N]>::try_from(part).ok()
+    });
+    each(parts.enumerate().collect(), |(at, part)| f(at * numbers, part));
 }
 
 /// Slices of so many numbers each, one after the other.
@@ -62,11 +45,11 @@ pub(crate) fn divided(mut whole: &mut [f32], sizes: impl Iterator<Item = usize>)
     sizes.map(take).collect()
 }
 
-/// Calls `f` with each part.
+/// Calls `f` with each part, beside each other where there are threads.
 pub(crate) fn each<T: Send>(parts: Vec<T>, f: impl Fn(T) + Sync + Send) {
-    match parts.len() {
-        0 | 1 => parts.into_iter().for_each(f),
-        _ => parts.into_par_iter().for_each(f),
+    match parts.len() < 2 || rayon::current_num_threads() < 2 {
+        true => parts.into_iter().for_each(f),
+        false => parts.into_par_iter().for_each(f),
     }
 }
 

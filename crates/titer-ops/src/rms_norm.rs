@@ -47,17 +47,15 @@ impl RmsNorm {
         Self { epsilon: epsilon as f32, about_one }
     }
 
-    /// All rows of x, normed.
-    pub(crate) fn forward(&self, x: &[f32], weight: &[f32], features: usize) -> Result<Vec<f32>> {
-        if weight.len() != features {
-            bail!("rms-norm: input has {features} features, the weight has {}", weight.len());
-        }
+    /// All rows of x, normed; the weight has the features of a row.
+    pub(crate) fn forward(&self, x: &[f32], weight: &[f32]) -> Vec<f32> {
+        let features = weight.len();
         let mut y = vec![0.0; x.len()];
         let factors = self.factors(weight);
         parallel::rows(&mut y, features, |first, y| {
             forward(&x[first * features..][..y.len()], &factors, self.epsilon, y);
         });
-        Ok(y)
+        y
     }
 
     /// The gradients of x and w for that of the result, `g`.
@@ -66,7 +64,8 @@ impl RmsNorm {
         let (factors, size) = (self.factors(weight), ROWS * n);
         let (mut dx, mut parts) = (vec![0.0; x.len()], vec![0.0; x.len().div_ceil(size.max(1)) * n]);
         let mut dw = vec![0.0; n];
-        parallel::blocks([(&mut dx, size), (&mut parts, n)], |at, [dx, dw]| {
+        let blocks = dx.chunks_mut(size.max(1)).zip(parts.chunks_mut(n.max(1))).enumerate();
+        parallel::each(blocks.collect(), |(at, (dx, dw))| {
             let [x, g] = [x, g].map(|of| &of[at * size..][..dx.len()]);
             backward(x, &factors, g, self.epsilon, dx, dw);
         });
@@ -98,7 +97,10 @@ impl CustomOp2 for RmsNorm {
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (_, features) = l1.shape().dims2()?;
-        let y = self.forward(cpu::numbers(s1, l1)?, cpu::numbers(s2, l2)?, features)?;
+        if l2.shape().dims1()? != features {
+            bail!("rms-norm: input has {features} features, the weight has shape {:?}", l2.shape());
+        }
+        let y = self.forward(cpu::numbers(s1, l1)?, cpu::numbers(s2, l2)?);
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
@@ -112,9 +114,8 @@ impl CustomOp2 for RmsNorm {
         let grad = grad.contiguous()?;
         cpu::read([x, weight, &grad], |[xs, ws, gs]| {
             let (dx, dw) = self.backward(xs, ws, gs);
-            let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
-            let dw = Tensor::from_vec(dw, weight.shape(), x.device())?;
-            Ok((Some(dx), weight.track_op().then_some(dw)))
+            let dw = weight.track_op().then(|| cpu::tensor_like(dw, weight)).transpose()?;
+            Ok((Some(cpu::tensor_like(dx, x)?), dw))
         })
     }
 }
