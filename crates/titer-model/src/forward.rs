@@ -8,6 +8,7 @@ use titer_ops::{Rotary, Sequences, attention, composed, cross_entropy, linear, l
 
 use crate::norm::RowNorm;
 use crate::recompute::recomputed;
+use crate::run::Run;
 use crate::soft::soft_row;
 use crate::weights::{Attend, Pass, Read, Rows, Scored, Weights};
 use crate::{Decoder, Error, Result, Trace, View};
@@ -22,27 +23,14 @@ pub struct Hidden {
     pub states: Tensor,
 }
 
-/// Which tokens have queries in which layer.
-#[derive(Clone)]
-pub(crate) struct Asking {
-    all: Sequences,
-    /// The last layer's number and its own.
-    last: Option<(usize, Sequences)>,
-}
-
-impl Asking {
-    pub(crate) fn of(&self, layer: usize) -> &Sequences {
-        self.last.as_ref().filter(|(last, _)| *last == layer).map_or(&self.all, |(_, own)| own)
-    }
-}
-
 impl Decoder {
     /// Runs the decoder over a packed batch, tracking gradients.
     ///
     /// # Errors
     /// When a token is outside the vocabulary or a sequence is longer than the model's positions.
     pub fn forward(&self, tokens: &[u32], sequences: &Sequences) -> Result<Hidden> {
-        Ok(Hidden { states: self.states(View::Tracked, tokens, sequences, None)? })
+        let run = Run::whole(tokens, self.rotary.rows(sequences), sequences);
+        Ok(Hidden { states: self.states(View::Tracked, &run, None)? })
     }
 
     /// Logits at the tokens `rows` of a packed batch, shape `(rows, vocab_size)`: those that [`forward`](Self::forward) and
@@ -85,29 +73,19 @@ impl Decoder {
 
     /// Hidden states of the tokens `rows`, in whatever order, before the last norm.
     fn states_at(&self, view: View, tokens: &[u32], sequences: &Sequences, rows: &[u32]) -> Result<Tensor> {
-        if rows.windows(2).all(|pair| pair[0] < pair[1]) {
-            return self.states(view, tokens, sequences, Some(rows));
-        }
-        let read: Vec<u32> = rows.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        let places = rows.iter().map(|row| read.partition_point(|read| read < row) as u32);
-        let places = Tensor::from_iter(places, &self.device)?;
-        Ok(self.states(view, tokens, sequences, Some(&read))?.index_select(&places, 0)?)
+        let highest: Vec<u32> = rows.iter().copied().max().into_iter().collect();
+        sequences.asking(&highest)?;
+        let run = Run::shared(tokens, self.rotary.rows(sequences), sequences);
+        let reading = run.reading(rows, &self.device)?;
+        Ok(reading.spread(self.states(view, &run, Some(&reading.rows))?)?)
     }
 
-    /// Hidden states of all tokens before the last norm, or of the tokens `read`, which ascend.
-    pub(crate) fn states(
-        &self,
-        view: View,
-        tokens: &[u32],
-        sequences: &Sequences,
-        read: Option<&[u32]>,
-    ) -> Result<Tensor> {
-        let heads = self.config.heads();
-        let angles = self.rotary.rows(sequences);
-        let asking = self.asking(sequences.clone(), read.map(|rows| sequences.asking(rows)).transpose()?);
-        let attend = move |layer, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
-            attention(q, k, v, heads, scoring, sinks, asking.of(layer))
-        };
+    /// Hidden states of all that is run before the last norm, or of the rows `read` of it, which ascend.
+    fn states(&self, view: View, run: &Run<'_>, read: Option<&[u32]>) -> Result<Tensor> {
+        let (tokens, angles) = (&*run.tokens, run.angles.clone());
+        let attending = run.attend(self, read)?;
+        let attend =
+            move |layer, scored: Scored<'_>, q: &_, k: &_, v: &_| attending.attend(layer, scored, q, k, v);
         if !self.recompute || view == View::Detached {
             return self.run(self.weights(view), tokens, angles, read, &mut { attend });
         }
@@ -190,11 +168,6 @@ impl Decoder {
     pub fn normed(&self, hidden: &Hidden) -> Result<Hidden> {
         let states = self.tracked.norm.apply(&hidden.states, RowNorm::new(&self.config))?;
         Ok(Hidden { states })
-    }
-
-    /// Sequences for all layers, and others for the last one, where that has fewer queries.
-    pub(crate) fn asking(&self, all: Sequences, last: Option<Sequences>) -> Asking {
-        Asking { last: last.map(|last| (self.config.num_hidden_layers - 1, last)), all }
     }
 
     /// The angles by position.

@@ -3,8 +3,9 @@
 
 use candle_core::Tensor;
 use rand::{Rng, RngExt};
-use titer_ops::{Sequences, attention, cache::LayerCache};
+use titer_ops::{Sequences, cache::LayerCache};
 
+use crate::run::Run;
 use crate::weights::Scored;
 use crate::{Decoder, Error, Result};
 
@@ -157,15 +158,18 @@ impl Decoder {
             .enumerate()
             .flat_map(|(row, prompt)| (0..prompt.len()).map(move |position| (row, position)))
             .collect();
-        let heads = self.config().heads();
-        let rows = self.rotary().rows(&sequences);
+        let tokens = prompts.concat();
+        let run = Run::shared(&tokens, self.rotary().rows(&sequences), &sequences);
         let last: Vec<u32> = offsets[1..].iter().map(|end| (end - 1) as u32).collect();
-        let asking = self.asking(sequences.clone(), Some(sequences.asking(&last)?));
-        let attend = &mut |layer: usize, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
-            caches[layer].keep(k, v, &places)?;
-            attention(q, k, v, heads, scoring, sinks, asking.of(layer))
+        let reading = run.reading(&last, self.device())?;
+        let attending = run.attend(self, Some(&reading.rows))?;
+        let attend = &mut |layer: usize, scored: Scored<'_>, q: &_, k: &_, v: &_| {
+            let (k, v) = (attending.of_texts(k)?, attending.of_texts(v)?);
+            caches[layer].keep(&k, &v, &places)?;
+            attending.to_texts(layer, scored, q, &k, &v)
         };
-        self.detached_head(&self.run_detached(&prompts.concat(), rows, Some(&last), attend)?)
+        let states = self.run_detached(&run.tokens, run.angles.clone(), Some(&reading.rows), attend)?;
+        self.detached_head(&reading.spread(states)?)
     }
 
     /// Runs one new token per row, at position `lengths[row]`, and returns its logits.

@@ -133,10 +133,11 @@ impl Decoder {
         let places: Vec<u32> =
             whole.ranges().flat_map(|range| (range.start + skipped..range.end).map(|at| at as u32)).collect();
         let ends: Vec<u32> = last.iter().map(|row| places[*row as usize]).collect();
-        let asking = self.asking(whole.asking(&places)?, Some(whole.asking(&ends)?));
+        let (all, of_last) = (whole.asking(&places)?, whole.asking(&ends)?);
+        let last_layer = self.config().num_hidden_layers - 1;
         let heads = self.config().heads();
         let attend = &mut |layer: usize, (scoring, sinks): Scored<'_>, q: &_, k: &_, v: &_| {
-            let asking = asking.of(layer);
+            let asking = if layer == last_layer { &of_last } else { &all };
             let Some(beginning) = beginning else { return attention(q, k, v, heads, scoring, sinks, asking) };
             let (keys, values) = &beginning.layers[layer];
             let (k, v) = (behind(keys, k, &own)?, behind(values, v, &own)?);

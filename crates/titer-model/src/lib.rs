@@ -24,6 +24,7 @@ mod parameters;
 mod peft;
 mod recompute;
 mod rope;
+mod run;
 mod score;
 mod soft;
 mod stream;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor};
-use titer_model::{Decoder, View};
+use titer_model::{Choice, Decoder, Generate, View};
 use titer_ops::Sequences;
 
 use crate::common::{assert_close, blocks, fixture, model};
@@ -25,11 +25,24 @@ fn logits_at_some_tokens_are_those_of_all() {
     for (name, mut model, tokens) in cases {
         tried += 1;
         let (once, half) = (tokens.len(), tokens.len() / 2);
-        // Three texts, so that tokens come again; of the second nothing is read.
-        let packed = [&tokens[..], &tokens[..half], &tokens[..]].concat();
-        let sequences = Sequences::new(&[0, once, once + half, packed.len()]).unwrap();
+        // Texts that begin alike and part, so that tokens come again; of the second nothing is read, and the fourth has
+        // the same tokens as the first elsewhere.
+        let parted = [&tokens[..half], &tokens[..once - half]].concat();
+        let packed = [&tokens[..], &tokens[..half], &tokens[..], &tokens[half..], &parted].concat();
+        let ends = [0, once, half, once, once - half, once].into_iter();
+        let offsets: Vec<usize> = ends
+            .scan(0, |end, length| {
+                *end += length;
+                Some(*end)
+            })
+            .collect();
+        let sequences = Sequences::new(&offsets).unwrap();
         let last = packed.len() as u32 - 1;
-        for rows in [vec![1, once as u32 - 1, last - 1, last], vec![last, 0, 2, 2]] {
+        for rows in [
+            vec![1, once as u32 - 1, last - 1, last],
+            vec![last, 0, 2, 2],
+            vec![half as u32, offsets[2] as u32, offsets[4] as u32],
+        ] {
             for recomputed in [false, true] {
                 model.checkpointing(recomputed);
                 let all = model.forward(&packed, &sequences).unwrap();
@@ -52,6 +65,23 @@ fn logits_at_some_tokens_are_those_of_all() {
         }
     }
     assert!(tried > 40);
+}
+
+#[test]
+fn answers_to_prompts_that_begin_alike_are_those_of_each_alone() {
+    let (architectures, blocks) = (fixture(), blocks::fixture());
+    let cases = architectures.cases.iter().map(|case| (&case.name, model(case), &architectures.tokens));
+    let cases = cases.chain(blocks.cases.iter().map(|case| (&case.name, case.load(), &blocks.tokens)));
+    for (name, model, tokens) in cases {
+        let ends = [&tokens[..4], &tokens[5..6], &tokens[..4], &tokens[9..12], &[]];
+        let prompts: Vec<Vec<u32>> = ends.iter().map(|end| [&tokens[..7], end].concat()).collect();
+        let settings = || Generate { max_new_tokens: 5, ends: &[], choice: Choice::Greedy };
+        let together = model.generate(&prompts, settings()).unwrap();
+        for (prompt, answer) in prompts.iter().zip(together) {
+            let alone = model.generate(std::slice::from_ref(prompt), settings()).unwrap();
+            assert_eq!(alone, [answer], "{name}: {prompt:?}");
+        }
+    }
 }
 
 #[test]

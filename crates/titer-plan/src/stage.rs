@@ -108,12 +108,13 @@ impl StageSpec {
             // which all that follows from the model is to be measured with.
             Self::Checkpoint(_) => 2,
             // 2: of the last layer no more is computed than is read, and sums are rounded in another order. 3: so do other
-            // vectors, tiles of attention and products of few rows. 4: and the half of a layer after attention, and the loss.
-            Self::Pretrain(_) | Self::Distil(_) | Self::Align(_) | Self::Immunize(_) => 4,
+            // vectors, tiles of attention and products of few rows. 4: and the half of a layer after attention, and the loss. 5: and
+            // what several texts begin with is run once.
+            Self::Pretrain(_) | Self::Distil(_) | Self::Align(_) | Self::Immunize(_) => 5,
             // 2: rows say the whole cost. 3: responses hold all that a measure looks at. 4: those of chat models say
-            // whether an answer was cut; a world's end token stands in the answer. One more: as 2 above, one: as 3, and one: as 4.
+            // whether an answer was cut; a world's end token stands in the answer. One more: as 2 above, and one as 3, 4 and 5 each.
             Self::Measure(_) | Self::Attack(_) | Self::Tune(_) | Self::Repair(_) => {
-                6 + u32::from(self.asks().is_some_and(|(data, _)| data.answer_tokens.is_some()))
+                7 + u32::from(self.asks().is_some_and(|(data, _)| data.answer_tokens.is_some()))
             }
         }
     }

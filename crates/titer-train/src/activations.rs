@@ -5,7 +5,7 @@ use titer_data::Packed;
 use titer_model::{Decoder, Trace, View};
 
 use crate::Result;
-use crate::loss::{self, traced_losses};
+use crate::loss::{self, constant_losses};
 
 /// Added under square roots: far below what f32 tells apart from one, and it makes the gradient of a
 /// distance of zero zero instead of undefined. Training begins at distance zero.
@@ -38,7 +38,7 @@ impl Original {
     /// # Errors
     /// When the batch does not fit the model.
     pub fn token_losses(&self, batch: &Packed) -> Result<Tensor> {
-        Ok(traced_losses(&self.0, batch, View::Detached)?.1)
+        constant_losses(&self.0, batch)
     }
 
     /// Mean over all states and tokens of the L2 distance of a trace's hidden states to the original's: a

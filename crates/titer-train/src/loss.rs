@@ -82,8 +82,20 @@ pub fn softplus(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When the batch does not fit the model.
 pub fn token_losses(model: &Decoder, batch: &Packed) -> Result<Tensor> {
+    losses_of(model, batch, View::Tracked)
+}
+
+/// The same as numbers without gradients: what a fixed reference says.
+///
+/// # Errors
+/// When the batch does not fit the model.
+pub fn constant_losses(model: &Decoder, batch: &Packed) -> Result<Tensor> {
+    losses_of(model, batch, View::Detached)
+}
+
+fn losses_of(model: &Decoder, batch: &Packed, view: View) -> Result<Tensor> {
     let sequences = Sequences::new(&batch.offsets)?;
-    Ok(model.losses_at(View::Tracked, &batch.tokens, &sequences, &batch.rows, &batch.targets)?)
+    Ok(model.losses_at(view, &batch.tokens, &sequences, &batch.rows, &batch.targets)?)
 }
 
 /// Cross-entropy in nats of each supervised token of `batch` when `hidden`, states of any layer for its

@@ -5,10 +5,10 @@
 use candle_core::Tensor;
 use serde::Deserialize;
 use titer_data::{Example, Packed};
-use titer_model::{Decoder, View};
+use titer_model::Decoder;
 use titer_plan::stage::TrainSpec;
 use titer_plan::{AttackFacts, Method, MethodKind, Need, Parameter};
-use titer_train::loss::{per_sequence, softplus, token_losses, traced_losses, value};
+use titer_train::loss::{constant_losses, per_sequence, softplus, token_losses, value};
 use titer_train::{Cost, Gradient, Objective, Observer, Outcome};
 
 use crate::training::supervised::{self, Loop, Pairs, Places};
@@ -105,7 +105,7 @@ impl Preference {
         let (mut reference, mut reading) = (Vec::with_capacity(rows.len()), Cost::default());
         for rows in rows.chunks(settings.training.batch) {
             let batch = packed(rows.iter());
-            let losses = per_sequence(&traced_losses(victim, &batch, View::Detached)?.1, &batch)?;
+            let losses = per_sequence(&constant_losses(victim, &batch)?, &batch)?;
             let losses: Vec<f32> = losses.to_dtype(candle_core::DType::F32)?.to_vec1()?;
             let (harmful, refusals) = losses.split_at(rows.len());
             reference.extend(harmful.iter().zip(refusals).map(|(harmful, refusal)| [-harmful, -refusal]));

@@ -8,9 +8,10 @@
 
 use serde::Deserialize;
 use titer_data::Sampler;
-use titer_model::{Decoder, View};
+use titer_model::Decoder;
+use titer_ops::cross_entropy;
 use titer_plan::{DefenceStage, Method, MethodKind, Parameter};
-use titer_train::loss::{constant_logits, cross_entropy_of, mean_divergence, trace, value};
+use titer_train::loss::{constant_logits, mean_divergence, supervised_logits, value};
 use titer_train::{Cost, Gradient, Objective};
 
 use super::{Guard, UserTraining, training_alone};
@@ -67,10 +68,9 @@ struct Held {
 impl Objective for Held {
     fn gradient(&mut self, model: &Decoder, step: u64) -> titer_train::Result<Gradient> {
         let batch = self.user.batch(step);
-        let hidden = trace(model, &batch, View::Tracked)?.hidden;
-        let cross_entropy = cross_entropy_of(model, &hidden, &batch)?.mean_all()?;
-        let reference = constant_logits(&self.start, &batch)?;
-        let divergence = mean_divergence(&model.logits(&hidden, &batch.rows)?, &reference)?;
+        let logits = supervised_logits(model, &batch)?;
+        let cross_entropy = cross_entropy(&logits, &batch.targets)?.mean_all()?;
+        let divergence = mean_divergence(&logits, &constant_logits(&self.start, &batch)?)?;
         let loss = (&cross_entropy + (&divergence * self.beta)?)?;
         let cost = Cost::of(model, &batch) + Cost::of_reading(model, &batch);
         Ok(Gradient::of(&loss, model, cost)?
