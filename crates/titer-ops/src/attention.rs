@@ -7,6 +7,7 @@
 //! the number of tokens and not with its square.
 
 mod kernel;
+mod tiles;
 
 use std::ops::Range;
 

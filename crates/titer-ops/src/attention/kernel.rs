@@ -1,19 +1,17 @@
 //! Attention of one head over one sequence, forward and backward, by blocks of queries.
 //!
-//! Everything is a product of two small matrices, computed in tiles whose sums stay in registers. What they read is laid
-//! out without gaps first, rows padded with zeros to whole lanes, so that no loop has a tail. Each sum runs in the order
-//! of its index, whatever the tiles: bits do not depend on them.
+//! Everything is a product of two small matrices, by [`tiles`](super::tiles). What they read is laid out without gaps
+//! first, rows padded with zeros to whole lanes, so that no loop has a tail.
 
 use std::ops::Range;
 
 use multiversion::multiversion;
+use multiversion::target::target_cfg_f;
 
+use super::tiles::{Left, ROWS, Right, padded, rows, strip, tiles, transpose};
 use crate::cpu::{self, LANES};
 use crate::scoring::Scoring;
 
-/// Rows of a tile, and its columns.
-const ROWS: usize = 4;
-const COLUMNS: usize = 2 * LANES;
 /// Queries whose probabilities are in memory at once: their number bounds it for long sequences.
 const QUERIES: usize = 32;
 
@@ -105,11 +103,6 @@ pub(super) struct Scratch {
     dv: Vec<f32>,
 }
 
-#[inline(always)]
-fn padded(count: usize) -> usize {
-    count.next_multiple_of(LANES)
-}
-
 /// The whole lanes in which these places of a row are.
 #[inline(always)]
 fn lanes(places: &Range<usize>) -> Range<usize> {
@@ -127,131 +120,15 @@ fn pack(from: Strided<'_>, rows: Range<usize>, dim: usize, to: &mut Vec<f32>) {
     }
 }
 
-/// Columns of packed rows as rows, padded.
-#[inline(always)]
-fn transpose(from: &[f32], dim: usize, length: usize, to: &mut Vec<f32>) {
-    let (width, columns) = (padded(dim), padded(length));
-    to.resize(width * columns, 0.0);
-    for first in (0..length).step_by(LANES) {
-        for d in (0..width).step_by(LANES) {
-            // Eight rows by eight, in registers. Below the last row nothing but zeros.
-            let mut block = [[0f32; LANES]; LANES];
-            for (r, block) in block.iter_mut().enumerate().take(length - first) {
-                block.copy_from_slice(&from[(first + r) * width + d..][..LANES]);
-            }
-            for lane in 0..LANES {
-                let to = &mut to[(d + lane) * columns + first..][..LANES];
-                for r in 0..LANES {
-                    to[r] = block[r][lane];
-                }
-            }
-        }
-    }
-}
-
-/// The left matrix of a product: element (row, step) lies at row · by_row + step · by_step.
-#[derive(Clone, Copy)]
-struct Left<'a> {
-    values: &'a [f32],
-    by_row: usize,
-    by_step: usize,
-}
-
-/// The right matrix: element (step, column) lies at step · width + column.
-#[derive(Clone, Copy)]
-struct Right<'a> {
-    values: &'a [f32],
-    width: usize,
-}
-
-impl<'a> Right<'a> {
-    /// The matrix without its first columns.
-    #[inline(always)]
-    fn from(self, column: usize) -> Self {
-        Self { values: &self.values[column..], ..self }
-    }
-}
-
-/// C = \[C +\] A·B for `R` rows of A and `W` columns of B.
-#[inline(always)]
-fn tile<const R: usize, const W: usize>(
-    a: Left<'_>,
-    b: Right<'_>,
-    steps: usize,
-    c: &mut [f32],
-    c_width: usize,
-    add: bool,
-) {
-    let mut sums = [[0f32; W]; R];
-    if add {
-        for (r, sums) in sums.iter_mut().enumerate() {
-            sums.copy_from_slice(&c[r * c_width..][..W]);
-        }
-    }
-    for step in 0..steps {
-        let b = &b.values[step * b.width..][..W];
-        for (r, sums) in sums.iter_mut().enumerate() {
-            let a = a.values[r * a.by_row + step * a.by_step];
-            for (sum, b) in sums.iter_mut().zip(b) {
-                *sum += a * b;
-            }
-        }
-    }
-    for (r, sums) in sums.iter().enumerate() {
-        c[r * c_width..][..W].copy_from_slice(sums);
-    }
-}
-
-/// C = \[C +\] A·B for `R` rows of A; the columns are whole lanes.
-#[inline(always)]
-fn strip<const R: usize>(
-    a: Left<'_>,
-    b: Right<'_>,
-    steps: usize,
-    c: &mut [f32],
-    (columns, c_width): (usize, usize),
-    add: bool,
-) {
-    let mut column = 0;
-    while column + COLUMNS <= columns {
-        tile::<R, COLUMNS>(a, b.from(column), steps, &mut c[column..], c_width, add);
-        column += COLUMNS;
-    }
-    if column < columns {
-        tile::<R, LANES>(a, b.from(column), steps, &mut c[column..], c_width, add);
-    }
-}
-
-/// The same for one tile's rows, or fewer at an end.
-#[inline(always)]
-fn rows(
-    count: usize,
-    a: Left<'_>,
-    b: Right<'_>,
-    steps: usize,
-    c: &mut [f32],
-    shape: (usize, usize),
-    add: bool,
-) {
-    if count == ROWS {
-        return strip::<ROWS>(a, b, steps, c, shape, add);
-    }
-    for row in 0..count {
-        let a = Left { values: &a.values[row * a.by_row..], ..a };
-        strip::<1>(a, b, steps, &mut c[row * shape.1..], shape, add);
-    }
-}
-
-/// Tiles of so many rows.
-#[inline(always)]
-fn tiles(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = rows.end;
-    rows.step_by(ROWS).map(move |start| start..(start + ROWS).min(end))
-}
-
 /// x·Bᵀ of a block's queries, tile by tile over the keys that each tile sees: `x` is packed and begins with the block.
 #[inline(always)]
-fn over_keys(head: &Head<'_>, block: &Range<usize>, x: &[f32], transposed: &[f32], to: &mut [f32]) {
+fn over_keys<const FUSED: bool>(
+    head: &Head<'_>,
+    block: &Range<usize>,
+    x: &[f32],
+    transposed: &[f32],
+    to: &mut [f32],
+) {
     let (width, columns) = (padded(head.dim), padded(head.length));
     for tile in tiles(block.clone()) {
         let keys = lanes(&head.asking.seen(tile.clone(), head.scoring));
@@ -259,18 +136,18 @@ fn over_keys(head: &Head<'_>, block: &Range<usize>, x: &[f32], transposed: &[f32
         let a = Left { values: &x[at * width..], by_row: width, by_step: 1 };
         let to = &mut to[at * columns + keys.start..];
         let b = Right { values: transposed, width: columns }.from(keys.start);
-        rows(tile.len(), a, b, head.dim, to, (keys.len(), columns), false);
+        rows::<FUSED>(tile.len(), a, b, head.dim, to, (keys.len(), columns), false);
     }
 }
 
 /// P·X of one tile of queries over the keys that it sees: `p` begins with the tile, `x` is packed.
 #[inline(always)]
-fn over_rows(head: &Head<'_>, tile: Range<usize>, p: &[f32], x: &[f32], to: &mut [f32]) {
+fn over_rows<const FUSED: bool>(head: &Head<'_>, tile: Range<usize>, p: &[f32], x: &[f32], to: &mut [f32]) {
     let (width, columns) = (padded(head.dim), padded(head.length));
     let seen = head.asking.seen(tile.clone(), head.scoring);
     let a = Left { values: &p[seen.start..], by_row: columns, by_step: 1 };
     let b = Right { values: &x[seen.start * width..], width };
-    rows(tile.len(), a, b, seen.len(), to, (width, width), false);
+    rows::<FUSED>(tile.len(), a, b, seen.len(), to, (width, width), false);
 }
 
 /// Of one query in its row, whose keys are `seen`: `value` everywhere else among the lanes of `all`.
@@ -305,7 +182,7 @@ pub(crate) fn weighted(p: &[f32], x: Strided<'_>, out: &mut [f32]) {
     if dim.is_multiple_of(LANES) {
         let p = Left { values: p, by_row: 0, by_step: 1 };
         let x = Right { values: x.values, width: x.width };
-        return strip::<1>(p, x, p.values.len(), out, (dim, dim), false);
+        return strip::<false, 1>(p, x, p.values.len(), out, (dim, dim), false);
     }
     out.fill(0.0);
     for (j, p) in p.iter().enumerate() {
@@ -314,8 +191,16 @@ pub(crate) fn weighted(p: &[f32], x: Strided<'_>, out: &mut [f32]) {
 }
 
 /// The head's output, in rows of `width` of which it has the first features.
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub(super) fn forward(head: Head<'_>, scratch: &mut Scratch, out: &mut [f32], out_width: usize) {
+    match target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64")) {
+        true => forward_with::<true>(head, scratch, out, out_width),
+        false => forward_with::<false>(head, scratch, out, out_width),
+    }
+}
+
+#[inline(always)]
+fn forward_with<const FUSED: bool>(head: Head<'_>, scratch: &mut Scratch, out: &mut [f32], out_width: usize) {
     let Head { asking, length, dim, scoring, .. } = head;
     let (width, columns) = (padded(dim), padded(length));
     pack(head.k, 0..length, dim, &mut scratch.k);
@@ -327,14 +212,14 @@ pub(super) fn forward(head: Head<'_>, scratch: &mut Scratch, out: &mut [f32], ou
         let block = start..(start + QUERIES).min(asking.count);
         let of_block = asking.seen(block.clone(), scoring);
         pack(head.q, block.clone(), dim, &mut scratch.q);
-        over_keys(&head, &block, &scratch.q, &scratch.k_transposed, &mut scratch.p);
+        over_keys::<FUSED>(&head, &block, &scratch.q, &scratch.k_transposed, &mut scratch.p);
         for (query, row) in block.clone().zip(scratch.p.chunks_exact_mut(columns)) {
             let seen = asking.seen(query..query + 1, scoring);
             probabilities(&head, row, &seen, &of_block);
         }
         for tile in tiles(block) {
             let p = &scratch.p[(tile.start - start) * columns..];
-            over_rows(&head, tile.clone(), p, &scratch.v, &mut scratch.out);
+            over_rows::<FUSED>(&head, tile.clone(), p, &scratch.v, &mut scratch.out);
             for (query, row) in tile.zip(scratch.out.chunks_exact(width)) {
                 cpu::copy(&row[..dim], &mut out[query * out_width..][..dim]);
             }
@@ -343,8 +228,21 @@ pub(super) fn forward(head: Head<'_>, scratch: &mut Scratch, out: &mut [f32], ou
 }
 
 /// Adds to the gradients of q, k and v for that of the output, `g`, and says the sink's.
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub(super) fn backward(head: Head<'_>, g: Strided<'_>, scratch: &mut Scratch, d: Gradients<'_>) -> f32 {
+    match target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64")) {
+        true => backward_with::<true>(head, g, scratch, d),
+        false => backward_with::<false>(head, g, scratch, d),
+    }
+}
+
+#[inline(always)]
+fn backward_with<const FUSED: bool>(
+    head: Head<'_>,
+    g: Strided<'_>,
+    scratch: &mut Scratch,
+    d: Gradients<'_>,
+) -> f32 {
     let Head { asking, length, dim, scoring, .. } = head;
     let (width, columns) = (padded(dim), padded(length));
     let scale = 1.0 / (dim as f32).sqrt();
@@ -364,8 +262,8 @@ pub(super) fn backward(head: Head<'_>, g: Strided<'_>, scratch: &mut Scratch, d:
         let of_block = asking.seen(block.clone(), scoring);
         pack(head.q, block.clone(), dim, &mut scratch.q);
         pack(g, block.clone(), dim, &mut scratch.g);
-        over_keys(&head, &block, &scratch.q, &scratch.k_transposed, &mut scratch.p);
-        over_keys(&head, &block, &scratch.g, &scratch.v_transposed, &mut scratch.ds);
+        over_keys::<FUSED>(&head, &block, &scratch.q, &scratch.k_transposed, &mut scratch.p);
+        over_keys::<FUSED>(&head, &block, &scratch.g, &scratch.v_transposed, &mut scratch.ds);
         let each = scratch.p.chunks_exact_mut(columns).zip(scratch.ds.chunks_exact_mut(columns));
         for (query, (p, ds)) in block.clone().zip(each) {
             let seen = asking.seen(query..query + 1, scoring);
@@ -388,7 +286,7 @@ pub(super) fn backward(head: Head<'_>, g: Strided<'_>, scratch: &mut Scratch, d:
         }
         for tile in tiles(block.clone()) {
             let ds = &scratch.ds[(tile.start - start) * columns..];
-            over_rows(&head, tile.clone(), ds, &scratch.k, &mut scratch.out);
+            over_rows::<FUSED>(&head, tile.clone(), ds, &scratch.k, &mut scratch.out);
             for (query, row) in tile.zip(scratch.out.chunks_exact(width)) {
                 for (d, value) in d.q[query * d.q_width..][..dim].iter_mut().zip(row) {
                     *d += value;
@@ -405,7 +303,7 @@ pub(super) fn backward(head: Head<'_>, g: Strided<'_>, scratch: &mut Scratch, d:
                 let a =
                     Left { values: &weights[first * columns + tile.start..], by_row: 1, by_step: columns };
                 let (x, sum) = (&x[first * width..], &mut sum[tile.start * width..]);
-                rows(tile.len(), a, Right { values: x, width }, steps, sum, (width, width), true);
+                rows::<FUSED>(tile.len(), a, Right { values: x, width }, steps, sum, (width, width), true);
             }
         }
     }
