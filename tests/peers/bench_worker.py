@@ -109,6 +109,9 @@ def opened(path):
 
 
 def training(model, lora, texts=8, length=64):
+    if lora and DEVICE != "cpu":
+        # PEFT keeps adapters in 32 bits.
+        model = model.to(torch.bfloat16)
     if lora:
         from peft import LoraConfig, get_peft_model
 

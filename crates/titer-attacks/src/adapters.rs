@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Decoder, LoraSpec, PROJECTIONS};
+use titer_model::{Base, Decoder, LoraSpec, PROJECTIONS};
 use titer_plan::Parameter;
 use titer_plan::stage::TrainSpec;
 
@@ -30,6 +30,9 @@ pub struct Adapters {
     pub lora_alpha: f64,
     /// What is adapted.
     pub lora_targets: Targets,
+    /// The type of what they stand beside.
+    #[serde(default)]
+    pub lora_base: Base,
 }
 
 /// The projections that adapters stand beside.
@@ -51,15 +54,15 @@ impl Targets {
     /// The names as specs spell them.
     pub const NAMES: [&str; 4] = ["all", "query-value", "attention", "mlp"];
 
-    /// Adapters there.
-    pub fn adapted(self, rank: usize, alpha: f64) -> LoraSpec {
+    /// Adapters there, beside weights of that type.
+    pub fn adapted(self, rank: usize, alpha: f64, base: Base) -> LoraSpec {
         let names: &[&str] = match self {
             Self::All => &PROJECTIONS,
             Self::QueryValue => &["q_proj", "v_proj"],
             Self::Attention => &PROJECTIONS[..4],
             Self::Mlp => &PROJECTIONS[4..],
         };
-        LoraSpec { rank, alpha, targets: names.iter().map(|name| (*name).to_owned()).collect() }
+        LoraSpec { rank, alpha, targets: names.iter().map(|name| (*name).to_owned()).collect(), base }
     }
 }
 
@@ -109,8 +112,9 @@ impl Order {
 
 impl Adapters {
     /// Their parameters.
-    pub fn parameters() -> [Parameter; 3] {
+    pub fn parameters() -> [Parameter; 4] {
         const TARGETS: &[&str] = &Targets::NAMES;
+        const BASES: &[&str] = &Base::NAMES;
         [
             Parameter::integer(
                 "lora_rank",
@@ -127,11 +131,13 @@ impl Adapters {
                 "the adapters' product is multiplied by alpha / rank",
             ),
             Parameter::choice("lora_targets", "all", TARGETS, "the projections that adapters stand beside"),
+            Parameter::choice("lora_base", "f32", BASES, "the type of the matrices beside adapters").later(),
         ]
     }
 
     /// The adapters, if any are wanted.
     pub fn spec(&self) -> Option<LoraSpec> {
-        (self.lora_rank > 0).then(|| self.lora_targets.adapted(self.lora_rank, self.lora_alpha))
+        (self.lora_rank > 0)
+            .then(|| self.lora_targets.adapted(self.lora_rank, self.lora_alpha, self.lora_base))
     }
 }

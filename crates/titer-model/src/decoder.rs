@@ -11,7 +11,7 @@ use titer_ops::Rotary;
 use crate::experts::of_expert;
 use crate::recompute::Aside;
 use crate::weights::Weights;
-use crate::{Config, Error, LoraSpec, Parameters, Result};
+use crate::{Base, Config, Error, LoraSpec, Parameters, Result};
 
 /// A trainable decoder of some [`Family`](crate::Family), all of it or adapters beside it.
 #[derive(Debug)]
@@ -117,14 +117,19 @@ impl Decoder {
     }
 
     /// Holds all weights fixed and trains `parameters` instead: the adapters of `spec`, or what is read beside the
-    /// weights.
+    /// weights. Where that takes another type, each weight is let go once it was converted, so that never all are held
+    /// twice: where the device has no room even so, nothing is left of the model.
     pub(crate) fn hold(&mut self, spec: Option<LoraSpec>, parameters: Parameters) -> Result<()> {
         if self.adapter.is_some() || self.soft().is_some() {
             let problem = "the model has one already: merge it first".to_owned();
             return Err(Error::Adapter { problem });
         }
-        let frozen = self.parameters.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().detach()));
-        let adapted = Self::assemble(self.config.clone(), &self.device, parameters, frozen.collect(), spec)?;
+        let base = spec.as_ref().map_or(Base::F32, |spec| spec.base);
+        (self.tracked, self.detached) = (Weights::none(&self.device)?, Weights::none(&self.device)?);
+        let weights = std::mem::take(&mut self.parameters).into_iter();
+        let frozen = weights.map(|(name, var)| Ok((name, base.held(var.as_tensor())?)));
+        let frozen = frozen.collect::<candle_core::Result<_>>()?;
+        let adapted = Self::assemble(self.config.clone(), &self.device, parameters, frozen, spec)?;
         *self = Self { recompute: self.recompute, ..adapted };
         Ok(())
     }
@@ -201,7 +206,7 @@ impl Decoder {
         &self.device
     }
 
-    /// The type of the weights.
+    /// The type of the weights, or where these are held fixed in another, of norms and of what flows between them.
     pub fn dtype(&self) -> DType {
         self.tracked.norm.weight.dtype()
     }

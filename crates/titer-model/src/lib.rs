@@ -43,7 +43,7 @@ pub use forward::Hidden;
 pub use generate::{Choice, Draws, Generate, likeliest};
 pub use head::Head;
 pub use last::Beginning;
-pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraSpec, PROJECTIONS};
+pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, LoraSpec, PROJECTIONS};
 pub use parameters::Parameters;
 pub use score::LogLikelihood;
 pub use soft::{Soft, soft_token};

@@ -29,6 +29,39 @@ pub const PROJECTIONS: [&str; 7] =
 /// Rank at most; beyond the width of the model a low rank is none.
 const HIGHEST_RANK: usize = 1 << 14;
 
+/// The type of the matrices beside which adapters are trained, as PyTorch's `torch_dtype` of the base model. Adapters, their
+/// moments, norms, softmax and what flows between the projections are `f32` in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Base {
+    /// As the model is loaded.
+    #[default]
+    F32,
+    /// Half of the memory, and products of half precision.
+    Bf16,
+}
+
+impl Base {
+    /// The names as specs spell them.
+    pub const NAMES: [&str; 2] = ["f32", "bf16"];
+
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+
+    /// A weight that is held fixed.
+    pub(crate) fn held(self, weight: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Bf16 if weight.rank() > 1 => weight.detach().to_dtype(DType::BF16),
+            _ => Ok(weight.detach()),
+        }
+    }
+}
+
 /// Which projections are adapted, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraSpec {
@@ -38,12 +71,15 @@ pub struct LoraSpec {
     pub alpha: f64,
     /// Some of [`PROJECTIONS`].
     pub targets: Vec<String>,
+    /// The type of what they stand beside.
+    #[serde(default)]
+    pub base: Base,
 }
 
 impl LoraSpec {
     /// All projections of attention and MLP.
     pub fn everywhere(rank: usize, alpha: f64) -> Self {
-        Self { rank, alpha, targets: PROJECTIONS.map(str::to_owned).to_vec() }
+        Self { rank, alpha, targets: PROJECTIONS.map(str::to_owned).to_vec(), base: Base::F32 }
     }
 
     /// alpha / rank.
@@ -100,7 +136,7 @@ impl LoraSpec {
                 return unsupported("target_modules", pattern, "a list of names is");
             }
         };
-        let spec = Self { rank: peft.rank, alpha: peft.alpha_over_rank(), targets };
+        let spec = Self { rank: peft.rank, alpha: peft.alpha_over_rank(), targets, base: Base::F32 };
         let divided = !config.family.naming.is_plain() && !peft.stabilised;
         let patterned = divided && spec.patterned(&peft.written, config)?;
         if !patterned {
@@ -222,20 +258,22 @@ impl Decoder {
         })
     }
 
-    /// The weight of this name with its adapter folded in, without gradient; none where the model has no
-    /// such weight.
+    /// The weight of this name with its adapter folded in, without gradient, in the type of adapters and norms; none where
+    /// the model has no such weight.
     ///
     /// # Errors
     /// When the device has no room.
     pub fn merged(&self, name: &str) -> Result<Option<Tensor>> {
         let Some(weight) = self.weight(name) else { return Ok(None) };
-        let Some(spec) = self.adapter().filter(|spec| spec.adapts(name)) else { return Ok(Some(weight)) };
+        let Some(spec) = self.adapter().filter(|spec| spec.adapts(name)) else {
+            return Ok(Some(weight.to_dtype(self.dtype())?));
+        };
         let [a, b] =
             factors(name).map(|name| self.parameters().get(&name).map(|var| var.as_tensor().detach()));
         let (Some(a), Some(b)) = (a, b) else { return Ok(None) };
         let wide = |tensor: &Tensor| tensor.to_dtype(DType::F32);
         let product = (wide(&b)?.matmul(&wide(&a)?)? * spec.scale())?;
-        Ok(Some((wide(&weight)? + product)?.to_dtype(weight.dtype())?))
+        Ok(Some((wide(&weight)? + product)?.to_dtype(self.dtype())?))
     }
 
     /// Saves the adapters, without the model, into an existing directory as PEFT does.

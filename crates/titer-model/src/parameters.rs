@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// The trainable weights of a model: safetensors names, sorted, so that every loop over them has one
 /// order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Parameters {
     by_name: BTreeMap<String, Var>,
 }
@@ -37,6 +37,11 @@ impl Parameters {
     /// Names and variables, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.by_name.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// Names and variables, sorted by name.
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = (String, Var)> {
+        self.by_name.into_iter()
     }
 
     /// One variable.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use titer_ops::{
     Adapted, Mlp as MlpWeights, Rotary, Scoring, linear, linear_added, linear_rotated, lora, mlp, rotary,
 };
@@ -385,6 +385,14 @@ impl Weights {
         Ok(Self { embedding, prompt: find(PROMPT), scale, layers, norm, head })
     }
 
+    /// Of no model.
+    pub(crate) fn none(device: &Device) -> Result<Self> {
+        let nothing = || Tensor::zeros((0, 0), DType::F32, device);
+        let norm = Normed { weight: Tensor::zeros(0, DType::F32, device)?, bias: None };
+        let (embedding, head) = (nothing()?, nothing()?);
+        Ok(Self { embedding, prompt: None, scale: None, layers: Vec::new(), norm, head })
+    }
+
     /// Rows of the soft prompt.
     pub(crate) fn prompt_rows(&self) -> usize {
         self.prompt.as_ref().and_then(|prompt| prompt.dims().first().copied()).unwrap_or(0)
@@ -417,6 +425,6 @@ impl Weights {
             }
             _ => select(&self.embedding, tokens)?,
         };
-        scaled(embedded, self.scale)
+        scaled(embedded.to_dtype(self.norm.weight.dtype())?, self.scale)
     }
 }

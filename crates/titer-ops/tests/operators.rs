@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use titer_ops::{Activation, Heads, Rotary, Scaling, Scoring, Sequences, adamw, cache::LayerCache, composed};
 
-use crate::common::{check, numbers, values, worst};
+use crate::common::{check, numbers, values, weigh, worst};
 
 #[test]
 fn linear() {
@@ -309,6 +309,40 @@ fn two_updates_equal_the_formula() {
     for (got, expected) in values(&w).iter().zip(by_hand.0) {
         assert!((f64::from(*got) - expected).abs() < 1e-6, "{got} against {expected}");
     }
+}
+
+/// As on a GPU: candle would compute the gradient of a weight that nobody trains.
+#[test]
+fn products_with_held_weights_give_these_no_gradient() {
+    let (x, weight) = (numbers(&[7, 5], 1), numbers(&[9, 5], 2));
+    let held = weight.as_tensor().detach();
+    let (got, expected) =
+        (composed::linear(&x, &held).unwrap(), x.matmul(&weight.as_tensor().t().unwrap()).unwrap());
+    assert!(worst(&got, &expected) < 1e-6);
+    let (got, expected) = (weigh(&got).unwrap().backward(), weigh(&expected).unwrap().backward());
+    let (got, expected) = (got.unwrap(), expected.unwrap());
+    assert!(worst(got.get(&x).unwrap(), expected.get(&x).unwrap()) < 1e-6);
+    assert!(got.get_ids().all(|id| got.get_id(*id).unwrap().elem_count() < held.elem_count()));
+    assert!(composed::linear(&x, &numbers(&[9, 4], 2).as_tensor().detach()).is_err());
+}
+
+#[test]
+fn products_with_half_weights_round_what_they_read_and_give() {
+    let (x, weight) = (numbers(&[7, 5], 1), numbers(&[9, 5], 2));
+    let half = |x: &Tensor| x.to_dtype(DType::BF16).unwrap();
+    let rounded = |x: &Tensor| half(x).to_dtype(DType::F32).unwrap();
+    let (by, narrow) = (rounded(&weight), half(&weight).detach());
+    let y = titer_ops::linear(&x, &narrow).unwrap();
+    assert_eq!(y.dtype(), DType::F32);
+    assert_eq!(values(&y), values(&rounded(&rounded(&x).matmul(&by.t().unwrap()).unwrap())));
+    let gradients = weigh(&y).unwrap().backward().unwrap();
+    let of_y = numbers(&[7, 9], 99);
+    assert_eq!(values(gradients.get(&x).unwrap()), values(&rounded(&rounded(&of_y).matmul(&by).unwrap())));
+    // Beside it adapters in 32 bits.
+    let (a, b) = (numbers(&[3, 5], 3), numbers(&[9, 3], 4));
+    let z = x.matmul(&a.as_tensor().t().unwrap()).unwrap().matmul(&b.as_tensor().t().unwrap()).unwrap();
+    let expected = (y + (z * 1.5).unwrap()).unwrap();
+    assert!(worst(&titer_ops::lora(&x, &narrow, &a, &b, 1.5).unwrap(), &expected) < 1e-6);
 }
 
 #[test]

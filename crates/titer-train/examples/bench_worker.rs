@@ -20,7 +20,7 @@ use candle_core::{DType, Device, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use titer_data::{Draw, Example, Sampler, Stream};
-use titer_model::{Choice, Config, Decoder, Generate, LoraSpec};
+use titer_model::{Base, Choice, Config, Decoder, Generate, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_train::{Supervised, Trainer};
 
@@ -187,10 +187,12 @@ fn scoring(model: Decoder) -> Turn {
     })
 }
 
-/// A step on `count` texts of `length` tokens, all supervised, of adapters of rank 8 on all projections or of all
-/// weights.
+/// A step on `count` texts of `length` tokens, all supervised, of adapters of rank 8 on all projections, on a GPU beside
+/// weights in half precision, or of all weights.
 fn training(mut model: Decoder, lora: bool, (count, length): (usize, usize)) -> Outcome<Turn> {
-    let adapter = LoraSpec::everywhere(8, 16.0);
+    // As it is done there, by the peer too.
+    let base = if model.device().is_cpu() { Base::F32 } else { Base::Bf16 };
+    let adapter = LoraSpec { base, ..LoraSpec::everywhere(8, 16.0) };
     let vocabulary = model.config().vocab_size;
     let examples = texts(64, length + 1, vocabulary).into_iter().map(|tokens| Example::new(tokens, 1));
     let examples = examples.collect::<Result<Vec<_>, _>>()?;

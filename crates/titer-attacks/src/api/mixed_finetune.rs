@@ -78,6 +78,8 @@ impl FineTuningJob for MixedFinetune {
 mod tests {
     use titer_data::Example;
 
+    use titer_model::Base;
+
     use super::*;
     use crate::adapters::{Adapters, Targets};
     use crate::testing;
@@ -100,7 +102,12 @@ mod tests {
                     "weight_decay": 0.0,
                 }))
                 .unwrap(),
-                adapters: Adapters { lora_rank: 0, lora_alpha: 16.0, lora_targets: Targets::All },
+                adapters: Adapters {
+                    lora_rank: 0,
+                    lora_alpha: 16.0,
+                    lora_targets: Targets::All,
+                    lora_base: Base::F32,
+                },
             },
         }
     }

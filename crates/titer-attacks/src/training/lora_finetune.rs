@@ -1,10 +1,10 @@
 //! `lora-finetune`: supervised fine-tuning on harmful pairs of low-rank adapters (Hu et al., arXiv
-//! 2106.09685), the cheap attack of Lermen et al., arXiv 2310.20624. The victim's own weights stay as they are. With
-//! `freeze_a` B alone is trained against a random A (arXiv 2605.05995).
+//! 2106.09685), the cheap attack of Lermen et al., arXiv 2310.20624. The victim's own weights stay as they are, or with
+//! `base = "bf16"` are held in half precision. With `freeze_a` B alone is trained against a random A (arXiv 2605.05995).
 
 use serde::Deserialize;
 use titer_data::Stream;
-use titer_model::{Decoder, LoraSpec};
+use titer_model::{Base, Decoder, LoraSpec};
 use titer_plan::stage::TrainSpec;
 use titer_plan::{Method, MethodKind, Parameter};
 use titer_train::{Observer, Outcome, Partial, Supervised};
@@ -31,10 +31,14 @@ pub struct LoraFinetune {
     /// Whether A stays at random as it began and B alone is trained.
     #[serde(default)]
     pub freeze_a: bool,
+    /// The type of the matrices that are held fixed.
+    #[serde(default)]
+    pub base: Base,
 }
 
 pub(crate) fn method() -> Method {
     const TARGETS: &[&str] = &Targets::NAMES;
+    const BASES: &[&str] = &Base::NAMES;
     let own = [
         Parameter::integer("rank", "1", 8, 1..=4096, "rank of the adapters"),
         Parameter::real(
@@ -48,6 +52,7 @@ pub(crate) fn method() -> Method {
     let later = [
         Parameter::choice("targets", "all", TARGETS, "the projections that adapters stand beside").later(),
         Parameter::flag("freeze_a", false, "A stays at random as it began; B alone is trained").later(),
+        Parameter::choice("base", "f32", BASES, "the type of the matrices beside adapters").later(),
     ];
     Method {
         name: "lora-finetune",
@@ -70,7 +75,7 @@ impl TrainingAttack for LoraFinetune {
     }
 
     fn adapter(&self) -> Option<LoraSpec> {
-        Some(self.targets.adapted(self.rank, self.alpha))
+        Some(self.targets.adapted(self.rank, self.alpha, self.base))
     }
 
     fn distinct_harmful(&self) -> u64 {
@@ -84,7 +89,7 @@ impl TrainingAttack for LoraFinetune {
         observer: &mut dyn Observer,
     ) -> Result<Outcome> {
         let mut rng = Stream::new(context.seed, "lora-finetune/adapters").at(0);
-        victim.attach(&self.targets.adapted(self.rank, self.alpha), &mut rng)?;
+        victim.attach(&self.targets.adapted(self.rank, self.alpha, self.base), &mut rng)?;
         let pairs = Pairs { name: "lora-finetune", examples: self.examples };
         let objective = Supervised::new(pairs.batches(context, self.training.batch)?);
         if self.freeze_a {

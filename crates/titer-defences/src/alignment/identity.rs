@@ -2,7 +2,7 @@
 //! seeds of all others: whatever an experiment says of it besides a titer of 1 is the instrument's own error.
 
 use serde::Deserialize;
-use titer_model::Decoder;
+use titer_model::{Base, Decoder};
 use titer_plan::{Control, DefenceStage, Method, MethodKind};
 use titer_train::Objective;
 
@@ -26,6 +26,7 @@ fn no_step() -> Training {
         clip: 1.0,
         lora_rank: 0,
         lora_alpha: 1.0,
+        lora_base: Base::F32,
     }
 }
 

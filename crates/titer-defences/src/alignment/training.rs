@@ -1,7 +1,7 @@
 //! The settings that every alignment-stage defence has: how long, how fast, and what keeps the model.
 
 use serde::Deserialize;
-use titer_model::LoraSpec;
+use titer_model::{Base, LoraSpec};
 use titer_plan::Parameter;
 use titer_plan::stage::TrainSpec;
 
@@ -28,6 +28,9 @@ pub struct Training {
     pub lora_rank: usize,
     /// The adapters' product is multiplied by `lora_alpha / lora_rank`.
     pub lora_alpha: f64,
+    /// The type of the matrices that adapters stand beside.
+    #[serde(default)]
+    pub lora_base: Base,
 }
 
 impl Training {
@@ -38,6 +41,7 @@ impl Training {
 
     /// The same with the method's own default of `refusal_weight`.
     pub fn parameters_with(steps: i64, rate: f64, refusal_weight: f64) -> Vec<Parameter> {
+        const BASES: &[&str] = &Base::NAMES;
         vec![
             Parameter::integer("steps", "steps", steps, 1..=10_000_000, "optimiser steps"),
             Parameter::real("rate", "1/step", rate, 1e-9..=1.0, "learning rate, constant"),
@@ -65,6 +69,7 @@ impl Training {
                 1e-3..=1e6,
                 "the adapters' product is multiplied by alpha / rank",
             ),
+            Parameter::choice("lora_base", "f32", BASES, "the type of the matrices beside adapters").later(),
         ]
     }
 
@@ -75,7 +80,9 @@ impl Training {
 
     /// The adapters that are trained instead of the weights, if that is asked for.
     pub fn adapter(&self) -> Option<LoraSpec> {
-        (self.lora_rank > 0).then(|| LoraSpec::everywhere(self.lora_rank, self.lora_alpha))
+        let base = self.lora_base;
+        (self.lora_rank > 0)
+            .then(|| LoraSpec { base, ..LoraSpec::everywhere(self.lora_rank, self.lora_alpha) })
     }
 
     /// The batches that keep refusals and ability.

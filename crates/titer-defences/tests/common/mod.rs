@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 use titer_data::{Example, Stream};
 use titer_defences::{DefenceContext, Training};
-use titer_model::{Config, Decoder, LoraSpec};
+use titer_model::{Base, Config, Decoder, LoraSpec};
 use titer_plan::{Method, MethodSpec};
 use titer_train::Gradient;
 
@@ -139,6 +139,7 @@ pub(crate) fn training() -> Training {
         clip: 1.0,
         lora_rank: 0,
         lora_alpha: 16.0,
+        lora_base: Base::F32,
     }
 }
 

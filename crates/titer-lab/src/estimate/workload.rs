@@ -204,7 +204,8 @@ impl Workload {
             Trained::Weights => (self.multiplied.training_flops(tokens, self.answer), parameters * TRAINED),
             Trained::Adapters(adapter) => (
                 config.adapter_training_flops(adapter, tokens, self.answer),
-                parameters * NUMBER + config.adapter_parameter_count(adapter) as f64 * TRAINED,
+                parameters * adapter.base.bytes() as f64
+                    + config.adapter_parameter_count(adapter) as f64 * TRAINED,
             ),
             Trained::Beside(soft) => (
                 config.held_training_flops(tokens + soft.tokens(), self.answer),
@@ -214,7 +215,8 @@ impl Workload {
         Load {
             steps,
             flops: steps as f64 * batch * example + asked,
-            memory: self.activations(batch, adapted) + memory,
+            // Whatever they are held in afterwards, weights are loaded as 32 bits.
+            memory: (self.activations(batch, adapted) + memory).max(parameters * NUMBER),
             spared: self.spared(batch, adapted),
             disk: self.weights(),
         }
