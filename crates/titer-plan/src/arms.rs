@@ -138,13 +138,14 @@ fn without_idea(own: &LaterDefence, methods: &[Method]) -> Option<LaterDefence> 
             let other = named(name)?;
             let MethodKind::Defence { stage, .. } = other.kind else { return None };
             let value = |name: &str, default: &Value| own.parameters.get(name).unwrap_or(default).clone();
-            let parameters = other.parameters.iter();
+            let parameters = other.parameters.iter().map(|one| (one, value(one.name, &one.default)));
             Some(LaterDefence {
                 method: other.name.to_owned(),
                 version: other.version,
                 stage,
                 parameters: parameters
-                    .map(|one| (one.name.to_owned(), value(one.name, &one.default)))
+                    .filter(|(one, value)| !one.is_unsaid(value))
+                    .map(|(one, value)| (one.name.to_owned(), value))
                     .collect(),
             })
         }

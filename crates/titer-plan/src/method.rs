@@ -273,6 +273,11 @@ impl Parameter {
         Self { later: true, ..self }
     }
 
+    /// Whether a value is left unsaid: that of a parameter which came later and is at its default.
+    pub(crate) fn is_unsaid(&self, value: &Value) -> bool {
+        self.later && *value == self.default
+    }
+
     /// Says what it means to others than the method.
     pub fn meaning(self, meaning: Meaning) -> Self {
         Self { meaning: Some(meaning), ..self }

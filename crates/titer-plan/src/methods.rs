@@ -134,7 +134,7 @@ fn settings(table: &mut Table<'_>, method: &Method, limits: &Limits<'_>, varied:
         if table.peek(parameter.name).is_none() {
             values.insert(parameter.name, Some(parameter.default.clone()));
         }
-        if parameter.later && values.get(parameter.name) == Some(&parameter.default) {
+        if values.get(parameter.name).is_some_and(|value| parameter.is_unsaid(value)) {
             values.forget(parameter.name);
         }
     }
