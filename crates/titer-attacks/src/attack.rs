@@ -84,7 +84,8 @@ pub trait TrainingAttack {
     /// Different harmful examples that the attacker owns.
     fn distinct_harmful(&self) -> u64;
 
-    /// The adapters that are trained instead of the weights, if any.
+    /// The adapters that are trained instead of the weights, if any. The victim's own weights are then held fixed from the
+    /// start, and shared with other attacks on it.
     fn adapter(&self) -> Option<LoraSpec> {
         None
     }

@@ -24,7 +24,7 @@ use crate::progress::{Progress, RunEvent};
 use crate::provenance::provenance;
 use crate::results::Results;
 use crate::sources::Sources;
-use crate::stages::{ANSWERS_KEY, Recall, Work};
+use crate::stages::{ANSWERS_KEY, Recall, Shared, Work};
 use crate::{Error, Interrupt, Result};
 
 /// How to run.
@@ -201,7 +201,7 @@ fn run_stages_by(
     // Before anything is looked for. A store that cannot be written loses nothing.
     let _claim = store.claim(plan.stages.iter().map(|stage| &stage.hash)).ok();
     let answered = Answered { store, known: OnceLock::new() };
-    let recall = Recall::default();
+    let (recall, shared) = (Recall::default(), Shared::default());
     let deadline = options.budget.and_then(|budget| started.checked_add(budget));
     let failed = part.map(|part| part.failed.clone()).unwrap_or_default();
     let mut board = Board::new(plan, store, requests, (deadline, options.weights), failed);
@@ -217,7 +217,7 @@ fn run_stages_by(
         std::thread::scope(|scope| {
             let workers = options.jobs.clamp(1, stages.max(1));
             for device in devices.iter().cycle().take(workers) {
-                let (board, answered, known) = (&board, &answered, (&sources, &recall));
+                let (board, answered, known) = (&board, &answered, (&sources, &recall, &shared));
                 scope.spawn(move || {
                     while let Some(stage) = board.take(interrupt, progress) {
                         let (here, around) = ((stage, plan), (store, known));
@@ -284,7 +284,7 @@ fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send
 
 fn perform(
     (stage, plan): (&PlannedStage, &Plan),
-    (store, (sources, recall)): (&Store, (&Sources, &Recall)),
+    (store, (sources, recall, shared)): (&Store, (&Sources, &Recall, &Shared)),
     device: &Device,
     (options, answered, anew): (&RunOptions, Vec<StageHash>, bool),
     interrupt: &Interrupt,
@@ -328,6 +328,7 @@ fn perform(
                 model,
                 answered,
                 recall,
+                shared,
                 judge_only: options.judge_only,
                 recompute: options.recompute,
             };

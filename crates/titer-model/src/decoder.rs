@@ -119,19 +119,41 @@ impl Decoder {
     /// Holds all weights fixed and trains `parameters` instead: the adapters of `spec`, or what is read beside the
     /// weights. Where that takes another type, each weight is let go once it was converted, so that never all are held
     /// twice: where the device has no room even so, nothing is left of the model.
-    pub(crate) fn hold(&mut self, spec: Option<LoraSpec>, parameters: Parameters) -> Result<()> {
+    pub(crate) fn hold(&mut self, base: Base, spec: Option<LoraSpec>, parameters: Parameters) -> Result<()> {
         if self.adapter.is_some() || self.soft().is_some() {
             let problem = "the model has one already: merge it first".to_owned();
             return Err(Error::Adapter { problem });
         }
-        let base = spec.as_ref().map_or(Base::F32, |spec| spec.base);
         (self.tracked, self.detached) = (Weights::none(&self.device)?, Weights::none(&self.device)?);
-        let weights = std::mem::take(&mut self.parameters).into_iter();
-        let frozen = weights.map(|(name, var)| Ok((name, base.held(var.as_tensor())?)));
+        let own = std::mem::take(&mut self.parameters).into_iter();
+        let own = own.map(|(name, var)| (name, var.into_inner()));
+        let weights = std::mem::take(&mut self.frozen).into_iter().chain(own);
+        let frozen = weights.map(|(name, weight)| Ok((name, base.held(&weight)?)));
         let frozen = frozen.collect::<candle_core::Result<_>>()?;
         let adapted = Self::assemble(self.config.clone(), &self.device, parameters, frozen, spec)?;
         *self = Self { recompute: self.recompute, ..adapted };
         Ok(())
+    }
+
+    /// The model with all weights held fixed, as adapters stand beside them, and nothing to train yet.
+    ///
+    /// # Errors
+    /// When it has adapters already, or the device has no room.
+    pub fn held(mut self, base: Base) -> Result<Self> {
+        self.hold(base, None, Parameters::default())?;
+        Ok(self)
+    }
+
+    /// The same model in the same memory, all of its weights held fixed: several may train adapters beside them at once.
+    ///
+    /// # Errors
+    /// When the device has no room for the angles of its positions.
+    pub fn lend(&self) -> Result<Self> {
+        let own = self.parameters.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().detach()));
+        let frozen = self.frozen.clone().into_iter().chain(own).collect();
+        let (config, adapter) = (self.config.clone(), self.adapter.clone());
+        let lent = Self::assemble(config, &self.device, Parameters::default(), frozen, adapter)?;
+        Ok(Self { recompute: self.recompute, ..lent })
     }
 
     /// Fresh weights: matrices normal with mean 0 and deviation `std`, norms such that they multiply by one, biases

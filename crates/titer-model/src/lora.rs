@@ -45,6 +45,14 @@ impl Base {
     /// The names as specs spell them.
     pub const NAMES: [&str; 2] = ["f32", "bf16"];
 
+    /// As specs spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => Self::NAMES[0],
+            Self::Bf16 => Self::NAMES[1],
+        }
+    }
+
     /// Bytes of a number.
     pub fn bytes(self) -> usize {
         match self {
@@ -241,7 +249,7 @@ impl Decoder {
             Ok((name, Tensor::from_vec(values, shape, &device)?.to_dtype(dtype)?))
         });
         let parameters = Parameters::from_tensors(tensors)?;
-        self.hold(Some(spec.clone()), parameters)
+        self.hold(spec.base, Some(spec.clone()), parameters)
     }
 
     /// Folds the adapters into the weights: the same function as a plain model, all of it trainable.
@@ -356,7 +364,7 @@ impl Decoder {
                 path.display()
             );
         }
-        self.hold(Some(spec), parameters)
+        self.hold(spec.base, Some(spec), parameters)
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use crate::config::EMBEDDING;
-use crate::{Config, Decoder, Error, Parameters, Result};
+use crate::{Base, Config, Decoder, Error, Parameters, Result};
 
 /// The name of a soft prompt's embeddings.
 pub(crate) const PROMPT: &str = "soft_prompt.weight";
@@ -105,6 +105,6 @@ impl Decoder {
     }
 
     fn train_beside(&mut self, tensors: BTreeMap<String, Tensor>) -> Result<()> {
-        self.hold(None, Parameters::new(&tensors)?)
+        self.hold(Base::F32, None, Parameters::new(&tensors)?)
     }
 }

@@ -7,6 +7,7 @@ mod decoder;
 mod experts;
 mod flops;
 mod gguf;
+mod held;
 mod likelihood;
 mod loading;
 mod lora;

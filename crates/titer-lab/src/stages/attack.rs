@@ -37,7 +37,16 @@ pub(super) fn attack(work: &Work<'_>, spec: &AttackStage) -> Result<Value> {
     let attack = titer_attacks::registry::attack(&spec.attack)?;
     let lent = lent(work, &data, &spec.domains, spec.base)?;
     let context = context(&lent, &spec.attack, &attack, &spec.domains, spec.seed)?;
-    let victim = work.input_model()?;
+    // What trains adapters from its first step on leaves the victim's own weights as they are.
+    let shared = match &attack {
+        Attack::Trains(method) => method.adapter().map(|adapter| work.shared_model(adapter.base)),
+        _ => None,
+    };
+    let shared = shared.transpose()?;
+    let victim = match &shared {
+        Some(shared) => work.trainable(shared.lend()?),
+        None => work.input_model()?,
+    };
     let questions = Questions::new(work, data.clone(), &victim)?.put_by(&attack, &context)?;
     match &attack {
         Attack::Trains(method) => train(work, spec, questions, victim, method.as_ref(), &context),

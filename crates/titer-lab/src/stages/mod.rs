@@ -12,14 +12,16 @@ mod recorder;
 mod rejudge;
 mod repair;
 mod sequential;
+mod shared;
 mod train;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 use serde_json::{Value, json};
-use titer_model::Decoder;
+use titer_model::{Base, Decoder};
 use titer_plan::stage::{DataSpec, DistilStage, Side, SourceStage};
 use titer_plan::{Plan, PlannedStage, StageHash, StageSpec, UnderTest};
 use titer_store::{Artifact, Store, Writer};
@@ -65,6 +67,8 @@ pub(crate) struct Work<'a> {
     pub(crate) answered: Vec<StageHash>,
     /// What models said before in this run.
     pub(crate) recall: &'a Recall,
+    /// Models that stages of this run train adapters beside.
+    pub(crate) shared: &'a Shared,
     /// Whether answers may be judged only, and no model trained or asked.
     pub(crate) judge_only: bool,
 }
@@ -180,6 +184,11 @@ impl Work<'_> {
         sealed(self.store, input, &self.stage.label)
     }
 
+    /// The model that the stage's first input made, to train adapters beside it: its memory is shared with other stages.
+    fn shared_model(&self, base: Base) -> Result<Arc<Decoder>> {
+        self.shared.model(self.model_path()?, self.device, base)
+    }
+
     /// The model that the stage's first input made.
     fn input_model(&self) -> Result<Decoder> {
         Ok(self.trainable(Decoder::open(self.model_path()?, self.device)?))
@@ -191,6 +200,7 @@ pub(crate) use probing::Scored;
 pub(crate) use recall::Recall;
 pub(crate) use recorder::training;
 pub(crate) use rejudge::{Again, is_at_once};
+pub(crate) use shared::Shared;
 
 /// The key of a sealed artifact's summary that says what was judged anew, where that was all.
 pub(crate) const REJUDGED: &str = "rejudged";

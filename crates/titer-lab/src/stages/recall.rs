@@ -33,8 +33,9 @@ impl Recall {
         most: usize,
         ends: &[u32],
     ) -> Result<Answers> {
-        // What is trained beside the weights differs from attack to attack.
-        if prompts.is_empty() || model.adapter().is_some() || model.soft().is_some() {
+        // What is trained beside the weights differs from attack to attack, and weights that are held fixed have no name here.
+        let beside = model.adapter().is_some() || model.soft().is_some() || model.parameters().is_empty();
+        if prompts.is_empty() || beside {
             return likeliest(model, prompts, most, ends);
         }
         let key = key(model, prompts, most, ends)?;
